@@ -1,0 +1,312 @@
+/* The actor loop: run a small program of steps, stamp CLOCK_MONOTONIC around each, append fixed-size records.
+ *
+ * Everything an actor needs lies in one shared memory (a memfd): the stage header at offset 0, and for each
+ * actor a lane, its steps, the data they point to, and room for its records.  The agent maps the same memory, so
+ * it can read what an actor was doing even when that actor sleeps in the kernel and cannot be killed: a record is
+ * begun (end_ns 0) before the system call and completed after it.
+ *
+ * cffi releases the GIL around hx_act().  Nothing here allocates, and nothing is shared between actors but the
+ * stage header.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { /* hx_step.op */
+    HX_OPEN,       /* open the path at `data` with flags `width` into `slot` */
+    HX_MAP,        /* map the whole file in `slot`, shared, readable and writable */
+    HX_RENDEZVOUS, /* wait until every actor of the stage is here; all leave together */
+    HX_BEGIN,      /* sleep until `time_ns` after the release; the first pause counts from there */
+    HX_READ,       /* pread `width` bytes at `offset` of `slot` */
+    HX_WRITE,      /* pwrite the `width` bytes at `data` to `offset` of `slot` */
+    HX_LOAD,       /* load `width` bytes at `offset` of the mapping of `slot` */
+    HX_STORE,      /* store the `width` bytes at `data` there */
+    HX_PAUSE,      /* sleep until `time_ns` after the planned end of the last pause */
+    HX_REPEAT,     /* go back to step `slot`, until `times` rounds (0: any number) or the end of the stage */
+};
+
+enum { /* hx_lane.state */
+    HX_NEW,
+    HX_ARRIVED, /* its files are open, it waits for the others */
+    HX_RUNNING,
+    HX_DONE,
+    HX_REFUSED, /* step `at` of the set-up failed with `error` */
+};
+
+struct hx_step {
+    uint32_t op;
+    uint32_t slot;
+    uint64_t offset;
+    uint64_t time_ns;
+    uint32_t width;
+    uint32_t data;  /* offset of its bytes in the lane's data */
+    uint32_t step;  /* number of the step in the plan, for the record */
+    uint32_t times;
+};
+
+struct hx_record { /* the row OPERATION of harness/history/columns.py, byte for byte */
+    int64_t begin_ns;
+    int64_t end_ns;
+    uint64_t value;
+    int32_t result;
+    int32_t error;
+    uint16_t actor;
+    uint16_t step;
+    uint32_t round;
+};
+
+struct hx_stage {
+    uint32_t actors;
+    uint32_t arrived;
+    uint32_t stop; /* set by the agent: begin no further round */
+    uint32_t reserved;
+    int64_t release_ns; /* 0 until the last actor has arrived */
+    int64_t lasting_ns;
+};
+
+struct hx_lane {
+    uint32_t state;
+    uint32_t actor;
+    int32_t tid;
+    int32_t error;
+    uint32_t at; /* step of the program it is at */
+    uint32_t rounds;
+    uint32_t count; /* records begun */
+    uint32_t capacity;
+    uint32_t lost; /* operations done without room for a record */
+    uint32_t steps;
+    uint64_t steps_at; /* offsets in the shared memory */
+    uint64_t data_at;
+    uint64_t records_at;
+};
+
+#define SLOTS 16
+#define LARGEST 4096 /* one read never asks for more than a whole extended config space */
+
+static const int64_t GATHER_NS = 4000000; /* from last arrival to release: everybody has seen the release time */
+static const int64_t SPIN_NS = 1500000;   /* the last stretch is spun: waking from sleep is what makes starts differ */
+static const int64_t POLL_NS = 300000;
+
+static int64_t hx_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void sleep_until(int64_t when_ns)
+{
+    struct timespec when = {.tv_sec = when_ns / 1000000000, .tv_nsec = when_ns % 1000000000};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL) == EINTR)
+        ;
+}
+
+static void rendezvous(struct hx_stage *stage)
+{
+    int64_t release;
+
+    if (__atomic_add_fetch(&stage->arrived, 1, __ATOMIC_ACQ_REL) == stage->actors)
+        __atomic_store_n(&stage->release_ns, hx_now() + GATHER_NS, __ATOMIC_RELEASE);
+    while ((release = __atomic_load_n(&stage->release_ns, __ATOMIC_ACQUIRE)) == 0) {
+        if (__atomic_load_n(&stage->stop, __ATOMIC_ACQUIRE))
+            return;
+        sleep_until(hx_now() + POLL_NS);
+    }
+    sleep_until(release - SPIN_NS);
+    while (hx_now() < release)
+        ;
+}
+
+static uint64_t load(const volatile uint8_t *at, uint32_t width)
+{
+    switch (width) {
+    case 1: return *at;
+    case 2: return *(const volatile uint16_t *)at;
+    case 4: return *(const volatile uint32_t *)at;
+    default: return *(const volatile uint64_t *)at;
+    }
+}
+
+static void store(volatile uint8_t *at, uint32_t width, uint64_t value)
+{
+    switch (width) {
+    case 1: *at = (uint8_t)value; break;
+    case 2: *(volatile uint16_t *)at = (uint16_t)value; break;
+    case 4: *(volatile uint32_t *)at = (uint32_t)value; break;
+    default: *(volatile uint64_t *)at = value; break;
+    }
+}
+
+/* Open and map before the stage begins.  Returns 0 or the errno. */
+static int set_up(const struct hx_step *step, const uint8_t *data, int *files, void **maps, size_t *sizes)
+{
+    struct stat status;
+
+    if (step->slot >= SLOTS)
+        return EINVAL;
+    if (step->op == HX_OPEN) {
+        files[step->slot] = open((const char *)data + step->data, (int)step->width | O_CLOEXEC);
+        return files[step->slot] < 0 ? errno : 0;
+    }
+    if (fstat(files[step->slot], &status) < 0)
+        return errno;
+    maps[step->slot] = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, files[step->slot], 0);
+    if (maps[step->slot] == MAP_FAILED)
+        return errno;
+    sizes[step->slot] = (size_t)status.st_size;
+    return 0;
+}
+
+/* One measured operation.  Only the call itself lies between the two time stamps. */
+static void operate(const struct hx_step *step, const uint8_t *data, const int *files, void *const *maps,
+                    struct hx_record *record)
+{
+    uint8_t buffer[LARGEST];
+    uint64_t value = 0;
+    ssize_t result = 0;
+
+    if (step->op == HX_WRITE || step->op == HX_STORE)
+        memcpy(&value, data + step->data, step->width < 8 ? step->width : 8);
+    record->value = value;
+    switch (step->op) {
+    case HX_READ:
+        __atomic_store_n(&record->begin_ns, hx_now(), __ATOMIC_RELEASE);
+        result = pread(files[step->slot], buffer, step->width < LARGEST ? step->width : LARGEST, (off_t)step->offset);
+        break;
+    case HX_WRITE:
+        __atomic_store_n(&record->begin_ns, hx_now(), __ATOMIC_RELEASE);
+        result = pwrite(files[step->slot], data + step->data, step->width, (off_t)step->offset);
+        break;
+    case HX_LOAD:
+        __atomic_store_n(&record->begin_ns, hx_now(), __ATOMIC_RELEASE);
+        value = load((const uint8_t *)maps[step->slot] + step->offset, step->width);
+        result = (ssize_t)step->width;
+        break;
+    case HX_STORE:
+        __atomic_store_n(&record->begin_ns, hx_now(), __ATOMIC_RELEASE);
+        store((uint8_t *)maps[step->slot] + step->offset, step->width, value);
+        result = (ssize_t)step->width;
+        break;
+    }
+    int error = errno;
+    int64_t end = hx_now();
+    if (step->op == HX_READ && result > 0)
+        memcpy(&value, buffer, result < 8 ? (size_t)result : 8);
+    record->value = value;
+    record->result = (int32_t)result;
+    record->error = result < 0 ? error : 0;
+    __atomic_store_n(&record->end_ns, end, __ATOMIC_RELEASE);
+}
+
+/* Run the program of the lane at `lane_at`.  Returns 0, or -1 with errno when the memory cannot be mapped;
+ * everything else is told through the lane. */
+static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
+{
+    int files[SLOTS];
+    void *maps[SLOTS] = {NULL};
+    size_t sizes[SLOTS] = {0};
+    uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd, 0);
+
+    if (memory == MAP_FAILED)
+        return -1;
+    memset(files, -1, sizeof(files));
+
+    struct hx_stage *stage = (struct hx_stage *)memory;
+    struct hx_lane *lane = (struct hx_lane *)(memory + lane_at);
+    const struct hx_step *steps = (const struct hx_step *)(memory + lane->steps_at);
+    const uint8_t *data = memory + lane->data_at;
+    struct hx_record *records = (struct hx_record *)(memory + lane->records_at);
+    struct hx_record overflow;
+    int64_t planned = 0, end = 0;
+    uint32_t round = 0;
+
+    lane->tid = (int32_t)syscall(SYS_gettid);
+    /* Touch the records now: a page fault in the loop would look like a slow machine. */
+    madvise((void *)((uintptr_t)records & ~(uintptr_t)4095), lane->capacity * sizeof(*records), MADV_POPULATE_WRITE);
+
+    for (uint32_t at = 0; at < lane->steps; at++) {
+        const struct hx_step *step = &steps[at];
+        lane->at = at;
+        switch (step->op) {
+        case HX_OPEN:
+        case HX_MAP: {
+            int error = set_up(step, data, files, maps, sizes);
+            if (error != 0) {
+                lane->error = error;
+                __atomic_store_n(&lane->state, HX_REFUSED, __ATOMIC_RELEASE);
+                goto out;
+            }
+            break;
+        }
+        case HX_RENDEZVOUS:
+            __atomic_store_n(&lane->state, HX_ARRIVED, __ATOMIC_RELEASE);
+            rendezvous(stage);
+            end = stage->release_ns + stage->lasting_ns;
+            planned = stage->release_ns;
+            __atomic_store_n(&lane->state, HX_RUNNING, __ATOMIC_RELEASE);
+            if (__atomic_load_n(&stage->stop, __ATOMIC_ACQUIRE))
+                goto done;
+            break;
+        case HX_BEGIN:
+            planned = stage->release_ns + (int64_t)step->time_ns;
+            if (planned >= end)
+                goto done;
+            if (step->time_ns > 0)
+                sleep_until(planned);
+            lane->rounds = 1;
+            break;
+        case HX_REPEAT:
+            if ((step->times != 0 && round + 1 >= step->times) || hx_now() >= end ||
+                __atomic_load_n(&stage->stop, __ATOMIC_ACQUIRE))
+                goto done;
+            round++;
+            lane->rounds = round + 1;
+            at = step->slot - 1; /* the loop adds one */
+            break;
+        default: {
+            struct hx_record *record = lane->count < lane->capacity ? &records[lane->count] : &overflow;
+            record->actor = (uint16_t)lane->actor;
+            record->step = (uint16_t)step->step;
+            record->round = round;
+            record->end_ns = 0;
+            if (record == &overflow)
+                lane->lost++;
+            else
+                __atomic_store_n(&lane->count, lane->count + 1, __ATOMIC_RELEASE);
+            if (step->op != HX_PAUSE) {
+                operate(step, data, files, maps, record);
+                break;
+            }
+            planned += (int64_t)step->time_ns;
+            if (planned >= end) { /* nothing can follow it: leave no record of a pause that never was */
+                if (record != &overflow)
+                    __atomic_store_n(&lane->count, lane->count - 1, __ATOMIC_RELEASE);
+                goto done;
+            }
+            record->begin_ns = hx_now();
+            sleep_until(planned);
+            record->value = (uint64_t)planned;
+            record->result = record->error = 0;
+            __atomic_store_n(&record->end_ns, hx_now(), __ATOMIC_RELEASE);
+        }
+        }
+    }
+done:
+    __atomic_store_n(&lane->state, HX_DONE, __ATOMIC_RELEASE);
+out:
+    for (int slot = 0; slot < SLOTS; slot++) {
+        if (maps[slot] != NULL && maps[slot] != MAP_FAILED)
+            munmap(maps[slot], sizes[slot]);
+        if (files[slot] >= 0)
+            close(files[slot]);
+    }
+    munmap(memory, size);
+    return 0;
+}

@@ -1,0 +1,145 @@
+"""Actor processes, forked from a parent that has one thread, maps nothing and holds no device.
+
+The agent itself runs execnet's threads and may hold VFIO mappings; a child of it would inherit both.  So the
+first thing that the worker does is to start the nursery; whenever an actor is needed, the nursery forks one and
+passes the agent a socket to it.  An idle actor waits on that socket; one that sleeps in the kernel for ever is
+abandoned and never used again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from harness.bindings import actor
+from harness.errors import AgentLost
+
+_ORDER: Final = struct.Struct("<QQ")  # size of the memory, offset of the lane
+_DONE: Final = b"d"
+_FORK: Final = b"f"
+
+
+@dataclass(slots=True)
+class ActorProcess:
+    """One idle or running actor."""
+
+    pid: int
+    control: socket.socket
+
+    def begin(self, stage: actor.SharedStage, number: int) -> None:
+        """Let it run the program of lane `number`; returns at once."""
+        socket.send_fds(self.control, [_ORDER.pack(stage.size_bytes, stage.lane_at(number))], [stage.fd])
+
+    def fileno(self) -> int:
+        """For select: readable when the program has ended, or the process has."""
+        return self.control.fileno()
+
+    def ended(self) -> bool:
+        """Take the word that the program ended: True; False when the process died instead."""
+        try:
+            return self.control.recv(1) == _DONE
+        except ConnectionError:
+            return False
+
+
+class Nursery:
+    """The parent of all actors, and the actors that are idle."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._idle: list[ActorProcess] = []
+
+    @classmethod
+    def start(cls) -> Nursery:
+        """Fork the nursery.  Call it before any thread is started and any device is opened."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if os.fork() == 0:
+            ours.close()
+            _nurse(theirs)
+        theirs.close()
+        return cls(ours)
+
+    def prepare(self, actors: int) -> None:
+        """Have so many actors idle: forking takes 0.1 s in an emulated guest."""
+        while len(self._idle) < actors:
+            self._idle.append(self._fork())
+
+    def borrow(self, actors: int) -> list[ActorProcess]:
+        """Take idle actors out, forking what is missing; give back those that ended with :meth:`give_back`."""
+        self.prepare(actors)
+        taken, self._idle = self._idle[:actors], self._idle[actors:]
+        return taken
+
+    def give_back(self, process: ActorProcess) -> None:
+        """Return an actor whose program has ended."""
+        self._idle.append(process)
+
+    def fate(self, pid: int) -> str:
+        """How a dead actor died, in words; the nursery is its parent and knows."""
+        self._control.send(f"w{pid}".encode())
+        return self._control.recv(200).decode()
+
+    def _fork(self) -> ActorProcess:
+        try:
+            self._control.send(_FORK)
+            answer, fds, _, _ = socket.recv_fds(self._control, 100, 1)
+        except OSError as error:
+            raise AgentLost("forking an actor", said=str(error)) from error
+        if not fds:
+            raise AgentLost("forking an actor", said=answer.decode() or "the nursery is gone")
+        return ActorProcess(int(answer), socket.socket(fileno=fds[0]))
+
+
+def _nurse(control: socket.socket) -> NoReturn:
+    """Life of the nursery: fork on request until the agent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while request := control.recv(100):
+        if request != _FORK:
+            control.send(_fate(int(request[1:])).encode())
+            continue
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            control.send(str(error).encode())
+            continue
+        if pid == 0:
+            control.close()
+            ours.close()
+            _act(theirs)
+        theirs.close()
+        socket.send_fds(control, [str(pid).encode()], [ours.fileno()])
+        ours.close()
+    os._exit(0)
+
+
+def _act(control: socket.socket) -> NoReturn:
+    """Life of an actor: run programs until nobody can order any more."""
+    while True:
+        order, fds, _, _ = socket.recv_fds(control, _ORDER.size, 1)
+        if not order:
+            os._exit(0)
+        size, lane_at = _ORDER.unpack(order)
+        actor.act(fds[0], size, lane_at)
+        os.close(fds[0])
+        control.send(_DONE)
+
+
+def _fate(pid: int) -> str:
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if not done:
+        return "still there"
+    if os.WIFSIGNALED(status):
+        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exited with status {os.waitstatus_to_exitcode(status)}"
+
+
+def wait_any(processes: list[ActorProcess], seconds: float) -> list[ActorProcess]:
+    """Those of `processes` that ended or died, as soon as one did, or none after `seconds`."""
+    ready, _, _ = select.select(processes, [], [], max(0.0, seconds))
+    return list(ready)

@@ -1,0 +1,142 @@
+"""What the host can ask the agent: each public method of :class:`Service` is one request.
+
+Arguments and results are plain values (numbers, text, bytes, lists, dictionaries), so that they pass through
+JSON lines as well as through execnet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from harness.agent import modules
+from harness.agent.nursery import Nursery
+from harness.agent.stage import carry_out
+from harness.agent.trace import TRACEFS, KernelTrace
+from harness.bindings.actor import now
+from harness.errors import HarnessError, KernelRefusal, UsageError
+from harness.model.pci import Bdf
+from harness.model.plan import Plan
+from harness.pci import driver, functions, sysfs
+from harness.vfio import device
+
+_IDLE_ACTORS: Final = 8
+_MODULES: Final = Path("/etc/modules.index")
+
+
+class Service:
+    """The agent's requests.  One instance a worker; requests come one at a time."""
+
+    def __init__(self, nursery: Nursery) -> None:
+        self._nursery = nursery
+
+    def answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Carry a request out; errors of the harness become values, so that they arrive whole.
+
+        Returns:
+            `{"result": …}`, or `{"error": {"class", "tried", "said", "hint", "errno"}}`.
+        """
+        request = getattr(self, name, None) if not name.startswith("_") and name != "answer" else None
+        if request is None:
+            return {
+                "error": {"class": "UsageError", "tried": f"request {name!r}", "said": "unknown to the agent"}
+            }
+        try:
+            return {"result": request(**arguments)}
+        except HarnessError as error:
+            return {
+                "error": {
+                    "class": type(error).__name__,
+                    "tried": error.tried,
+                    "said": error.said,
+                    "hint": error.hint,
+                    "errno": getattr(error, "errno", 0),
+                }
+            }
+
+    def warm(self) -> bool:
+        """Do once what is slow the first time, so that a frozen guest has done it: fork actors, set probes."""
+        self._nursery.prepare(_IDLE_ACTORS)
+        with KernelTrace([]) as trace:
+            trace.start()
+            trace.stop()
+        functions.everywhere()
+        return True
+
+    def facts(self) -> dict[str, Any]:
+        """This machine: kernel, boot, Python; what a report must name."""
+        return {
+            "release": platform.release(),
+            "version": platform.version(),
+            "machine": platform.machine(),
+            "host": platform.node(),
+            "command_line": Path("/proc/cmdline").read_text().strip(),
+            "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            "python": platform.python_version(),
+            "cpus": os.cpu_count() or 1,
+            "root": os.geteuid() == 0,
+            "tracefs": TRACEFS.joinpath("dynamic_events").exists(),
+            "vfio": Path("/dev/vfio/vfio").exists(),
+            "clocksource": Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+            .read_text()
+            .strip(),
+        }
+
+    def clocks(self) -> dict[str, int]:
+        """CLOCK_MONOTONIC and CLOCK_REALTIME of this machine, nanoseconds."""
+        return {"monotonic_ns": now(), "realtime_ns": time.time_ns()}
+
+    def set_realtime(self, realtime_ns: int) -> bool:
+        """Set CLOCK_REALTIME: a clone of a frozen guest lives in the past."""
+        time.clock_settime_ns(time.CLOCK_REALTIME, realtime_ns)
+        return True
+
+    def functions(self) -> list[dict[str, Any]]:
+        """Facts on every PCI function of this machine."""
+        return functions.everywhere()
+
+    def function_below(self, port: str, number: int) -> dict[str, Any] | None:
+        """Facts on the function with this number right below a port; None while there is none."""
+        bdf = functions.below(Bdf.parse(port), number)
+        return None if bdf is None else functions.facts(bdf)
+
+    def config_space(self, bdf: str) -> bytes:
+        """Config space of a function, 256 or 4096 bytes."""
+        return sysfs.read_config(Bdf.parse(bdf))
+
+    def bind(self, bdf: str, driver_name: str) -> bool:
+        """Bind one driver to a function by `driver_override`."""
+        driver.bind(Bdf.parse(bdf), driver_name)
+        return True
+
+    def unbind(self, bdf: str) -> bool:
+        """Take a function from its driver."""
+        driver.unbind(Bdf.parse(bdf))
+        return True
+
+    def load_module(self, name: str) -> bool:
+        """Load a kernel module and what it needs, by the index that the guest's root image carries."""
+        if not _MODULES.exists():
+            raise UsageError(
+                f"loading module {name}", said=f"no {_MODULES} on this machine", hint="Use modprobe."
+            )
+        index = json.loads(_MODULES.read_text())
+        if name not in index:
+            raise UsageError(f"loading module {name}", said="not in this guest's root image")
+        for path in index[name]:
+            modules.load(Path(path))
+        return True
+
+    def vfio_answers(self, bdf: str) -> dict[str, Any]:
+        """Open a function that is bound to vfio-pci, read COMMAND and STATUS through it, close it again."""
+        with device.opened(Bdf.parse(bdf)) as function:
+            return {"regions": function.regions, "irqs": function.irqs, "command": function.read_config(4, 4)}
+
+    def stage(self, plan: str, addresses: dict[str, str]) -> dict[str, Any]:
+        """Carry out a plan (as JSON text) on the functions at `addresses` (alias to BDF)."""
+        where = {alias: Bdf.parse(bdf) for alias, bdf in addresses.items()}
+        return carry_out(Plan.from_json(json.loads(plan)), where, self._nursery)

@@ -1,0 +1,195 @@
+"""Carry out one plan on this machine and bring back what happened.
+
+Order matters: settings, then observers (trace, log, uevents), then actors; afterwards the observers are read
+first and the settings are put back last, whatever happened in between.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from harness.agent.kernel_log import KernelLog
+from harness.agent.nursery import ActorProcess, Nursery, wait_any
+from harness.agent.program import compile_actor
+from harness.agent.trace import KernelTrace
+from harness.agent.uevents import Uevents
+from harness.bindings.actor import Instruction, LaneState, SharedStage, now
+from harness.errors import KernelRefusal, StagingError
+from harness.model.pci import Bdf
+from harness.model.plan import File, Op, Plan
+from harness.model.units import SECOND, Ns
+from harness.pci import functions, sysfs
+
+_LARGEST_LANE: Final = 600_000  # records, 24 MB: 1 us apart for 0.6 s, 10 us apart for 6 s
+_SMALLEST_LANE: Final = 64
+_FASTEST: Final = Ns(1_000)  # no config access takes less
+_ARRIVAL: Final = Ns(20 * SECOND)  # for opening files and meeting, on a slow machine
+
+
+def carry_out(plan: Plan, addresses: Mapping[str, Bdf], nursery: Nursery) -> dict[str, Any]:
+    """Stage `plan` on the functions at `addresses`.
+
+    Returns:
+        Plain values, tables as bytes: `begin_ns`, `end_ns`, `records` (one bytes each actor), `actors`, `functions`,
+        `trace`, `log`, `uevents`, `taint_before`, `taint_after`.
+
+    Raises:
+        KernelRefusal: a setting was refused.
+        StagingError: an actor could not open its files, or did not arrive.
+    """
+    seen: dict[str, Any] = {"taint_before": _taint()}
+    about = {alias: functions.facts(bdf) for alias, bdf in addresses.items()}
+    with ExitStack() as undo:
+        for setting in plan.settings:
+            path = sysfs.path_of(addresses[setting.function], setting.attribute)
+            undo.enter_context(_set_for_a_while(path, setting.value))
+        trace = undo.enter_context(KernelTrace(list(addresses.values())))
+        before = {alias: sysfs.read_config(bdf) for alias, bdf in addresses.items()}
+        programs = [compile_actor(actor, lambda file: _resolve(addresses, file)) for actor in plan.actors]
+        memory = SharedStage(programs, plan.lasting_ns, [_room(p, plan.lasting_ns) for p in programs])
+        undo.callback(memory.close)
+        processes = nursery.borrow(len(programs))
+        log, uevents = KernelLog(), Uevents()
+        trace.start()
+        try:
+            ends = _run(plan, programs, memory, processes, nursery)
+        finally:
+            seen["trace"] = trace.stop()
+            seen["uevents"] = uevents.collect()
+            seen["log"] = log.collect()
+        seen["begin_ns"] = memory.release_ns
+        seen["records"] = [memory.records(number) for number in range(len(programs))]
+        seen["actors"] = [
+            {"name": actor.name, **_lane_facts(memory, number), **ends[number]}
+            for number, actor in enumerate(plan.actors)
+        ]
+        stuck = any(end["end"] == "abandoned" for end in ends)
+        # A function whose lock nobody gives back would take the agent with it: do not read it again.
+        seen["functions"] = [
+            {
+                "alias": alias,
+                **about[alias],
+                "config_before": before[alias],
+                "config_after": b"" if stuck else sysfs.read_config(bdf),
+            }
+            for alias, bdf in addresses.items()
+        ]
+        seen["end_ns"] = now()
+    seen["taint_after"] = _taint()
+    return seen
+
+
+def _run(
+    plan: Plan,
+    programs: list[list[Instruction]],
+    memory: SharedStage,
+    processes: list[ActorProcess],
+    nursery: Nursery,
+) -> list[dict[str, str]]:
+    """Start the actors and wait for all of them, or until the deadline; how each of them ended."""
+    for number, process in enumerate(processes):
+        process.begin(memory, number)
+    running = {process.pid: number for number, process in enumerate(processes)}
+    ends: list[dict[str, str]] = [{} for _ in processes]
+    arrival = now() + _ARRIVAL
+    while running:
+        if not memory.release_ns:
+            until = arrival
+            if _refused(memory, programs) or now() > arrival:
+                memory.stop()
+        else:
+            until = memory.release_ns + plan.lasting_ns + plan.deadline_ns
+        if now() > until + (0 if memory.release_ns else SECOND):
+            break
+        waiting = [process for process in processes if process.pid in running]
+        step = min((until - now()) / SECOND, 1.0) if memory.release_ns else 0.05
+        for process in wait_any(waiting, step):
+            number = running.pop(process.pid)
+            if process.ended():
+                nursery.give_back(process)
+                ends[number] = {"end": "done"}
+            else:
+                ends[number] = {"end": "died", "detail": nursery.fate(process.pid)}
+    memory.stop()
+    refused = _refused(memory, programs)
+    if refused:
+        raise StagingError(f"actor {plan.actors[refused[0]].name!r}", said=refused[1], hint=refused[2])
+    if not memory.release_ns:
+        raise StagingError(f"stage {plan.title!r}", said="an actor never arrived at the rendezvous")
+    for number in running.values():
+        ends[number] = {"end": "abandoned", **_where(memory.lane(number).tid)}
+    return ends
+
+
+def _refused(memory: SharedStage, programs: list[list[Instruction]]) -> tuple[int, str, str] | None:
+    """The first actor that could not set up: its number, what was refused, and what to do about it."""
+    for number, program in enumerate(programs):
+        lane = memory.lane(number)
+        if lane.state is LaneState.REFUSED:
+            name = errno.errorcode.get(lane.error, str(lane.error))
+            path = next(os.fsdecode(i.data) for i in reversed(program[: lane.at + 1]) if i.data)
+            hint = {
+                "ENOENT": "The function has no such file on this kernel.",
+                "EACCES": "The agent needs root.",
+                "EPERM": "The kernel is locked down, or a driver owns the resource.",
+                "EINVAL": "A driver owns this resource: a mapped register needs a function without driver.",
+            }.get(name, "")
+            return number, f"opening {path}: {name} ({os.strerror(lane.error)})", hint
+    return None
+
+
+def _lane_facts(memory: SharedStage, number: int) -> dict[str, int]:
+    lane = memory.lane(number)
+    return {"tid": lane.tid, "rounds": lane.rounds, "lost": lane.lost}
+
+
+def _room(program: list[Instruction], lasting: Ns) -> int:
+    """How many records an actor can need: its slowest possible pace is not known, its fastest is."""
+    recorded = [i for i in program if i.op.name in {op.name for op in Op}]
+    times = program[-1].times
+    if times:
+        return min(max(times * len(recorded), _SMALLEST_LANE), _LARGEST_LANE)
+    pause = sum(i.time_ns for i in recorded)
+    rounds = lasting // (pause or _FASTEST * len(recorded)) + 2
+    return min(max(rounds * len(recorded), _SMALLEST_LANE), _LARGEST_LANE)
+
+
+def _resolve(addresses: Mapping[str, Bdf], file: File) -> Path:
+    return sysfs.path_of(addresses[file.function], file.role)
+
+
+def _where(tid: int) -> dict[str, str]:
+    """Where in the kernel a thread sleeps."""
+    found = {}
+    for name in ("wchan", "stack"):
+        try:
+            found[name] = Path(f"/proc/{tid}/{name}").read_text()
+        except OSError as error:
+            found[name] = f"unreadable: {error.strerror}"
+    return found
+
+
+def _taint() -> int:
+    return int(Path("/proc/sys/kernel/tainted").read_text())
+
+
+@contextmanager
+def _set_for_a_while(path: Path, value: str) -> Iterator[None]:
+    before = sysfs.read_attribute(path)
+    sysfs.write_attribute(path, value)
+    try:
+        yield
+    finally:
+        try:
+            sysfs.write_attribute(path, before)
+        except KernelRefusal as error:
+            raise KernelRefusal(
+                f"putting {path} back to {before!r}",
+                errno=error.errno,
+                hint="Set it by hand before using the function.",
+            ) from error

@@ -1,0 +1,148 @@
+"""The agent's process in a guest: wait for a host on the virtio-serial port, answer it, and start over.
+
+The conversation begins with JSON lines, `{"ask": NAME, "with": {…}}` and one line back, which need nothing but
+this process; `{"ask": "execnet"}` then hands the port to execnet.  When the host goes away the process ends and
+init starts a new one.
+
+Source of the port's behaviour: Linux drivers/char/virtio_console.c, `port_fops_read()` returns 0 while no host is
+connected, and a write takes at most 32 KiB.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+from execnet import gateway_base
+
+from harness.agent.nursery import Nursery
+from harness.agent.service import Service
+from harness.bindings.actor import now
+
+PROTOCOL: Final = 1
+PORT: Final = "hil.rpc"
+_service: Service | None = None  # execnet runs source text, which finds the service of this process here
+
+
+class Port:
+    """The virtio-serial port as execnet wants it: read exactly n bytes, write all, EOFError when the host is gone."""
+
+    def __init__(self, path: Path, execmodel: Any) -> None:
+        self.execmodel = execmodel
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._buffer = b""
+
+    def wait_for_host(self) -> None:
+        """Return when a host has connected; reads return nothing until then."""
+        self._buffer = b""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        pause = threading.Event()
+        while any(flags & select.POLLHUP for _, flags in poll.poll()):
+            pause.wait(0.01)  # the driver offers no wait for this condition
+
+    def read(self, numbytes: int) -> bytes:
+        """Read exactly so many bytes."""
+        while len(self._buffer) < numbytes:
+            chunk = os.read(self._fd, max(65536, numbytes - len(self._buffer)))
+            if not chunk:
+                raise EOFError("the host is gone")
+            self._buffer += chunk
+        data, self._buffer = self._buffer[:numbytes], self._buffer[numbytes:]
+        return data
+
+    def read_line(self) -> bytes:
+        """Read up to and without the next newline."""
+        line = b""
+        while not line.endswith(b"\n"):
+            line += self.read(1)
+        return line[:-1]
+
+    def write(self, data: bytes) -> None:
+        """Write everything, in as many pieces as the port takes."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view[:32768]) :]
+
+    def close_read(self) -> None:
+        """Nothing to do: the port stays open until the process ends."""
+
+    def close_write(self) -> None:
+        """Nothing to do: the port stays open until the process ends."""
+
+    def wait(self) -> int | None:
+        """Nothing to wait for: there is no process behind a port."""
+        return None
+
+    def kill(self) -> None:
+        """Nothing to kill: there is no process behind a port."""
+
+
+def find_port() -> Path:
+    """The device node of our port.
+
+    Raises:
+        FileNotFoundError: the machine has no virtio-serial port of that name.
+    """
+    for name in Path("/sys/class/virtio-ports").glob("*/name"):
+        if name.read_text().strip() == PORT:
+            return Path("/dev") / name.parent.name
+    raise FileNotFoundError(f"no virtio-serial port named {PORT}")
+
+
+def hello() -> dict[str, Any]:
+    """First answer of every conversation."""
+    return {"hello": "hil-agent", "protocol": PROTOCOL, "pid": os.getpid(), "monotonic_ns": now()}
+
+
+def converse(port: Port, service: Service) -> None:
+    """Answer JSON lines, of one host after the other, until one asks for execnet; serve that one until it leaves.
+
+    A guest is frozen between two hosts: what the first one warmed must still be there for the next.
+    """
+    while True:
+        try:
+            request = json.loads(port.read_line())
+        except EOFError:
+            port.wait_for_host()
+            continue
+        match request["ask"]:
+            case "hello":
+                answer = hello()
+            case "execnet":
+                port.write(b'{"result": "execnet"}\n')
+                gateway_base.serve(port, id="agent")
+                return
+            case name:
+                answer = service.answer(name, request.get("with", {}))
+        port.write(json.dumps(answer, default=bytes.hex).encode() + b"\n")
+
+
+def serve_channel(channel: Any) -> None:
+    """What the host runs through execnet: requests in, answers out, one at a time."""
+    if _service is None:
+        raise RuntimeError("this process is no agent")
+    for number, name, arguments in channel:
+        channel.send((number, _service.answer(name, arguments)))
+
+
+def main() -> None:
+    """Run the agent until its host has left."""
+    global _service  # noqa: PLW0603 - see its definition
+    nursery = Nursery.start()  # before any thread, any mapping, any device
+    _service = Service(nursery)
+    port = Port(find_port(), gateway_base.get_execmodel("thread"))
+    converse(port, _service)
+    sys.stderr.write("hil-agent: the host has left\n")
+
+
+if __name__ == "__main__":
+    # execnet imports this module by its name: run that one, not the copy called __main__
+    from harness.agent import worker
+
+    worker.main()

@@ -1,0 +1,206 @@
+"""The actor loop and the shared memory that it works in.
+
+The agent creates a :class:`SharedStage`, actors run :func:`act` on a descriptor of it.  Everything an actor does
+can be read from outside at any time, also while it sleeps in the kernel.
+"""
+
+from __future__ import annotations
+
+import enum
+import mmap
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from harness.bindings import _actor
+from harness.errors import HarnessError
+from harness.model.units import Ns
+
+_ffi: Final[Any] = _actor.ffi
+_lib: Final[Any] = _actor.lib
+
+RECORD_BYTES: Final = int(_ffi.sizeof("struct hx_record"))
+"""Size of one row of the table OPERATION."""
+
+_PAGE: Final = mmap.PAGESIZE
+
+
+class Code(enum.IntEnum):
+    """`hx_step.op`: what the C loop can do (cdefs/actor.csrc.c)."""
+
+    OPEN = _lib.HX_OPEN
+    MAP = _lib.HX_MAP
+    RENDEZVOUS = _lib.HX_RENDEZVOUS
+    BEGIN = _lib.HX_BEGIN
+    READ = _lib.HX_READ
+    WRITE = _lib.HX_WRITE
+    LOAD = _lib.HX_LOAD
+    STORE = _lib.HX_STORE
+    PAUSE = _lib.HX_PAUSE
+    REPEAT = _lib.HX_REPEAT
+
+
+class LaneState(enum.IntEnum):
+    """How far an actor is."""
+
+    NEW = _lib.HX_NEW
+    ARRIVED = _lib.HX_ARRIVED
+    RUNNING = _lib.HX_RUNNING
+    DONE = _lib.HX_DONE
+    REFUSED = _lib.HX_REFUSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """One step of a program, as `struct hx_step`; the meaning of each field depends on `op`.
+
+    Attributes:
+        data: the path to open, or the bytes to write.
+        step: number of the step in the plan.
+    """
+
+    op: Code
+    slot: int = 0
+    offset: int = 0
+    width: int = 0
+    time_ns: int = 0
+    times: int = 0
+    step: int = 0
+    data: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """What an actor's lane says at this moment.
+
+    Attributes:
+        error: errno of the refused step, or 0.
+        at: index of the instruction it is at.
+        count: records begun; the last may be in flight.
+        lost: operations done without room for a record.
+    """
+
+    state: LaneState
+    tid: int
+    error: int
+    at: int
+    rounds: int
+    count: int
+    lost: int
+
+
+def now() -> Ns:
+    """CLOCK_MONOTONIC, in nanoseconds."""
+    return Ns(int(_lib.hx_now()))
+
+
+def act(memory_fd: int, size: int, lane_at: int) -> None:
+    """Run the program of one lane to its end; the GIL is released meanwhile.
+
+    Raises:
+        HarnessError: the shared memory cannot be mapped.  Everything else is told through the lane.
+    """
+    if _lib.hx_act(memory_fd, size, lane_at) != 0:
+        raise HarnessError("mapping the memory of a stage", said=os.strerror(_ffi.errno))
+
+
+class SharedStage:
+    """The memory of one stage: header, and for each actor a lane, its program and room for its records.
+
+    Owns a memfd; actors need `fd`, `size_bytes` and :meth:`lane_at`.
+    """
+
+    def __init__(
+        self, programs: Sequence[Sequence[Instruction]], lasting: Ns, capacity: Sequence[int]
+    ) -> None:
+        """Lay out the memory and write all programs into it.
+
+        Args:
+            programs: one for each actor.
+            lasting: how long rounds may begin after the release.
+            capacity: number of records each actor has room for.
+        """
+        lane_bytes = _ffi.sizeof("struct hx_lane")
+        step_bytes = _ffi.sizeof("struct hx_step")
+        at = _aligned(_ffi.sizeof("struct hx_stage"))
+        layout = []
+        for program, room in zip(programs, capacity, strict=True):
+            data = b"".join(instruction.data + b"\0" for instruction in program)
+            lane_at, steps_at = at, at + 64 * -(-lane_bytes // 64)
+            data_at = steps_at + step_bytes * len(program)
+            records_at = _aligned(data_at + len(data))
+            at = _aligned(records_at + room * RECORD_BYTES)
+            layout.append((lane_at, steps_at, data_at, records_at, data))
+        self.size_bytes: Final = at
+        self.fd: Final = os.memfd_create("hil-stage", os.MFD_CLOEXEC)
+        os.ftruncate(self.fd, at)
+        self._memory = mmap.mmap(self.fd, at)
+        self._base = _ffi.from_buffer(self._memory)
+        self._stage = _ffi.cast("struct hx_stage *", self._base)
+        self._stage.actors = len(programs)
+        self._stage.lasting_ns = lasting
+        self._lanes = []
+        for number, (program, room) in enumerate(zip(programs, capacity, strict=True)):
+            lane_at, steps_at, data_at, records_at, data = layout[number]
+            lane = _ffi.cast("struct hx_lane *", self._base + lane_at)
+            lane.actor, lane.capacity, lane.steps = number, room, len(program)
+            lane.steps_at, lane.data_at, lane.records_at = steps_at, data_at, records_at
+            self._memory[data_at : data_at + len(data)] = data
+            steps = _ffi.cast("struct hx_step *", self._base + steps_at)
+            position = 0
+            for index, instruction in enumerate(program):
+                step = steps[index]
+                step.op, step.slot, step.offset = instruction.op, instruction.slot, instruction.offset
+                step.width, step.time_ns, step.times = (
+                    instruction.width,
+                    instruction.time_ns,
+                    instruction.times,
+                )
+                step.step, step.data = instruction.step, position
+                position += len(instruction.data) + 1
+            self._lanes.append((lane_at, lane))
+
+    def lane_at(self, actor: int) -> int:
+        """Where the lane of an actor lies, in bytes from the start of the memory."""
+        return self._lanes[actor][0]
+
+    def lane(self, actor: int) -> Lane:
+        """Read the lane of an actor; allowed at any time."""
+        lane = self._lanes[actor][1]
+        return Lane(
+            state=LaneState(lane.state),
+            tid=lane.tid,
+            error=lane.error,
+            at=lane.at,
+            rounds=lane.rounds,
+            count=lane.count,
+            lost=lane.lost,
+        )
+
+    def records(self, actor: int) -> bytes:
+        """The rows that an actor has begun, oldest first, :data:`RECORD_BYTES` each."""
+        lane = self._lanes[actor][1]
+        begin = int(lane.records_at)
+        return self._memory[begin : begin + min(lane.count, lane.capacity) * RECORD_BYTES]
+
+    @property
+    def release_ns(self) -> Ns:
+        """When all actors were released, CLOCK_MONOTONIC; 0 while one of them is still missing."""
+        return Ns(int(self._stage.release_ns))
+
+    def stop(self) -> None:
+        """Let no further round begin and nobody wait for a release any more."""
+        self._stage.stop = 1
+
+    def close(self) -> None:
+        """Give the memory back; actors that still run keep their own mapping."""
+        self._lanes.clear()
+        self._stage = None
+        _ffi.release(self._base)
+        self._memory.close()
+        os.close(self.fd)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _PAGE) * _PAGE

@@ -1,0 +1,3 @@
+"""PLACEHOLDER."""
+def main() -> int:
+    return 0

@@ -1,0 +1,153 @@
+"""The contract as a whole: reading it, and choosing from it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final, TypeVar
+
+from harness.contract.fields import FieldEntry, read_field, resolve
+from harness.contract.log_rules import read_log_rule
+from harness.contract.oracles import OracleEntry, read_oracle
+from harness.contract.platforms import UNKNOWN_PLATFORM, Nature, Platform, read_platform
+from harness.contract.promises import ANY_PLATFORM, applicable, read_promise, refuse_conflicts
+from harness.contract.schema import Entry
+from harness.errors import ContractError
+from harness.history.history import FunctionRecord
+from harness.model.kernel import KernelVersion
+from harness.model.pci import ResetMethod
+from harness.model.promise import Promise
+from harness.model.terms import LogRule, Terms
+
+SECTIONS: Final = ("promise", "oracle", "volatile", "unrestored", "platform", "log")
+"""Arrays of tables that a contract file may hold."""
+
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """All entries of all files.
+
+    Attributes:
+        promises: operation, window, kernels, platforms → outcome, bounds, state, config.
+        oracles: registers that tell whether a reset happened.
+        volatile: bits that differ between two reads of a healthy function.
+        unrestored: bits that no reset restores.
+        platforms: function models.
+        log_rules: how to read the kernel log, the first match counts.
+    """
+
+    promises: tuple[Promise, ...]
+    oracles: tuple[OracleEntry, ...] = ()
+    volatile: tuple[FieldEntry, ...] = ()
+    unrestored: tuple[FieldEntry, ...] = ()
+    platforms: tuple[Platform, ...] = ()
+    log_rules: tuple[LogRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        refuse_conflicts(self.promises)
+        for promise in self.promises:
+            self._refuse_unknown(promise.id, promise.platforms)
+        for oracle in self.oracles:
+            self._refuse_unknown(oracle.source, oracle.platforms)
+        for field in (*self.volatile, *self.unrestored):
+            self._refuse_unknown(field.source, field.platforms)
+
+    def _refuse_unknown(self, entry: str, platforms: tuple[str, ...]) -> None:
+        known = {ANY_PLATFORM, *(platform.word for platform in self.platforms)}
+        for word in platforms:
+            if word not in known:
+                raise ContractError(
+                    f"contract entry {entry!r}",
+                    said=f"platform {word!r} is described nowhere",
+                    hint="Add a [[platform]] entry, or correct the word.",
+                )
+
+    @classmethod
+    def read(cls, texts: Mapping[str, str]) -> Contract:
+        """Read contract files.
+
+        Args:
+            texts: contents by file name.
+
+        Raises:
+            ContractError: a file is malformed, or two entries contradict each other.
+        """
+        tables = {file: _toml(file, text) for file, text in texts.items()}
+        return cls(
+            promises=_section(tables, "promise", read_promise),
+            oracles=_section(tables, "oracle", read_oracle),
+            volatile=_section(tables, "volatile", read_field),
+            unrestored=_section(tables, "unrestored", read_field),
+            platforms=_section(tables, "platform", read_platform),
+            log_rules=_section(tables, "log", read_log_rule),
+        )
+
+    def terms(self, kernel: KernelVersion, functions: Sequence[FunctionRecord]) -> Terms:
+        """Choose what applies to one history.
+
+        Args:
+            kernel: that ran on the target.
+            functions: as the history records them; capabilities are found in their config space.
+        """
+        return Terms(
+            promises={
+                function.alias: applicable(self.promises, kernel, function.platform) for function in functions
+            },
+            volatile=resolve(self.volatile, functions),
+            unrestored=resolve(self.unrestored, functions),
+            log_rules=self.log_rules,
+        )
+
+    def oracle(self, platform: str, method: ResetMethod) -> OracleEntry | None:
+        """The register that tells whether `method` reset a function of this platform; None: none is known."""
+        fitting = (o for o in self.oracles if platform in o.platforms and method in o.methods)
+        return next(fitting, None)
+
+    def platform(self, vendor: int, device: int, nature: Nature) -> str:
+        """The word for a function model, `unknown` when no entry describes it."""
+        for platform in self.platforms:
+            if (platform.vendor, platform.device, platform.nature) == (vendor, device, nature):
+                return platform.word
+        return UNKNOWN_PLATFORM
+
+
+def load() -> Contract:
+    """Read the contract that comes with this package.
+
+    Raises:
+        ContractError: a file is malformed, or two entries contradict each other.
+    """
+    found = sorted(
+        (file for file in files(__package__).iterdir() if file.name.endswith(".toml")),
+        key=lambda file: file.name,
+    )
+    return Contract.read({file.name: file.read_text(encoding="utf-8") for file in found})
+
+
+def _toml(file: str, text: str) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ContractError(f"contract file {file}", said=f"no TOML: {error}") from error
+    for section, entries in table.items():
+        if section not in SECTIONS or not isinstance(entries, list):
+            raise ContractError(
+                f"contract file {file}, section {section!r}",
+                said="unknown",
+                hint=f"A file holds arrays of tables: {', '.join(f'[[{name}]]' for name in SECTIONS)}.",
+            )
+    return table
+
+
+def _section(
+    tables: Mapping[str, dict[str, Any]], section: str, read: Callable[[Entry], _Read]
+) -> tuple[_Read, ...]:
+    return tuple(
+        read(Entry(file, f"{section} number {number}", item))
+        for file, table in tables.items()
+        for number, item in enumerate(table.get(section, ()), start=1)
+    )

@@ -1,0 +1,52 @@
+"""The tables of a history as numpy structured arrays, little-endian, sorted by time.
+
+A million operations must not be a million Python objects: checkers work on whole columns.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Table = npt.NDArray[np.void]
+"""A structured array, one row an event."""
+
+OPERATION: Final = np.dtype(
+    [
+        ("begin_ns", "<i8"),  # CLOCK_MONOTONIC just before the system call or load
+        ("end_ns", "<i8"),  # just after; 0: never returned
+        ("value", "<u8"),  # first 8 bytes read or written, little-endian
+        ("result", "<i4"),  # what the call returned, -1 for an error
+        ("error", "<i4"),  # errno of a failed call, else 0
+        ("actor", "<u2"),  # index into History.actors and Plan.actors
+        ("step", "<u2"),  # index into Plan.actors[actor].steps
+        ("round", "<u4"),  # how often the actor had been through its steps, from 0
+    ]
+)
+"""One operation of one actor; rows are sorted by `begin_ns`."""
+
+KERNEL: Final = np.dtype(
+    [
+        ("time_ns", "<i8"),  # CLOCK_MONOTONIC, resolution 1000 ns: true time is within 500 ns
+        ("value", "<i8"),  # argument or return value that the probe fetches, else 0
+        ("tid", "<i4"),  # thread
+        ("probe", "<u2"),  # index into History.probes
+        ("function", "<i2"),  # index into Plan.functions, -1: another function or not known
+    ]
+)
+"""One hit of a kernel probe; rows are sorted by `time_ns`."""
+
+
+class Edge(enum.StrEnum):
+    """Where in a kernel function a probe sits."""
+
+    ENTRY = "entry"
+    RETURN = "return"
+
+
+def empty(dtype: np.dtype[Any], rows: int = 0) -> Table:
+    """A table of `rows` rows of zeros."""
+    return np.zeros(rows, dtype=dtype)

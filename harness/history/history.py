@@ -1,0 +1,161 @@
+"""The record of one stage: self-contained, so that it can be judged again without a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.history.columns import KERNEL, OPERATION, Edge, Table, empty
+from harness.model.operation import Operation
+from harness.model.plan import Plan
+from harness.model.units import Ns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A kernel probe that was asked for.
+
+    Attributes:
+        symbol: kernel function, as `pci_cfg_access_lock`.
+        edge: entry or return.
+        present: False when this kernel has no such probe point; why is in `reason`.
+        missed: hits that the kernel had to drop.
+        reason: what the kernel said when the probe could not be set.
+    """
+
+    symbol: str
+    edge: Edge
+    present: bool = True
+    missed: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorRecord:
+    """What became of an actor.
+
+    Attributes:
+        name: as in the plan.
+        tid: its thread id on the target.
+        rounds: how many rounds it began.
+        lost: operations that found no room in the shared memory and are missing from the table.
+        end: `done`, `abandoned` (stuck past the deadline), `died` (a signal) or `refused` (a file could not be opened).
+        detail: for `refused` the file and errno, for `died` the signal.
+        wchan: for `abandoned`: the kernel function it sleeps in (`/proc/TID/wchan`).
+        stack: for `abandoned`: its kernel stack (`/proc/TID/stack`).
+    """
+
+    name: str
+    tid: int
+    rounds: int = 0
+    lost: int = 0
+    end: str = "done"
+    detail: str = ""
+    wchan: str = ""
+    stack: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """One record of /dev/kmsg between the stage's markers.
+
+    Attributes:
+        time_us: the kernel log's own time stamp; order within the log is exact, against other events it is not.
+        level: syslog level 0 (emergency) … 7 (debug).
+        text: without the prefix, continuation lines joined by newline.
+    """
+
+    time_us: int
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uevent:
+    """A kernel uevent during the stage."""
+
+    time_ns: Ns
+    action: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionRecord:
+    """Facts on one function when the stage began, and its config space before and after.
+
+    Attributes:
+        alias: as in the plan.
+        platform: model word that the contract uses (`igb`, `e1000e`, …), or `unknown`.
+        bdf: address on the target.
+        vendor, device: identity, 16 bits each.
+        driver: bound driver or empty.
+        reset_methods: as `reset_method` read before the plan's settings.
+        iommu_group: number as text, or empty.
+        config_before, config_after: config space, 256 or 4096 bytes; empty when it could not be read.
+    """
+
+    alias: str
+    platform: str
+    bdf: str
+    vendor: int
+    device: int
+    driver: str = ""
+    reset_methods: tuple[str, ...] = ()
+    iommu_group: str = ""
+    config_before: bytes = b""
+    config_after: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Everything that was seen in one stage.
+
+    Attributes:
+        plan: what was to be done.
+        begin_ns: common release of all actors, CLOCK_MONOTONIC.
+        end_ns: when the stage was over and everything collected.
+        operations: table of :data:`~harness.history.columns.OPERATION`.
+        kernel: table of :data:`~harness.history.columns.KERNEL`.
+        lost_kernel_events: trace events that the kernel's buffer had to drop.
+        probes: what the `probe` column means; absent probes are listed too.
+        actors: in the plan's order.
+        functions: in the plan's order.
+        log: kernel log between the markers.
+        log_complete: False when a marker was not found or the kernel overwrote records.
+        uevents: during the stage.
+        clock_ratio: guest time passed over host time passed during the stage, 1.0 when both are one clock.
+        taint_before, taint_after: `/proc/sys/kernel/tainted`.
+        provenance: versions, host, seed … as JSON values; `kernel.release` is always there.
+    """
+
+    plan: Plan
+    begin_ns: Ns
+    end_ns: Ns
+    operations: Table = field(default_factory=lambda: empty(OPERATION))
+    kernel: Table = field(default_factory=lambda: empty(KERNEL))
+    lost_kernel_events: int = 0
+    probes: tuple[Probe, ...] = ()
+    actors: tuple[ActorRecord, ...] = ()
+    functions: tuple[FunctionRecord, ...] = ()
+    log: tuple[LogLine, ...] = ()
+    log_complete: bool = True
+    uevents: tuple[Uevent, ...] = ()
+    clock_ratio: float = 1.0
+    taint_before: int = 0
+    taint_after: int = 0
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def means(self, actor: int, step: int) -> Operation:
+        """What an operation of `actor` at `step` is, in the contract's words."""
+        return self.plan.actors[actor].steps[step].means
+
+    def function(self, alias: str) -> FunctionRecord:
+        """The record of one function.
+
+        Raises:
+            KeyError: the function took no part.
+        """
+        for record in self.functions:
+            if record.alias == alias:
+                return record
+        raise KeyError(alias)

@@ -1,0 +1,355 @@
+"""The records of a journal and their JSON: one record a line, `{"record": KIND, ...}`.
+
+Records are plain values.  A reader ignores fields that it does not know and fills in the defaults of those
+that are missing, so a newer harness reads older journals; a line of an unknown kind is counted as damage.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
+
+from harness.errors import HistoryError
+from harness.model.units import Ns
+
+VERSION: Final = 1
+"""Of the journal's format; written into every session start."""
+
+
+class Status(enum.StrEnum):
+    """Which JUnit element an outcome becomes, in the order of concern (the last is worst)."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    ERROR = "error"
+    """No verdict: harness, lab, or evidence missing."""
+    FAILURE = "failure"
+    """The function, driver or kernel under test was judged faulty."""
+
+    @property
+    def concern(self) -> int:
+        """Rank for merging: the larger wins."""
+        return list(Status).index(self)
+
+
+class FlakyPolicy(enum.StrEnum):
+    """What a test that passed only after a retry counts as."""
+
+    PASS = "pass"  # noqa: S105 - not a password
+    FAIL = "fail"
+
+
+class KernelLog(enum.StrEnum):
+    """What a stage's kernel log looked like."""
+
+    CLEAN = "clean"
+    WARN = "warn"
+    FAULT = "fault"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """How long one kind of operation took in one stage.
+
+    Attributes:
+        operation: the contract's word, `config-read/sysfs`.
+        count: completed operations.
+        p50_ns, p99_ns, max_ns: of the time from call to return.
+    """
+
+    operation: str
+    count: int
+    p50_ns: int
+    p99_ns: int
+    max_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRecord:
+    """One try that gave no verdict and was made again.
+
+    Attributes:
+        test: node id of the test it belongs to; may be empty inside a :class:`StageRecord`.
+        type: `hil.*` type of what went wrong.
+        summary: one line.
+        details: longer text, such as the console's tail.
+        at_ns: CLOCK_MONOTONIC of the runner when it was given up.
+    """
+
+    KIND: ClassVar[str] = "attempt"
+    test: str = ""
+    type: str
+    summary: str
+    details: str = ""
+    at_ns: Ns = Ns(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRecord:
+    """One stage, judged.
+
+    Attributes:
+        test: node id of the test that staged it.
+        history: file name of the history, relative to the results folder.
+        title: the plan's title.
+        verdict: `PASS`, `UNKNOWN` or `FAIL`.
+        headline: the decisive finding's claim, one line.
+        findings: every finding as JSON values.
+        weaknesses: sentences on known weaknesses that were seen.
+        met: how many operations met a window.
+        operations: how many operations were recorded.
+        retried: attempts given up before this stage; say each here or in a record of its own, not twice.
+        functions: aliases of the functions that took part.
+        provenance: the part of the history's provenance that a dashboard wants.
+        seed: of the plan.
+        latencies: one entry for each kind of operation.
+        kernel_log: what the checker of the kernel log saw.
+        kernel_warnings: lines of the kernel log that are tolerated and still worth reading.
+        attachments: files relative to the results folder; the picture first.
+        at_ns: CLOCK_MONOTONIC of the runner.
+    """
+
+    KIND: ClassVar[str] = "stage"
+    test: str = ""
+    history: str
+    title: str
+    verdict: str
+    headline: str
+    findings: tuple[dict[str, Any], ...] = ()
+    weaknesses: tuple[str, ...] = ()
+    met: int = 0
+    operations: int = 0
+    retried: tuple[AttemptRecord, ...] = field(default=(), metadata={"of": AttemptRecord})
+    functions: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    latencies: tuple[Latency, ...] = field(default=(), metadata={"of": Latency})
+    kernel_log: KernelLog = KernelLog.UNKNOWN
+    kernel_warnings: tuple[str, ...] = ()
+    attachments: tuple[str, ...] = ()
+    at_ns: Ns = Ns(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStart:
+    """The first record of a session.
+
+    Attributes:
+        version: of the journal's format.
+        suite: name of the JUnit suite: `hil.` and the lab's alias, never an address.
+        host, pid, boot_id: who ran; another `boot_id` when the report is made means that the host went down.
+        realtime_ns, at_ns: CLOCK_REALTIME and CLOCK_MONOTONIC, read together.
+        versions: of the harness, pytest and so on, by name.
+        argv: the command.
+        results: the results folder as seen from the CI workspace, in front of attachment paths.
+        flaky: what a pass after a retry counts as.
+        provenance: about the whole session, JSON values; becomes properties of the suite.
+    """
+
+    KIND: ClassVar[str] = "session-start"
+    version: int = VERSION
+    suite: str = "hil.lab"
+    host: str = ""
+    pid: int = 0
+    boot_id: str = ""
+    realtime_ns: Ns = Ns(0)
+    at_ns: Ns = Ns(0)
+    versions: dict[str, str] = field(default_factory=dict)
+    argv: tuple[str, ...] = ()
+    results: str = ""
+    flaky: FlakyPolicy = FlakyPolicy.PASS
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestPlan:
+    """Node ids of all tests that were collected, in the order of running."""
+
+    KIND: ClassVar[str] = "plan"
+    __test__: ClassVar[bool] = False  # no test class, whatever its name begins with
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestStart:
+    """A test is about to touch something."""
+
+    KIND: ClassVar[str] = "test-start"
+    __test__: ClassVar[bool] = False
+    test: str
+    at_ns: Ns = Ns(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseReport:
+    """What one phase of a test came to.
+
+    Attributes:
+        test: node id.
+        phase: `setup`, `call`, `teardown` or `collect`.
+        status: which element.
+        type: `hil.*` type, empty when ok.
+        summary: one line.
+        details: findings, timeline, traceback.
+        seconds: length of the phase.
+        output: captured output.
+        file, line: where the test is written, line from 1; 0 when not known.
+        attachments: files that belong to this test, relative to the results folder.
+    """
+
+    KIND: ClassVar[str] = "phase"
+    test: str
+    phase: str
+    status: Status
+    type: str = ""
+    summary: str = ""
+    details: str = ""
+    seconds: float = 0.0
+    output: str = ""
+    file: str = ""
+    line: int = 0
+    attachments: tuple[str, ...] = ()
+    at_ns: Ns = Ns(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestFinish:
+    """Nothing of this test will be touched any more."""
+
+    KIND: ClassVar[str] = "test-finish"
+    __test__: ClassVar[bool] = False
+    test: str
+    at_ns: Ns = Ns(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthRecord:
+    """What somebody who knows says about the session as a whole.
+
+    Attributes:
+        name: stable name of the health case: `kernel_log_clean`, `devices_returned` …
+        status: as a test's.
+        type: `hil.*` type, empty when ok.
+        summary: one line.
+        details: longer text.
+    """
+
+    KIND: ClassVar[str] = "health"
+    name: str
+    status: Status
+    type: str = ""
+    summary: str = ""
+    details: str = ""
+    at_ns: Ns = Ns(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnd:
+    """The last record of a session that came to its end.
+
+    Attributes:
+        status: pytest's own exit status.
+        aborted: why the user stopped it; empty when nobody did.
+        stopped: why it ended before all tests ran (`stopping after 1 failures`); empty when it did not.
+    """
+
+    KIND: ClassVar[str] = "session-end"
+    status: int
+    aborted: str = ""
+    stopped: str = ""
+    at_ns: Ns = Ns(0)
+
+
+Record = (
+    SessionStart
+    | TestPlan
+    | TestStart
+    | PhaseReport
+    | StageRecord
+    | AttemptRecord
+    | TestFinish
+    | HealthRecord
+    | SessionEnd
+)
+
+_KINDS: Final[dict[str, type[Record]]] = {
+    kind.KIND: kind
+    for kind in (
+        SessionStart,
+        TestPlan,
+        TestStart,
+        PhaseReport,
+        StageRecord,
+        AttemptRecord,
+        TestFinish,
+        HealthRecord,
+        SessionEnd,
+    )
+}
+_ENUMS: Final[dict[str, type[enum.StrEnum]]] = {
+    "Status": Status,
+    "FlakyPolicy": FlakyPolicy,
+    "KernelLog": KernelLog,
+}
+
+_PLAIN: Final[dict[str, tuple[type, ...]]] = {
+    "str": (str,),
+    "int": (int,),
+    "Ns": (int,),
+    "float": (int, float),
+}
+
+
+def to_json(record: Record | Latency) -> dict[str, Any]:
+    """The record as plain JSON values, without its kind."""
+    return dataclasses.asdict(record)
+
+
+def to_line(record: Record) -> bytes:
+    """One line of a journal: ASCII, ends with a newline, contains no other."""
+    fields = {"record": record.KIND, **to_json(record)}
+    return json.dumps(fields, ensure_ascii=True, separators=(",", ":"), default=str).encode("ascii") + b"\n"
+
+
+def from_line(line: bytes) -> Record:
+    """Read one line of a journal.
+
+    Raises:
+        HistoryError: torn, damaged, or of an unknown kind.
+    """
+    try:
+        fields = json.loads(line)
+        kind = _KINDS[fields["record"]]
+        record: Record = from_json(kind, fields)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise HistoryError("line of a journal", said=f"not understood: {error!r}") from error
+    return record
+
+
+def from_json(kind: type[Any], fields: dict[str, Any]) -> Any:
+    """Build a record of one kind from JSON values.
+
+    Raises:
+        TypeError: a field without a default is missing.
+        ValueError: a word that no enum knows.
+    """
+    arguments: dict[str, Any] = {}
+    for item in dataclasses.fields(kind):
+        if item.name not in fields:
+            continue
+        value = fields[item.name]
+        if "of" in item.metadata:
+            value = tuple(from_json(item.metadata["of"], entry) for entry in value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif str(item.type) in _ENUMS:
+            value = _ENUMS[str(item.type)](value)
+        expected = _PLAIN.get(str(item.type))
+        if expected is not None and not isinstance(value, expected):
+            raise TypeError(f"{item.name} is {value!r}")
+        arguments[item.name] = value
+    return kind(**arguments)

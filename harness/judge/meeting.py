@@ -1,0 +1,78 @@
+"""Which operation met which lock window.
+
+Two ideas of a window are needed.  The *certain* one, each edge moved inwards by the resolution of the trace: the
+lock was held for all of it.  The *possible* one, from the locking thread's call to the unlocking function's
+return: outside of it the lock was free.  Intervals are closed, because clocks can tie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.history.windows import TRACE_RESOLUTION, LockWindow
+from harness.model.units import MS, Ns
+
+UNLOCK_GRACE: Final = Ns(20 * MS)
+"""How long the bit may stay set after the unlocking function was entered, when no probe shows its return: its
+thread can be preempted in between."""
+
+Times = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Meetings:
+    """What a set of operations met; one row an operation, indices count the windows of one function.
+
+    Attributes:
+        opened, closed: edges of the windows as traced.
+        inside: the window within which the operation certainly began and ended, or -1.
+        touched: the last window that the operation may have overlapped, or -1.
+    """
+
+    opened: Times
+    closed: Times
+    inside: Indices
+    touched: Indices
+
+
+def meet(windows: Sequence[LockWindow], begin: Times, end: Times) -> Meetings:
+    """Hold operations against the windows of their function.
+
+    Args:
+        windows: of one function, in order; they do not overlap, for the lock has one holder.
+        begin, end: of the operations, nanoseconds; an operation that never ended ends with the history.
+    """
+    opened = np.array([window.opened_ns for window in windows], dtype=np.int64)
+    closed = np.array([window.closed_ns for window in windows], dtype=np.int64)
+    if not windows:
+        nothing = np.full(len(begin), -1, dtype=np.intp)
+        return Meetings(opened, closed, nothing, nothing)
+    last = np.searchsorted(opened + TRACE_RESOLUTION, begin, "left") - 1
+    inside = np.where((last >= 0) & (end < closed[last] - TRACE_RESOLUTION), last, -1)
+    earliest, latest = possible(windows)
+    last = np.searchsorted(earliest, end, "right") - 1
+    touched = np.where((last >= 0) & (latest[last] >= begin), last, -1)
+    return Meetings(opened, closed, inside, touched)
+
+
+def possible(windows: Sequence[LockWindow]) -> tuple[Times, Times]:
+    """The outermost edges of each window, both ascending.
+
+    A lock that was asked for while another held it cannot have been taken before the other let go.
+    """
+    asked = [window.opened_ns if window.asked_ns is None else window.asked_ns for window in windows]
+    free = [window.closed_ns for window in windows[:-1]]
+    earliest = [asked[0], *(max(pair) for pair in zip(asked[1:], free, strict=True))]
+    latest = [
+        window.closed_ns + UNLOCK_GRACE if window.released_ns is None else window.released_ns for window in windows
+    ]
+    return (
+        np.array(earliest, dtype=np.int64) - TRACE_RESOLUTION,
+        np.maximum.accumulate(np.array(latest, dtype=np.int64) + TRACE_RESOLUTION),
+    )

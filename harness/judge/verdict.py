@@ -1,0 +1,48 @@
+"""Ask every question of a history, and add the answers up."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.history.history import History
+from harness.judge.collided import collided
+from harness.judge.config_restored import config_restored
+from harness.judge.findings import Checker, unknown
+from harness.judge.finished import finished
+from harness.judge.kernel_log import kernel_log
+from harness.judge.reads_blocked import reads_blocked
+from harness.judge.reset_happened import reset_happened
+from harness.judge.reset_outcome import reset_outcome
+from harness.judge.reset_time import reset_time
+from harness.judge.values_sane import values_sane
+from harness.model.terms import Terms
+from harness.model.verdict import Finding, Judgement
+
+CHECKERS: Final[tuple[Checker, ...]] = (
+    kernel_log,
+    finished,
+    reads_blocked,
+    values_sane,
+    reset_outcome,
+    reset_happened,
+    reset_time,
+    config_restored,
+    collided,
+)
+"""The questions, in the order in which a reader wants the bad news."""
+
+
+def judge(history: History, terms: Terms, checkers: tuple[Checker, ...] = CHECKERS) -> Judgement:
+    """Judge one history against the part of the contract that applies to it.
+
+    A checker that crashes has said nothing: its finding is UNKNOWN and names the error.
+    """
+    return Judgement(findings=tuple(f for checker in checkers for f in _ask(checker, history, terms)))
+
+
+def _ask(checker: Checker, history: History, terms: Terms) -> tuple[Finding, ...]:
+    try:
+        return checker(history, terms)
+    except Exception as error:  # noqa: BLE001  whatever it is, the other checkers must still be heard
+        name = checker.__name__
+        return (unknown(name, f"The checker {name} crashed: {type(error).__name__}: {error}"),)

@@ -1,0 +1,205 @@
+"""What to do, as data: actors, their steps, when they start, and what is put in place before.
+
+A plan names functions by alias and files by role, never by BDF or path, so that the same plan can be staged
+again on another machine.  It is written into every history; :func:`Plan.from_json` reads it back.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.errors import HistoryError, UsageError
+from harness.model.operation import Operation
+from harness.model.units import Ns
+
+
+class Op(enum.StrEnum):
+    """What the actor loop can do in one step."""
+
+    READ = "read"
+    """`pread` of `width` bytes at `offset`."""
+    WRITE = "write"
+    """`pwrite` of `value` at `offset`."""
+    LOAD = "load"
+    """Load of `width` bytes from the mapped file at `offset`."""
+    STORE = "store"
+    """Store of `value` to the mapped file at `offset`."""
+    PAUSE = "pause"
+    """Sleep until `time_ns` after the previous pause ended (or after the stage began)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file of a function by its role: `config`, `proc`, `reset`, `vendor`, `resource0` …"""
+
+    function: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One access.
+
+    Attributes:
+        op: how it is done.
+        means: what it is, in the contract's words.
+        file: what it is done to; None for a pause.
+        offset: in bytes from the start of the file.
+        width: in bytes, of a read or load: 1, 2, 4 or 8 (a `READ` may ask for up to 4096, the history then keeps the
+            first 8 bytes).
+        value: bytes to write or store (little-endian as the device sees them).
+        time_ns: length of a pause.
+    """
+
+    op: Op
+    means: Operation
+    file: File | None = None
+    offset: int = 0
+    width: int = 0
+    value: bytes = b""
+    time_ns: Ns = Ns(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """A process with file descriptors of its own that repeats its steps.
+
+    Attributes:
+        name: lane of the timeline, unique in a plan: `reader-1`, `resetter`.
+        steps: done in this order, again and again.
+        starts_ns: when the first round begins, counted from the common release of all actors.
+        times: number of rounds, at least 1; None repeats until the stage ends.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    starts_ns: Ns = Ns(0)
+    times: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A sysfs attribute that is written before the stage and put back after it."""
+
+    function: str
+    attribute: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Oracle:
+    """A register that a reset clears and that nobody restores.
+
+    Attributes:
+        function: alias of the function.
+        resource: file that maps it: `resource0` … `resource5`.
+        offset: in bytes from the start of the resource.
+        width: in bytes: 1, 2 or 4.
+        marker: what is stored before the reset.
+        cleared: what the register reads after a reset that really happened.
+        mask: bits that count.
+        source: where this is written or how it was measured.
+    """
+
+    function: str
+    resource: str
+    offset: int
+    width: int
+    marker: int
+    cleared: int
+    mask: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One stage.
+
+    Attributes:
+        title: for people: the scenario's name.
+        functions: aliases of all functions that take part; their config space is recorded before and after.
+        actors: who does what.
+        lasting_ns: how long rounds may begin, counted from the common release.
+        deadline_ns: how long after that every operation must have returned.
+        settings: attributes to set before, and to put back after.
+        oracles: registers that `oracle/mark` and `oracle/check` steps use.
+        meets: how many operations must meet a window for a PASS; 0 when the plan opens none.
+        seed: of everything random in the plan.
+    """
+
+    title: str
+    functions: tuple[str, ...]
+    actors: tuple[Actor, ...]
+    lasting_ns: Ns
+    deadline_ns: Ns
+    settings: tuple[Setting, ...] = ()
+    oracles: tuple[Oracle, ...] = ()
+    meets: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [actor.name for actor in self.actors]
+        if not names:
+            raise UsageError(f"stage {self.title!r}", said="nobody acts", hint="Give it at least one actor.")
+        if len(set(names)) != len(names):
+            raise UsageError(f"stage {self.title!r}", said=f"two actors share a name: {sorted(names)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain JSON values; bytes become hexadecimal."""
+        return {key: _jsonable(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Plan:
+        """Read a plan back.
+
+        Raises:
+            HistoryError: a field is missing or has the wrong form.
+        """
+        try:
+            return cls(
+                title=data["title"],
+                functions=tuple(data["functions"]),
+                actors=tuple(_actor(actor) for actor in data["actors"]),
+                lasting_ns=Ns(data["lasting_ns"]),
+                deadline_ns=Ns(data["deadline_ns"]),
+                settings=tuple(Setting(**setting) for setting in data["settings"]),
+                oracles=tuple(Oracle(**oracle) for oracle in data["oracles"]),
+                meets=data["meets"],
+                seed=data["seed"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise HistoryError("plan", said=f"malformed: {error!r}") from error
+
+
+def _jsonable(value: Any) -> Any:
+    match value:
+        case bytes():
+            return value.hex()
+        case dict():
+            return {key: _jsonable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_jsonable(item) for item in value]
+        case _:
+            return value
+
+
+def _actor(data: dict[str, Any]) -> Actor:
+    return Actor(
+        name=data["name"],
+        steps=tuple(
+            Step(
+                op=Op(step["op"]),
+                means=Operation(step["means"]),
+                file=File(**step["file"]) if step["file"] else None,
+                offset=step["offset"],
+                width=step["width"],
+                value=bytes.fromhex(step["value"]),
+                time_ns=Ns(step["time_ns"]),
+            )
+            for step in data["steps"]
+        ),
+        starts_ns=Ns(data["starts_ns"]),
+        times=data["times"],
+    )

@@ -1,0 +1,69 @@
+"""What Linux, or an emulated platform, promises for one operation in one window."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from harness.model.kernel import KernelRange
+from harness.model.operation import Operation
+from harness.model.outcome import Outcome
+from harness.model.units import Ns
+
+
+class WindowKind(enum.StrEnum):
+    """What was held while the operation ran."""
+
+    NONE = "none"
+    """Nothing: the function was free."""
+    CONFIG_LOCK = "config-lock"
+    """The config access lock of the function (`pci_cfg_access_lock`), seen in the kernel's own trace."""
+
+
+class DeviceState(enum.StrEnum):
+    """What a reset does to state inside the function that nobody restores."""
+
+    CLEARED = "cleared"
+    KEPT = "kept"
+
+
+class ConfigSpace(enum.StrEnum):
+    """What config space looks like after a reset."""
+
+    RESTORED = "restored"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """One entry of the contract.
+
+    Attributes:
+        id: stable name, `operation × window` and what sets it apart, e.g. `config-read/sysfs@config-lock`.
+        operation: whose outcome is promised.
+        window: in which window.
+        kernels: which kernels promise it.
+        platforms: function models (`igb`, `e1000e`, `nvme`, `virtio-rng`, …) or `*` for all.
+        outcome: what the operation must show.
+        at_least: shortest time allowed, or None.  For a blocked operation counted from the opening of the
+            window it met, for a reset from entry to return of the traced reset function, else from call to return.
+        at_most: longest time allowed, or None.  For a blocked operation counted from the *close* of the window.
+        state: for resets: what happens to the oracle register, or None when nothing is promised.
+        config: for resets: what happens to config space, or None when nothing is promised.
+        source: where the promise is written: kernel function, specification section, or measurement.
+        weakness: a sentence when this entry describes a known weakness rather than a virtue: seeing it is an
+            expected failure, not seeing it any more is a failure; None otherwise.
+    """
+
+    id: str
+    operation: Operation
+    window: WindowKind
+    kernels: KernelRange
+    platforms: tuple[str, ...]
+    outcome: Outcome
+    source: str
+    at_least: Ns | None = None
+    at_most: Ns | None = None
+    state: DeviceState | None = None
+    config: ConfigSpace | None = None
+    weakness: str | None = None

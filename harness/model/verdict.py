@@ -1,0 +1,97 @@
+"""Findings and the verdict that they add up to."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+
+class Verdict(enum.IntEnum):
+    """Ordered by concern: merging is `max()`, and no evidence is UNKNOWN."""
+
+    PASS = 0
+    UNKNOWN = 1
+    FAIL = 2
+
+
+class Blame(enum.StrEnum):
+    """What a FAIL is about: the `type=` of its JUnit element (docs/reports.md lists them)."""
+
+    MISMATCH = "hil.mismatch"
+    """Promise broken: wrong data, wrong outcome, an access that should have waited."""
+    TIMEOUT = "hil.timeout"
+    RESET_FAILED = "hil.reset-failed"
+    DEVICE_LOST = "hil.device-lost"
+    KERNEL_FAULT = "hil.kernel-fault"
+    WEAKNESS_GONE = "hil.xpass"
+    """A weakness that the contract knows was not seen any more."""
+    NOTHING = "hil.unknown"
+    """For PASS and UNKNOWN: nobody is to blame."""
+
+
+class EventKind(enum.StrEnum):
+    """Which table of a history an event id points into."""
+
+    OPERATION = "operation"
+    KERNEL = "kernel"
+    LOG = "log"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EventId:
+    """One row of one table of a history; printed `operation:17`."""
+
+    kind: EventKind
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.row}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One checker's claim, with the events that prove it and the source of the rule.
+
+    Attributes:
+        checker: name of the checker's module, e.g. `reads_blocked`.
+        verdict: what this claim amounts to.
+        claim: one sentence for a tired engineer.
+        events: rows of the history that prove it, at most a handful; the first two are *the violating pair*.
+        promise: id of the contract entry it was held against, or empty.
+        source: of the rule: kernel function or specification section.
+        met: how many operations met the window (or were checked, where there is no window).
+        blame: the kind of fault; `Blame.NOTHING` unless the verdict is FAIL.
+        weakness: the contract's sentence when the claim is that a known weakness was seen (verdict PASS).
+    """
+
+    checker: str
+    verdict: Verdict
+    claim: str
+    events: tuple[EventId, ...] = ()
+    promise: str = ""
+    source: str = ""
+    met: int = 0
+    blame: Blame = Blame.NOTHING
+    weakness: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """All findings on one history, and the verdict that they add up to."""
+
+    findings: tuple[Finding, ...]
+    verdict: Verdict = field(init=False)
+
+    def __post_init__(self) -> None:
+        worst = max((finding.verdict for finding in self.findings), default=Verdict.UNKNOWN)
+        object.__setattr__(self, "verdict", worst)
+
+    @property
+    def weaknesses(self) -> tuple[str, ...]:
+        """Sentences on the known weaknesses that were seen, without repetition."""
+        return tuple(dict.fromkeys(f.weakness for f in self.findings if f.weakness))
+
+    @property
+    def decisive(self) -> Finding | None:
+        """The finding to put into the headline: the first of the worst, None without findings."""
+        return next((f for f in self.findings if f.verdict is self.verdict), None)

@@ -1,0 +1,62 @@
+"""Binding drivers to functions by `driver_override`, and undoing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.errors import TargetError
+from harness.model.pci import Bdf
+from harness.pci import sysfs
+
+
+def bound_driver(bdf: Bdf) -> str:
+    """Name of the driver that owns a function now; empty when none does."""
+    link = sysfs.path_of(bdf, "driver")
+    return link.resolve().name if link.exists() else ""
+
+
+def unbind(bdf: Bdf) -> None:
+    """Take a function away from its driver, if it has one.
+
+    Waits, uninterruptibly, for a VFIO user to close it (Linux drivers/base/dd.c, `device_driver_detach()`).
+
+    Raises:
+        KernelRefusal: with the errno.
+    """
+    driver = bound_driver(bdf)
+    if driver:
+        sysfs.write_attribute(sysfs.DRIVERS / driver / "unbind", str(bdf))
+
+
+def bind(bdf: Bdf, driver: str) -> None:
+    """Give a function to one driver and no other.
+
+    Raises:
+        KernelRefusal: with the errno.
+        TargetError: the kernel accepted every write, and yet the driver did not take the function.
+    """
+    unbind(bdf)
+    sysfs.write_attribute(sysfs.path_of(bdf, "driver_override"), driver)
+    sysfs.write_attribute(sysfs.DEVICES.parent / "drivers_probe", str(bdf))
+    if bound_driver(bdf) != driver:
+        raise TargetError(
+            f"binding {driver} to {bdf}",
+            said=f"it is bound to {bound_driver(bdf) or 'nothing'} afterwards",
+            hint="The kernel log of the target says why the driver refused.",
+        )
+
+
+@contextmanager
+def borrowed(bdf: Bdf, driver: str) -> Iterator[None]:
+    """Bind a driver for a while; afterwards the function is as it was before, whatever happened."""
+    before = bound_driver(bdf)
+    override = sysfs.read_attribute(sysfs.path_of(bdf, "driver_override"))
+    try:
+        bind(bdf, driver)
+        yield
+    finally:
+        unbind(bdf)
+        sysfs.write_attribute(sysfs.path_of(bdf, "driver_override"), "" if override == "(null)" else override)
+        if before:
+            sysfs.write_attribute(sysfs.DRIVERS / before / "bind", str(bdf))

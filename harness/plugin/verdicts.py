@@ -1,0 +1,68 @@
+"""Exceptions by which a test tells the reporting plugin what was judged.
+
+Only these carry a verdict through pytest; everything else that is raised is classified by
+:mod:`harness.plugin.classify`.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import pytest
+
+from harness.history.history import History
+from harness.model.verdict import Judgement
+from harness.report.findings import as_text
+
+
+class StageFailed(AssertionError):  # noqa: N818 - not an error of the program
+    """A stage was judged FAIL: the function, its driver or the kernel broke a promise.
+
+    Attributes:
+        judgement: all findings.
+        history: the evidence.
+    """
+
+    def __init__(self, judgement: Judgement, history: History) -> None:
+        self.judgement, self.history = judgement, history
+        super().__init__(f"{history.plan.title}: FAIL\n{as_text(judgement)}")
+
+
+class StageUnknown(Exception):  # noqa: N818 - not an error of the program
+    """A stage gave no verdict: evidence is missing, was lost, or nothing collided.
+
+    Attributes:
+        judgement: all findings.
+        history: the evidence.
+    """
+
+    def __init__(self, judgement: Judgement, history: History) -> None:
+        self.judgement, self.history = judgement, history
+        super().__init__(f"{history.plan.title}: UNKNOWN\n{as_text(judgement)}")
+
+
+def refuse(reason: str) -> NoReturn:
+    """Skip a test that does not apply here: a capability is absent, or a policy forbids it.
+
+    Raises:
+        pytest.skip.Exception: always, of type `hil.refused`.
+    """
+    _skip(reason, "hil.refused")
+
+
+def block(culprit: str) -> NoReturn:
+    """Skip a test that cannot run because an earlier one lost the function.
+
+    Args:
+        culprit: which test lost it, and how.
+
+    Raises:
+        pytest.skip.Exception: always, of type `hil.blocked`.
+    """
+    _skip(culprit, "hil.blocked")
+
+
+def _skip(reason: str, kind: str) -> NoReturn:
+    skipped = pytest.skip.Exception(reason)
+    skipped.add_note(kind)  # how classify.py tells one skip from another
+    raise skipped

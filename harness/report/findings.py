@@ -1,0 +1,47 @@
+"""Findings as text for people and as JSON values for programs."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from harness.model.verdict import Finding, Judgement
+
+_WIDTH = 80
+
+
+def as_text(judgement: Judgement) -> str:
+    """All findings in 80 columns, the worst first, with the rule and the events that prove each."""
+    ordered = sorted(judgement.findings, key=lambda finding: -finding.verdict)
+    return "\n".join(_paragraph(finding) for finding in ordered) or "no findings: nothing was judged"
+
+
+def as_json(finding: Finding) -> dict[str, Any]:
+    """One finding as JSON values."""
+    return {
+        "checker": finding.checker,
+        "verdict": finding.verdict.name,
+        "claim": finding.claim,
+        "events": [str(event) for event in finding.events],
+        "promise": finding.promise,
+        "source": finding.source,
+        "met": finding.met,
+        "blame": str(finding.blame),
+        "weakness": finding.weakness,
+    }
+
+
+def _paragraph(finding: Finding) -> str:
+    lines = [f"{finding.verdict.name:<8}{finding.checker}: {finding.claim}"]
+    if finding.weakness:
+        lines.append(f"known weakness: {finding.weakness}")
+    if finding.promise:
+        lines.append(f"promise: {finding.promise}")
+    if finding.source:
+        lines.append(f"source: {finding.source}")
+    if finding.events:
+        lines.append(f"events: {', '.join(str(event) for event in finding.events)}")
+    return "\n".join(
+        textwrap.fill(line, _WIDTH, initial_indent="" if first else " " * 8, subsequent_indent=" " * 8)
+        for first, line in zip([True] + [False] * len(lines), lines, strict=False)
+    )

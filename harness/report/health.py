@@ -1,0 +1,100 @@
+"""Health cases: what dashboards would not see otherwise, as test cases with names that never change.
+
+Some consumers ignore retries, some ignore suite-level text, all of them trend test cases.  `None of the tests
+failed` must not look the same as `the runner died after three of them`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.journal.record import HealthRecord, KernelLog, Status
+from harness.journal.session import INCOMPLETE, NOT_RUN, Entry, Session
+
+CLASSNAME: Final = "hil.health"
+RETRY_BUDGET: Final = 0.05
+"""Share of the tests that may need a retry before the lab itself is called unhealthy; at least two may."""
+RETRY_TYPE: Final = "hil.retry-budget"
+
+
+def health(session: Session) -> tuple[Entry, ...]:
+    """The health cases of a session: always the same names in the same order, then others that were told."""
+    told = {record.name: record for record in session.health}
+    cases = [
+        _session_complete(session),
+        _told(told.pop("kernel_log_clean")) if "kernel_log_clean" in told else _kernel_log_clean(session),
+        _told(told.pop("devices_returned")) if "devices_returned" in told else _devices_returned(session),
+        _told(told.pop("retry_budget")) if "retry_budget" in told else _retry_budget(session),
+    ]
+    return (*cases, *(_told(record) for record in told.values() if record.name != "session_complete"))
+
+
+def _case(name: str, status: Status, kind: str = "", summary: str = "", details: str = "") -> Entry:
+    return Entry(
+        test=f"{CLASSNAME}::{name}", status=status, type=kind, summary=summary, details=details or summary
+    )
+
+
+def _told(record: HealthRecord) -> Entry:
+    return _case(record.name, record.status, record.type, record.summary, record.details)
+
+
+def _session_complete(session: Session) -> Entry:
+    name = "session_complete"
+    start = session.start
+    unfinished = [entry.test for entry in session.entries if entry.type in (INCOMPLETE, NOT_RUN)]
+    if session.trouble or session.damaged:
+        reasons = [*session.trouble]
+        if session.damaged:
+            reasons.append(f"{session.damaged} lines of the journal are damaged")
+        return _case(name, Status.ERROR, "hil.infra.journal", f"results may be missing: {'; '.join(reasons)}")
+    if session.end is None:
+        what = "the host has booted since" if session.host_went_down else "no end record in the journal"
+        summary = f"the runner (pid {start.pid} on {start.host}) did not come to its end: {what}"
+        kind = "hil.host-crash" if session.host_went_down else INCOMPLETE
+        return _case(
+            name, Status.ERROR, kind, summary, "\n".join([summary, "", "without a verdict:", *unfinished])
+        )
+    if session.end.aborted:
+        return _case(
+            name, Status.ERROR, "hil.aborted", f"the user stopped the session: {session.end.aborted}"
+        )
+    if not session.entries:
+        return _case(name, Status.ERROR, NOT_RUN, "no test was collected: nothing can be said")
+    return _case(name, Status.OK)
+
+
+def _kernel_log_clean(session: Session) -> Entry:
+    name = "kernel_log_clean"
+    stages = [(entry.test, stage) for entry in session.entries for stage in entry.stages]
+    faults = [f"{test}: {stage.headline}" for test, stage in stages if stage.kernel_log is KernelLog.FAULT]
+    if faults:
+        summary = f"the kernel log of {len(faults)} of {len(stages)} stages shows a fault; first: {faults[0]}"
+        return _case(name, Status.FAILURE, "hil.kernel-fault", summary, "\n".join(faults))
+    unknown = [test for test, stage in stages if stage.kernel_log is KernelLog.UNKNOWN]
+    if not stages:
+        return _case(name, Status.SKIPPED, NOT_RUN, "no stage was judged, so no kernel log was read")
+    if unknown:
+        summary = f"the kernel log of {len(unknown)} of {len(stages)} stages was not judged"
+        return _case(name, Status.SKIPPED, NOT_RUN, summary, "\n".join([summary, *dict.fromkeys(unknown)]))
+    return _case(name, Status.OK)
+
+
+def _devices_returned(session: Session) -> Entry:
+    name = "devices_returned"
+    if session.end is None:
+        summary = "the runner died before it could tell whether every function was given back"
+        return _case(name, Status.ERROR, INCOMPLETE, summary)
+    return _case(name, Status.SKIPPED, NOT_RUN, "no function outside a guest was borrowed")
+
+
+def _retry_budget(session: Session) -> Entry:
+    recovered = [entry for entry in session.entries if entry.recovered]
+    allowed = max(2, int(RETRY_BUDGET * len(session.entries)))
+    if len(recovered) <= allowed:
+        return _case("retry_budget", Status.OK)
+    summary = (
+        f"{len(recovered)} of {len(session.entries)} tests needed a retry, {allowed} may: look after the lab"
+    )
+    lines = [f"{entry.test}: {', '.join(try_.type for try_ in entry.attempts)}" for entry in recovered]
+    return _case("retry_budget", Status.FAILURE, RETRY_TYPE, summary, "\n".join([summary, *lines]))

@@ -1,0 +1,91 @@
+"""A history and its judgement as one record of the journal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from harness.history.history import History
+from harness.journal.record import AttemptRecord, KernelLog, Latency, StageRecord
+from harness.model.operation import RENDEZVOUS, SET_UP, WAIT
+from harness.model.verdict import Blame, Judgement, Verdict
+from harness.report.findings import as_json
+
+KERNEL_LOG_CHECKER: Final = "kernel_log"
+"""Name of the checker whose findings decide `kernel_log_clean`."""
+_WARNING: Final = 4  # syslog level KERN_WARNING
+_KEPT: Final = ("kernel.release", "kernel.build", "qemu.version", "harness.version", "platform", "lab")
+
+
+def stage_record(
+    history: History,
+    judgement: Judgement,
+    *,
+    file: str,
+    attachments: tuple[str, ...] = (),
+    retried: tuple[AttemptRecord, ...] = (),
+) -> StageRecord:
+    """Sum a judged stage up for the journal.
+
+    Args:
+        history: the evidence.
+        judgement: what it means.
+        file: where the history lies, relative to the results folder.
+        attachments: other files, relative to the results folder.
+        retried: attempts that were given up before.
+    """
+    decisive = judgement.decisive
+    return StageRecord(
+        history=file,
+        title=history.plan.title,
+        verdict=judgement.verdict.name,
+        headline=decisive.claim if decisive else "nothing was judged",
+        findings=tuple(as_json(finding) for finding in judgement.findings),
+        weaknesses=judgement.weaknesses,
+        met=max((finding.met for finding in judgement.findings), default=0),
+        operations=len(history.operations),
+        retried=retried,
+        functions=history.plan.functions,
+        provenance={key: history.provenance[key] for key in _KEPT if key in history.provenance},
+        seed=history.plan.seed,
+        latencies=latencies(history),
+        kernel_log=_kernel_log(history, judgement),
+        kernel_warnings=tuple(line.text for line in history.log if line.level <= _WARNING)[:50],
+        attachments=attachments,
+    )
+
+
+def latencies(history: History) -> tuple[Latency, ...]:
+    """How long each kind of operation took from call to return, over all actors; pauses do not count."""
+    operations = history.operations
+    done = operations[operations["end_ns"] > 0]
+    spans = done["end_ns"] - done["begin_ns"]
+    steps: dict[str, list[tuple[int, int]]] = {}
+    for actor, plan in enumerate(history.plan.actors):
+        for step, what in enumerate(plan.steps):
+            if what.means not in (WAIT, RENDEZVOUS, SET_UP):
+                steps.setdefault(what.means, []).append((actor, step))
+    result = []
+    for means, places in sorted(steps.items()):
+        chosen = np.zeros(len(done), dtype=np.bool_)
+        for actor, step in places:
+            chosen |= (done["actor"] == actor) & (done["step"] == step)
+        mine = spans[chosen]
+        if len(mine):
+            p50, p99 = np.percentile(mine, (50, 99), method="higher")
+            result.append(
+                Latency(
+                    operation=means, count=len(mine), p50_ns=int(p50), p99_ns=int(p99), max_ns=int(mine.max())
+                )
+            )
+    return tuple(result)
+
+
+def _kernel_log(history: History, judgement: Judgement) -> KernelLog:
+    findings = [finding for finding in judgement.findings if finding.checker == KERNEL_LOG_CHECKER]
+    if any(finding.blame is Blame.KERNEL_FAULT for finding in judgement.findings):
+        return KernelLog.FAULT
+    if not findings or any(finding.verdict is Verdict.UNKNOWN for finding in findings):
+        return KernelLog.UNKNOWN
+    return KernelLog.WARN if any(line.level <= _WARNING for line in history.log) else KernelLog.CLEAN

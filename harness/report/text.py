@@ -1,0 +1,67 @@
+"""Make text of unknown origin fit for a report.
+
+Kernel logs and consoles carry escape sequences, control characters and broken encodings, and whoever controls
+a guest controls them.  XML knows none of these, and Jenkins acts upon `[[ATTACHMENT|` wherever it finds it.
+
+Source: XML 1.0 (fifth edition) §2.2, production Char.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_ESCAPES: Final = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: titles, links
+    r"|\x1b[@-Z\\-_]"  # two-character sequences
+)
+_NEWLINES: Final = re.compile(r"\r\n?")
+_DROPPED: Final = re.compile(
+    "[\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]|["
+    + "".join(f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(1, 17))
+    + "]"
+)
+_ILLEGAL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+_TAGS: Final = re.compile(r"\[\[(?=(?:ATTACHMENT|PROPERTY)\|)", re.IGNORECASE)
+
+
+def clean(text: str | bytes) -> str:
+    r"""Remove what XML cannot carry and what a consumer would act upon.
+
+    Escape sequences, DEL, C1 controls and noncharacters go; CR and CRLF become LF; other illegal characters
+    become visible as `\x07` or `\udc80`; `[[ATTACHMENT|` and `[[PROPERTY|` are broken by a space.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "backslashreplace")
+    text = _NEWLINES.sub("\n", _ESCAPES.sub("", text))
+    text = _ILLEGAL.sub(_visible, _DROPPED.sub("", text))
+    return _TAGS.sub("[[ ", text)
+
+
+def clip(text: str, limit_bytes: int) -> str:
+    """Keep head and tail of a text that is longer than `limit_bytes` in UTF-8, and say how much is gone."""
+    if len(text) * 4 <= limit_bytes or len(data := text.encode()) <= limit_bytes:
+        return text
+    marker = f"\n[... {len(data) - limit_bytes} bytes left out ...]\n"
+    keep = max(0, limit_bytes - len(marker))
+    head = data[: keep // 2].decode(errors="ignore")
+    tail = data[len(data) - (keep - keep // 2) :].decode(errors="ignore")
+    return head + marker + tail
+
+
+def one_line(text: str | bytes, limit: int = 300) -> str:
+    """The text on one line of at most `limit` characters."""
+    line = " ".join(clean(text).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def tag(kind: str, value: str) -> str:
+    """A line that Jenkins, GitLab and Testmo read: `[[ATTACHMENT|path]]` or `[[PROPERTY|name=value]]`."""
+    value = one_line(value, 200).replace("]]", "] ]")
+    return f"[[{kind}|{value}]]"
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

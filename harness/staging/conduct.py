@@ -1,0 +1,76 @@
+"""Stage a plan on a target and write down what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from json import dumps
+from typing import Any, Final
+
+import numpy as np
+
+from harness.history.columns import OPERATION, Edge, Table
+from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
+from harness.model.plan import Plan
+from harness.model.units import SECOND, Ns
+from harness.staging.trace_text import parse
+from harness.target import clock
+from harness.target.protocol import Target
+
+_OVERHEAD_S: Final = 60.0  # probes, actors and transfer on a slow, busy, emulated machine
+
+PlatformOf = Callable[[int, int], str]
+"""Vendor and device id to the contract's word for the model."""
+
+
+def conduct(plan: Plan, target: Target, platform_of: PlatformOf) -> History:
+    """Stage `plan` on `target`.
+
+    Raises:
+        StagingError: it could not be staged as written.
+        ClockError: the target's clock ran wild meanwhile: what was timed cannot be believed.
+        TargetError: the agent failed or is gone.
+    """
+    addresses = {alias: str(target.address(alias)) for alias in plan.functions}
+    before = clock.read(target.agent)
+    budget_s = (plan.lasting_ns + plan.deadline_ns) / SECOND + _OVERHEAD_S
+    seen = target.agent.ask("stage", deadline_s=budget_s, plan=dumps(plan.to_json()), addresses=addresses)
+    rate = clock.check(before, clock.read(target.agent), where=f"stage {plan.title!r}")
+    facts = target.agent.ask("facts")
+    return History(
+        plan=plan,
+        begin_ns=Ns(seen["begin_ns"]),
+        end_ns=Ns(seen["end_ns"]),
+        operations=_operations(seen["records"]),
+        kernel=parse(seen["trace"]["text"], {bdf: index for index, bdf in enumerate(addresses.values())}),
+        lost_kernel_events=seen["trace"]["lost"],
+        probes=tuple(Probe(**{**probe, "edge": Edge(probe["edge"])}) for probe in seen["trace"]["probes"]),
+        actors=tuple(ActorRecord(**actor) for actor in seen["actors"]),
+        functions=tuple(_function(one, platform_of) for one in seen["functions"]),
+        log=tuple(LogLine(**line) for line in seen["log"]["lines"]),
+        log_complete=seen["log"]["complete"],
+        uevents=tuple(Uevent(**event) for event in seen["uevents"]),
+        clock_ratio=round(rate.middle, 4),
+        taint_before=seen["taint_before"],
+        taint_after=seen["taint_after"],
+        provenance={"kernel": facts, **target.provenance(), "seed": plan.seed},
+    )
+
+
+def _operations(records: list[bytes]) -> Table:
+    table: Table = np.concatenate([np.frombuffer(lane, dtype=OPERATION) for lane in records])
+    return table[np.argsort(table["begin_ns"], kind="stable")]
+
+
+def _function(one: dict[str, Any], platform_of: PlatformOf) -> FunctionRecord:
+    return FunctionRecord(
+        alias=one["alias"],
+        platform=platform_of(one["vendor"], one["device"]),
+        bdf=one["bdf"],
+        vendor=one["vendor"],
+        device=one["device"],
+        driver=one["driver"],
+        reset_methods=tuple(one["reset_methods"]),
+        iommu_group=one["iommu_group"],
+        config_before=one["config_before"],
+        config_after=one["config_after"],
+    )

@@ -1,0 +1,100 @@
+"""Parts of a stage, and the plan that they add up to.  Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from harness.errors import UsageError
+from harness.model.operation import HEARTBEAT
+from harness.model.plan import Actor, Op, Oracle, Plan, Setting, Step
+from harness.model.units import MS, SECOND, Ns, duration
+
+HEART: Final = Actor(name="heartbeat", steps=(Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(10 * MS)),))
+"""Takes part in every stage: how late it wakes shows how starved the machine is."""
+
+DEADLINE: Final = Ns(30 * SECOND)
+"""Longest time between the end of a stage and the return of its last operation, unless a test says otherwise: above
+any healthy reset, below the kernel's 60 s of patience with a dead function."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one phrase of a test contributes to a stage.
+
+    Attributes:
+        functions: aliases that take part.
+        actors: numbered later when two share a name.
+        settings: put in place before, and back after.
+        oracles: registers that the actors use.
+    """
+
+    functions: tuple[str, ...]
+    actors: tuple[Actor, ...]
+    settings: tuple[Setting, ...] = ()
+    oracles: tuple[Oracle, ...] = ()
+
+
+def plan_of(
+    parts: Sequence[Part],
+    *,
+    title: str,
+    lasting: str | Ns,
+    meets: int = 0,
+    deadline: str | Ns = DEADLINE,
+    seed: int = 0,
+) -> Plan:
+    """Put parts together.
+
+    Args:
+        parts: at least one.
+        title: name of the scenario.
+        lasting: how long rounds may begin.
+        meets: how many operations must meet a window for a PASS.
+        deadline: for the last operation, counted from the end.
+        seed: of everything random.
+
+    Raises:
+        UsageError: no parts, or two parts set the same attribute to different values.
+    """
+    if not parts:
+        raise UsageError(f"stage {title!r}", said="nobody acts", hint="Name at least one reader or resetter.")
+    settings = tuple(dict.fromkeys(setting for part in parts for setting in part.settings))
+    for one in settings:
+        for other in settings:
+            if (one.function, one.attribute) == (
+                other.function,
+                other.attribute,
+            ) and one.value != other.value:
+                raise UsageError(
+                    f"stage {title!r}",
+                    said=f"{one.attribute} of {one.function} cannot be both {one.value!r} and {other.value!r}",
+                    hint="One method at a time: the attribute belongs to the function, not to the actor.",
+                )
+    actors = _named([actor for part in parts for actor in part.actors])
+    return Plan(
+        title=title,
+        functions=tuple(dict.fromkeys(alias for part in parts for alias in part.functions)),
+        actors=(*actors, HEART),
+        lasting_ns=duration(lasting),
+        deadline_ns=duration(deadline),
+        settings=settings,
+        oracles=tuple(dict.fromkeys(oracle for part in parts for oracle in part.oracles)),
+        meets=meets,
+        seed=seed,
+    )
+
+
+def _named(everyone: Sequence[Actor]) -> tuple[Actor, ...]:
+    """Number actors whose names would clash: `reader`, `reader` become `reader-1`, `reader-2`."""
+    names = [actor.name for actor in everyone]
+    counts: dict[str, int] = {}
+    result = []
+    for actor in everyone:
+        if names.count(actor.name) > 1:
+            counts[actor.name] = counts.get(actor.name, 0) + 1
+            actor = dataclasses.replace(actor, name=f"{actor.name}-{counts[actor.name]}")  # noqa: PLW2901
+        result.append(actor)
+    return tuple(result)

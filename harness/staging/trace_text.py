@@ -1,0 +1,51 @@
+"""The kernel's trace, as text, to the table KERNEL of a history.  Pure.
+
+Source: Linux kernel/trace/trace_output.c: `COMM-TID [CPU] FLAGS SECONDS.MICROSECONDS: EVENT: (PLACE) FIELDS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from harness.errors import HistoryError
+from harness.history.columns import KERNEL, Table
+
+_LINE: Final = re.compile(
+    r"^.*-(?P<tid>\d+)\s+\[\d+\]\s+\S+\s+(?P<s>\d+)\.(?P<us>\d{6}): p(?P<probe>\d+): \([^)]*\)(?P<fields>.*)$"
+)
+_NAME: Final = re.compile(r'\bfn="([^"]*)"')
+_VALUE: Final = re.compile(r"\bv=(-?\d+)")
+
+
+def parse(text: str, functions: Mapping[str, int]) -> Table:
+    """Read every event of ours.
+
+    Args:
+        text: the file `trace` of our instance; lines that begin with `#` are its header.
+        functions: BDF to index in the plan.
+
+    Returns:
+        A table of :data:`~harness.history.columns.KERNEL`, sorted by time.
+
+    Raises:
+        HistoryError: a line that cannot be understood; guessing would make evidence up.
+    """
+    rows = []
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        match = _LINE.match(line)
+        if match is None:
+            raise HistoryError("kernel trace", said=f"line not understood: {line[:100]!r}")
+        name, value = _NAME.search(match["fields"]), _VALUE.search(match["fields"])
+        time_ns = int(match["s"]) * 1_000_000_000 + int(match["us"]) * 1_000
+        function = functions.get(name[1], -1) if name else -1
+        rows.append(
+            (time_ns, int(value[1]) if value else 0, int(match["tid"]), int(match["probe"]), function)
+        )
+    table: Table = np.array(rows, dtype=KERNEL)
+    return table[np.argsort(table["time_ns"], kind="stable")]

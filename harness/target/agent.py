@@ -1,0 +1,61 @@
+"""The agent as the host sees it: requests with deadlines, errors that arrive as what they were."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from execnet.gateway import Gateway
+from execnet.gateway_base import TimeoutError as ChannelTimeoutError
+
+from harness import errors
+from harness.errors import AgentLost, HarnessError, KernelRefusal
+
+_SERVE: Final = "from harness.agent.worker import serve_channel\nserve_channel(channel)"
+
+
+class Agent:
+    """One agent behind one gateway.  Once lost it stays lost."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._channel = gateway.remote_exec(_SERVE)
+        self._number = 0
+        self._lost = ""
+
+    def ask(self, name: str, *, deadline_s: float = 60.0, **arguments: Any) -> Any:
+        """Make a request of :class:`~harness.agent.service.Service`.
+
+        Args:
+            name: of the method.
+            deadline_s: for the answer, in seconds from now.
+            **arguments: plain values.
+
+        Raises:
+            AgentLost: no answer in time, or the connection ended.
+            HarnessError: what the agent raised, of its own class.
+        """
+        what = f"asking the agent for {name!r}"
+        if self._lost:
+            raise AgentLost(what, said=f"lost before: {self._lost}")
+        self._number += 1
+        try:
+            self._channel.send((self._number, name, arguments))
+            number, answer = self._channel.receive(deadline_s)
+        except (EOFError, OSError, ChannelTimeoutError, self._channel.RemoteError) as error:
+            self._lost = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            raise AgentLost(what, said=self._lost, hint="Look at the console of the target.") from error
+        if number != self._number:
+            self._lost = f"answer {number} to request {self._number}"
+            raise AgentLost(what, said=self._lost)
+        return self.unpack(answer)
+
+    @staticmethod
+    def unpack(answer: dict[str, Any]) -> Any:
+        """The result of an answer, or its error raised as the class that the agent raised."""
+        error = answer.get("error")
+        if error is None:
+            return answer["result"]
+        kind = getattr(errors, error["class"], HarnessError)
+        if kind is KernelRefusal:
+            raise KernelRefusal(error["tried"], errno=error["errno"], hint=error["hint"])
+        raise kind(error["tried"], said=error.get("said", ""), hint=error.get("hint", ""))

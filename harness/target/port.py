@@ -1,0 +1,165 @@
+"""From the unix socket of a guest's virtio-serial port to a connected :class:`Agent`.
+
+QEMU keeps what we send until the guest opens the port, so one may connect before the guest has booted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import execnet
+from execnet import gateway_base
+from execnet.gateway import Gateway
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from harness.errors import AgentLost
+from harness.target.agent import Agent
+
+PROTOCOL: Final = 1  # PROTOCOL of harness/agent/worker.py
+
+
+class SocketIO:
+    """A unix socket as execnet wants it: exactly n bytes or EOFError."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.execmodel = gateway_base.get_execmodel("thread")
+        self.remoteaddress = "virtio-serial"
+        self._socket = connection
+
+    def read(self, numbytes: int) -> bytes:
+        """Read exactly so many bytes; EOFError when QEMU has closed the port."""
+        parts, missing = [], numbytes
+        while missing:
+            try:
+                part = self._socket.recv(min(missing, 1 << 20))
+            except OSError as error:
+                raise EOFError(str(error)) from error
+            if not part:
+                raise EOFError(f"expected {numbytes} bytes, {missing} are missing")
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def write(self, data: bytes) -> None:
+        """Write everything."""
+        self._socket.sendall(data)
+
+    def close_read(self) -> None:
+        """End reading; a reader that waits gets EOFError."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)
+
+    def close_write(self) -> None:
+        """End writing."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def wait(self) -> int | None:
+        """Nothing to wait for: QEMU is the launcher's business."""
+        return None
+
+    def kill(self) -> None:
+        """Nothing to kill: QEMU is the launcher's business."""
+
+
+class Line:
+    """The plain conversation of one JSON line each way, before execnet."""
+
+    def __init__(self, path: Path, *, deadline_s: float) -> None:
+        """Connect and say hello.
+
+        Args:
+            path: of the unix socket.
+            deadline_s: for the guest to answer, in seconds from now; a booting guest needs some.
+
+        Raises:
+            AgentLost: no socket, or no answer.
+        """
+        self._until = time.monotonic() + deadline_s
+        self._socket = _connect(path, deadline_s)
+        self._rest = b""
+        try:
+            self.hello: dict[str, Any] = self._ask({"ask": "hello"}, self._until)
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, name: str, *, deadline_s: float = 60.0, **arguments: Any) -> Any:
+        """Make a request of :class:`~harness.agent.service.Service`; bytes come back as hexadecimal text.
+
+        Raises:
+            AgentLost: no answer in time.
+            HarnessError: what the agent raised.
+        """
+        answer = self._ask({"ask": name, "with": arguments}, time.monotonic() + deadline_s)
+        return Agent.unpack(answer)
+
+    def upgrade(self) -> Agent:
+        """Hand the connection to execnet."""
+        self._ask({"ask": "execnet"}, time.monotonic() + 30)
+        spec = execnet.XSpec("socket=guest//id=agent")
+        return Agent(Gateway(SocketIO(self._socket), spec))
+
+    def close(self) -> None:
+        """Close the socket; the guest's worker starts over."""
+        self._socket.close()
+
+    def _ask(self, request: dict[str, Any], until: float) -> dict[str, Any]:
+        try:
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            while b"\n" not in self._rest:
+                ready, _, _ = select.select([self._socket], [], [], max(0.0, until - time.monotonic()))
+                chunk = self._socket.recv(65536) if ready else b""
+                if not chunk:
+                    why = "the port was closed" if ready else "no answer in time"
+                    raise AgentLost(
+                        f"asking the agent for {request['ask']!r}", said=why, hint="Look at its console."
+                    )
+                self._rest += chunk
+        except OSError as error:
+            raise AgentLost(f"asking the agent for {request['ask']!r}", said=str(error)) from error
+        line, _, self._rest = self._rest.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def connect(path: Path, *, deadline_s: float) -> Agent:
+    """Connect to the agent behind a socket, through execnet.
+
+    Raises:
+        AgentLost: no socket, or no answer in time.
+    """
+    line = Line(path, deadline_s=deadline_s)
+    if line.hello.get("protocol") != PROTOCOL:
+        line.close()
+        raise AgentLost(
+            "greeting the agent",
+            said=f"it speaks protocol {line.hello.get('protocol')}, we speak {PROTOCOL}",
+            hint="Its root image is stale: remove the template with `harness cache clean`.",
+        )
+    return line.upgrade()
+
+
+def _connect(path: Path, deadline_s: float) -> socket.socket:
+    """QEMU makes its sockets a moment after it started."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    retry = Retrying(
+        retry=retry_if_exception_type((FileNotFoundError, ConnectionRefusedError)),
+        stop=stop_after_delay(min(deadline_s, 10.0)),
+        wait=wait_fixed(0.01),
+        reraise=True,
+    )
+    try:
+        retry(connection.connect, str(path))
+    except OSError as error:
+        connection.close()
+        raise AgentLost(
+            f"connecting to {path}", said=error.strerror or str(error), hint="Is QEMU running?"
+        ) from error
+    return connection

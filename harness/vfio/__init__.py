@@ -1,0 +1,1 @@
+"""VFIO objects that own their descriptors: container, group, device, regions."""

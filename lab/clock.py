@@ -1,0 +1,88 @@
+"""Compare the guest's clock with the host's.
+
+Pure: readings in, judgement out.  Under software emulation on a busy host the guest's clock has been seen to run almost
+four times too fast; then nothing timed in the guest can be believed.  A reading is bracketed by two
+readings of the host's clock, so the comparison gives bounds, and it condemns only what no reading error explains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from harness.errors import ClockError
+
+TOLERANCE: Final = 0.05
+"""By how much the rates may differ: a twentieth spoils no time bound of the contract."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockReading:
+    """The guest's CLOCK_MONOTONIC, read between two readings of the host's CLOCK_MONOTONIC."""
+
+    host_before_ns: int
+    guest_ns: int
+    host_after_ns: int
+
+    @property
+    def error_ns(self) -> int:
+        """How far the host time of the guest's reading is unknown."""
+        return self.host_after_ns - self.host_before_ns
+
+    @property
+    def offset_ns(self) -> int:
+        """Guest clock minus host clock, to within half of `error_ns`."""
+        return self.guest_ns - (self.host_before_ns + self.host_after_ns) // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Bounds on how many guest seconds passed in a host second.
+
+    Attributes:
+        least: lower bound.
+        most: upper bound; infinite when the readings lie too close together.
+    """
+
+    least: float
+    most: float
+
+    @property
+    def is_believable(self) -> bool:
+        """Whether a rate within the tolerance explains the readings."""
+        return self.least <= 1 + TOLERANCE and self.most >= 1 - TOLERANCE
+
+    def __str__(self) -> str:
+        return f"{self.least:.3f} to {self.most:.3f}"
+
+
+def rate(first: ClockReading, last: ClockReading) -> Rate:
+    """Bound the rate of the guest's clock between two readings, the earlier one first."""
+    guest_ns = last.guest_ns - first.guest_ns
+    longest_ns = last.host_after_ns - first.host_before_ns
+    shortest_ns = last.host_before_ns - first.host_after_ns
+    return Rate(
+        least=guest_ns / longest_ns if longest_ns > 0 else 0.0,
+        most=guest_ns / shortest_ns if shortest_ns > 0 else float("inf"),
+    )
+
+
+def check(first: ClockReading, last: ClockReading, *, where: str) -> Rate:
+    """Raise when the guest's clock ran wild between two readings.
+
+    Args:
+        first: the earlier reading.
+        last: the later one.
+        where: which guest, and when, for the message.
+
+    Raises:
+        ClockError: no rate within the tolerance explains the readings.
+    """
+    found = rate(first, last)
+    if not found.is_believable:
+        raise ClockError(
+            f"compare guest clock and host clock in {where}",
+            said=f"the guest's ran at {found} of the host's",
+            hint="The host is too busy for software emulation: run fewer jobs beside it.",
+        )
+    return found

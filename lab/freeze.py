@@ -1,0 +1,233 @@
+"""Boot a guest, freeze it, and prove on its first clone that it can be trusted.
+
+A frozen guest is a folder with `ram` (guest memory: sparse, mode 0444, mapped by every clone), `state` (the devices)
+and `manifest.json`.  Device models that lose their state in a freeze do so without a word, so each function's config
+space is compared before and after; models that crash QEMU are reported as what they are.
+Refuses to leave anything behind that did not pass.
+
+Source: QEMU's migration to a file with the capability x-ignore-shared, which leaves shared memory out of the stream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.errors import GuestError
+from lab import clock
+from lab.guest import Guest, Start
+from lab.machine import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lab.machine import Machine
+    from lab.qmp import MonitorEvent
+
+RAM: Final = "ram"
+STATE: Final = "state"
+MANIFEST: Final = "manifest.json"
+
+_FREEZE_S: Final = 60.0
+_CLONE_S: Final = 60.0
+_CLOCK_WATCH_NS: Final = 1_000_000_000  # over a second, an error of a few milliseconds is below the tolerance
+_MIGRATION_ENDS: Final = frozenset({"completed", "failed", "cancelled"})
+_READ_ONLY: Final = 0o444
+
+ConfigSpaces = dict[str, bytes]
+"""The config space of each function, by alias."""
+
+
+def clone_of(cold: Start, folder: Path) -> Start:
+    """Describe the start of a clone of the guest frozen in a folder.
+
+    Args:
+        cold: how the frozen guest had been started.
+        folder: where it is.
+    """
+    return replace(cold, memory=Memory.COPY_ON_WRITE, ram=folder / RAM, state=folder / STATE)
+
+
+def make(folder: Path, cold: Start, boot_timeout_s: float) -> None:
+    """Boot, freeze, and test; fill a folder with a frozen guest.
+
+    Args:
+        folder: empty, or holding a former attempt.
+        cold: how to boot.
+        boot_timeout_s: how long it may take until the agent answers.
+
+    Raises:
+        GuestError: the guest did not boot, QEMU died while freezing it, or a function changed.
+        ClockError: the guest's clock ran wild.
+    """
+    ram, state = folder / RAM, folder / STATE
+    for former in (ram, state):
+        former.unlink(missing_ok=True)
+    before = _frozen(replace(cold, memory=Memory.SHARED_FILE, ram=ram), state, boot_timeout_s)
+    ram.chmod(_READ_ONLY)
+    state.chmod(_READ_ONLY)
+    ram_digest = digest(ram)
+    after = _first_clone(clone_of(cold, folder))
+    refuse_changed(before, after)
+    if digest(ram) != ram_digest:
+        raise GuestError(
+            "freeze a guest", said="its first clone wrote into the template's memory", hint="Use another QEMU."
+        )
+    manifest = {"ram": {**_cheap_facts(ram), "sha256": ram_digest}, "state": _state_facts(state)}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+
+
+def damage(folder: Path, *, thoroughly: bool = False) -> str:
+    """Say what is wrong with a frozen guest, in a few words; empty when nothing is.
+
+    Args:
+        folder: where it is.
+        thoroughly: hash its memory too, which takes up to a second.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        ram = dict(manifest["ram"])
+        ram_digest = ram.pop("sha256")
+        if _cheap_facts(folder / RAM) != ram:
+            return "its memory file was touched"
+        if _state_facts(folder / STATE) != manifest["state"]:
+            return "its state file was changed"
+        if thoroughly and digest(folder / RAM) != ram_digest:
+            return "its memory file was changed"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"not readable: {error}"
+    return ""
+
+
+def refuse_changed(before: ConfigSpaces, after: ConfigSpaces) -> None:
+    """Compare the config spaces of all functions before the freeze and in the first clone.
+
+    Raises:
+        GuestError: one differs; the message names the function and the first byte.
+    """
+    for alias, old in before.items():
+        new = after.get(alias, b"")
+        if old == new:
+            continue
+        changed = next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), len(new))
+        raise GuestError(
+            f"freeze a guest with the function {alias}",
+            said=f"its config space came back different, first at offset {changed:#x}: QEMU does not save its state",
+            hint="Give it Placement.HOT_PLUG.",
+        )
+
+
+def digest(path: Path) -> str:
+    """Hash a sparse file, reading only what it holds."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        offset = 0
+        while offset < size:
+            try:
+                start = os.lseek(file.fileno(), offset, os.SEEK_DATA)
+            except OSError:  # ENXIO: nothing but a hole up to the end
+                break
+            offset = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            file.seek(start)
+            while start < offset and (block := file.read(min(1 << 20, offset - start))):
+                # A block of zeros may be a hole on one file system and data on another.
+                if block.count(0) != len(block):
+                    found.update(f"{start}:".encode())
+                    found.update(block)
+                start += len(block)
+    return found.hexdigest()
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _frozen(start: Start, state: Path, boot_timeout_s: float) -> ConfigSpaces:
+    """Boot, warm the agent up, freeze; return the config spaces as they were."""
+    with Guest(start, name="guest to freeze") as guest:
+        line = guest.connect(boot_timeout_s)
+        first = guest.read_clock()
+        # Code is translated and modules are imported once here instead of once in every clone.
+        line.ask("warm")
+        before = _config_spaces(guest.machine, line.ask)
+        remaining_s = (first.host_after_ns + _CLOCK_WATCH_NS - time.monotonic_ns()) / 1e9
+        if remaining_s > 0:
+            # Nothing can end this wait early but the end of the guest: the passing of time is what is measured.
+            guest.monitor.wait_event(lambda _event: False, remaining_s)
+        clock.check(first, guest.read_clock(), where="a freshly booted guest")
+        # The agent goes back to waiting for a host, which is what clones find it doing.
+        guest.disconnect()
+        _migrate(guest, state)
+    return before
+
+
+def _migrate(guest: Guest, state: Path) -> None:
+    # Not stopped first: a stopped state travels, and every clone would come up paused.
+    on = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+    tried = "freeze a guest"
+    try:
+        guest.monitor.execute("migrate-set-capabilities", capabilities=on)
+        guest.monitor.execute("migrate", uri=f"file:{state}")
+        end = guest.monitor.wait_event(_is_end_of_migration, _FREEZE_S)
+    except GuestError as error:
+        raise _failed(tried, guest, str(error)) from error
+    if end is None:
+        raise _failed(tried, guest, f"no end after {_FREEZE_S:g} s" if guest.running else "QEMU died")
+    if end.data["status"] != "completed":
+        said = ""
+        with suppress(GuestError):
+            said = str(guest.monitor.execute("query-migrate").get("error-desc", ""))
+        raise _failed(tried, guest, said or str(end.data["status"]))
+
+
+def _is_end_of_migration(event: MonitorEvent) -> bool:
+    return event.name == "MIGRATION" and event.data.get("status") in _MIGRATION_ENDS
+
+
+def _failed(tried: str, guest: Guest, said: str) -> GuestError:
+    inside = ", ".join(one.alias for one in guest.machine.in_template())
+    return GuestError(
+        tried,
+        said=guest.cause_of_death or said,
+        hint=f"One of its functions ({inside}) cannot be frozen: give it Placement.HOT_PLUG.",
+        evidence=f"command: {guest.command}",
+    )
+
+
+def _first_clone(start: Start) -> ConfigSpaces:
+    with Guest(start, name="first clone") as guest:
+        guest.awaken(_CLONE_S)
+        spaces = _config_spaces(guest.machine, guest.agent.ask)
+        guest.check_clock()
+    return spaces
+
+
+def _config_spaces(machine: Machine, ask: Callable[..., Any]) -> ConfigSpaces:
+    spaces: ConfigSpaces = {}
+    for one in machine.in_template():
+        found = ask("function_below", port=machine.port_bdf(one.alias), number=one.function_number)
+        if found is None:
+            raise GuestError(
+                f"find the function {one.alias} in the guest",
+                said=f"nothing is below root port {machine.port_bdf(one.alias)}",
+            )
+        content = ask("config_space", bdf=found["bdf"])
+        # The plain conversation is JSON, which has no bytes.
+        spaces[one.alias] = bytes.fromhex(content) if isinstance(content, str) else bytes(content)
+    return spaces
+
+
+def _cheap_facts(path: Path) -> dict[str, Any]:
+    """What changes when somebody writes to a file, and costs nothing to find out."""
+    status = path.stat()
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "mode": status.st_mode & 0o777}
+
+
+def _state_facts(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": digest(path)}

@@ -1,0 +1,220 @@
+"""Find kernel modules, decompress them, and work out in which order they must be loaded.
+
+All of it happens on the host: the guest gets plain `.ko` files and lists, and needs neither depmod nor
+modprobe nor time to decompress.  Dependencies come from the modules themselves (`.modinfo`), so no
+`modules.dep` is needed and nothing is written into the kernel's folder.  It refuses to guess: a wanted module that is
+neither a file nor built in is an error that names it.
+
+Source: `depends=` and `softdep=` of include/linux/module.h; Linux writes names with "_", files may use "-".
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import shutil
+import struct
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+_SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """One module, ready for the guest.
+
+    Attributes:
+        name: as the kernel writes it, with underscores.
+        content: the uncompressed ELF object.
+        after: names of the modules that must be loaded before it.
+    """
+
+    name: str
+    content: bytes
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleTree:
+    """Where the modules of one kernel are.
+
+    Attributes:
+        files: path by name.
+        built_in: names of what is part of the kernel image.
+    """
+
+    files: Mapping[str, Path]
+    built_in: frozenset[str]
+
+
+def canonical(name: str) -> str:
+    """Turn a module's file name or any spelling of its name into the kernel's spelling."""
+    base = name.rsplit("/", 1)[-1]
+    for suffix in sorted(_SUFFIXES, key=len, reverse=True):
+        base = base.removesuffix(suffix)
+    return base.replace("-", "_")
+
+
+def scan(folder: Path) -> ModuleTree:
+    """List the modules below a folder: `/lib/modules/RELEASE`, or a built kernel tree."""
+    files = {
+        canonical(path.name): path
+        for path in sorted(folder.rglob("*.ko*"))
+        if path.name.endswith(_SUFFIXES) and path.is_file()
+    }
+    listed = folder / "modules.builtin"
+    built_in = listed.read_text().split() if listed.is_file() else []
+    return ModuleTree(files=files, built_in=frozenset(map(canonical, built_in)))
+
+
+def modinfo(content: bytes) -> dict[str, list[str]]:
+    """Read the `.modinfo` section of an ELF64 little-endian module.
+
+    Returns:
+        values by key, in the order of the section; empty when there is no such section.
+
+    Raises:
+        ValueError: not an ELF64 little-endian object.
+    """
+    if content[:6] != b"\x7fELF\x02\x01":
+        raise ValueError("not an ELF64 little-endian object")
+    (table_offset,) = struct.unpack_from("<Q", content, 0x28)
+    entry_bytes, count, names_index = struct.unpack_from("<HHH", content, 0x3A)
+
+    def section(index: int) -> tuple[int, int, int]:
+        name, _type, _flags, _addr, offset, size = struct.unpack_from(
+            "<IIQQQQ", content, table_offset + index * entry_bytes
+        )
+        return name, offset, size
+
+    _, names_offset, _ = section(names_index)
+    fields: dict[str, list[str]] = {}
+    for index in range(count):
+        name, offset, size = section(index)
+        start = names_offset + name
+        if content[start : content.index(b"\0", start)] != b".modinfo":
+            continue
+        for line in content[offset : offset + size].split(b"\0"):
+            key, equals, value = line.decode(errors="replace").partition("=")
+            if equals:
+                fields.setdefault(key, []).append(value)
+    return fields
+
+
+def requirements(fields: Mapping[str, list[str]]) -> tuple[list[str], list[str]]:
+    """Split what a module needs into hard and soft requirements (names in the kernel's spelling).
+
+    A soft one ("softdep=pre: crc32c_generic") may be absent or have a name that no file has.
+    """
+    hard = [canonical(name) for value in fields.get("depends", []) for name in value.split(",") if name]
+    soft: list[str] = []
+    for value in fields.get("softdep", []):
+        before = False
+        for word in value.split():
+            if word.endswith(":"):
+                before = word == "pre:"
+            elif before:
+                soft.append(canonical(word))
+    return hard, soft
+
+
+def decompressed(path: Path) -> bytes:
+    """Read a module file, whatever its compression.
+
+    Raises:
+        SetupError: the file is damaged, or zstd is needed and this machine has no way to read it.
+    """
+    raw = path.read_bytes()
+    try:
+        match path.suffix:
+            case ".xz":
+                return lzma.decompress(raw)
+            case ".gz":
+                return gzip.decompress(raw)
+            case ".zst":
+                return _zstd(raw, path)
+            case _:
+                return raw
+    except (lzma.LZMAError, EOFError, OSError) as error:
+        raise SetupError(f"decompress kernel module {path}", said=str(error)) from error
+
+
+def _zstd(raw: bytes, path: Path) -> bytes:
+    # The standard library reads zstd only from Python 3.14 on; the tool is on nearly every Linux.
+    if shutil.which("zstd") is None:
+        raise SetupError(
+            f"decompress kernel module {path}", said="no zstd here", hint="Install the package zstd."
+        )
+    done = subprocess.run(["zstd", "-dcq"], input=raw, capture_output=True, check=False)
+    if done.returncode:
+        raise SetupError(f"decompress kernel module {path}", said=done.stderr.decode(errors="replace"))
+    return done.stdout
+
+
+def closure(tree: ModuleTree, wanted: Iterable[str]) -> list[Module]:
+    """Collect modules and everything they need, in an order in which they can be loaded.
+
+    Args:
+        tree: where to look.
+        wanted: module names in any spelling; those that are built in give nothing.
+
+    Returns:
+        each module once, after all that it needs.
+
+    Raises:
+        SetupError: a wanted or needed module is neither a file of the tree nor built in.
+    """
+    done: dict[str, Module] = {}
+    open_: set[str] = set()
+
+    def visit(name: str, *, asked_by: str) -> None:
+        if name in done or name in tree.built_in or name in open_:
+            return
+        if name not in tree.files:
+            raise SetupError(
+                f"collect kernel module {name} (wanted by {asked_by})",
+                said="it is neither among the kernel's modules nor built in",
+                hint="Point --modules at the folder made by `make modules_install`, or switch the option on.",
+            )
+        open_.add(name)
+        content = decompressed(tree.files[name])
+        hard, soft = requirements(modinfo(content))
+        soft = [other for other in soft if other in tree.files]
+        for other in (*soft, *hard):
+            visit(other, asked_by=name)
+        open_.remove(name)
+        after = tuple(other for other in (*soft, *hard) if other in done)
+        done[name] = Module(name=name, content=content, after=after)
+
+    for name in wanted:
+        visit(canonical(name), asked_by="the guest root")
+    return list(done.values())
+
+
+def load_order(modules: Iterable[Module], name: str) -> list[str]:
+    """Name what must be loaded for one module, itself last.
+
+    Args:
+        modules: a closure that contains it.
+        name: the module, in any spelling.
+    """
+    by_name = {module.name: module for module in modules}
+    order: dict[str, None] = {}
+
+    def visit(current: str) -> None:
+        if current in order:
+            return
+        for other in by_name[current].after:
+            visit(other)
+        order[current] = None
+
+    visit(canonical(name))
+    return list(order)

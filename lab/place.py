@@ -1,0 +1,145 @@
+"""The default emulated lab: everything a guest needs, prepared once, and a target for each test.
+
+Composes the other modules of this folder; nothing here knows about pytest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from harness.errors import GuestError, UsageError
+from harness.model.pci import Bdf
+from harness.target.agent import Agent
+from lab.accelerator import probe_accelerator
+from lab.cache import Cache
+from lab.emulator import find_emulator
+from lab.guest import Guest
+from lab.kernel import find_kernel, pvh_image
+from lab.machine import Accelerator, Machine, Placement
+from lab.template import Recipe, Template, clone, cold, recipe, template
+
+_PLUG_S: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a user may choose.
+
+    Attributes:
+        emulator: a QEMU of their own, or None for the system's or Debian's.
+        kernel: a bzImage, vmlinux or built kernel tree, or None for Debian stable's.
+        modules: its modules, where they cannot be found beside it.
+    """
+
+    emulator: Path | None = None
+    kernel: Path | None = None
+    modules: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A lab that is ready: what guests are made from, and the template to clone."""
+
+    recipe: Recipe
+    template: Template
+
+    @contextmanager
+    def clone(self, console: Path, *, gdb: str | None = None) -> Iterator[GuestTarget]:
+        """A guest of its own for one test: a copy-on-write clone of the template."""
+        with clone(self.template, console=console, gdb=gdb) as guest:
+            yield GuestTarget(guest, self)
+
+    @contextmanager
+    def boot(self, console: Path, *, gdb: str | None = None) -> Iterator[GuestTarget]:
+        """A guest of its own for one test, booted."""
+        with cold(self.recipe, console=console, gdb=gdb) as guest:
+            yield GuestTarget(guest, self)
+
+    def provenance(self) -> dict[str, Any]:
+        """Versions of everything that is not the harness."""
+        emulator, kernel = self.recipe.emulator, self.recipe.kernel
+        return {
+            "qemu": emulator.version,
+            "qemu_source": emulator.source,
+            "qemu_packages": list(emulator.packages),
+            "kernel_package": kernel.package,
+            "accelerator": self.recipe.machine.accelerator.value,
+            "template": self.template.path.name,
+        }
+
+
+class GuestTarget:
+    """A guest as a target; see :class:`~harness.target.protocol.Target`."""
+
+    def __init__(self, guest: Guest, place: Place) -> None:
+        self.guest: Final = guest
+        self._place = place
+        self._addresses: dict[str, Bdf] = {}
+
+    @property
+    def agent(self) -> Agent:
+        """The agent in the guest."""
+        return self.guest.agent
+
+    def address(self, alias: str) -> Bdf:
+        """Where a function is in the guest; one that is hot-plugged is plugged at the first call.
+
+        Raises:
+            UsageError: the machine has no function of that name.
+            GuestError: it was plugged and the guest's kernel does not see it.
+        """
+        if alias not in self._addresses:
+            if alias not in self.guest.machine.aliases:
+                raise UsageError(
+                    f"function {alias!r}",
+                    said="not in this lab",
+                    hint=f"There are: {', '.join(self.guest.machine.aliases)}.",
+                )
+            self._addresses[alias] = self._find(alias)
+        return self._addresses[alias]
+
+    def provenance(self) -> dict[str, Any]:
+        """Versions of everything that is not the harness."""
+        return self._place.provenance()
+
+    def _find(self, alias: str) -> Bdf:
+        function = self.guest.machine.function(alias)
+        port = self.guest.port_bdf(alias)
+        if function.placement is Placement.HOT_PLUG:
+            self.guest.plug(alias)
+        wait = Retrying(
+            retry=retry_if_result(lambda facts: facts is None),
+            stop=stop_after_delay(_PLUG_S),
+            wait=wait_fixed(0.05),
+            retry_error_callback=lambda _: None,
+        )
+        facts = wait(self.agent.ask, "function_below", port=port, number=function.function_number)
+        if facts is None:
+            raise GuestError(
+                f"waiting for {alias} below port {port}",
+                said=f"the guest's kernel saw no function in {_PLUG_S:.0f} s",
+                evidence=self.guest.console_text()[-4000:],
+            )
+        return Bdf.parse(facts["bdf"])
+
+
+def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:  # noqa: B008 - frozen
+    """Provide everything a guest needs; quick when it is all in the cache.
+
+    Raises:
+        SetupError: a part could not be had.
+        GuestError: the guest does not boot, or cannot be frozen.
+        ClockError: its clock ran wild, twice.
+    """
+    emulator = find_emulator(cache, wishes.emulator)
+    kernel = find_kernel(cache, wishes.kernel, wishes.modules)
+    chosen = probe_accelerator(cache, emulator, pvh_image(kernel, cache))
+    made_from = recipe(cache, emulator, kernel, dataclasses.replace(Machine(), accelerator=Accelerator(chosen)))
+    return Place(recipe=made_from, template=template(cache, made_from))

@@ -1,0 +1,144 @@
+# Sourced by lab/run, lab/test, lab/bench and lab/shell: makes `.venv` and names its interpreter in $venv_python.
+#
+# Before sourcing, set lab_folder to the folder of this file, and lab_extras to "dev" or "".
+# A virtual environment without a stamp is half-made and is never used: the stamp is removed before every
+# change and written after the last step, all under one lock.  Users keep the lock shared while they run.
+
+lab_root=$(CDPATH='' cd -- "$lab_folder/.." && pwd -P) || exit 125
+lab_venv=$lab_root/.venv
+lab_stamp=$lab_venv/.harness-stamp
+venv_python=$lab_venv/bin/python
+
+lab_say() { printf 'lab: %s\n' "$*" >&2; }
+
+lab_give_up() {
+    lab_say "$@"
+    exit 125 # what `git bisect run` takes for "nothing can be said"
+}
+
+lab_apt_line() {
+    if [ "$(id -u)" -eq 0 ]; then sudo=; else sudo='sudo '; fi
+    printf '%sapt-get install gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv util-linux' "$sudo"
+}
+
+# What the dependencies are made from.  The folder counts, because a virtual environment cannot be moved.
+lab_dependency_hash() {
+    { printf '%s\n' "$lab_root"; cat -- "$lab_root/pyproject.toml"; } | sha256sum | cut -c1-32
+}
+
+lab_source_hash() {
+    { ls -- "$lab_root"/cdefs; cat -- "$lab_root"/cdefs/*; } 2>/dev/null | sha256sum | cut -c1-32
+}
+
+# Prints "VERSION of BASE_EXECUTABLE": tells an upgraded or removed interpreter from the one of the stamp.
+lab_identify_python() {
+    "$1" -I -S -c 'import os, sys; print(sys.version.split()[0], "of", os.path.realpath(sys.executable))' 2>/dev/null
+}
+
+# Is the environment complete, and for what?  Sets lab_state to ready, sources-changed, extras-missing or rebuild.
+lab_look() {
+    lab_state=rebuild
+    [ -r "$lab_stamp" ] || return 0
+    {
+        read -r stamped_dependencies && read -r stamped_sources && read -r stamped_python && read -r stamped_extras
+    } <"$lab_stamp" || return 0
+    [ "$stamped_dependencies" = "$lab_dependencies" ] || return 0
+    [ "$stamped_python" = "$(lab_identify_python "$venv_python")" ] || return 0
+    if [ -n "${PYTHON:-}" ] && [ "$stamped_python" != "$(lab_identify_python "$PYTHON")" ]; then return 0; fi
+    if [ -n "$lab_extras" ] && [ "$stamped_extras" != "extras $lab_extras" ]; then
+        lab_state=extras-missing
+    elif [ "$stamped_sources" != "$lab_sources" ]; then
+        lab_state=sources-changed
+    else
+        lab_state=ready
+    fi
+}
+
+# One line that installs everything a fresh machine lacks, instead of one error after the other.
+lab_check_host() {
+    for lab_tool in flock setpriv sha256sum; do
+        command -v "$lab_tool" >/dev/null || lab_give_up "no $lab_tool here.  Type: $(lab_apt_line)"
+    done
+    lab_python=${PYTHON:-python3}
+    command -v "$lab_python" >/dev/null || lab_give_up "no $lab_python here.  Type: $(lab_apt_line)"
+    "$lab_python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' || lab_give_up \
+        "$lab_python is $("$lab_python" -V 2>&1), 3.11 or newer is needed.  Set PYTHON=/path/to/a/newer/python3"
+    "$lab_python" -I -c 'import ensurepip, venv' 2>/dev/null ||
+        lab_give_up "$lab_python has no venv module.  Type: $(lab_apt_line)"
+    command -v "${CC:-gcc}" >/dev/null || lab_give_up "no C compiler (${CC:-gcc}) here.  Type: $(lab_apt_line)"
+    lab_include=$("$lab_python" -I -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    for lab_header in Python.h stdio.h linux/vfio.h; do
+        printf '#include <%s>\n' "$lab_header" | "${CC:-gcc}" -I"$lab_include" -fsyntax-only -x c - 2>/dev/null ||
+            lab_give_up "the C compiler does not find <$lab_header>.  Type: $(lab_apt_line)"
+    done
+    lab_check_static=$(printf 'int main(void) { return 0; }\n' |
+        "${CC:-gcc}" -static -x c -o /dev/null - 2>&1) ||
+        lab_give_up "no static C library, needed for the guest's init (${lab_check_static##*: }).  Type: $(lab_apt_line)"
+}
+
+lab_pip() {
+    # A user's own `pip config set install.user true` is refused inside a virtual environment.
+    PIP_USER=0 "$venv_python" -m pip --disable-pip-version-check install --quiet "$@" >>"$lab_log" 2>&1 || {
+        tail -n 5 -- "$lab_log" >&2
+        lab_give_up "pip could not install into $lab_venv (all it said: $lab_log)." \
+            "Check the network, the disk, and pip's settings (PIP_INDEX_URL, https_proxy)"
+    }
+}
+
+lab_make() {
+    lab_log=$lab_root/.venv.log
+    true >"$lab_log" || lab_give_up "cannot write $lab_log: the repository's folder must be writable"
+    case $lab_state in
+    rebuild)
+        lab_say "making the Python environment $lab_venv (about 250 MB, 40 MB to download, 1 minute) ..."
+        rm -rf -- "$lab_venv"
+        "$lab_python" -m venv "$lab_venv" >>"$lab_log" 2>&1 ||
+            lab_give_up "python -m venv failed: $(tail -n 1 -- "$lab_log").  Type: $(lab_apt_line)"
+        # The parts that build ours stay in the environment, so that a later change of the C needs no network.
+        "$venv_python" -I -c 'import sys, tomllib
+print(*tomllib.load(open(sys.argv[1], "rb"))["build-system"]["requires"], sep="\n")' "$lab_root/pyproject.toml" \
+            >"$lab_venv/build-requires.txt" || lab_give_up "cannot read [build-system] of $lab_root/pyproject.toml"
+        lab_pip -r "$lab_venv/build-requires.txt"
+        ;;
+    extras-missing) lab_say "adding what only the tests need (about 100 MB, 20 MB to download, 30 s) ..." ;;
+    sources-changed) lab_say 'compiling the bindings again (10 s) ...' ;;
+    esac
+    rm -f -- "$lab_stamp"
+    lab_target=$lab_root${lab_extras:+[$lab_extras]}
+    if [ "$lab_state" = sources-changed ]; then
+        lab_extras=${stamped_extras#extras}
+        lab_extras=${lab_extras# }
+        lab_pip --no-build-isolation --no-deps --editable "$lab_root"
+    else
+        lab_pip --no-build-isolation --editable "$lab_target"
+    fi
+    printf '%s\n' "$lab_dependencies" "$lab_sources" "$(lab_identify_python "$venv_python")" "extras $lab_extras" \
+        >"$lab_stamp.new" || lab_give_up "cannot write $lab_stamp.new: is the disk full?"
+    sync -- "$lab_stamp.new" 2>/dev/null || sync
+    mv -f -- "$lab_stamp.new" "$lab_stamp"
+}
+
+command -v flock >/dev/null || lab_give_up "no flock here.  Type: $(lab_apt_line)"
+lab_dependencies=$(lab_dependency_hash)
+lab_sources=$(lab_source_hash)
+lab_lock=$lab_root/.venv.lock
+[ -e "$lab_lock" ] || touch -- "$lab_lock" ||
+    lab_give_up "cannot make $lab_lock: the repository's folder must be writable"
+# Descriptor 9 stays open across the final exec: a runner holds the lock shared until it ends.  pip inherits it
+# too: when we are killed, the lock is free only after pip has stopped writing.
+exec 9<"$lab_lock"
+flock --shared --nonblock 9 || {
+    lab_say "waiting for another process that is making $lab_venv ..."
+    flock --shared 9
+}
+lab_look
+if [ "$lab_state" != ready ]; then
+    lab_check_host
+    flock --exclusive --nonblock 9 || {
+        lab_say "waiting for other lab commands to end, to change $lab_venv ..."
+        flock --exclusive 9
+    }
+    lab_look # another process may have done it meanwhile
+    [ "$lab_state" = ready ] || lab_make
+    flock --shared 9
+fi
