@@ -283,7 +283,9 @@ def _follow(status_pipe: int, total_bytes: int, step: Step | None) -> None:
 
 
 def first_error(text: str) -> str:
-    """Return the first error in what apt printed, without its mark."""
+    """Return the first error in what apt printed; why a file could not be had goes before all else."""
+    if match := re.search(r"(?m)^E: Failed to fetch (\S+)\s+(.+)$", text):
+        return f"{match[2].strip()} ({match[1]})"
     errors = re.findall(r"(?m)^(?:E|W|Err):\s*(.+)$", text) or text.strip().splitlines()[-1:]
     return errors[0] if errors else "no message"
 
@@ -302,7 +304,9 @@ def explain_failure(tried: str, text: str, command: str = "") -> SetupError:
     said = first_error(text)
     if re.search(r"No space left on device|not enough free space|Disk quota exceeded|File too large", text):
         raise OSError(errno.ENOSPC, f"no space left on device ({said})")
-    if re.search(r"NO_PUBKEY|not signed|signature|EXPKEYSIG|Sub-process .*gpgv|sqv", text):
+    if re.search(r"NO_PUBKEY|BADSIG|EXPKEYSIG|GPG error|could ?n.t be verified", text) or (
+        "is not signed" in text and "Failed to fetch" not in text
+    ):
         hint = "The answer is not Debian's, or the keys here are old: update debian-archive-keyring"
         return SetupError(tried, said=said, hint=hint, evidence=text)
     kind = _TransientError if _TRANSIENT.search(text) else SetupError

@@ -3,8 +3,9 @@
 A process of its own with a fixed hash seed, because the bytes that `marshal` writes depend on what else the
 process has done.  "Unchecked" means that the guest never looks for the source again.
 
-Standard input: JSON, a list of [source on the host, file name for tracebacks].  Standard output: for each one its
-length (4 bytes, big endian) and its bytes; length 0 when the source is not valid for this interpreter.
+Standard input: JSON, a list of [source on the host, file name for tracebacks]. Standard output: for each
+one its length (4 bytes, big endian) and its bytes; length 0 when the source is not valid for this
+interpreter.
 
 Source: PEP 552.
 """

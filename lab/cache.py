@@ -183,8 +183,7 @@ class Cache:
                 return found
             descriptor = self._lock_file(kind, key)
             try:
-                self._lock_exclusively(descriptor, f"{kind}/{key}")
-                if not (where / STAMP).exists():
+                if self._becomes_builder(descriptor, f"{kind}/{key}") and not (where / STAMP).exists():
                     self._build(where, kind, key, build, need_bytes)
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
             except BaseException:
@@ -229,7 +228,8 @@ class Cache:
         where = self.root / "work" / name
         descriptor = self._lock_file("work", name)
         try:
-            self._lock_exclusively(descriptor, f"work/{name}")
+            if not self._becomes_builder(descriptor, f"work/{name}"):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # here the other one lets go when it is done
             where.mkdir(exist_ok=True)
             yield where
         finally:
@@ -354,14 +354,21 @@ class Cache:
         except OSError as error:
             raise self._refused(f"locking {kind}/{key}", error) from error
 
-    def _lock_exclusively(self, descriptor: int, name: str) -> None:
+    def _becomes_builder(self, descriptor: int, name: str) -> bool:
+        """Take the lock exclusively, or else wait until its builder is done and take it shared.
+
+        A builder that is done goes on holding the lock shared for as long as it uses the entry: whoever
+        waited for an exclusive lock would wait for the end of that run.
+        """
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             note(f"waiting for another process that is making {name}")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            return False
         except OSError as error:  # ENOLCK: a network file system without locks
             raise self._refused(f"locking {name}", error) from error
+        return True
 
     def _hold(self, kind: str, key: str, descriptor: int) -> Path:
         self._held[kind, key] = descriptor

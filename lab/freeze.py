@@ -1,11 +1,12 @@
 """Boot a guest, freeze it, and prove on its first clone that it can be trusted.
 
-A frozen guest is a folder with `ram` (guest memory: sparse, mode 0444, mapped by every clone), `state` (the devices)
-and `manifest.json`.  Device models that lose their state in a freeze do so without a word, so each function's config
-space is compared before and after; models that crash QEMU are reported as what they are.
+A frozen guest is a folder with `ram` (guest memory: sparse, mode 0444, mapped by every clone), `state` (the
+devices) and `manifest.json`. Device models that lose their state in a freeze do so without a word, so each
+function's config space is compared before and after; models that crash QEMU are reported as what they are.
 Refuses to leave anything behind that did not pass.
 
-Source: QEMU's migration to a file with the capability x-ignore-shared, which leaves shared memory out of the stream.
+Source: QEMU's migration to a file with the capability x-ignore-shared, which leaves shared memory out of
+the stream.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import GuestError
 from lab import clock
+from lab.command_line import Memory
 from lab.guest import Guest, Start
-from lab.machine import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,9 +78,17 @@ def make(folder: Path, cold: Start, boot_timeout_s: float) -> None:
     refuse_changed(before, after)
     if digest(ram) != ram_digest:
         raise GuestError(
-            "freeze a guest", said="its first clone wrote into the template's memory", hint="Use another QEMU."
+            "freeze a guest",
+            said="its first clone wrote into the template's memory",
+            hint="Use another QEMU.",
         )
-    manifest = {"ram": {**_cheap_facts(ram), "sha256": ram_digest}, "state": _state_facts(state)}
+    record(folder)
+
+
+def record(folder: Path) -> None:
+    """Write down what a frozen guest looks like, so that damage is seen later."""
+    ram, state = folder / RAM, folder / STATE
+    manifest = {"ram": {**_cheap_facts(ram), "sha256": digest(ram)}, "state": _state_facts(state)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
@@ -118,7 +127,7 @@ def refuse_changed(before: ConfigSpaces, after: ConfigSpaces) -> None:
         changed = next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), len(new))
         raise GuestError(
             f"freeze a guest with the function {alias}",
-            said=f"its config space came back different, first at offset {changed:#x}: QEMU does not save its state",
+            said=f"its config space came back different, first at {changed:#x}: QEMU does not save its state",
             hint="Give it Placement.HOT_PLUG.",
         )
 
@@ -157,11 +166,10 @@ def _frozen(start: Start, state: Path, boot_timeout_s: float) -> ConfigSpaces:
         line.ask("warm")
         before = _config_spaces(guest.machine, line.ask)
         remaining_s = (first.host_after_ns + _CLOCK_WATCH_NS - time.monotonic_ns()) / 1e9
-        if remaining_s > 0:
-            # Nothing can end this wait early but the end of the guest: the passing of time is what is measured.
-            guest.monitor.wait_event(lambda _event: False, remaining_s)
+        # Let time pass, for the clocks to drift apart if they do; only the end of QEMU cuts it short.
+        guest.monitor.wait_closed(max(0.0, remaining_s))
         clock.check(first, guest.read_clock(), where="a freshly booted guest")
-        # The agent goes back to waiting for a host, which is what clones find it doing.
+        # The agent stays, and waits for the next host: that is what clones find it doing.
         guest.disconnect()
         _migrate(guest, state)
     return before

@@ -1,10 +1,10 @@
 """One running guest: a QEMU process, its monitor, its console, and the way to the agent inside.
 
-`Guest` owns the process from start to kill; nothing survives it, and nothing survives the runner either, SIGKILL
-included (QEMU ends with its parent).  The console is always recorded.  A guest that panics ends by itself with
-a complete console; one that hangs is asked for its registers and, by NMI, for backtraces.
-It refuses to be used twice: a guest is started once and killed once.  What it boots or restores from is
-decided by lab/template.py.
+`Guest` owns the process from start to kill; nothing survives it, and nothing survives the runner either,
+SIGKILL included (QEMU ends with its parent). The console is always recorded. A guest that panics ends by
+itself with a complete console; one that hangs is asked for its registers and, by NMI, for backtraces. It
+refuses to be used twice: a guest is started once and killed once. What it boots or restores from is decided
+by lab/template.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Final, Self
 from harness.errors import GuestError, HarnessError, TargetError
 from harness.target.port import Line
 from lab import clock
-from lab.machine import Boot, Machine, Memory, Wiring, arguments
+from lab.command_line import Boot, Memory, Wiring, arguments
+from lab.machine import Machine
 from lab.qmp import Monitor, MonitorEvent
 
 if TYPE_CHECKING:
@@ -137,7 +138,9 @@ class Guest:
                     start_new_session=True,  # Ctrl-C is for us: we end QEMU when its evidence is collected
                 ).result()
             except OSError as error:
-                raise GuestError(f"start QEMU for {self.name}", said=str(error), evidence=self.command) from error
+                raise GuestError(
+                    f"start QEMU for {self.name}", said=str(error), evidence=self.command
+                ) from error
         try:
             self._monitor.connect(self._run / "qmp", _QMP_GREETING_S)
         except GuestError as error:
@@ -208,6 +211,8 @@ class Guest:
             self._process.kill()
             self._process.wait()
         self.disconnect()
+        if self._agent is not None:
+            self._agent.close()
         self._monitor.close()
         shutil.rmtree(self._run, ignore_errors=True)
 
@@ -270,7 +275,9 @@ class Guest:
             return ""
         if status < 0:
             return f"QEMU died of {signal.Signals(-status).name}"
-        return f"QEMU ended with status {status}" + (f": {said[-1]}" if (said := self._log().splitlines()) else "")
+        return f"QEMU ended with status {status}" + (
+            f": {said[-1]}" if (said := self._log().splitlines()) else ""
+        )
 
     def console_text(self) -> str:
         """Return everything written to the console so far."""

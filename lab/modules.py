@@ -1,9 +1,9 @@
 """Find kernel modules, decompress them, and work out in which order they must be loaded.
 
 All of it happens on the host: the guest gets plain `.ko` files and lists, and needs neither depmod nor
-modprobe nor time to decompress.  Dependencies come from the modules themselves (`.modinfo`), so no
-`modules.dep` is needed and nothing is written into the kernel's folder.  It refuses to guess: a wanted module that is
-neither a file nor built in is an error that names it.
+modprobe nor time to decompress. Dependencies come from the modules themselves (`.modinfo`), so no
+`modules.dep` is needed and nothing is written into the kernel's folder. It refuses to guess: a wanted
+module that is neither a file nor built in is an error that names it.
 
 Source: `depends=` and `softdep=` of include/linux/module.h; Linux writes names with "_", files may use "-".
 """

@@ -66,12 +66,13 @@ class Place:
         """Versions of everything that is not the harness."""
         emulator, kernel = self.recipe.emulator, self.recipe.kernel
         return {
-            "qemu": emulator.version,
-            "qemu_source": emulator.source,
-            "qemu_packages": list(emulator.packages),
-            "kernel_package": kernel.package,
-            "accelerator": self.recipe.machine.accelerator.value,
-            "template": self.template.path.name,
+            "lab": "emulated",
+            "lab.accelerator": self.recipe.machine.accelerator.value,
+            "lab.template": self.template.path.name,
+            "qemu.version": emulator.version,
+            "qemu.source": emulator.source,
+            "qemu.packages": list(emulator.packages),
+            "kernel.package": kernel.package,
         }
 
 
@@ -141,5 +142,7 @@ def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:  # noqa: B008 - f
     emulator = find_emulator(cache, wishes.emulator)
     kernel = find_kernel(cache, wishes.kernel, wishes.modules)
     chosen = probe_accelerator(cache, emulator, pvh_image(kernel, cache))
-    made_from = recipe(cache, emulator, kernel, dataclasses.replace(Machine(), accelerator=Accelerator(chosen)))
+    made_from = recipe(
+        cache, emulator, kernel, dataclasses.replace(Machine(), accelerator=Accelerator(chosen))
+    )
     return Place(recipe=made_from, template=template(cache, made_from))

@@ -74,9 +74,6 @@ class Monitor:
         Raises:
             GuestError: QEMU refused, answered too late, or is gone.
         """
-        client = self._client
-        if client is None:
-            raise GuestError(f"run {command} in the monitor of {self._name}", said="not connected")
         named = {key.replace("_", "-"): value for key, value in arguments.items()}
         return self.run(command, named, timeout_s)
 
@@ -85,7 +82,9 @@ class Monitor:
         client = self._client
         if client is None:
             raise GuestError(f"run {command} in the monitor of {self._name}", said="not connected")
-        return self._await(client.execute(command, dict(arguments)), timeout_s, f"run {command} in the monitor")
+        return self._await(
+            client.execute(command, dict(arguments)), timeout_s, f"run {command} in the monitor"
+        )
 
     @property
     def events(self) -> tuple[MonitorEvent, ...]:
@@ -113,6 +112,15 @@ class Monitor:
         with self._arrived:
             self._arrived.wait_for(lambda: self._closed or found() is not None, timeout_s)
             return found()
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        """Wait until QEMU has hung up.
+
+        Returns:
+            whether it did within the time.
+        """
+        with self._arrived:
+            return self._arrived.wait_for(lambda: self._closed, timeout_s)
 
     def close(self) -> None:
         """Disconnect; does nothing when there is no connection (any more)."""

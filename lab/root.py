@@ -1,12 +1,13 @@
 """Build the guest's root: an initramfs made of the very interpreter and packages that run here.
 
-No second Python, no ABI mismatch, nothing to install in the guest: a static init (init.c), the interpreter with
-its standard library as byte code, the shared libraries it loads, the packages the agent needs, and
-kernel modules already decompressed and ordered.  The same inputs give the same bytes.
-It refuses to leave out silently what the agent needs; it never starts QEMU.
+No second Python, no ABI mismatch, nothing to install in the guest: a static init (init.c), the interpreter
+with its standard library as byte code, the shared libraries it loads, the packages the agent needs, and
+kernel modules already decompressed and ordered. The same inputs give the same bytes. It refuses to leave
+out silently what the agent needs; it never starts QEMU.
 
-In the guest: `/init`, `/python` (PYTHONHOME; `/python/site` holds the packages), `/lib` (libraries and modules),
-`/etc/modules.order` (paths, loaded at boot), `/etc/modules.index` (JSON: name to the ordered list of paths to load).
+In the guest: `/init`, `/python` (PYTHONHOME; `/python/site` holds the packages), `/lib` (libraries and
+modules), `/etc/modules.order` (paths, loaded at boot), `/etc/modules.index` (JSON: name to the ordered list
+of paths to load).
 """
 
 from __future__ import annotations
@@ -43,16 +44,16 @@ IMAGE: Final = "guest.cpio"
 NEEDED: Final = ("vfio_iommu_type1", "vfio_pci")
 LOADED_AT_BOOT: Final = (*NEEDED, "pvpanic_pci")
 SHIPPED: Final = ("virtio_rng", "igb", "igbvf", "e1000e", "nvme")
-"""Loaded on request.  Of these, and of those loaded at boot, a kernel may lack all that are not in `NEEDED`."""
+"""Loaded on request.  A kernel may lack any of these, and may lack pvpanic."""
 
-# What runs in the guest, by the direction of imports (harness/agent and everything below it).  A change to the
-# judge or to a report must not make a new template necessary.
+# What runs in the guest, by the direction of imports (harness/agent and everything below it).  A change to
+# the judge or to a report must not make a new template necessary.
 _AGENT_PARTS: Final = ("model", "bindings", "pci", "vfio", "agent")
 _PACKAGES: Final = ("cffi", "_cffi_backend", "execnet", "pyudev", "tenacity")
 
 _LEFT_OUT: Final = frozenset(
-    "__pycache__ test tests idlelib tkinter turtledemo ensurepip lib2to3 distutils pydoc_data venv"
-    " site-packages dist-packages sqlite3 curses".split()
+    {"__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "distutils"}
+    | {"pydoc_data", "venv", "site-packages", "dist-packages", "sqlite3", "curses"}
 )
 # Extension modules that would only drag in large libraries.
 _LEFT_OUT_EXTENSIONS: Final = re.compile(
@@ -142,7 +143,9 @@ def _package(name: str, *, only: tuple[str, ...] | None) -> Iterator[_Source]:
     """List a top-level package or extension module, wherever it is imported from."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise SetupError(f"find the Python package {name} for the guest", hint="pip install vfio-harness again.")
+        raise SetupError(
+            f"find the Python package {name} for the guest", hint="pip install vfio-harness again."
+        )
     origin = Path(spec.origin)
     if spec.submodule_search_locations is None:
         yield _Source(host=origin, guest=f"python/site/{origin.name}")
@@ -160,7 +163,7 @@ def _digest(path: Path) -> str:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Identify a folder of modules by names, sizes and times: hashing hundreds of megabytes takes too long."""
+    """Identify a folder of modules by names, sizes and times: hashing them all would take too long."""
     files = modules.scan(folder).files
     states = [(name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in files.items()]
     return hashlib.sha256(repr(states).encode()).hexdigest()
@@ -238,7 +241,10 @@ def _libraries(roots: list[Path]) -> dict[str, Path]:
     listed = subprocess.run(["ldd", *roots], capture_output=True, text=True, check=False).stdout
     if missing := re.findall(r"^\s*(\S+) => not found", listed, re.MULTILINE):
         raise SetupError("collect shared libraries for the guest", said=f"{missing[0]} not found here")
-    found = {f"lib/{name}": Path(path) for name, path in re.findall(r"^\s*(\S+) => (/\S+) \(", listed, re.M)}
+    found = {
+        f"lib/{name}": Path(path)
+        for name, path in re.findall(r"^\s*(\S+) => (/\S+) \(", listed, re.MULTILINE)
+    }
     for loader in re.findall(r"^\s*(/\S+) \(0x", listed, re.MULTILINE):
         found[loader.lstrip("/")] = Path(loader)
     for root in roots:
@@ -248,7 +254,7 @@ def _libraries(roots: list[Path]) -> dict[str, Path]:
 
 
 def _stripped(path: Path) -> bytes:
-    """Read an ELF file without debugging symbols: an unstripped libpython alone would cost 20 MB of guest memory."""
+    """Read an ELF file without debugging symbols: those of libpython alone take 20 MB of guest memory."""
     if shutil.which("strip") is None:
         return path.read_bytes()
     with tempfile.NamedTemporaryFile(prefix="hil-strip-") as out:

@@ -1,10 +1,10 @@
 """Guests for tests: clones of a frozen one, or cold boots, behind the same interface.
 
 A recipe is everything a guest is made from; a template is a guest of that recipe, booted once and frozen
-(lab/freeze.py), kept in the cache under a hash of all that went in; a clone is a copy-on-write child of it that
-answers in a fraction of a second.  A guest handed out here is connected, knows the time of day, and its clock
-was compared with the host's.
-It refuses to hand out a guest whose clock runs wild, and never changes a template that exists.
+(lab/freeze.py), kept in the cache under a hash of all that went in; a clone is a copy-on-write child of it
+that answers in a fraction of a second. A guest handed out here is connected, knows the time of day, and its
+clock was compared with the host's. It refuses to hand out a guest whose clock runs wild, and never changes
+a template that exists.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from harness.errors import ClockError
 from lab import freeze
 from lab.cache import key_of
+from lab.command_line import Boot, Memory, Wiring, arguments
 from lab.guest import Guest, Start
 from lab.kernel import pvh_image
-from lab.machine import Boot, Machine, Memory, Wiring, arguments
+from lab.machine import Machine
 from lab.progress import note, step
 from lab.root import build_root
 
@@ -81,7 +82,8 @@ class Recipe:
             "kernel": _sha256(self.boot.kernel),
             "root": _sha256(self.boot.root),
             "machine": arguments(self.machine, boot, wiring, Memory.SHARED_FILE),
-            # The guest measured the speed of this host's TSC when it booted: elsewhere its clock would run wild.
+            # The guest measured the speed of this host's TSC when it booted: elsewhere its clock would run
+            # wild.
             "host": _host_identity(),
         }
 

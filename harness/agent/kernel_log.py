@@ -52,7 +52,8 @@ class KernelLog:
         return {"lines": lines, "complete": seen_begin and seen_end and not overwritten}
 
     def _say(self, what: str) -> None:
-        os.write(self._fd, f"{_SYSLOG_INFO}{self._marker} {what}".encode())
+        # without the newline the record stays open for a continuation, and no reader sees it
+        os.write(self._fd, f"{_SYSLOG_INFO}{self._marker} {what}\n".encode())
 
 
 def _parse(raw: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Service:
 
     def __init__(self, nursery: Nursery) -> None:
         self._nursery = nursery
+        self._trace = KernelTrace()
 
     def answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Carry a request out; errors of the harness become values, so that they arrive whole.
@@ -40,7 +41,11 @@ class Service:
         Returns:
             `{"result": …}`, or `{"error": {"class", "tried", "said", "hint", "errno"}}`.
         """
-        request = getattr(self, name, None) if not name.startswith("_") and name != "answer" else None
+        request = (
+            getattr(self, name, None)
+            if not name.startswith("_") and name not in ("answer", "close")
+            else None
+        )
         if request is None:
             return {
                 "error": {"class": "UsageError", "tried": f"request {name!r}", "said": "unknown to the agent"}
@@ -58,12 +63,15 @@ class Service:
                 }
             }
 
+    def close(self) -> None:
+        """Leave nothing behind on this machine."""
+        self._trace.disarm()
+
     def warm(self) -> bool:
         """Do once what is slow the first time, so that a frozen guest has done it: fork actors, set probes."""
         self._nursery.prepare(_IDLE_ACTORS)
-        with KernelTrace([]) as trace:
-            trace.start()
-            trace.stop()
+        self._trace.begin([])
+        self._trace.end()
         functions.everywhere()
         return True
 
@@ -139,4 +147,4 @@ class Service:
     def stage(self, plan: str, addresses: dict[str, str]) -> dict[str, Any]:
         """Carry out a plan (as JSON text) on the functions at `addresses` (alias to BDF)."""
         where = {alias: Bdf.parse(bdf) for alias, bdf in addresses.items()}
-        return carry_out(Plan.from_json(json.loads(plan)), where, self._nursery)
+        return carry_out(Plan.from_json(json.loads(plan)), where, self._nursery, self._trace)

@@ -31,7 +31,9 @@ _FASTEST: Final = Ns(1_000)  # no config access takes less
 _ARRIVAL: Final = Ns(20 * SECOND)  # for opening files and meeting, on a slow machine
 
 
-def carry_out(plan: Plan, addresses: Mapping[str, Bdf], nursery: Nursery) -> dict[str, Any]:
+def carry_out(
+    plan: Plan, addresses: Mapping[str, Bdf], nursery: Nursery, trace: KernelTrace
+) -> dict[str, Any]:
     """Stage `plan` on the functions at `addresses`.
 
     Returns:
@@ -48,18 +50,17 @@ def carry_out(plan: Plan, addresses: Mapping[str, Bdf], nursery: Nursery) -> dic
         for setting in plan.settings:
             path = sysfs.path_of(addresses[setting.function], setting.attribute)
             undo.enter_context(_set_for_a_while(path, setting.value))
-        trace = undo.enter_context(KernelTrace(list(addresses.values())))
         before = {alias: sysfs.read_config(bdf) for alias, bdf in addresses.items()}
         programs = [compile_actor(actor, lambda file: _resolve(addresses, file)) for actor in plan.actors]
         memory = SharedStage(programs, plan.lasting_ns, [_room(p, plan.lasting_ns) for p in programs])
         undo.callback(memory.close)
         processes = nursery.borrow(len(programs))
         log, uevents = KernelLog(), Uevents()
-        trace.start()
+        trace.begin(list(addresses.values()))
         try:
             ends = _run(plan, programs, memory, processes, nursery)
         finally:
-            seen["trace"] = trace.stop()
+            seen["trace"] = trace.end()
             seen["uevents"] = uevents.collect()
             seen["log"] = log.collect()
         seen["begin_ns"] = memory.release_ns

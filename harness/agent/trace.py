@@ -9,7 +9,7 @@ Source: Linux Documentation/trace/kprobetrace.rst; probe points of drivers/pci/a
 from __future__ import annotations
 
 import os
-import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,65 +67,84 @@ POINTS: Final[tuple[ProbePoint, ...]] = (
 
 
 class KernelTrace:
-    """Probes and buffer of one stage; a context manager that leaves nothing behind."""
+    """Probes and buffer of one agent.
 
-    def __init__(self, functions: Sequence[Bdf]) -> None:
-        self._name = f"hil_{uuid.uuid4().hex[:12]}"
-        self._filter = " || ".join(f'fn == "{bdf}"' for bdf in functions)
+    Setting probes costs a second in an emulated guest, so they are set once (:meth:`arm`) and a stage only chooses
+    its functions and turns recording on.  Probes in a frozen guest are there in every clone.
+    """
+
+    def __init__(self) -> None:
+        self._name = f"hil_{os.getpid()}"
         self._instance = TRACEFS / "instances" / self._name
         self._reasons: list[str] = []  # of each point: why it is absent; empty when it is there
+        self._missed_before: dict[str, int] = {}
+        self._lost_before = 0
 
-    def __enter__(self) -> KernelTrace:
+    def arm(self) -> None:
+        """Set all probes, recording nothing yet; does nothing the second time.
+
+        Raises:
+            KernelRefusal: tracefs refused something else than a probe.
+        """
+        if self._reasons:
+            return
         if not TRACEFS.joinpath("dynamic_events").exists():
             self._reasons = ["tracefs is not there or has no kprobe events"] * len(POINTS)
-            return self
+            return
+        _sweep()
         self._instance.mkdir()
-        try:
-            self._set("trace_clock", "mono")
-            self._set("buffer_size_kb", str(_BUFFER_KB))
-            self._reasons = [self._define(number, point) for number, point in enumerate(POINTS)]
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        self._set("tracing_on", "0")
+        self._set("trace_clock", "mono")
+        self._set("buffer_size_kb", str(_BUFFER_KB))
+        self._reasons = [self._define(number, point) for number, point in enumerate(POINTS)]
+        if any(not reason for reason in self._reasons):
+            self._set(f"events/{self._name}/enable", "1")
 
-    def __exit__(self, *_: object) -> None:
+    def disarm(self) -> None:
+        """Leave nothing behind in the kernel."""
+        if self._instance.exists():
+            _remove(self._name)
+        self._reasons = []
+
+    def begin(self, functions: Sequence[Bdf]) -> None:
+        """Empty the buffer and record, from now on, what happens to these functions and to no other."""
+        self.arm()
         if not self._instance.exists():
             return
-        self._switch("0")
-        self._instance.rmdir()
-        events = TRACEFS / "dynamic_events"
-        for number, reason in enumerate(self._reasons):
-            if not reason:
-                _append(events, f"-:{self._name}/p{number}")
+        condition = " || ".join(f'fn == "{bdf}"' for bdf in functions)
+        for number, (point, reason) in enumerate(zip(POINTS, self._reasons, strict=True)):
+            if not point.returns and not reason:
+                self._set(f"events/{self._name}/p{number}/filter", condition)
+        self._set("trace", "")
+        self._missed_before = self._missed()
+        self._lost_before = self._lost()
+        self._set("tracing_on", "1")
 
-    def start(self) -> None:
-        """Record from now on."""
-        self._switch("1")
-
-    def stop(self) -> dict[str, Any]:
+    def end(self) -> dict[str, Any]:
         """Record no more, and say what was recorded.
 
         Returns:
             `text`: the trace as the kernel prints it; `lost`: events that the buffer dropped; `probes`: for each
             point `symbol`, `edge`, `present`, `missed`, `reason`, in the order of the `pN` in the text.
         """
-        self._switch("0")
-        present = self._instance.exists()
+        if not self._instance.exists():
+            return {"text": "", "lost": 0, "probes": self._probes()}
+        self._set("tracing_on", "0")
         return {
-            "text": self._instance.joinpath("trace").read_text() if present else "",
-            "lost": self._lost() if present else 0,
+            "text": self._instance.joinpath("trace").read_text(),
+            "lost": self._lost() - self._lost_before,
             "probes": self._probes(),
         }
 
     def _probes(self) -> list[dict[str, Any]]:
-        missed = self._missed()
+        missed = Counter(self._missed())
+        missed.subtract(self._missed_before)
         return [
             {
                 "symbol": point.symbol,
                 "edge": "return" if point.returns else "entry",
                 "present": not reason,
-                "missed": missed.get(f"p{number}", 0),
+                "missed": missed[f"p{number}"],
                 "reason": reason,
             }
             for number, (point, reason) in enumerate(zip(POINTS, self._reasons, strict=True))
@@ -145,13 +164,7 @@ class KernelTrace:
             _append(TRACEFS / "dynamic_events", definition)
         except OSError as error:
             return f"{definition}: {os.strerror(error.errno or 0)}"
-        if not point.returns:
-            self._set(f"events/{self._name}/p{number}/filter", self._filter)
         return ""
-
-    def _switch(self, on: str) -> None:
-        if any(not reason for reason in self._reasons):
-            self._set(f"events/{self._name}/enable", on)
 
     def _set(self, name: str, value: str) -> None:
         path = self._instance / name
@@ -185,6 +198,24 @@ class KernelTrace:
     @property
     def _own(self) -> set[str]:
         return {f"p{number}" for number in range(len(POINTS))}
+
+
+def _sweep() -> None:
+    """Remove what agents left behind that were killed."""
+    for instance in TRACEFS.joinpath("instances").glob("hil_*"):
+        if not Path("/proc", instance.name.removeprefix("hil_")).exists():
+            _remove(instance.name)
+
+
+def _remove(name: str) -> None:
+    instance = TRACEFS / "instances" / name
+    if (instance / "events" / name).exists():
+        (instance / "events" / name / "enable").write_text("0")
+    instance.rmdir()
+    for line in TRACEFS.joinpath("dynamic_events").read_text().splitlines():
+        event = line.split(maxsplit=1)[0].partition(":")[2]
+        if event.startswith(f"{name}/"):
+            _append(TRACEFS / "dynamic_events", f"-:{event}")
 
 
 def _append(path: Path, line: str) -> None:

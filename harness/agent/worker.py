@@ -137,7 +137,10 @@ def main() -> None:
     nursery = Nursery.start()  # before any thread, any mapping, any device
     _service = Service(nursery)
     port = Port(find_port(), gateway_base.get_execmodel("thread"))
-    converse(port, _service)
+    try:
+        converse(port, _service)
+    finally:
+        _service.close()
     sys.stderr.write("hil-agent: the host has left\n")
 
 

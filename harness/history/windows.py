@@ -1,8 +1,8 @@
 """Lock windows and resets, read out of the kernel's trace.
 
 A window opens when `pci_cfg_access_lock` *returns* (or `pci_cfg_access_trylock` returns true) and closes when
-`pci_cfg_access_unlock` is *entered*: a probe on the lock's entry fires before the lock is taken.  Return probes
-carry no function, so the entry of the same thread says which one it was.
+`pci_cfg_access_unlock` is *entered*: a probe on the lock's entry fires before the lock is taken.  Return
+probes carry no function, so the entry of the same thread says which one it was.
 
 Source: Linux drivers/pci/access.c, `pci_cfg_access_lock()`, `pci_wait_cfg()`, `pci_cfg_access_unlock()`.
 """
@@ -40,8 +40,8 @@ RESET_FUNCTIONS: Final = {
 }
 """Kernel functions that perform one method each (Linux drivers/pci/pci.c, `pci_reset_fn_methods[]`).
 
-All but `pcie_flr` are also called to *probe* for the method; the agent fetches that argument as `value`, and an
-entry with a value other than 0 is no reset."""
+All but `pcie_flr` are also called to *probe* for the method; the agent fetches that argument as `value`, and
+an entry with a value other than 0 is no reset."""
 
 EVIDENCE: Final = ((LOCK, Edge.ENTRY), (LOCK, Edge.RETURN), (UNLOCK, Edge.ENTRY), (WAIT, Edge.ENTRY))
 """Probes without which no window can be certain."""
@@ -53,8 +53,8 @@ class LockWindow:
 
     Attributes:
         function: index into `Plan.functions`.
-        opened_ns, closed_ns: edges, each within :data:`TRACE_RESOLUTION` of the truth.  A window still open when
-            the trace ended closes at the end of the stage and has `closed_row` -1.
+        opened_ns, closed_ns: edges, each within :data:`TRACE_RESOLUTION` of the truth.  A window still open
+            when the trace ended closes at the end of the stage and has `closed_row` -1.
         tid: thread that took the lock.
         opened_row, closed_row: rows of `History.kernel`.
         asked_ns: entry of the locking function: the lock may have been taken since then; None: not seen.

@@ -186,11 +186,9 @@ def _never_started(name: str, test: _Test, session: Session) -> Entry:
 def _attachments(test: _Test) -> tuple[str, ...]:
     named = [name for phase in test.phases for name in phase.attachments]
     named += [name for stage in test.stages for name in stage.attachments]
-    named += [stage.history for stage in test.stages if stage.history]
-    unique = list(dict.fromkeys(named))
-    return tuple(
-        sorted(unique, key=lambda name: not name.endswith((".svg", ".png")))
-    )  # stable: pictures first
+    pictures = [name for name in named if name.endswith((".svg", ".png"))]
+    histories = [stage.history for stage in test.stages if stage.history]
+    return tuple(dict.fromkeys(pictures + histories + named))  # consumers show few of them: the best first
 
 
 def _seconds(test: _Test, session: Session) -> float:

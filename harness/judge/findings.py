@@ -32,8 +32,8 @@ class Aspect(enum.Enum):
 def weak(promise: Promise, aspect: Aspect) -> str:
     """The weakness sentence of an entry if it is about `aspect`, else nothing.
 
-    A weakness is about the state when the entry promises a state, else about config space when it promises one,
-    else about the outcome.
+    A weakness is about the state when the entry promises a state, else about config space when it promises
+    one, else about the outcome.
     """
     if promise.state is not None:
         about = Aspect.STATE
@@ -60,7 +60,13 @@ def log(row: int) -> EventId:
 
 
 def passed(
-    checker: str, claim: str, *, promise: Promise | None = None, met: int = 0, weakness: str = "", source: str = ""
+    checker: str,
+    claim: str,
+    *,
+    promise: Promise | None = None,
+    met: int = 0,
+    weakness: str = "",
+    source: str = "",
 ) -> Finding:
     """A promise that was kept by `met` operations."""
     return Finding(

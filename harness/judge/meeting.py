@@ -1,8 +1,8 @@
 """Which operation met which lock window.
 
-Two ideas of a window are needed.  The *certain* one, each edge moved inwards by the resolution of the trace: the
-lock was held for all of it.  The *possible* one, from the locking thread's call to the unlocking function's
-return: outside of it the lock was free.  Intervals are closed, because clocks can tie.
+Two ideas of a window are needed.  The *certain* one, each edge moved inwards by the resolution of the trace:
+the lock was held for all of it.  The *possible* one, from the locking thread's call to the unlocking
+function's return: outside of it the lock was free.  Intervals are closed, because clocks can tie.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def meet(windows: Sequence[LockWindow], begin: Times, end: Times) -> Meetings:
 
     Args:
         windows: of one function, in order; they do not overlap, for the lock has one holder.
-        begin, end: of the operations, nanoseconds; an operation that never ended ends with the history.
+        begin: of the operations, nanoseconds.
+        end: of the operations, nanoseconds; one that never ended ends with the history.
     """
     opened = np.array([window.opened_ns for window in windows], dtype=np.int64)
     closed = np.array([window.closed_ns for window in windows], dtype=np.int64)
@@ -70,7 +71,8 @@ def possible(windows: Sequence[LockWindow]) -> tuple[Times, Times]:
     free = [window.closed_ns for window in windows[:-1]]
     earliest = [asked[0], *(max(pair) for pair in zip(asked[1:], free, strict=True))]
     latest = [
-        window.closed_ns + UNLOCK_GRACE if window.released_ns is None else window.released_ns for window in windows
+        window.closed_ns + UNLOCK_GRACE if window.released_ns is None else window.released_ns
+        for window in windows
     ]
     return (
         np.array(earliest, dtype=np.int64) - TRACE_RESOLUTION,

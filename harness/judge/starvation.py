@@ -1,7 +1,7 @@
 """Was the machine too busy for a bound on time to mean anything?
 
-A heartbeat actor sleeps until planned times; how late it wakes is how starved the machine was.  The value of a
-heartbeat operation is the planned time, its end the time when it really woke.
+A heartbeat actor sleeps until planned times; how late it wakes is how starved the machine was.  The value of
+a heartbeat operation is the planned time, its end the time when it really woke.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Starvation:
     reason: str
 
     def during(self, begin: npt.ArrayLike, end: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-        """For each interval from `begin` to `end`: was the machine starved, or unwatched, at any time in it?"""
+        """For each interval from `begin` to `end`: was the machine starved, or unwatched, in it?"""
         begins, ends = np.atleast_1d(begin), np.atleast_1d(end)
         if not len(self.begin):
             return np.zeros(len(begins), dtype=np.bool_)

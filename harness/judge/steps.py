@@ -42,7 +42,9 @@ class Steps:
     def groups(self, wanted: Callable[[Step], bool]) -> Iterator[tuple[int, Operation, Rows]]:
         """Operations that do the same to the same function: function, operation, rows; no empty ones."""
         keys = dict.fromkeys(
-            (step.file.function, step.means) for _, step in self.numbered if step.file is not None and wanted(step)
+            (step.file.function, step.means)
+            for _, step in self.numbered
+            if step.file is not None and wanted(step)
         )
         for alias, means in keys:
             rows = self.rows(

@@ -18,11 +18,12 @@ REFUSED: Final = -2
 """Refused with an errno that has no word of its own."""
 
 _ERRNOS: Final = {number: Outcome(name) for number, name in errno.errorcode.items() if name in list(Outcome)}
+ERRNO_NAMES: Final = frozenset(str(word) for word in _ERRNOS.values())
 _NUMBERS: Final = {word: number for number, word in _ERRNOS.items()}
 
 
 def number_of(outcome: Outcome) -> int:
-    """The number for a promised word; words that differ only in the data that came back share :data:`PROMPT`."""
+    """The number for a promised word; words that differ only in the data share :data:`PROMPT`."""
     match outcome:
         case Outcome.BLOCKED | Outcome.BLOCKED_AND_RESET:
             return WAITED

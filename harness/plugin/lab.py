@@ -1,1 +1,212 @@
-"""PLACEHOLDER."""
+"""Targets and functions for tests: `--hil-lab emulated` gives every test a guest of its own.
+
+Inert until asked: without the option its fixtures skip with the command that would help.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from harness.contract import Contract, Nature, load
+from harness.errors import HarnessError, UsageError
+from harness.model.pci import ResetMethod
+from harness.pci.capabilities import CAPABILITY_IDS, capabilities
+from harness.plugin import reporting, verdicts
+from harness.staging.function import Function
+
+if TYPE_CHECKING:
+    from lab.cache import Cache
+    from lab.place import GuestTarget, Place
+
+RESULTS: Final = "hil-results"
+_DEVICE_CONTROL: Final = 0x08  # in the PCI Express capability (PCIe r6.0 §7.5.3.4)
+
+
+class Start(enum.Enum):
+    """How a test comes by its guest."""
+
+    CLONE = "clone"
+    BOOT = "boot"
+
+
+PLACE: Final = pytest.StashKey["Place"]()
+SOURCE: Final = pytest.StashKey["TargetSource"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the lab; `harness run` sets most of them."""
+    group = parser.getgroup("hil", "hardware-in-the-loop lab (vfio-harness)")
+    group.addoption("--hil-lab", choices=("emulated",), help="where to test: QEMU guests made for every test")
+    group.addoption("--cold", action="store_true", help="boot a guest for every test instead of cloning one")
+    group.addoption("--qemu", type=Path, metavar="PATH", help="use this QEMU (11 or newer)")
+    group.addoption(
+        "--kernel", type=Path, metavar="PATH", help="test this kernel: bzImage, vmlinux or built tree"
+    )
+    group.addoption("--modules", type=Path, metavar="DIR", help="its modules, when they do not lie beside it")
+    group.addoption(
+        "--keep", action="store_true", help="keep the guest of a failed test running until Enter is pressed"
+    )
+    group.addoption("--gdb", metavar="ADDRESS", help="open QEMU's gdb port there, as in tcp:127.0.0.1:1234")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Describe our markers; a lab without a results folder would lose its evidence, so there always is one."""
+    if config.option.hil_lab and not config.option.hil_results:
+        config.option.hil_results = RESULTS
+    config.addinivalue_line(
+        "markers", "dut(*aliases): run the test once for each of these functions, as `dut`"
+    )
+    config.addinivalue_line("markers", "boots: the guest of this test is booted, never cloned")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Turn `@pytest.mark.dut("igb0", "nvme0")` into one test for each alias."""
+    marker = metafunc.definition.get_closest_marker("dut")
+    if marker is not None and "dut" in metafunc.fixturenames:
+        metafunc.parametrize("dut", marker.args, indirect=True, ids=[str(alias) for alias in marker.args])
+
+
+class TargetSource:
+    """Guests of one test: the one it has now, and a fresh one when that one is of no use any more."""
+
+    def __init__(self, place: Place, start: Start, console: Path, gdb: str | None) -> None:
+        self._place, self._start, self._console, self._gdb = place, start, console, gdb
+        self._open = ExitStack()
+        self.consoles: list[Path] = []
+        self._target: GuestTarget | None = None
+
+    @property
+    def target(self) -> GuestTarget:
+        """The guest, made at the first use."""
+        return self._target or self.renew()
+
+    def renew(self) -> GuestTarget:
+        """Throw the guest away and make another one."""
+        self.close()
+        number = len(self.consoles)
+        console = self._console.with_suffix(f".{number}.log") if number else self._console
+        self.consoles.append(console)
+        make = self._place.clone if self._start is Start.CLONE else self._place.boot
+        self._target = self._open.enter_context(make(console, gdb=self._gdb))
+        return self._target
+
+    def close(self) -> None:
+        """End the guest, if there is one."""
+        self._target = None
+        self._open.close()
+
+
+@pytest.fixture(scope="session")
+def hil_place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """The lab, prepared once a session."""
+    options = request.config.option
+    if options.hil_lab is None:
+        verdicts.refuse("no lab was asked for: use ./lab/run, or add --hil-lab emulated")
+    try:
+        from lab.cache import Cache  # noqa: PLC0415 - optional at run time: only this plugin needs a lab of QEMU guests
+        from lab.place import Wishes, prepare  # noqa: PLC0415
+    except ImportError as error:
+        raise UsageError(
+            "--hil-lab emulated", said=f"the package `lab` cannot be imported: {error}"
+        ) from error
+    cache: Cache
+    with Cache() as cache:
+        yield prepare(cache, Wishes(emulator=options.qemu, kernel=options.kernel, modules=options.modules))
+
+
+@pytest.fixture(scope="session")
+def hil_contract() -> Contract:
+    """The contract, read once a session."""
+    return load()
+
+
+@pytest.fixture
+def hil_source(request: pytest.FixtureRequest, hil_place: Place) -> Iterator[TargetSource]:
+    """Guests for this test."""
+    option = request.config.option
+    boots = option.cold or request.node.get_closest_marker("boots") is not None
+    console = reporting.attachment_path(request.node, "console.log")
+    if console is None:
+        raise UsageError("recording a console", said="no results folder", hint="Add --hil-results DIR.")
+    source = TargetSource(hil_place, Start.BOOT if boots else Start.CLONE, console, option.gdb)
+    request.node.stash[SOURCE] = source
+    try:
+        yield source
+        if option.keep and getattr(request.node, "hil_failed", False):
+            _hold(request.config, source)
+    finally:
+        source.close()
+
+
+@pytest.fixture
+def functions(hil_source: TargetSource, hil_contract: Contract) -> Any:
+    """The functions of the lab by alias: `functions("igb0")`."""
+
+    def find(alias: str) -> Function:
+        return describe(alias, hil_source.target, hil_contract)
+
+    return find
+
+
+@pytest.fixture
+def dut(request: pytest.FixtureRequest, functions: Any) -> Function:
+    """The function under test, as the marker `dut` names it."""
+    if not hasattr(request, "param"):
+        raise UsageError(
+            "fixture dut",
+            said="no function was named",
+            hint='Mark the test: @pytest.mark.dut("igb0", "nvme0").',
+        )
+    found: Function = functions(request.param)
+    return found
+
+
+def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
+    """What a test author can know of a function before staging.
+
+    Raises:
+        UsageError: the lab has no function of that name.
+    """
+    bdf = target.address(alias)
+    function = target.guest.machine.function(alias)
+    facts = target.agent.ask(
+        "function_below", port=target.guest.port_bdf(alias), number=function.function_number
+    )
+    config: bytes = target.agent.ask("config_space", bdf=str(bdf))
+    platform = contract.platform(facts["vendor"], facts["device"], Nature.EMULATED)
+    methods = tuple(ResetMethod(name) for name in facts["reset_methods"])
+    express = next(
+        (one.offset for one in capabilities(config) if not one.extended and one.id == CAPABILITY_IDS["pcie"]),
+        0,
+    )
+    oracles = {method: entry.on(alias) for method in methods if (entry := contract.oracle(platform, method))}
+    return Function(
+        alias=alias,
+        platform=platform,
+        bdf=bdf,
+        reset_methods=methods,
+        config_bytes=len(config),
+        express=express,
+        device_control=int.from_bytes(config[express + _DEVICE_CONTROL :][:2], "little") if express else 0,
+        oracles=oracles,
+    )
+
+
+def _hold(config: pytest.Config, source: TargetSource) -> None:
+    """Keep a guest until its owner has seen enough."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    guest = source.target.guest
+    with capture.global_and_fixture_disabled() if capture else ExitStack():
+        print(f"\nkept: {guest.name}, pid {guest.pid}, console {guest.console}")  # noqa: T201
+        print(f"by hand: {guest.command}")  # noqa: T201
+        try:
+            input("Enter ends it: ")
+        except (EOFError, KeyboardInterrupt) as error:
+            raise HarnessError("keeping a guest", said="there is no terminal to wait for") from error

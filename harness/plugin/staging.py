@@ -1,1 +1,248 @@
-"""PLACEHOLDER."""
+"""The fixture `stage`: carry an experiment out, judge it, and hold the test to the verdict.
+
+A test that stages and asserts nothing is still judged: when its body has returned, every run whose verdict it did
+not look at decides the test.  FAIL is a failure, UNKNOWN an error, a known weakness an expected failure.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+from harness.contract import Contract, Nature
+from harness.errors import AgentLost, ClockError, GuestError, HarnessError
+from harness.history import container
+from harness.history.history import History, LogLine
+from harness.journal.record import AttemptRecord
+from harness.judge import judge
+from harness.model.kernel import KernelVersion
+from harness.model.plan import Plan
+from harness.model.units import MS, Ns
+from harness.model.verdict import Judgement, Verdict
+from harness.plugin import reporting
+from harness.plugin.lab import TargetSource
+from harness.plugin.verdicts import StageFailed, StageUnknown
+from harness.report.stage import stage_record
+from harness.report.timeline_text import timeline_text
+from harness.staging.conduct import conduct
+from harness.staging.part import DEADLINE, Part, plan_of
+
+_RUNS: Final = pytest.StashKey["list[Run]"]()
+_CONSOLE_LINES: Final = 200
+
+
+@dataclass(slots=True)
+class Run:
+    """One staged experiment.
+
+    Attributes:
+        history: what happened.
+        judgement: what it means; looking at it or at `verdict` makes the test answer for it.
+    """
+
+    history: History
+    _judgement: Judgement
+    _looked: bool = field(default=False, init=False)
+
+    @property
+    def judgement(self) -> Judgement:
+        """All findings."""
+        self._looked = True
+        return self._judgement
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS, UNKNOWN or FAIL."""
+        return self.judgement.verdict
+
+    def enforce(self) -> None:
+        """Hold the test to the verdict; done for it at its end, unless it looked at the verdict itself.
+
+        Raises:
+            StageFailed: the verdict is FAIL.
+            StageUnknown: the verdict is UNKNOWN.
+            pytest.xfail.Exception: a weakness was seen that the contract knows.
+        """
+        self._looked = True
+        match self._judgement.verdict:
+            case Verdict.FAIL:
+                raise StageFailed(self._judgement, self.history)
+            case Verdict.UNKNOWN:
+                raise StageUnknown(self._judgement, self.history)
+            case Verdict.PASS if self._judgement.weaknesses:
+                pytest.xfail("; ".join(self._judgement.weaknesses))
+
+    @property
+    def settled(self) -> bool:
+        """Whether the test answers for this run itself."""
+        return self._looked
+
+
+Stage = Callable[..., Run]
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, hil_source: TargetSource, hil_contract: Contract) -> Stage:
+    """Stage parts together: `stage(dut.reads(actors=3), dut.resets("flr", at="50ms"), lasting="400ms", meets=3)`."""
+    node = request.node
+    runs: list[Run] = []
+    node.stash[_RUNS] = runs
+
+    def stage(
+        *parts: Part,
+        lasting: str | Ns = Ns(400 * MS),
+        meets: int = 0,
+        deadline: str | Ns = DEADLINE,
+        title: str = "",
+    ) -> Run:
+        """Carry the parts out together.
+
+        Args:
+            parts: what the verbs of a function return.
+            lasting: how long rounds may begin.
+            meets: how many operations must meet a lock window for a PASS.
+            deadline: for the return of the last operation, counted from the end.
+            title: for people; the test's name when empty.
+
+        Returns:
+            The run; it is judged already.
+        """
+        seed = zlib.crc32(node.nodeid.encode())
+        plan = plan_of(
+            parts, title=title or node.name, lasting=lasting, meets=meets, deadline=deadline, seed=seed
+        )
+        return staged(plan)
+
+    def staged(plan: Plan) -> Run:
+        history, retried = carry_out(plan, hil_source, hil_contract)
+        run = Run(history, judge(history, terms_of(history, hil_contract)))
+        runs.append(run)
+        _keep(run, node, f"{len(runs)}." if len(runs) > 1 else "", hil_source, retried)
+        return run
+
+    stage.plan = staged  # type: ignore[attr-defined]  # `harness replay` has a plan already
+    return stage
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """When the test's body has returned, hold it to every verdict that it did not look at."""
+    result = yield
+    for run in pyfuncitem.stash.get(_RUNS, []):
+        if not run.settled:
+            run.enforce()
+    return result
+
+
+def carry_out(
+    plan: Plan, source: TargetSource, contract: Contract
+) -> tuple[History, tuple[AttemptRecord, ...]]:
+    """Stage a plan; once more on a fresh guest when the clock ran wild.
+
+    A guest that panics is data: the history then holds the end of its console.
+
+    Raises:
+        ClockError: the clock ran wild twice.
+        HarnessError: the stage could not be carried out.
+    """
+    retried: list[AttemptRecord] = []
+
+    def platform(vendor: int, device: int) -> str:
+        return contract.platform(vendor, device, Nature.EMULATED)
+
+    def attempt() -> History:
+        target = source.target
+        try:
+            return conduct(plan, target, platform)
+        except ClockError as error:
+            retried.append(AttemptRecord(type=error.kind, summary=str(error), details=error.evidence))
+            source.renew()
+            raise
+        except AgentLost as error:
+            target.guest.wait_panic(2.0)
+            if target.guest.panicked:
+                return last_words(plan, target.guest.console_text(), target.provenance())
+            registers = target.guest.interrogate()
+            raise GuestError(
+                f"staging {plan.title!r}",
+                said=f"the guest answers no more ({error.said})",
+                hint=f"Its console, with backtraces of all CPUs: {target.guest.console}",
+                evidence=f"{registers}\n{target.guest.console_text()[-8000:]}",
+            ) from error
+
+    again = Retrying(retry=retry_if_exception_type(ClockError), stop=stop_after_attempt(2), reraise=True)
+    return again(attempt), tuple(retried)
+
+
+def last_words(plan: Plan, console: str, provenance: dict[str, Any]) -> History:
+    """The history of a stage whose kernel panicked: nothing but the end of its console."""
+    lines = console.splitlines()[-_CONSOLE_LINES:]
+    return History(
+        plan=plan,
+        begin_ns=Ns(0),
+        end_ns=Ns(0),
+        log=tuple(LogLine(time_us=0, level=0 if "Kernel panic" in line else 6, text=line) for line in lines),
+        provenance={"kernel.release": "0.0 (panicked before it could be asked)", **provenance},
+    )
+
+
+def terms_of(history: History, contract: Contract) -> Any:
+    """The part of the contract that applies to a history."""
+    kernel = KernelVersion.parse(str(history.provenance["kernel.release"]))
+    return contract.terms(kernel, history.functions)
+
+
+def _keep(
+    run: Run,
+    node: pytest.Item,
+    number: str,
+    source: TargetSource,
+    retried: tuple[AttemptRecord, ...],
+) -> None:
+    """Write the history, and the text timeline when it is not a PASS; tell the reporting plugin, which draws."""
+    judgement = run._judgement  # noqa: SLF001 - keeping it is not looking at it
+    history = _write(node, f"{number}history.zip", container.to_bytes(run.history))
+    attachments = []
+    if judgement.verdict is not Verdict.PASS:
+        text = timeline_text(run.history, judgement).encode()
+        attachments = [
+            _write(node, f"{number}timeline.txt", text),
+            *(_relative(node, log) for log in source.consoles),
+        ]
+    reporting.note_stage(
+        node,
+        stage_record(
+            run.history,
+            judgement,
+            file=history,
+            attachments=tuple(attachments),
+            retried=retried,
+        ),
+    )
+
+
+def _write(node: pytest.Item, kind: str, data: bytes) -> str:
+    """Keep evidence of a test; its path relative to the results folder."""
+    path = reporting.attachment_path(node, kind)
+    if path is None:
+        return ""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise HarnessError(
+            f"writing {path}",
+            said=error.strerror or str(error),
+            hint="Is the disk full, or the folder read-only?",
+        ) from error
+    return _relative(node, path)
+
+
+def _relative(node: pytest.Item, path: Path) -> str:
+    results = reporting.results_folder(node.config)
+    return str(path.relative_to(results)) if results else str(path)

@@ -6,7 +6,7 @@ import enum
 from typing import Final
 
 from harness.journal.record import Status
-from harness.journal.session import NOT_RUN, Entry, Session
+from harness.journal.session import ABORTED, NOT_RUN, Session
 from harness.report.health import RETRY_TYPE, health
 
 PYTEST_USAGE: Final = 4
@@ -39,10 +39,8 @@ def exit_status(session: Session) -> ExitStatus:
         return ExitStatus.USAGE
     if any(entry.type == "hil.usage" for entry in session.entries):
         return ExitStatus.USAGE
-    if any(entry.status in (Status.ERROR, Status.FAILURE) for entry in entries) or not _ran(session.entries):
+    red = any(entry.status in (Status.ERROR, Status.FAILURE) for entry in entries)
+    unreached = any(entry.type in (NOT_RUN, ABORTED) for entry in session.entries)
+    if red or unreached or not session.entries:
         return ExitStatus.NOTHING_SAID
     return ExitStatus.GOOD
-
-
-def _ran(entries: tuple[Entry, ...]) -> bool:
-    return any(entry.type not in (NOT_RUN, "hil.aborted") for entry in entries)

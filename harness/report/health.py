@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.journal.record import HealthRecord, KernelLog, Status
+from harness.journal.record import HealthRecord, KernelLog, StageRecord, Status
 from harness.journal.session import INCOMPLETE, NOT_RUN, Entry, Session
 
 CLASSNAME: Final = "hil.health"
 RETRY_BUDGET: Final = 0.05
 """Share of the tests that may need a retry before the lab itself is called unhealthy; at least two may."""
+PYTEST_INTERNAL: Final = 3
+"""pytest's own exit status for an error inside pytest or one of its plugins."""
 RETRY_TYPE: Final = "hil.retry-budget"
 
 
@@ -59,6 +61,8 @@ def _session_complete(session: Session) -> Entry:
         return _case(
             name, Status.ERROR, "hil.aborted", f"the user stopped the session: {session.end.aborted}"
         )
+    if session.end.status == PYTEST_INTERNAL:
+        return _case(name, Status.ERROR, "hil.harness", f"pytest broke: {session.end.stopped}")
     if not session.entries:
         return _case(name, Status.ERROR, NOT_RUN, "no test was collected: nothing can be said")
     return _case(name, Status.OK)
@@ -67,7 +71,7 @@ def _session_complete(session: Session) -> Entry:
 def _kernel_log_clean(session: Session) -> Entry:
     name = "kernel_log_clean"
     stages = [(entry.test, stage) for entry in session.entries for stage in entry.stages]
-    faults = [f"{test}: {stage.headline}" for test, stage in stages if stage.kernel_log is KernelLog.FAULT]
+    faults = [f"{test}: {_log_claim(stage)}" for test, stage in stages if stage.kernel_log is KernelLog.FAULT]
     if faults:
         summary = f"the kernel log of {len(faults)} of {len(stages)} stages shows a fault; first: {faults[0]}"
         return _case(name, Status.FAILURE, "hil.kernel-fault", summary, "\n".join(faults))
@@ -78,6 +82,12 @@ def _kernel_log_clean(session: Session) -> Entry:
         summary = f"the kernel log of {len(unknown)} of {len(stages)} stages was not judged"
         return _case(name, Status.SKIPPED, NOT_RUN, summary, "\n".join([summary, *dict.fromkeys(unknown)]))
     return _case(name, Status.OK)
+
+
+def _log_claim(stage: StageRecord) -> str:
+    failed = [finding for finding in stage.findings if finding.get("verdict") == "FAIL"]
+    of_log = [str(finding.get("claim")) for finding in failed if finding.get("checker") == "kernel_log"]
+    return of_log[0] if of_log else stage.headline
 
 
 def _devices_returned(session: Session) -> Entry:

@@ -65,7 +65,7 @@ def slug(node_id: str) -> str:
     """A file name for what belongs to this test: letters, digits, dot, dash; unique in a session."""
     text = str(identity(node_id))
     safe = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
-    return f"{safe[-100:].lstrip('-.')}-{_digest(node_id)}"
+    return f"{safe[-48:].lstrip('-.')}-{_digest(node_id)}"
 
 
 def _short(text: str) -> str:

@@ -14,6 +14,8 @@ from harness.report.findings import as_json
 
 KERNEL_LOG_CHECKER: Final = "kernel_log"
 """Name of the checker whose findings decide `kernel_log_clean`."""
+COLLIDED_CHECKER: Final = "collided"
+"""Name of the checker that counts operations which met a window."""
 _WARNING: Final = 4  # syslog level KERN_WARNING
 _KEPT: Final = ("kernel.release", "kernel.build", "qemu.version", "harness.version", "platform", "lab")
 
@@ -43,7 +45,7 @@ def stage_record(
         headline=decisive.claim if decisive else "nothing was judged",
         findings=tuple(as_json(finding) for finding in judgement.findings),
         weaknesses=judgement.weaknesses,
-        met=max((finding.met for finding in judgement.findings), default=0),
+        met=max((f.met for f in judgement.findings if f.checker == COLLIDED_CHECKER), default=0),
         operations=len(history.operations),
         retried=retried,
         functions=history.plan.functions,
@@ -85,6 +87,8 @@ def latencies(history: History) -> tuple[Latency, ...]:
 def _kernel_log(history: History, judgement: Judgement) -> KernelLog:
     findings = [finding for finding in judgement.findings if finding.checker == KERNEL_LOG_CHECKER]
     if any(finding.blame is Blame.KERNEL_FAULT for finding in judgement.findings):
+        return KernelLog.FAULT
+    if any(finding.verdict is Verdict.FAIL for finding in findings):
         return KernelLog.FAULT
     if not findings or any(finding.verdict is Verdict.UNKNOWN for finding in findings):
         return KernelLog.UNKNOWN

@@ -58,7 +58,7 @@ def one_line(text: str | bytes, limit: int = 300) -> str:
 
 def tag(kind: str, value: str) -> str:
     """A line that Jenkins, GitLab and Testmo read: `[[ATTACHMENT|path]]` or `[[PROPERTY|name=value]]`."""
-    value = one_line(value, 200).replace("]]", "] ]")
+    value = " ".join(clean(value).split()).replace("]]", "] ]")
     return f"[[{kind}|{value}]]"
 
 

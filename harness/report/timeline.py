@@ -1,7 +1,8 @@
 """Lay a history out on one axis: a lane for each actor, lock windows, resets, kernel events, the marked pair.
 
 The layout is plain values; :mod:`~harness.report.timeline_text` and :mod:`~harness.report.timeline_svg` only
-draw it, so that both show the same.  All times in a layout are nanoseconds after the common release of the actors.
+draw it, so that both show the same.  All times in a layout are nanoseconds after the common release of the
+actors.
 """
 
 from __future__ import annotations

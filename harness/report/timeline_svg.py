@@ -6,6 +6,7 @@ servers; tooltips are `<title>` elements; letters and hatching say everything th
 
 from __future__ import annotations
 
+import enum
 import textwrap
 from collections.abc import Iterator
 from typing import Final
@@ -56,13 +57,20 @@ _SANS: Final = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
 _MONO: Final = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 
 
+class _Detail(enum.Enum):
+    """How much of a panel is written out."""
+
+    FULL = enum.auto()
+    SMALL = enum.auto()
+
+
 def timeline_svg(history: History, judgement: Judgement) -> bytes:
     """Draw a judged history: a self-contained SVG document, UTF-8."""
     whole, near = overview(history, judgement), close_up(history, judgement)
     parts: list[str] = []
     y = 40.0
     parts += _heading(whole, y)
-    y += 24
+    y += 30
     for line in textwrap.wrap(one_line(whole.claim, 600), 112)[:4]:
         parts.append(_text(24, y, line, size=15))
         y += 20
@@ -124,7 +132,8 @@ def _panel(
     layout: Layout, y: float, heading: str, *, lane_height: int, zoom: tuple[int, int] | None = None
 ) -> tuple[list[str], float]:
     """One axis with everything on it; returns what to draw and where it ends."""
-    close = lane_height >= 24
+    detail = _Detail.FULL if lane_height >= 24 else _Detail.SMALL
+    close = detail is _Detail.FULL
     span = as_text(layout.end - layout.begin)
     parts = [
         _text(24, y, heading, size=13, bold=True),
@@ -150,27 +159,27 @@ def _panel(
         )
     at = top
     for function in locked:
-        parts.append(_label(f"lock {function}", at, row, close))
+        parts.append(_label(f"lock {function}", at, row, detail))
         for window in layout.windows:
             if window.function == function:
                 x, width = _extent(window.begin, window.end, layout)
                 parts.append(_rect(x, at, width, row, fill=_LOCK, title=window.text, rounded=True))
-                parts.append(_inside(x, at, width, row, f"held {as_text(window.end - window.begin)}", close))
+                parts.append(_inside(x, at, width, row, f"held {as_text(window.end - window.begin)}"))
         at += row + gap
     for method, function in resets:
-        parts.append(_label(f"{method} {function}", at, row, close))
+        parts.append(_label(f"{method} {function}", at, row, detail))
         for reset in layout.resets:
             if (reset.method, reset.function) == (method, function):
                 x, width = _extent(reset.begin, reset.end, layout)
                 parts.append(_rect(x, at, width, row, fill=_RESET, title=reset.text, rounded=True))
-                parts.append(_inside(x, at, width, row, reset.text, close))
+                parts.append(_inside(x, at, width, row, reset.text))
         at += row + gap
     if kernel_rows:
-        parts.append(_label("kernel", at, row, close))
-        parts += _instants(layout, at, row, close)
+        parts.append(_label("kernel", at, row, detail))
+        parts += _instants(layout, at, row, detail)
         at += row + gap
     for lane in lanes:
-        parts += _lane(lane, layout, at, row, close)
+        parts += _lane(lane, layout, at, row, detail)
         at += row + gap
     if hidden:
         count = sum(lane.count for lane in hidden)
@@ -183,7 +192,8 @@ def _panel(
     if zoom:
         x, width = _extent(*zoom, layout)
         parts.append(
-            f'<rect x="{x - 1:.1f}" y="{top - 4:.1f}" width="{width + 2:.1f}" height="{bottom - top + 8:.1f}" '
+            f'<rect x="{x - 1:.1f}" y="{top - 4:.1f}" '
+            f'width="{width + 2:.1f}" height="{bottom - top + 8:.1f}" '
             f'fill="none" stroke="{_BAD}" stroke-width="1.5" stroke-dasharray="5 3"/>'
         )
     return parts, bottom + 18
@@ -200,7 +210,7 @@ def _axis(layout: Layout, top: float, bottom: float) -> Iterator[str]:
     yield f'<path d="M{_LEFT} {bottom:.1f}H{_LEFT + _PLOT}" stroke="{_QUIET}"/>'
 
 
-def _instants(layout: Layout, y: float, row: float, close: bool) -> Iterator[str]:  # noqa: FBT001
+def _instants(layout: Layout, y: float, row: float, detail: _Detail) -> Iterator[str]:
     free = 0.0
     for instant in layout.instants:
         x = _x(instant.at, layout)
@@ -209,19 +219,19 @@ def _instants(layout: Layout, y: float, row: float, close: bool) -> Iterator[str
             f'<path d="M{x:.1f} {y + 2:.1f}V{y + row - 2:.1f}" stroke="{colour}" stroke-width="1.5">'
             f"<title>{escape(clean(instant.text))}</title></path>"
         )
-        if close and x >= free and (instant.letter in _SERIOUS or instant.letter == "w"):
+        if detail is _Detail.FULL and x >= free and (instant.letter in _SERIOUS or instant.letter == "w"):
             yield _text(x + 3, y + row / 2 + 4, instant.letter, size=11, fill=colour, mono=True, bold=True)
             free = x + 12
 
 
-def _lane(lane: Lane, layout: Layout, y: float, row: float, close: bool) -> Iterator[str]:  # noqa: FBT001
-    yield _label(lane.name, y, row, close, marked=lane.marked)
+def _lane(lane: Lane, layout: Layout, y: float, row: float, detail: _Detail) -> Iterator[str]:
+    yield _label(lane.name, y, row, detail, marked=lane.marked)
     middle = y + row / 2
     yield f'<path d="M{_LEFT} {middle:.1f}H{_LEFT + _PLOT}" stroke="{_LINE}"/>'
     for span in sorted(lane.spans, key=lambda span: span.look):  # what matters is drawn last
         x, width = _extent(span.begin, span.end, layout)
         violating = span.look is Look.VIOLATING
-        grow = 3.0 if violating and close else 0.0
+        grow = 3.0 if violating and detail is _Detail.FULL else 0.0
         yield _rect(
             x,
             y - grow,
@@ -231,12 +241,12 @@ def _lane(lane: Lane, layout: Layout, y: float, row: float, close: bool) -> Iter
             stroke=_INK if violating else _edge(span.look),
             title=f"{lane.name}: {span.text}",
         )
-        if close and width > 60 and not violating:
+        if detail is _Detail.FULL and width > 60 and not violating:
             yield _inside(
-                x, y, width, row, f"{MEANINGS[span.look]} {as_text(span.end - span.begin)}", close, ink=_INK
+                x, y, width, row, f"{MEANINGS[span.look]} {as_text(span.end - span.begin)}", ink=_INK
             )
-        elif close and width > 12 and span.look is not Look.OK:
-            yield _inside(x, y, width, row, LETTERS[span.look], close, ink=_INK)
+        elif detail is _Detail.FULL and width > 12 and span.look is not Look.OK:
+            yield _inside(x, y, width, row, LETTERS[span.look], ink="#ffffff" if violating else _INK)
     if lane.end:
         yield _text(_WIDTH - _RIGHT - 4, middle + 4, lane.end, size=11, fill=_BAD, anchor="end", bold=True)
 
@@ -249,7 +259,8 @@ def _flags(layout: Layout, top: float, bottom: float) -> Iterator[str]:
         if second - first > 40:
             y = top - 13
             yield (
-                f'<path d="M{first + 11:.1f} {y:.1f}H{second - 11:.1f}M{second - 16:.1f} {y - 4:.1f}l5 4l-5 4" '
+                f'<path d="M{first + 11:.1f} {y:.1f}H{second - 11:.1f}'
+                f'M{second - 16:.1f} {y - 4:.1f}l5 4l-5 4" '
                 f'stroke="{_BAD}" fill="none" stroke-width="1.2"/>'
             )
         if second - first > 110:
@@ -257,6 +268,12 @@ def _flags(layout: Layout, top: float, bottom: float) -> Iterator[str]:
             yield _text((first + second) / 2, top - 17, text, size=11, fill=_BAD, anchor="middle", bold=True)
         elif second - first < 22:  # too near to stand side by side
             places = [(first - 11, a), (second + 11, b)]
+    if places and places[-1][0] < _LEFT + _PLOT * 0.6:  # say at once what the last one showed
+        mark = places[-1][1]
+        said = (
+            f"{as_text(mark.end - mark.begin)}: {mark.lines[0]}" if mark.end > mark.begin else mark.lines[0]
+        )
+        yield _text(places[-1][0] + 16, top - 9, one_line(said, 85), size=11, fill=_BAD)
     for x, mark in places:
         exact = _x(mark.begin, layout)
         yield (
@@ -312,7 +329,7 @@ def _event(mark: Mark, y: float) -> tuple[list[str], float]:
         f'<circle cx="36" cy="{y + 8:.1f}" r="10" fill="{_BAD}"/>',
         _text(36, y + 12, mark.letter, size=12, fill="#ffffff", anchor="middle", bold=True),
     ]
-    lines = [mark.lines[0], " ".join(mark.lines[1:])]
+    lines = [mark.lines[0], "; ".join(line.rstrip(",") for line in mark.lines[1:])]
     for number, line in enumerate(
         piece for text in lines for piece in textwrap.wrap(one_line(text, 400), 120)
     ):
@@ -379,8 +396,8 @@ def _rule(x: float, top: float, bottom: float, colour: str) -> str:
     return f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}" stroke="{colour}" stroke-width="1"/>'
 
 
-def _label(text: str, y: float, row: float, close: bool, *, marked: bool = False) -> str:  # noqa: FBT001
-    size = 13 if close else 11
+def _label(text: str, y: float, row: float, detail: _Detail, *, marked: bool = False) -> str:
+    size = 13 if detail is _Detail.FULL else 11
     shown = one_line(text, 18)
     colour = _BAD if marked else _INK
     return _text(_LEFT - 10, y + row / 2 + 4, shown, size=size, anchor="end", fill=colour, bold=marked)
@@ -392,11 +409,10 @@ def _inside(
     width: float,
     row: float,
     text: str,
-    close: bool,
     *,
-    ink: str = "#ffffff",  # noqa: FBT001
+    ink: str = "#ffffff",
 ) -> str:
-    if not close:
+    if row < 20:
         return ""
     shown = text if 6.8 * len(text) < width - 8 else text.partition(",")[0]
     if 6.8 * len(shown) >= width - 4:

@@ -201,4 +201,5 @@ def _legend(layouts: Iterable[Layout]) -> Iterator[str]:
 
 def _spelled(mark: Mark) -> Iterator[str]:
     for number, line in enumerate(mark.lines):
-        yield from _wrap(line, "    ") if number else [f"{mark.letter}   {_wrap(line)[0]}", *_wrap(line)[1:]]
+        for first, piece in enumerate(_wrap(line, "    ")):
+            yield f"{mark.letter}{piece[1:]}" if number == first == 0 else piece

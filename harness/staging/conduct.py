@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
+import harness
+
 from harness.history.columns import OPERATION, Edge, Table
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
 from harness.model.plan import Plan
@@ -52,8 +54,21 @@ def conduct(plan: Plan, target: Target, platform_of: PlatformOf) -> History:
         clock_ratio=round(rate.middle, 4),
         taint_before=seen["taint_before"],
         taint_after=seen["taint_after"],
-        provenance={"kernel": facts, **target.provenance(), "seed": plan.seed},
+        provenance=_provenance(facts, target),
     )
+
+
+def _provenance(facts: dict[str, Any], target: Target) -> dict[str, Any]:
+    return {
+        "kernel.release": facts["release"],
+        "kernel.build": facts["version"],
+        "kernel.command_line": facts["command_line"],
+        "target.boot_id": facts["boot_id"],
+        "target.cpus": facts["cpus"],
+        "target.clocksource": facts["clocksource"],
+        "harness.version": harness.__version__,
+        **target.provenance(),
+    }
 
 
 def _operations(records: list[bytes]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from execnet.gateway import Gateway
@@ -16,8 +17,8 @@ _SERVE: Final = "from harness.agent.worker import serve_channel\nserve_channel(c
 class Agent:
     """One agent behind one gateway.  Once lost it stays lost."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: Gateway, disconnect: Callable[[], None]) -> None:
+        self._gateway, self._disconnect = gateway, disconnect
         self._channel = gateway.remote_exec(_SERVE)
         self._number = 0
         self._lost = ""
@@ -48,6 +49,12 @@ class Agent:
             self._lost = f"answer {number} to request {self._number}"
             raise AgentLost(what, said=self._lost)
         return self.unpack(answer)
+
+    def close(self) -> None:
+        """Give the connection back; the agent is lost afterwards."""
+        self._lost = self._lost or "closed"
+        self._disconnect()
+        self._gateway.join()
 
     @staticmethod
     def unpack(answer: dict[str, Any]) -> Any:

@@ -60,6 +60,11 @@ class SocketIO:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
+    def close(self) -> None:
+        """End both directions and give the socket back."""
+        self.close_read()
+        self._socket.close()
+
     def wait(self) -> int | None:
         """Nothing to wait for: QEMU is the launcher's business."""
         return None
@@ -104,7 +109,8 @@ class Line:
         """Hand the connection to execnet."""
         self._ask({"ask": "execnet"}, time.monotonic() + 30)
         spec = execnet.XSpec("socket=guest//id=agent")
-        return Agent(Gateway(SocketIO(self._socket), spec))
+        stream = SocketIO(self._socket)
+        return Agent(Gateway(stream, spec), stream.close)
 
     def close(self) -> None:
         """Close the socket; the guest's worker starts over."""

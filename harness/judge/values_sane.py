@@ -1,0 +1,177 @@
+"""Did every successful config access carry the data that it should?
+
+Each read of at most four bytes must give what config space held before the stage, volatile bits excepted.
+Longer reads are not atomic (the lock is checked for each dword) and are only counted, as are reads of what
+the plan itself has changed.
+
+Source: Linux drivers/pci/access.c; Documentation/PCI/pci-error-recovery.rst on all-ones.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.history.history import FunctionRecord, History
+from harness.judge import findings
+from harness.judge.config_bits import counting, written
+from harness.judge.steps import Rows, Steps, steps_of
+from harness.model.operation import FLR_BIT, verb
+from harness.model.outcome import Outcome
+from harness.model.plan import Step
+from harness.model.promise import WindowKind
+from harness.model.terms import Terms
+from harness.model.verdict import Blame, Finding
+
+NAME: Final = "values_sane"
+_ATOMIC: Final = (1, 2, 4)
+_NEVER: Final = np.iinfo(np.int64).max
+
+
+def values_sane(history: History, terms: Terms) -> tuple[Finding, ...]:
+    """Hold the data of all config accesses against config space before the stage."""
+    steps = steps_of(history)
+    found = []
+    for function in history.functions:
+        rows = _successful(steps, function.alias, "config-read")
+        if len(rows):
+            found.extend(_reads(steps, terms, function, rows))
+        found.extend(_short_writes(steps, function.alias))
+    return tuple(found)
+
+
+def _reads(steps: Steps, terms: Terms, function: FunctionRecord, rows: Rows) -> list[Finding]:
+    history, alias = steps.history, function.alias
+    numbers, table = steps.of_row[rows], history.operations
+    width = steps.column(lambda step: step.width, np.int64)
+    short = table["result"][rows] != width[numbers]
+    if short.any():
+        row = rows[np.argmax(short)]
+        return [
+            findings.failed(
+                NAME,
+                Blame.MISMATCH,
+                f"{short.sum()} config reads of {alias} were short: {_where(steps, row)} asked for "
+                f"{width[steps.of_row[row]]} bytes and got {table['result'][row]}.",
+                events=[findings.operation(r) for r in rows[short][:4]],
+                met=int(short.sum()),
+            )
+        ]
+    config = function.config_before
+    atomic = steps.column(
+        lambda step: step.width in _ATOMIC and step.offset + step.width <= len(config), np.bool_
+    )
+    if not atomic[numbers].any():
+        reason = "its config space could not be read before the stage" if not config else "none was atomic"
+        return [findings.unknown(NAME, f"No config read of {alias} can be compared: {reason}.", met=0)]
+    mask = counting(len(config), terms.volatile, alias)
+    expected = steps.column(lambda step: _number(config, step), np.uint64)
+    counts = steps.column(lambda step: _number(mask, step), np.uint64)
+    ones = steps.column(_all_ones, np.uint64)
+    value = table["value"][rows]
+    judged = atomic[numbers] & (table["end_ns"][rows] < _unchanged_until(steps, function)[numbers])
+    if not judged.any():
+        return []
+    wrong = judged & ((value ^ expected[numbers]) & counts[numbers] != 0)
+    for outcome, data in ((Outcome.ALL_ONES, ones), (Outcome.ZERO, np.zeros_like(ones))):
+        if _promised(terms, steps, alias, outcome):
+            wrong &= value != data[numbers]
+    skipped = int((~judged).sum())
+    if not wrong.any():
+        aside = f" ({skipped} others are not comparable)" if skipped else ""
+        return [
+            findings.passed(
+                NAME,
+                f"{judged.sum()} config reads of {alias} gave what was there before the stage{aside}.",
+                met=int(judged.sum()),
+                source="Linux drivers/pci/access.c",
+            )
+        ]
+    dead = wrong & (value == ones[numbers])
+    row = rows[np.argmax(dead if dead.any() else wrong)]
+    number = steps.of_row[row]
+    lost = bool(dead.any()) and (not function.config_after.strip(b"\xff") or bool(dead[-1]))
+    return [
+        findings.failed(
+            NAME,
+            Blame.DEVICE_LOST if lost else Blame.MISMATCH,
+            f"{wrong.sum()} of {judged.sum()} config reads of {alias} gave wrong data"
+            + (f", {dead.sum()} of them all-ones" if dead.any() else "")
+            + f": {_where(steps, row)} gave {int(table['value'][row]):#x}, not {int(expected[number]):#x}.",
+            events=[findings.operation(row), *(findings.operation(r) for r in rows[wrong][:3] if r != row)],
+            met=int(wrong.sum()),
+            source="Linux drivers/pci/access.c",
+        )
+    ]
+
+
+def _short_writes(steps: Steps, alias: str) -> list[Finding]:
+    rows = _successful(steps, alias, "config-write")
+    length = steps.column(lambda step: len(step.value), np.int64)
+    short = rows[steps.history.operations["result"][rows] != length[steps.of_row[rows]]]
+    if not len(short):
+        return []
+    return [
+        findings.failed(
+            NAME,
+            Blame.MISMATCH,
+            f"{len(short)} config writes to {alias} were short: {_where(steps, short[0])}.",
+            events=[findings.operation(row) for row in short[:4]],
+            met=len(short),
+        )
+    ]
+
+
+def _successful(steps: Steps, alias: str, what: str) -> Rows:
+    rows = steps.rows(
+        lambda step: verb(step.means) == what and step.file is not None and step.file.function == alias
+    )
+    table = steps.history.operations
+    good: Rows = rows[(table["error"][rows] == 0) & (table["end_ns"][rows] != 0)]
+    return good
+
+
+def _unchanged_until(steps: Steps, function: FunctionRecord) -> npt.NDArray[np.int64]:
+    """For each step: until when the bytes that it reads are those from before the stage."""
+    history, alias = steps.history, function.alias
+    resets = steps.rows(
+        lambda step: step.means == FLR_BIT and step.file is not None and step.file.function == alias
+    )
+    everything = int(history.operations["begin_ns"][resets[0]]) if len(resets) else _NEVER
+    since = written(history, alias, function.config_before)
+    until: npt.NDArray[np.int64] = np.array(
+        [
+            min([everything, *(since.get(o, _NEVER) for o in range(step.offset, step.offset + step.width))])
+            if step.width in _ATOMIC
+            else _NEVER
+            for _, step in steps.numbered
+        ],
+        dtype=np.int64,
+    )
+    return until
+
+
+def _promised(terms: Terms, steps: Steps, alias: str, outcome: Outcome) -> bool:
+    """Whether the contract promises made-up data for a read of this function."""
+    words = {step.means for _, step in steps.numbered if verb(step.means) == "config-read"}
+    promises = (terms.promise(alias, operation, kind) for operation in words for kind in WindowKind)
+    return any(promise is not None and promise.outcome is outcome for promise in promises)
+
+
+def _number(config: bytes | bytearray, step: Step) -> int:
+    return (
+        int.from_bytes(config[step.offset : step.offset + step.width], "little")
+        if step.width in _ATOMIC
+        else 0
+    )
+
+
+def _all_ones(step: Step) -> int:
+    return (1 << 8 * step.width) - 1 if step.width in _ATOMIC else 0
+
+
+def _where(steps: Steps, row: int) -> str:
+    actor, step = steps.numbered[steps.of_row[row]]
+    return f"{actor.name} at offset {step.offset:#x}"

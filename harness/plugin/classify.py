@@ -1,0 +1,158 @@
+"""What one phase of a test came to, in the words of a report.
+
+Failure means that the function, its driver or the kernel was judged faulty; an error means that there is no
+verdict.  The kind of exception decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.journal.record import Status
+from harness.journal.session import XFAIL
+from harness.model.verdict import Blame, Judgement
+from harness.plugin.verdicts import StageFailed, StageUnknown
+from harness.report.findings import as_text
+from harness.report.timeline_text import timeline_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classified:
+    """Status, `hil.*` type, one line, and the whole story."""
+
+    status: Status
+    type: str = ""
+    summary: str = ""
+    details: str = ""
+
+
+def classify(report: pytest.TestReport | pytest.CollectReport, error: BaseException | None) -> Classified:
+    """Classify one report of pytest.
+
+    Args:
+        report: as pytest and its other plugins left it.
+        error: what was raised in the phase, if anything was.
+    """
+    error = _decisive(error)
+    if report.passed:
+        return Classified(status=Status.OK)
+    if report.skipped:
+        return _skipped(report, error)
+    match error:
+        case StageFailed():
+            return _failed(error)
+        case StageUnknown():
+            return _unknown(error)
+        case HarnessError():
+            return _harness(error, report)
+        case AssertionError() | pytest.fail.Exception():
+            return _mismatch(error, report)
+        case None if report.longreprtext.startswith("[XPASS(strict)]"):
+            summary = (
+                f"expected to fail and passed: {report.longreprtext.removeprefix('[XPASS(strict)]').strip()}"
+            )
+            return Classified(
+                status=Status.FAILURE, type=Blame.WEAKNESS_GONE, summary=summary, details=report.longreprtext
+            )
+        case None:
+            return _broken(_last_line(report.longreprtext), report)
+        case _:
+            return _broken(f"{type(error).__name__}: {error}", report)
+
+
+def _skipped(report: pytest.TestReport | pytest.CollectReport, error: BaseException | None) -> Classified:
+    expected = getattr(report, "wasxfail", None)
+    if expected is None:
+        kind = getattr(error, "hil_type", "hil.refused")
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+        reason = reason.removeprefix("Skipped: ") or "no reason given"
+        return Classified(status=Status.SKIPPED, type=kind, summary=reason, details=reason)
+    # An expected failure covers a judged one, never a missing verdict.
+    if isinstance(error, StageUnknown):
+        return _unknown(error)
+    if isinstance(error, HarnessError):
+        return _harness(error, report)
+    reason = str(expected).removeprefix("reason: ") or "expected to fail"
+    details = _story(error.judgement, error) if isinstance(error, StageFailed) else report.longreprtext
+    return Classified(status=Status.SKIPPED, type=XFAIL, summary=reason, details=f"{reason}\n\n{details}")
+
+
+def _failed(error: StageFailed) -> Classified:
+    decisive = error.judgement.decisive
+    blame = decisive.blame if decisive and decisive.blame is not Blame.NOTHING else Blame.MISMATCH
+    return Classified(
+        status=Status.FAILURE,
+        type=blame,
+        summary=decisive.claim if decisive else "judged FAIL without a finding",
+        details=_story(error.judgement, error),
+    )
+
+
+def _unknown(error: StageUnknown) -> Classified:
+    decisive = error.judgement.decisive
+    return Classified(
+        status=Status.ERROR,
+        type=Blame.NOTHING,
+        summary=f"no verdict: {decisive.claim if decisive else 'nothing was judged'}",
+        details=_story(error.judgement, error),
+    )
+
+
+def _story(judgement: Judgement, error: StageFailed | StageUnknown) -> str:
+    return f"{as_text(judgement)}\n\n{timeline_text(error.history, judgement)}"
+
+
+def _harness(error: HarnessError, report: pytest.TestReport | pytest.CollectReport) -> Classified:
+    parts = [str(error), error.evidence, report.longreprtext]
+    return Classified(
+        status=Status.ERROR,
+        type=error.kind,
+        summary=str(error),
+        details="\n\n".join(part for part in parts if part),
+    )
+
+
+def _mismatch(error: BaseException, report: pytest.TestReport | pytest.CollectReport) -> Classified:
+    lines = str(error).splitlines()
+    return Classified(
+        status=Status.FAILURE,
+        type=Blame.MISMATCH,
+        summary=lines[0] if lines else _last_line(report.longreprtext),
+        details=report.longreprtext,
+    )
+
+
+def _broken(summary: str, report: pytest.TestReport | pytest.CollectReport) -> Classified:
+    return Classified(
+        status=Status.ERROR, type=HarnessError.kind, summary=summary, details=report.longreprtext or summary
+    )
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].removeprefix("E").strip() if lines else "failed without a word"
+
+
+def _decisive(error: BaseException | None) -> BaseException | None:
+    """Of an exception group (two fixtures that failed in teardown) the one that says most."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    order = (StageFailed, AssertionError, StageUnknown, HarnessError)
+    leaves = list(_leaves(error))
+    for kind in order:
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0]
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

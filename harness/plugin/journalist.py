@@ -1,0 +1,257 @@
+"""The journalist: listens to pytest and writes one session down.
+
+Registered by :mod:`harness.plugin.reporting` when results are asked for.  Hooks that run during tests never
+raise.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+import time
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from harness.errors import UsageError
+from harness.journal.fold import fold
+from harness.journal.record import (
+    AttemptRecord,
+    FlakyPolicy,
+    PhaseReport,
+    Record,
+    SessionEnd,
+    SessionStart,
+    StageRecord,
+    Status,
+    TestFinish,
+    TestPlan,
+    TestStart,
+    from_json,
+)
+from harness.journal.session import INCOMPLETE, Session
+from harness.journal.writer import JournalWriter
+from harness.model.units import Ns
+from harness.plugin.classify import Classified, classify
+from harness.report.exit import exit_status
+from harness.report.junit import Dialect, to_junit
+from harness.report.terminal import Style, summary
+from harness.report.text import clip
+from harness.results import JOURNAL, JUNIT, boot_id, publish
+
+_LONGEST_OUTPUT: Final = 1 << 20
+"""Bytes of captured output that a record of the journal keeps of one phase."""
+
+
+def now() -> Ns:
+    """CLOCK_MONOTONIC of the runner: every record carries it."""
+    return Ns(time.monotonic_ns())
+
+
+class Journalist:
+    """Writes one session down.  Hooks that run during tests never raise."""
+
+    def __init__(self, config: pytest.Config, results: Path) -> None:
+        """Open the journal, write the first record, publish the red report.
+
+        Raises:
+            UsageError: the results folder cannot be written, or another run writes to it.
+        """
+        self.config, self.results = config, results
+        self.session: Session | None = None
+        self.aborted = self.stopped = ""
+        self.trouble: list[str] = []
+        try:
+            results.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"results folder {results}",
+                said=os.strerror(error.errno or 0),
+                hint="Name one that can be written with --hil-results DIR.",
+            ) from error
+        self.writer = JournalWriter(results / JOURNAL)
+        start = _start(config, results)
+        self.records: list[Record] = []  # the report must be complete even when the disk is full
+        self.write(start)
+        try:
+            publish(results / JUNIT, to_junit(Session(start=start)))
+        except UsageError:
+            self.writer.close()
+            raise
+
+    def write(self, record: Record) -> None:
+        """Append one record."""
+        self.records.append(record)
+        self.writer.append(record)
+
+    def close(self) -> None:
+        """Give the journal back."""
+        self.writer.close()
+
+    def pytest_report_header(self) -> str:
+        """Say where the results go."""
+        return f"hil results: {self.results}"
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Write the plan down."""
+        if session.items:
+            self.write(TestPlan(tests=tuple(item.nodeid for item in session.items)))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Write the plan down once; every worker of xdist collects the same."""
+        if not any(isinstance(record, TestPlan) for record in self.records):
+            self.write(TestPlan(tests=tuple(ids)))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Write a module that could not be collected down: its tests are missing from the plan."""
+        if report.passed:
+            return
+        said = classify(report, None)
+        self.write(
+            PhaseReport(
+                test=report.nodeid or "session",
+                phase="collect",
+                status=said.status,
+                type=said.type,
+                summary=said.summary,
+                details=said.details,
+                at_ns=now(),
+            )
+        )
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Write down that a test begins, before it touches anything."""
+        self.write(TestStart(test=nodeid, at_ns=now()))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write down what a phase came to."""
+        hil: dict[str, Any] | None = getattr(report, "hil", None)
+        for note in hil["notes"] if hil else ():
+            self.write(_from_note(note))
+        said = _classified(hil) if hil else _unclassified(report)
+        path, line, _ = report.location
+        self.write(
+            PhaseReport(
+                test=report.nodeid,
+                phase=str(report.when),
+                status=said.status,
+                type=said.type,
+                summary=said.summary,
+                details=said.details,
+                seconds=report.duration,
+                output=clip(_output(report), _LONGEST_OUTPUT),
+                file=path,
+                line=(line or 0) + 1,
+                attachments=tuple(hil["attachments"]) if hil else (),
+                at_ns=now(),
+            )
+        )
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Write down that nothing of a test is touched any more."""
+        self.write(TestFinish(test=nodeid, at_ns=now()))
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Remember why the user stopped the session."""
+        self.aborted = f"{excinfo.typename} {excinfo.value}".strip()
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """Remember what broke in pytest itself."""
+        lines = [line for line in str(excrepr).splitlines() if line.strip()]
+        self.stopped = lines[-1] if lines else "internal error"
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the last record, make the report, and let the exit status say what the report says."""
+        stopped = self.stopped or str(session.shouldfail or session.shouldstop or "")
+        status = int(exitstatus)
+        self.write(SessionEnd(status=status, aborted=self.aborted, stopped=stopped, at_ns=now()))
+        trouble = tuple(self.writer.trouble)
+        self.session = fold(self.records, boot_id=boot_id(), trouble=trouble)
+        try:
+            dialect = Dialect(session.config.getoption("hil_dialect"))
+            publish(self.results / JUNIT, to_junit(self.session, dialect=dialect))
+        except UsageError as error:  # the red report of the beginning is still there
+            self.trouble.append(str(error))
+            self.session = replace(self.session, trouble=(*trouble, str(error)))
+        session.exitstatus = int(exit_status(self.session))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the summary."""
+        if self.session is None:
+            return
+        style = Style.COLOUR if terminalreporter.hasmarkup else Style.PLAIN
+        terminalreporter.section("hil")
+        terminalreporter.write(summary(self.session, results=_as_typed(self.results), style=style))
+        for trouble in dict.fromkeys([*self.writer.trouble, *self.trouble]):
+            terminalreporter.write_line(f"ERROR     {trouble}")
+        if getattr(self.config.option, "xmlpath", None):
+            terminalreporter.write_line(
+                "--junit-xml was given too: let the dashboard collect only one of the two"
+            )
+
+
+def _from_note(note: dict[str, Any]) -> Record:
+    kind = StageRecord if note["record"] == StageRecord.KIND else AttemptRecord
+    record: Record = from_json(kind, note)
+    return record
+
+
+def _classified(hil: dict[str, Any]) -> Classified:
+    return Classified(
+        status=Status(hil["status"]), type=hil["type"], summary=hil["summary"], details=hil["details"]
+    )
+
+
+def _unclassified(report: pytest.TestReport) -> Classified:
+    """A report that no test process made: xdist tells of a dead worker this way."""
+    if report.failed:
+        text = report.longreprtext
+        return Classified(status=Status.ERROR, type=INCOMPLETE, summary=text.strip() or "died", details=text)
+    return classify(report, None)
+
+
+def _output(report: pytest.TestReport) -> str:
+    """What this phase printed; pytest repeats the earlier phases in each report."""
+    mine = [(title, text) for title, text in report.sections if title.endswith(f" {report.when}")]
+    return "\n".join(f"--- {title} ---\n{text}" for title, text in mine)
+
+
+def _start(config: pytest.Config, results: Path) -> SessionStart:
+    workspace = config.invocation_params.dir
+    inside = results.is_relative_to(workspace)
+    return SessionStart(
+        suite=config.getoption("hil_suite"),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        boot_id=boot_id(),
+        realtime_ns=Ns(time.time_ns()),
+        at_ns=now(),
+        versions={
+            "python": platform.python_version(),
+            "pytest": pytest.__version__,
+            "harness": _own_version(),
+        },
+        provenance={"runner.kernel": platform.release()},
+        argv=tuple(sys.argv),
+        results=str(results.relative_to(workspace) if inside else results),
+        flaky=FlakyPolicy(config.getoption("hil_flaky")),
+    )
+
+
+def _own_version() -> str:
+    try:
+        return version("vfio-harness")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _as_typed(results: Path) -> str:
+    here = Path.cwd()
+    return str(results.relative_to(here)) if results.is_relative_to(here) else str(results)

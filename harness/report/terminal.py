@@ -1,0 +1,127 @@
+"""What a tired engineer reads first: every outcome that is not ok, counts, and where the rest is."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final, assert_never
+
+from harness.journal.record import Latency, Status
+from harness.journal.session import ABORTED, NOT_RUN, XFAIL, Entry, Session
+from harness.model.units import as_text
+from harness.report.exit import ExitStatus, exit_status
+from harness.report.health import health
+from harness.report.identity import identities
+from harness.report.text import one_line
+
+_WIDTH: Final = 100
+_MOST_LINES: Final = 40
+_RED, _YELLOW, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[0m"
+
+
+class Style(enum.Enum):
+    """With or without colour."""
+
+    PLAIN = "plain"
+    COLOUR = "colour"
+
+
+def summary(session: Session, *, results: str, style: Style = Style.PLAIN) -> str:
+    """Sum a session up: at most a screen, ends with a newline.
+
+    Args:
+        session: what happened.
+        results: the results folder as the reader would type it.
+        style: colour only when asked for.
+    """
+    names = identities(entry.test for entry in session.entries)
+    lines: list[str] = []
+    entries = [*((entry, str(names[entry.test])) for entry in session.entries)]
+    entries += [(entry, entry.test.replace("::", ".")) for entry in health(session)]
+    loud = [(entry, name) for entry, name in entries if _word(entry) not in ("ok", "skipped", "not run")]
+    loud.sort(key=lambda pair: -pair[0].status.concern)
+    for entry, name in loud[:_MOST_LINES]:
+        lines += _lines(entry, name, style)
+    if len(loud) > _MOST_LINES:
+        lines.append(f"… and {len(loud) - _MOST_LINES} more")
+    lines += [_counts(session), *_met(session), *_latencies(session), *_where(results)]
+    return "\n".join(lines) + "\n"
+
+
+def _word(entry: Entry) -> str:
+    match entry.status:
+        case Status.FAILURE:
+            return "FAIL"
+        case Status.ERROR:
+            return "UNKNOWN" if entry.type == "hil.unknown" else "ERROR"
+        case Status.SKIPPED:
+            return "known" if entry.type == XFAIL else "not run" if _unreached(entry) else "skipped"
+        case Status.OK:
+            return "recovered" if entry.recovered else "ok"
+        case _:
+            assert_never(entry.status)
+
+
+def _unreached(entry: Entry) -> bool:
+    return entry.type in (NOT_RUN, ABORTED)
+
+
+def _lines(entry: Entry, name: str, style: Style) -> Iterator[str]:
+    word = _word(entry)
+    colour = {"FAIL": _RED, "ERROR": _RED, "UNKNOWN": _YELLOW, "recovered": _YELLOW}.get(word, "")
+    painted = f"{colour}{word:<9}{_PLAIN}" if colour and style is Style.COLOUR else f"{word:<9}"
+    kind = f"  {entry.type}" if entry.type else ""
+    tries = "".join(f"{attempt.type.removeprefix('hil.')}, " for attempt in entry.attempts)
+    retried = f"  {tries}{word}" if tries else ""
+    time = f"  {entry.seconds:.1f} s" if entry.seconds >= 0.05 else ""
+    yield f"{painted} {one_line(name, 150)}{kind}{retried}{time}"
+    if entry.summary:
+        yield f"          {one_line(entry.summary, _WIDTH * 2)}"
+
+
+def _counts(session: Session) -> str:
+    counts = Counter(_word(entry) for entry in session.entries)
+    order = ("FAIL", "ERROR", "UNKNOWN", "recovered", "ok", "known", "skipped", "not run")
+    said = ", ".join(f"{counts[word]} {word}" for word in order if counts[word]) or "no tests"
+    status = exit_status(session)
+    return f"{said} in {session.seconds:.1f} s; exit status {int(status)}: {_EXIT[status]}"
+
+
+_EXIT: Final = {
+    ExitStatus.GOOD: "every promise was kept",
+    ExitStatus.BAD: "a promise was broken",
+    ExitStatus.USAGE: "the run was not asked for properly",
+    ExitStatus.NOTHING_SAID: "no failure, but not everything has a verdict",
+}
+
+
+def _met(session: Session) -> Iterator[str]:
+    stages = [stage for entry in session.entries for stage in entry.stages]
+    if stages:
+        operations, met = sum(stage.operations for stage in stages), sum(stage.met for stage in stages)
+        plural = "" if len(stages) == 1 else "s"
+        yield f"{len(stages)} stage{plural}, {operations} operations, {met} of them met a window"
+
+
+def _latencies(session: Session) -> Iterator[str]:
+    """Worst case over all stages for each operation: percentiles of different stages must not be averaged."""
+    worst: dict[str, list[Latency]] = {}
+    for entry in session.entries:
+        for stage in entry.stages:
+            for latency in stage.latencies:
+                worst.setdefault(latency.operation, []).append(latency)
+    if worst:
+        yield f"{'worst stage':<26}{'count':>10}{'p50':>10}{'p99':>10}{'max':>10}"
+    for operation, found in sorted(worst.items()):
+        count = sum(latency.count for latency in found)
+        times = [
+            max(getattr(latency, field) for latency in found) for field in ("p50_ns", "p99_ns", "max_ns")
+        ]
+        yield f"{one_line(operation, 25):<26}{count:>10}" + "".join(f"{as_text(time):>10}" for time in times)
+
+
+def _where(results: str) -> Iterator[str]:
+    yield f"report   {results}/junit.xml"
+    yield f"journal  {results}/journal.jsonl"
+    yield f"again    harness report {results}"
