@@ -1,3 +1,212 @@
-"""PLACEHOLDER."""
-def main() -> int:
-    return 0
+"""The command `harness`: thin over the library.
+
+Exit status: 0 every verdict PASS, skipped or expected; 1 a failure; 2 usage; 125 nothing could be said, which is what
+`git bisect run` takes for "skip this one".
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness import __version__
+from harness.errors import HarnessError, UsageError
+from harness.report.exit import ExitStatus
+
+Command = Callable[[argparse.Namespace, list[str]], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a user's mistake is one line on standard error, never a traceback."""
+    options, rest = _parser().parse_known_args(arguments)
+    command: Command = options.command
+    try:
+        if rest and command not in (run, replay):
+            raise UsageError(f"harness {' '.join(rest)}", said="not understood", hint="See harness --help.")
+        return int(command(options, rest))
+    except UsageError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return ExitStatus.USAGE
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        if error.evidence:
+            print(error.evidence, file=sys.stderr)
+        return ExitStatus.NOTHING_SAID
+    except KeyboardInterrupt:
+        print("harness: stopped by the user", file=sys.stderr)
+        return ExitStatus.NOTHING_SAID
+
+
+def run(options: argparse.Namespace, rest: list[str]) -> int:
+    """Stage the shipped scenarios, or the tests that are named, under a supervisor."""
+    from harness import supervisor  # noqa: PLC0415 - `harness judge` starts quicker without the lab
+
+    return supervisor.supervise(options, rest)
+
+
+def replay(options: argparse.Namespace, rest: list[str]) -> int:
+    """Stage the plan of a history again."""
+    from harness import supervisor  # noqa: PLC0415
+
+    return supervisor.supervise(
+        options, ["--pyargs", "harness.replaying", f"--hil-replay={options.history.absolute()}", *rest]
+    )
+
+
+def judge(options: argparse.Namespace, _: list[str]) -> int:
+    """Judge a history again, without a device."""
+    from harness.contract import load  # noqa: PLC0415
+    from harness.history.container import from_bytes  # noqa: PLC0415
+    from harness.judge import judge as judge_history  # noqa: PLC0415
+    from harness.model.kernel import KernelVersion  # noqa: PLC0415
+    from harness.model.verdict import Verdict  # noqa: PLC0415
+    from harness.report.findings import as_text  # noqa: PLC0415
+    from harness.report.timeline_svg import timeline_svg  # noqa: PLC0415
+    from harness.report.timeline_text import timeline_text  # noqa: PLC0415
+
+    worst = Verdict.PASS
+    for path in options.histories:
+        try:
+            history = from_bytes(path.read_bytes())
+        except OSError as error:
+            raise UsageError(f"history {path}", said=error.strerror or str(error)) from error
+        release = str(history.provenance.get("kernel.release", ""))
+        judgement = judge_history(history, load().terms(KernelVersion.parse(release), history.functions))
+        print(f"{judgement.verdict.name}  {history.plan.title}  (kernel {release})")
+        print(as_text(judgement))
+        if options.timeline or judgement.verdict is not Verdict.PASS:
+            print(timeline_text(history, judgement))
+        if options.svg:
+            options.svg.write_bytes(timeline_svg(history, judgement))
+        worst = max(worst, judgement.verdict)
+    return {
+        Verdict.PASS: ExitStatus.GOOD,
+        Verdict.UNKNOWN: ExitStatus.NOTHING_SAID,
+        Verdict.FAIL: ExitStatus.BAD,
+    }[worst]
+
+
+def report(options: argparse.Namespace, _: list[str]) -> int:
+    """Complete the report of a run from its journal."""
+    from harness.results import complete  # noqa: PLC0415
+
+    status = complete(options.results)
+    print(f"{options.results / 'junit.xml'}: exit status {status:d}")
+    return status
+
+
+def doctor(_: argparse.Namespace, __: list[str]) -> int:
+    """Say what is there, what is missing, and what to type."""
+    from lab import doctor as examination  # noqa: PLC0415
+
+    findings = examination.examine()
+    print(examination.render(findings))
+    missing = any(finding.state is examination.State.MISSING for finding in findings)
+    return ExitStatus.NOTHING_SAID if missing else ExitStatus.GOOD
+
+
+def setup(options: argparse.Namespace, _: list[str]) -> int:
+    """Make everything that a guest needs, so that later runs need no network."""
+    from lab.cache import Cache  # noqa: PLC0415
+    from lab.place import Wishes, prepare  # noqa: PLC0415
+
+    with Cache() as cache:
+        prepare(cache, Wishes(emulator=options.qemu, kernel=options.kernel, modules=options.modules))
+    return ExitStatus.GOOD
+
+
+def shell(options: argparse.Namespace, _: list[str]) -> int:
+    """Open a shell in a guest with the functions plugged."""
+    from lab import shell as interactive  # noqa: PLC0415
+    from lab.place import Wishes  # noqa: PLC0415
+
+    wishes = Wishes(emulator=options.qemu, kernel=options.kernel, modules=options.modules)
+    return interactive.open_shell(wishes, options.plug, options.gdb)
+
+
+def cache(options: argparse.Namespace, _: list[str]) -> int:
+    """Show what is kept, or remove what nobody has used for a while."""
+    from lab.cache import Cache, render  # noqa: PLC0415
+
+    with Cache() as kept:
+        if options.clean:
+            for entry in kept.clean(unused_for_s=options.older_than_days * 86400.0):
+                print(f"removed {entry.kind} {entry.key}")
+        print(render(kept))
+    return ExitStatus.GOOD
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="harness",
+        description=(__doc__ or "").splitlines()[0],
+        epilog="Exit status: 0 good, 1 a promise was broken, 2 usage, 125 nothing could be said.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"vfio-harness {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Command, *, lab: bool = False) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0], allow_abbrev=False)
+        one.set_defaults(command=command)
+        if lab:
+            _lab_options(one)
+        return one
+
+    running = add("run", run, lab=True)
+    running.usage = "harness run [options] [pytest arguments]"
+    _run_options(running)
+    again = add("replay", replay, lab=True)
+    again.add_argument("history", type=Path, help="a *.history.zip")
+    _run_options(again)
+    judging = add("judge", judge)
+    judging.add_argument("histories", type=Path, nargs="+", metavar="HISTORY", help="*.history.zip")
+    judging.add_argument("--timeline", action="store_true", help="draw the timeline of a PASS, too")
+    judging.add_argument(
+        "--svg", type=Path, metavar="FILE", help="write the picture of the (last) history there"
+    )
+    add("report", report).add_argument("results", type=Path, nargs="?", default=Path("hil-results"))
+    add("doctor", doctor)
+    add("setup", setup, lab=True)
+    opening = add("shell", shell, lab=True)
+    opening.add_argument(
+        "--plug", action="append", default=[], metavar="ALIAS", help="hot-plug this function, too"
+    )
+    opening.add_argument(
+        "--gdb", metavar="ADDRESS", help="open QEMU's gdb port there, as in tcp:127.0.0.1:1234"
+    )
+    keeping = add("cache", cache)
+    keeping.add_argument("--clean", action="store_true", help="remove what is not in use")
+    keeping.add_argument(
+        "--older-than-days", type=float, default=0.0, metavar="N", help="only what lay unused so long"
+    )
+    return parser
+
+
+def _lab_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--qemu", type=Path, metavar="PATH", help="use this QEMU (11 or newer)")
+    parser.add_argument(
+        "--kernel", type=Path, metavar="PATH", help="test this kernel: bzImage, vmlinux or built tree"
+    )
+    parser.add_argument(
+        "--modules", type=Path, metavar="DIR", help="its modules, when they do not lie beside it"
+    )
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--results", type=Path, default=Path("hil-results"), metavar="DIR", help="default: hil-results"
+    )
+    parser.add_argument(
+        "--cold", action="store_true", help="boot a guest for every test instead of cloning one"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the guest of a failed test until Enter is pressed"
+    )
+    parser.add_argument("--gdb", metavar="ADDRESS", help="open QEMU's gdb port there")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

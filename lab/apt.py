@@ -309,6 +309,8 @@ def explain_failure(tried: str, text: str, command: str = "") -> SetupError:
     ):
         hint = "The answer is not Debian's, or the keys here are old: update debian-archive-keyring"
         return SetupError(tried, said=said, hint=hint, evidence=text)
+    if "Failed to fetch" not in text:
+        return SetupError(tried, said=said, hint="Does the mirror carry these suites in full?", evidence=text)
     kind = _TransientError if _TRANSIENT.search(text) else SetupError
     return kind(tried, said=said, hint=OFFLINE_HINT, evidence=f"{command}\n{text}")
 

@@ -238,7 +238,10 @@ def newest_name(pattern: str, names: Iterable[str]) -> str:
         raise SetupError(
             f"looking for a package like {pattern}", said="Debian has none in the suites searched"
         )
-    return max(matching, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
+    # The 64 of an architecture is no part of the version: ...+deb13.1-amd64 is newer than ...+deb13-amd64.
+    return max(
+        matching, key=lambda name: [int(part) for part in re.findall(r"\d+", re.sub(r"-[a-z]\w*$", "", name))]
+    )
 
 
 def _fixed_prefix(pattern: str) -> str:

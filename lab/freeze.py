@@ -132,6 +132,30 @@ def refuse_changed(before: ConfigSpaces, after: ConfigSpaces) -> None:
         )
 
 
+def save(guest: Guest, state: Path) -> None:
+    """Write the state of a running guest's devices to a file; its memory is left where it is.
+
+    Raises:
+        GuestError: a device does not allow it, or QEMU died of it.
+    """
+    # Not stopped first: a stopped state travels, and every clone would come up paused.
+    on = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
+    tried = "freeze a guest"
+    try:
+        guest.monitor.execute("migrate-set-capabilities", capabilities=on)
+        guest.monitor.execute("migrate", uri=f"file:{state}")
+        end = guest.monitor.wait_event(_is_end_of_migration, _FREEZE_S)
+    except GuestError as error:
+        raise _failed(tried, guest, str(error)) from error
+    if end is None:
+        raise _failed(tried, guest, f"no end after {_FREEZE_S:g} s" if guest.running else "QEMU died")
+    if end.data["status"] != "completed":
+        said = ""
+        with suppress(GuestError):
+            said = str(guest.monitor.execute("query-migrate").get("error-desc", ""))
+        raise _failed(tried, guest, said or str(end.data["status"]))
+
+
 def digest(path: Path) -> str:
     """Hash a sparse file, reading only what it holds."""
     found = hashlib.sha256()
@@ -171,27 +195,8 @@ def _frozen(start: Start, state: Path, boot_timeout_s: float) -> ConfigSpaces:
         clock.check(first, guest.read_clock(), where="a freshly booted guest")
         # The agent stays, and waits for the next host: that is what clones find it doing.
         guest.disconnect()
-        _migrate(guest, state)
+        save(guest, state)
     return before
-
-
-def _migrate(guest: Guest, state: Path) -> None:
-    # Not stopped first: a stopped state travels, and every clone would come up paused.
-    on = [{"capability": name, "state": True} for name in ("x-ignore-shared", "events")]
-    tried = "freeze a guest"
-    try:
-        guest.monitor.execute("migrate-set-capabilities", capabilities=on)
-        guest.monitor.execute("migrate", uri=f"file:{state}")
-        end = guest.monitor.wait_event(_is_end_of_migration, _FREEZE_S)
-    except GuestError as error:
-        raise _failed(tried, guest, str(error)) from error
-    if end is None:
-        raise _failed(tried, guest, f"no end after {_FREEZE_S:g} s" if guest.running else "QEMU died")
-    if end.data["status"] != "completed":
-        said = ""
-        with suppress(GuestError):
-            said = str(guest.monitor.execute("query-migrate").get("error-desc", ""))
-        raise _failed(tried, guest, said or str(end.data["status"]))
 
 
 def _is_end_of_migration(event: MonitorEvent) -> bool:

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -29,6 +27,7 @@ from lab import clock
 from lab.command_line import Boot, Memory, Wiring, arguments
 from lab.machine import Machine
 from lab.qmp import Monitor, MonitorEvent
+from lab.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from harness.target.agent import Agent
@@ -82,8 +81,8 @@ class Guest:
         self._agent: Agent | None = None
         self._argv: list[str] = []
         self._first_reading: clock.ClockReading | None = None
-        # A unix socket's path holds 108 bytes: the run folder cannot lie in a results folder of any depth.
-        self._run = Path(tempfile.mkdtemp(prefix="hil-"))
+        self._run_folder = RunFolder()
+        self._run = self._run_folder.path
         self.console: Final = (start.console or self._run / "console.log").absolute()
         self.started_ns = 0
 
@@ -214,7 +213,7 @@ class Guest:
         if self._agent is not None:
             self._agent.close()
         self._monitor.close()
-        shutil.rmtree(self._run, ignore_errors=True)
+        self._run_folder.remove()
 
     # --- what is known about it -----------------------------------------------------------------------
 

@@ -271,7 +271,14 @@ class Machine:
             # Without remapping VFIO answers EPERM: an assigned function could forge interrupts.
             {"driver": "intel-iommu", "intremap": "on", "caching-mode": True, "device-iotlb": True},
             {"driver": "virtio-serial-pci", "id": "serial", "bus": "pcie.0", "addr": "0x1e"},
-            {"driver": "virtserialport", "bus": "serial.0", "chardev": "rpc", "name": RPC_PORT, "nr": 1},
+            {
+                "driver": "virtserialport",
+                "id": "agent",
+                "bus": "serial.0",
+                "chardev": "rpc",
+                "name": RPC_PORT,
+                "nr": 1,
+            },
             {"driver": "pvpanic-pci", "id": "pvpanic", "bus": "pcie.0", "addr": "0x1c"},
         ]
         for index, port in enumerate(self.ports):

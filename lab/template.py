@@ -136,7 +136,7 @@ def template(cache: Cache, made_from: Recipe) -> Template:
     def build(folder: Path) -> None:
         with step("freezing a booted guest", expected_s=20.0):
             # A TSC calibrated wrongly on a busy host stays wrong in every clone: boot again.
-            _with_a_sane_clock(lambda: freeze.make(folder, made_from.start(), made_from.boot_timeout_s))
+            with_a_sane_clock(lambda: freeze.make(folder, made_from.start(), made_from.boot_timeout_s))
 
     need_bytes = made_from.machine.memory_mib << 20
     path = cache.publish(KIND, key, build, need_bytes=need_bytes)
@@ -166,7 +166,7 @@ def clone(
         ClockError: its clock ran wild, and that of a second clone too.
     """
     start = replace(of.start(), console=console, gdb=gdb)
-    guest = _with_a_sane_clock(lambda: _awake(start, name, CLONE_S))
+    guest = with_a_sane_clock(lambda: _awake(start, name, CLONE_S))
     try:
         yield guest
     finally:
@@ -184,7 +184,7 @@ def cold(
         ClockError: its clock ran wild, and that of a second boot too.
     """
     start = replace(made_from.start(), console=console, gdb=gdb)
-    guest = _with_a_sane_clock(lambda: _awake(start, name, made_from.boot_timeout_s))
+    guest = with_a_sane_clock(lambda: _awake(start, name, made_from.boot_timeout_s))
     try:
         yield guest
     finally:
@@ -202,7 +202,7 @@ def _awake(start: Start, name: str, timeout_s: float) -> Guest:
     return guest
 
 
-def _with_a_sane_clock(make: Callable[[], _T]) -> _T:
+def with_a_sane_clock(make: Callable[[], _T]) -> _T:
     """Try once more when the guest's clock ran wild; a second time is an error."""
     attempts = Retrying(stop=stop_after_attempt(2), retry=retry_if_exception_type(ClockError), reraise=True)
     return attempts(make)

@@ -65,7 +65,7 @@ def read_field(entry: Entry) -> FieldEntry:
         entry.refuse("capability", f"is {capability!r}, unknown to harness/pci/capabilities.py")
     whole = not entry.has("offset") and capability != HEADER
     entry.name = f"bits of {capability}"
-    width = 0 if whole else _width(entry)
+    width = 0 if whole else entry.access_width("width")
     condition = entry.optional_table("only_if")
     field = FieldEntry(
         platforms=entry.texts("platforms"),
@@ -115,7 +115,7 @@ def _holds(condition: Condition | None, config: bytes, base: int) -> bool:
 
 
 def _condition(entry: Entry) -> Condition:
-    width = _width(entry)
+    width = entry.access_width("width")
     most = (1 << 8 * width) - 1
     condition = Condition(
         offset=entry.number("offset", most=0xFFF),
@@ -125,10 +125,3 @@ def _condition(entry: Entry) -> Condition:
     )
     entry.finish()
     return condition
-
-
-def _width(entry: Entry) -> int:
-    width = entry.number("width", least=1, most=4)
-    if width == 3:
-        entry.refuse("width", "is 3", "A width is 1, 2 or 4 bytes.")
-    return width

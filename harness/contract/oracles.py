@@ -58,7 +58,7 @@ def read_oracle(entry: Entry) -> OracleEntry:
     """
     platforms = entry.texts("platforms")
     entry.name = f"oracle of {', '.join(platforms)}"
-    width = entry.number("width", least=1, most=4)
+    width = entry.access_width("width")
     most = (1 << 8 * width) - 1
     oracle = OracleEntry(
         platforms=platforms,
@@ -72,10 +72,8 @@ def read_oracle(entry: Entry) -> OracleEntry:
         source=entry.text("source"),
     )
     entry.finish()
-    if width == 3 or oracle.offset % width:
-        entry.refuse(
-            "offset", f"{oracle.offset:#x} with a width of {width}: not an aligned access of 1, 2 or 4 bytes"
-        )
+    if oracle.offset % width:
+        entry.refuse("offset", f"{oracle.offset:#x} is not aligned to the width of {width}")
     if re.fullmatch(r"resource[0-5]", oracle.resource) is None:
         entry.refuse("resource", f"is {oracle.resource!r}", "Write resource0 … resource5.")
     if (oracle.marker ^ oracle.cleared) & oracle.mask == 0:

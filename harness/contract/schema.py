@@ -90,6 +90,13 @@ class Entry:
             self.refuse(field, f"is {value!r}, not an integer from {least} to {most:#x}")
         return value
 
+    def access_width(self, field: str) -> int:
+        """The width of an access in bytes: 1, 2 or 4."""
+        width = self.number(field, least=1, most=4)
+        if width == 3:
+            self.refuse(field, "is 3", "A width is 1, 2 or 4 bytes.")
+        return width
+
     def optional_duration(self, field: str) -> Ns | None:
         """A duration such as `"100ms"`, or None when the field is absent."""
         if not self.has(field):

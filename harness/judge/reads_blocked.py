@@ -216,11 +216,11 @@ class _Group:
 
     def _kept(self, promise: Promise, met: int) -> Finding:
         if promise.window is WindowKind.NONE:
-            how = "with the lock free, and none waited"
+            how = "found the lock free, and none waited"
         elif words.number_of(promise.outcome) == words.WAITED:
-            how = f"that met one of {len(self.windows)} config lock windows, and all waited until it closed"
+            how = f"met one of {len(self.windows)} config lock windows, and all waited until it closed"
         else:
-            how = "inside config lock windows, and none waited"
+            how = "ran inside config lock windows, and none waited"
         return findings.passed(
             NAME,
             f"{met} {self.operation} on {self.alias} {how}.",

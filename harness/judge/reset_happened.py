@@ -90,7 +90,7 @@ def _forgotten(history: History, terms: Terms, resets: Sequence[ResetOperation])
         states = {p.state for p in round_.reset.promises(terms)}
         promise = next((p for p in round_.reset.promises(terms) if p.state is not None), None)
         if promise is not None and len(states) == 1:
-            groups.setdefault((round_.reset.alias, round_.reset.operation), []).append((promise, round_))
+            groups.setdefault((round_.reset.alias, promise.id), []).append((promise, round_))
         else:
             what = f"{round_.reset.operation} on {round_.reset.alias}"
             yield findings.unknown(NAME, f"The contract promises no state after {what}.")
@@ -216,12 +216,10 @@ def _dark(history: History, steps: Steps, reset: ResetOperation, check: int) -> 
     if reset.operation != FLR_BIT:
         return ""
     table = history.operations
-    for row in range(reset.row + 1, check):
-        if table["actor"][row] != reset.actor:
-            continue
-        step = steps.numbered[steps.of_row[row]][1]
-        if verb(step.means) == "config-write" and _enables_memory(step) and table["error"][row] == 0:
-            return ""
+    rows = steps.rows(lambda step: verb(step.means) == "config-write" and _enables_memory(step))
+    rows = rows[(rows > reset.row) & (rows < check)]
+    if ((table["actor"][rows] == reset.actor) & (table["error"][rows] == 0)).any():
+        return ""
     return "memory decode was off after the raw FLR, nothing turned it on before the check"
 
 

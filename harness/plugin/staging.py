@@ -6,8 +6,9 @@ not look at decides the test.  FAIL is a failure, UNKNOWN an error, a known weak
 
 from __future__ import annotations
 
+import argparse
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -69,6 +70,7 @@ class Run:
             StageUnknown: the verdict is UNKNOWN.
             pytest.xfail.Exception: a weakness was seen that the contract knows.
         """
+        __tracebackhide__ = True
         self._looked = True
         match self._judgement.verdict:
             case Verdict.FAIL:
@@ -84,24 +86,29 @@ class Run:
         return self._looked
 
 
-Stage = Callable[..., Run]
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of staging; `harness replay` sets them."""
+    parser.getgroup("hil").addoption("--hil-replay", type=Path, metavar="HISTORY", help=argparse.SUPPRESS)
 
 
-@pytest.fixture
-def stage(request: pytest.FixtureRequest, hil_source: TargetSource, hil_contract: Contract) -> Stage:
-    """Stage parts together: `stage(dut.reads(actors=3), dut.resets("flr", at="50ms"), lasting="400ms", meets=3)`."""
-    node = request.node
-    runs: list[Run] = []
-    node.stash[_RUNS] = runs
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Stages experiments for one test; the fixture `stage` is one."""
 
-    def stage(
+    _node: pytest.Item
+    _source: TargetSource
+    _contract: Contract
+    _runs: list[Run]
+
+    def __call__(
+        self,
         *parts: Part,
-        lasting: str | Ns = Ns(400 * MS),
+        lasting: str | Ns = Ns(400 * MS),  # noqa: B008 - a constant
         meets: int = 0,
         deadline: str | Ns = DEADLINE,
         title: str = "",
     ) -> Run:
-        """Carry the parts out together.
+        """Carry parts out together, and judge what happened.
 
         Args:
             parts: what the verbs of a function return.
@@ -112,27 +119,44 @@ def stage(request: pytest.FixtureRequest, hil_source: TargetSource, hil_contract
 
         Returns:
             The run; it is judged already.
-        """
-        seed = zlib.crc32(node.nodeid.encode())
-        plan = plan_of(
-            parts, title=title or node.name, lasting=lasting, meets=meets, deadline=deadline, seed=seed
-        )
-        return staged(plan)
 
-    def staged(plan: Plan) -> Run:
-        history, retried = carry_out(plan, hil_source, hil_contract)
-        run = Run(history, judge(history, terms_of(history, hil_contract)))
-        runs.append(run)
-        _keep(run, node, f"{len(runs)}." if len(runs) > 1 else "", hil_source, retried)
+        Raises:
+            UsageError: the parts do not fit together.
+            HarnessError: they could not be staged.
+        """
+        name = self._node.name
+        plan = plan_of(
+            parts,
+            title=title or name,
+            lasting=lasting,
+            meets=meets,
+            deadline=deadline,
+            seed=zlib.crc32(self._node.nodeid.encode()),
+        )
+        return self.plan(plan)
+
+    def plan(self, plan: Plan) -> Run:
+        """Carry out a plan that is ready, such as that of a history."""
+        history, retried = carry_out(plan, self._source, self._contract)
+        run = Run(history, judge(history, terms_of(history, self._contract)))
+        self._runs.append(run)
+        number = f"{len(self._runs)}." if len(self._runs) > 1 else ""
+        _keep(run, self._node, number, self._source, retried)
         return run
 
-    stage.plan = staged  # type: ignore[attr-defined]  # `harness replay` has a plan already
-    return stage
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, hil_source: TargetSource, hil_contract: Contract) -> Stage:
+    """Stage parts together: `stage(dut.reads(actors=3), dut.resets("flr", at="50ms"), lasting="400ms", meets=3)`."""
+    runs: list[Run] = []
+    request.node.stash[_RUNS] = runs
+    return Stage(request.node, hil_source, hil_contract, runs)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """When the test's body has returned, hold it to every verdict that it did not look at."""
+    __tracebackhide__ = True
     result = yield
     for run in pyfuncitem.stash.get(_RUNS, []):
         if not run.settled:

@@ -19,7 +19,7 @@ from harness.journal.record import AttemptRecord, Status
 from harness.journal.session import Entry, Session
 from harness.report.health import CLASSNAME, health
 from harness.report.identity import Identity, identities
-from harness.report.text import clean, clip, one_line, tag
+from harness.report.text import fit, one_line, tag
 
 _KIB: Final = 1024
 _TAGS_LIMIT: Final = 490
@@ -112,14 +112,14 @@ def _case(
     if result is not None and not isinstance(result, Failure):
         case.append(result)
     red = entry.status in (Status.FAILURE, Status.ERROR)
-    output = clip(clean(entry.output).strip("\n"), limits.output if red else limits.passing_output)
+    output = fit(entry.output.strip("\n"), limits.output if red else limits.passing_output)
     strict = properties if dialect is Dialect.STRICT else {}
     tags = _tags(entry, strict, folder, basenames)
     if output or tags:
         case.system_out = "\n".join([output, *tags] if output else tags) + "\n"
     warnings = [line for stage in entry.stages for line in stage.kernel_warnings]
     if warnings:
-        case.system_err = clip(clean("\n".join(warnings)), limits.passing_output)
+        case.system_err = fit("\n".join(warnings), limits.passing_output)
     return case
 
 
@@ -141,14 +141,13 @@ def _result(entry: Entry, limits: _Limits) -> Any:
         tries = [attempt.type.removeprefix("hil.") for attempt in entry.attempts]
         tries.append(entry.type.removeprefix("hil."))
         summary = f"{len(tries)} attempts: {', '.join(tries)}: {summary}"
-    text = clean(entry.details).strip() or clean(summary).strip() or "no details"
+    text = entry.details
     if entry.status is Status.SKIPPED and entry.attempts:  # a skipped case must not carry rerunFailure
         text += "".join(
             f"\nattempt {n}: {try_.type}: {try_.summary}" for n, try_ in enumerate(entry.attempts, 1)
         )
-        text = clean(text)
     result = element(one_line(summary) or "no summary", one_line(entry.type, 100) or "hil.harness")
-    result.text = clip(text, limits.details)
+    result.text = fit(text, limits.details).strip() or fit(summary, limits.details).strip() or "no details"
     return result
 
 
@@ -164,7 +163,7 @@ def _attempt(kind: Any, number: int, attempt: AttemptRecord, limits: _Limits) ->
     element = kind(
         f"attempt {number}: {one_line(attempt.summary, 200)}", one_line(attempt.type, 100) or "hil.harness"
     )
-    element.stack_trace = clip(clean(attempt.details or attempt.summary) or "no details", limits.details // 4)
+    element.stack_trace = fit(attempt.details or attempt.summary, limits.details // 4).strip() or "no details"
     return element
 
 
@@ -246,7 +245,7 @@ def _limits(entries: tuple[Entry, ...]) -> _Limits:
     red = sum(entry.status is not Status.OK for entry in entries) or 1
     share = _FILE_BUDGET // 3
     return _Limits(
-        details=min(60 * _KIB, max(_KIB, share // red)),
+        details=min(60 * _KIB, max(512, share // red)),
         output=min(64 * _KIB, max(256, share // red)),
         passing_output=min(8 * _KIB, max(256, share // (len(entries) or 1))),
     )

@@ -17,11 +17,8 @@ _ESCAPES: Final = re.compile(
     r"|\x1b[@-Z\\-_]"  # two-character sequences
 )
 _NEWLINES: Final = re.compile(r"\r\n?")
-_DROPPED: Final = re.compile(
-    "[\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]|["
-    + "".join(f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(1, 17))
-    + "]"
-)
+_LAST_OF_PLANES: Final = "".join(chr(plane << 16 | low) for plane in range(1, 17) for low in (0xFFFE, 0xFFFF))
+_DROPPED: Final = re.compile(f"[\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff{_LAST_OF_PLANES}]")
 _ILLEGAL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 _TAGS: Final = re.compile(r"\[\[(?=(?:ATTACHMENT|PROPERTY)\|)", re.IGNORECASE)
 
@@ -50,9 +47,18 @@ def clip(text: str, limit_bytes: int) -> str:
     return head + marker + tail
 
 
+def fit(text: str, limit_bytes: int) -> str:
+    """Clean and clip a text of any size; of a very long one only both ends are looked at."""
+    if len(text) > 4 * limit_bytes:
+        gone = len(text) - 2 * limit_bytes
+        head, tail = clean(text[:limit_bytes]), clean(text[-limit_bytes:])
+        return clip(f"{head}\n[... {gone} characters left out ...]\n{tail}", limit_bytes)
+    return clip(clean(text), limit_bytes)
+
+
 def one_line(text: str | bytes, limit: int = 300) -> str:
     """The text on one line of at most `limit` characters."""
-    line = " ".join(clean(text).split())
+    line = " ".join(clean(text[: 20 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 

@@ -110,7 +110,7 @@ class Function:
         )
 
     def resets_with_oracle(self, method: str, *, at: str | Ns = Ns(0), times: int = 1) -> Part:
-        """Mark the oracle register, reset, read the register back: did the reset really happen?
+        """Mark the oracle register, see that the mark holds, reset, read it back: did the reset really happen?
 
         The function must have no driver: its registers are mapped through sysfs.
 
@@ -121,7 +121,7 @@ class Function:
         mark, check = self._oracle_steps(chosen)
         return self._part(
             "resetter",
-            (mark, self._reset_step(method), check),
+            (mark, check, self._reset_step(method), check),
             starting=at,
             times=times,
             settings=(self._only(method), self._decoding()),
@@ -138,7 +138,7 @@ class Function:
         """
         if not self.express or ResetMethod.FLR not in self.reset_methods:
             raise UsageError(f"FLR of {self.alias} ({self.bdf})", said="the function has none")
-        mark, _ = self._oracle_steps(ResetMethod.FLR)
+        mark, check = self._oracle_steps(ResetMethod.FLR)
         write = Step(
             op=Op.WRITE,
             means=operation.FLR_BIT,
@@ -146,7 +146,7 @@ class Function:
             offset=self.express + _FLR_BIT_OFFSET,
             value=(self.device_control | _FLR_BIT).to_bytes(2, "little"),
         )
-        return self._part("flr-bit", (mark, write), starting=at, times=1, settings=(self._decoding(),))
+        return self._part("flr-bit", (mark, check, write), starting=at, times=1, settings=(self._decoding(),))
 
     def writes(self, path: str, *, at: int, value: bytes, actors: int = 1, times: int | None = None) -> Part:
         """Write config space.

@@ -15,7 +15,17 @@ from harness.history.columns import KERNEL, OPERATION, Edge
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe
 from harness.history.windows import LOCK, RESET_FUNCTIONS, UNLOCK, WAIT
 from harness.model.kernel import KernelVersion
-from harness.model.operation import ATTRIBUTE_READ, CHECK, FLR_BIT, HEARTBEAT, MARK, config_read, config_write, reset, way
+from harness.model.operation import (
+    ATTRIBUTE_READ,
+    CHECK,
+    FLR_BIT,
+    HEARTBEAT,
+    MARK,
+    config_read,
+    config_write,
+    reset,
+    way,
+)
 from harness.model.pci import AccessPath, ResetMethod
 from harness.model.plan import Actor, File, Op, Oracle, Plan, Step
 from harness.model.terms import Terms
@@ -28,6 +38,7 @@ KERNEL_612 = KernelVersion(6, 12, 117)
 CONTRACT: Contract = load()
 
 READ = config_read(AccessPath.SYSFS)
+PROC_READ = config_read(AccessPath.PROC)
 WRITE = config_write(AccessPath.SYSFS)
 FLR = reset(ResetMethod.FLR)
 PM = reset(ResetMethod.PM)
@@ -85,8 +96,10 @@ class Stage:
         return self.actor(name, step)
 
     def writer(self, offset: int, value: bytes, *, means: str = WRITE) -> int:
-        step = Step(op=Op.WRITE, means=means, file=File(function=ALIAS, role="config"), offset=offset, value=value)  # type: ignore[arg-type]
-        return self.actor("writer", step)
+        step = Step(
+            op=Op.WRITE, means=means, file=File(function=ALIAS, role="config"), offset=offset, value=value
+        )  # type: ignore[arg-type]
+        return self.actor(f"writer-{len(self._actors)}", step)
 
     def resetter(self, name: str = "resetter", *, means: str = FLR) -> int:
         step = Step(op=Op.WRITE, means=means, file=File(function=ALIAS, role="reset"), value=b"1")  # type: ignore[arg-type]
@@ -117,7 +130,9 @@ class Stage:
         size = what.width or len(what.value)
         if value is None:
             read = what.op in (Op.READ, Op.LOAD)
-            value = int.from_bytes(self.before[what.offset : what.offset + size][:8] if read else what.value[:8], "little")
+            value = int.from_bytes(
+                self.before[what.offset : what.offset + size][:8] if read else what.value[:8], "little"
+            )
         number = sum(1 for row in self._operations if row[5] == actor) if round_ is None else round_
         done = (-1 if error else size) if result is None else result
         self._operations.append(
@@ -125,12 +140,16 @@ class Stage:
         )
         return actor
 
-    def probe(self, us: float, symbol: str, edge: Edge, tid: int, *, value: int = 0, function: int = 0) -> None:
+    def probe(
+        self, us: float, symbol: str, edge: Edge, tid: int, *, value: int = 0, function: int = 0
+    ) -> None:
         """One hit of a probe."""
         rounded = round(int(at(us)) / US) * US
         self._kernel.append((rounded, value, tid, PROBES.index((symbol, edge)), function))
 
-    def window(self, opened: float, closed: float | None, *, tid: int = 900, asked: float | None = None) -> None:
+    def window(
+        self, opened: float, closed: float | None, *, tid: int = 900, asked: float | None = None
+    ) -> None:
         """A config lock window of the function."""
         self.probe(opened - 1 if asked is None else asked, LOCK, Edge.ENTRY, tid)
         self.probe(opened, LOCK, Edge.RETURN, tid, function=-1)
@@ -143,12 +162,23 @@ class Stage:
         """The actor begins to wait for the config lock."""
         self.probe(us, WAIT, Edge.ENTRY, 100 + actor)
 
-    def performed(self, begin: float, end: float, *, tid: int, symbol: str = "pcie_flr", result: int = 0) -> None:
+    def performed(
+        self, begin: float, end: float, *, tid: int, symbol: str = "pcie_flr", result: int = 0
+    ) -> None:
         """A reset method at work."""
         self.probe(begin, symbol, Edge.ENTRY, tid)
         self.probe(end, symbol, Edge.RETURN, tid, value=result, function=-1)
 
-    def reset(self, actor: int, begin: float, took: float = 101_000, *, waits: float = 0, round_: int | None = None, step: int = 0) -> float:
+    def reset(
+        self,
+        actor: int,
+        begin: float,
+        took: float = 101_000,
+        *,
+        waits: float = 0,
+        round_: int | None = None,
+        step: int = 0,
+    ) -> float:
         """A whole sysfs reset with window and method; returns when it was over."""
         tid, lock = 100 + actor, begin + 20 + waits
         means = self._actors[actor].steps[step].means
@@ -218,7 +248,13 @@ class Stage:
             check,
             Step(op=Op.WRITE, means=means, file=File(function=ALIAS, role=role), value=b"1"),  # type: ignore[arg-type]
             check,
-            Step(op=Op.WRITE, means=WRITE, file=File(function=ALIAS, role="config"), offset=4, value=b"\x06\x00"),
+            Step(
+                op=Op.WRITE,
+                means=WRITE,
+                file=File(function=ALIAS, role="config"),
+                offset=4,
+                value=b"\x06\x00",
+            ),
         )
 
 

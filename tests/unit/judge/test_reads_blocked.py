@@ -54,7 +54,9 @@ def test_a_read_inside_the_window_convicts_and_names_the_pair() -> None:
     assert "reader" in bad.claim
 
 
-@pytest.mark.parametrize(("begin", "end"), [(99_990, 100_010), (199_990, 200_010), (100_000.5, 199_999), (100_001, 150_000)])
+@pytest.mark.parametrize(
+    ("begin", "end"), [(99_990, 100_010), (199_990, 200_010), (100_000.5, 199_999), (100_001, 150_000)]
+)
 def test_an_edge_within_the_resolution_proves_nothing(begin: float, end: float) -> None:
     stage, reader = collision()
     stage.op(reader, begin, end)
@@ -80,7 +82,9 @@ def test_waiting_between_unlock_and_its_return_is_no_breach() -> None:
 
 
 @pytest.mark.parametrize(("begin", "verdict"), [(215_000, Verdict.PASS), (225_000, Verdict.FAIL)])
-def test_without_a_probe_on_unlocks_return_waiting_soon_after_is_no_breach(begin: float, verdict: Verdict) -> None:
+def test_without_a_probe_on_unlocks_return_waiting_soon_after_is_no_breach(
+    begin: float, verdict: Verdict
+) -> None:
     stage, reader = collision(unlock_return=False)
     stage.op(reader, begin, begin + 300)
     stage.wait(begin + 2, reader)

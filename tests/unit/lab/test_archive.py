@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -35,11 +34,12 @@ WANTED = Request(
 
 
 def test_a_line_of_print_uris_is_parsed() -> None:
-    line = f"'http://mirror/pool/q/qemu_11.deb' qemu-system-x86_1%3a11.1.3+ds-1~bpo13+1_amd64.deb 10377056 SHA256:{SHA}"
+    file_name = "qemu-system-x86_1%3a11.1.3+ds-1~bpo13+1_amd64.deb"
+    line = f"'http://mirror/pool/q/qemu_11.deb' {file_name} 10377056 SHA256:{SHA}"
     package = parse_uri_line(line)
     assert str(package) == "qemu-system-x86=1:11.1.3+ds-1~bpo13+1"
     assert (package.architecture, package.size_bytes, package.sha256) == ("amd64", 10377056, SHA)
-    assert package.file_name == "qemu-system-x86_1%3a11.1.3+ds-1~bpo13+1_amd64.deb"
+    assert package.file_name == file_name
 
 
 @pytest.mark.parametrize("line", ["", "Reading lists", "'http://m/x.deb' x_1_amd64.deb 5 MD5Sum:" + "0" * 32])
@@ -106,7 +106,8 @@ def test_a_damaged_lock_is_one_line(tmp_path: Path, text: str) -> None:
             "keys here are old",
         ),
         ("E: The repository 'file:/m trixie Release' is not signed.\n", "is not signed", "keys here are old"),
-        ("", "no message", "Check the network"),
+        ("E: Unable to locate package x\n", "Unable to locate", "Does the mirror carry"),
+        ("", "no message", "mirror"),
     ],
 )
 def test_what_apt_says_becomes_one_line(text: str, said: str, hint: str) -> None:
@@ -195,11 +196,15 @@ class SmallArchive:
             stanzas.append(f"{control}Filename: pool/{file.name}\nSize: {len(data)}\n{digests(data)}\n")
         index = self.root / "dists/trixie/main/binary-amd64"
         index.mkdir(parents=True, exist_ok=True)
-        packages = gzip.compress("\n".join(stanzas).encode(), mtime=0)
-        (index / "Packages.gz").write_bytes(packages)
-        line = f" {hashlib.sha256(packages).hexdigest()} {len(packages)} main/binary-amd64/Packages.gz\n"
+        plain = "\n".join(stanzas).encode()
+        packed = gzip.compress(plain, mtime=0)
+        (index / "Packages.gz").write_bytes(packed)
+        lines = [
+            f" {hashlib.sha256(data).hexdigest()} {len(data)} main/binary-amd64/{name}\n"
+            for name, data in (("Packages", plain), ("Packages.gz", packed))
+        ]
         release = "Origin: Test\nSuite: trixie\nCodename: trixie\nArchitectures: amd64\nComponents: main\n"
-        release += "Date: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n" + line
+        release += "Date: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n" + "".join(lines)
         (self.root / "Release").write_text(release)
         target = str(self.root / "dists/trixie/InRelease")
         self._gpg("--clear-sign", "--output", target, str(self.root / "Release"))
@@ -225,7 +230,7 @@ def test_packages_are_fetched_checked_and_unpacked(small_archive: SmallArchive, 
     with Cache(tmp_path / "cache") as cache:
         tree = unpacked(cache, WANTED)
         assert tree.lock.names() == ("greeter=1:1.0", "libgreet=1:1.0")
-        assert sorted(os.listdir(tree.path / "usr/bin")) == ["greeter", "libgreet"]
+        assert sorted(file.name for file in (tree.path / "usr/bin").iterdir()) == ["greeter", "libgreet"]
         assert not (tree.path / "usr/share/doc").exists()
         assert (
             tree.lock.packages[0].sha256
@@ -293,7 +298,7 @@ def test_a_package_nobody_has_is_one_line(small_archive: SmallArchive, tmp_path:
 
 def test_without_keys_the_line_to_type_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(apt, "KEYRINGS", (tmp_path / "absent.gpg",))
-    with pytest.raises(SetupError, match="sudo apt-get install .*debian-archive-keyring"):
+    with pytest.raises(SetupError, match=r"sudo apt-get install .*debian-archive-keyring"):
         apt.require_tools()
 
 
@@ -306,4 +311,4 @@ def test_without_apt_the_line_to_type_is_named(monkeypatch: pytest.MonkeyPatch, 
 def test_the_default_suite_has_its_companions_in_the_requests() -> None:
     from lab.emulator import QEMU  # noqa: PLC0415 - a check of data that rests on this module's constant
 
-    assert {suite.partition("-")[0] for suite in QEMU.suites} == {archive.STABLE}
+    assert {suite.split("-", maxsplit=1)[0] for suite in QEMU.suites} == {archive.STABLE}

@@ -1,0 +1,31 @@
+"""The timeline of a small history, as it was when a person last looked at it.
+
+After a wanted change: `HARNESS_UPDATE_GOLDEN=1 pytest tests/golden/report`, then look at the difference and at the
+picture before it is committed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.report.timeline_svg import timeline_svg
+from harness.report.timeline_text import timeline_text
+from tests.unit.report.histories import read_in_lock_window
+
+HERE = Path(__file__).parent
+DRAWN = {
+    "read_in_lock_window.txt": lambda: timeline_text(*read_in_lock_window()).encode(),
+    "read_in_lock_window.svg": lambda: timeline_svg(*read_in_lock_window()),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_golden(name: str) -> None:
+    drawn = DRAWN[name]()
+    golden = HERE / name
+    if os.environ.get("HARNESS_UPDATE_GOLDEN"):
+        golden.write_bytes(drawn)
+    assert drawn.decode() == golden.read_text("utf-8")

@@ -1,0 +1,41 @@
+"""Guests for tests: everything they need is prepared once a session, and each test clones what it wants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.cache import Cache
+from lab.place import Place, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything below this folder: it needs QEMU."""
+    here = __file__.rsplit("/", 1)[0]
+    for item in items:
+        if str(item.path).startswith(here):
+            item.add_marker(pytest.mark.guest)
+
+
+@pytest.fixture(scope="session")
+def cache() -> Iterator[Cache]:
+    """The user's cache: what is downloaded and built once serves all."""
+    with Cache() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def place(cache: Cache) -> Place:
+    """The default emulated lab, with its template."""
+    return prepare(cache)
+
+
+@pytest.fixture
+def console(tmp_path: Path) -> Path:
+    """Where the test's guest records its console."""
+    return tmp_path / "console.log"

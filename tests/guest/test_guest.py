@@ -1,0 +1,230 @@
+"""One guest from start to kill: how it dies, what is known about it then, and that nothing is left."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.errors import ClockError, GuestError, UsageError
+from lab.guest import Guest
+from lab.machine import EmulatedFunction, Machine
+from lab.template import clone, cold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.place import Place
+    from lab.template import Recipe
+
+
+@pytest.fixture
+def guest(place: Place, console: Path) -> Iterator[Guest]:
+    with clone(place.template, console=console) as started:
+        yield started
+
+
+def with_machine(recipe: Recipe, machine: Machine) -> Recipe:
+    return dataclasses.replace(recipe, machine=machine)
+
+
+def with_parameters(recipe: Recipe, *added: str) -> Recipe:
+    machine = recipe.machine
+    return with_machine(recipe, dataclasses.replace(machine, parameters=(*machine.parameters, *added)))
+
+
+# --- life and death ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.cold
+def test_a_cold_boot_answers_like_a_clone(place: Place, console: Path) -> None:
+    with cold(place.recipe, console=console) as booted:
+        assert booted.agent.ask("facts")["cpus"] == place.recipe.machine.vcpus
+        assert booted.check_clock().is_believable
+
+
+@pytest.mark.cold
+def test_a_kernel_that_panics_at_boot_is_an_error_with_its_reason_and_no_timeout(
+    place: Place, console: Path
+) -> None:
+    # The kernel finds neither an init nor a root to mount.
+    recipe = with_parameters(place.recipe, "rdinit=/absent")
+    before_s = time.monotonic()
+    with (
+        pytest.raises(GuestError, match=r"its kernel panicked: (VFS|No working init)") as caught,
+        cold(recipe, console=console),
+    ):
+        pass
+    assert time.monotonic() - before_s < recipe.boot_timeout_s / 2
+    assert "Kernel panic" in caught.value.evidence
+    assert "-kernel" in caught.value.evidence
+    assert str(console) in str(caught.value)
+
+
+@pytest.mark.cold
+def test_a_clock_that_runs_wild_is_an_error(place: Place) -> None:
+    # The guest is told that its TSC is several times slower than any TSC is.
+    recipe = with_parameters(place.recipe, "tsc_early_khz=500000")
+    with Guest(recipe.start()) as guest, pytest.raises(ClockError, match="the guest's ran at"):
+        guest.awaken(recipe.boot_timeout_s)
+        guest.monitor.wait_closed(0.5)
+        guest.check_clock()
+
+
+def test_a_model_that_qemu_does_not_have_is_an_error_in_qemus_words(place: Place) -> None:
+    machine = Machine(functions=(EmulatedFunction(alias="x0", model="no-such-model"),))
+    with (
+        pytest.raises(GuestError, match=r"QEMU ended with status 1: .*no-such-model") as caught,
+        cold(with_machine(place.recipe, machine)),
+    ):
+        pass
+    assert "no-such-model" in caught.value.evidence.partition("\n")[0]
+
+
+def test_killing_leaves_no_process_and_no_run_folder(place: Place) -> None:
+    with clone(place.template) as guest:
+        folder, pid = guest.rpc_socket.parent, guest.pid
+        assert folder.exists()
+        assert Path(f"/proc/{pid}").exists()
+    guest.kill()  # a second time does nothing
+    assert not folder.exists()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+_RUNNER = """
+import sys
+from lab.cache import Cache
+from lab.place import prepare
+from lab.template import clone
+with Cache() as cache, clone(prepare(cache).template) as guest:
+    print(guest.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_no_guest_outlives_a_runner_that_is_killed(place: Place) -> None:
+    assert place  # prepared, so that the runner finds everything in the cache
+    with subprocess.Popen(
+        [sys.executable, "-c", _RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as runner:
+        assert runner.stdout is not None
+        qemu = int(runner.stdout.readline())
+        descriptor = os.pidfd_open(qemu)
+        runner.send_signal(signal.SIGKILL)
+        ready, _, _ = select.select([descriptor], [], [], 10.0)
+    assert ready, f"QEMU {qemu} still runs 10 s after its runner was killed"
+
+
+# --- panics and hangs -------------------------------------------------------------------------------------
+
+
+def test_a_panic_is_noticed_and_its_console_is_complete(guest: Guest) -> None:
+    assert not guest.panicked
+    guest.inject_nmi()
+    assert guest.wait_panic(20.0)
+    assert guest.panicked
+    assert "NMI" in guest.panic_reason
+    assert not guest.running
+    # Written after the panic notifiers, where a stopped or ended QEMU would have cut the text.
+    assert "Kernel Offset: disabled" in guest.console_text()
+
+
+def test_a_guest_that_hangs_is_asked_for_registers_and_backtraces_of_all_processors(guest: Guest) -> None:
+    registers = guest.interrogate()
+    assert registers.count("RIP=") == guest.machine.vcpus
+    text = guest.console_text()
+    assert "Kernel panic - not syncing: NMI" in text
+    assert text.count("NMI backtrace for cpu") == guest.machine.vcpus
+
+
+def test_a_guest_whose_agent_is_gone_says_what_it_was_doing(place: Place, console: Path) -> None:
+    start = dataclasses.replace(place.template.start(), console=console)
+    with Guest(start) as stopped:
+        stopped.monitor.execute("stop")
+        with pytest.raises(GuestError, match="no answer") as caught:
+            stopped.connect(1.0)
+    assert "RIP=" in caught.value.evidence
+
+
+# --- the agent and its functions --------------------------------------------------------------------------
+
+
+def test_an_agent_that_ends_is_started_again_and_says_so(place: Place, console: Path) -> None:
+    start = dataclasses.replace(place.template.start(), console=console)
+    with Guest(start) as guest:
+        line = guest.connect(30.0)
+        first = line.hello["pid"]
+        guest.disconnect()
+        with socket.socket(socket.AF_UNIX) as host:
+            host.connect(str(guest.rpc_socket))
+            host.sendall(json.dumps({"ask": "execnet"}).encode() + b"\n")
+            assert b"execnet" in host.recv(100)
+        assert _until(lambda: "init: agent ended" in guest.console_text(), guest)
+        assert _until(lambda: _port_opened_again(guest), guest)
+        assert guest.connect(30.0).hello["pid"] != first
+
+
+def _port_opened_again(guest: Guest) -> bool:
+    changes = [one.data["open"] for one in guest.events if one.name == "VSERPORT_CHANGE"]
+    return changes[-2:] == [False, True]
+
+
+def _until(condition: object, guest: Guest, timeout_s: float = 30.0) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not condition():  # type: ignore[operator] # a callable without arguments
+        if time.monotonic() > deadline:
+            return False
+        guest.monitor.wait_closed(0.05)
+    return True
+
+
+def test_the_empty_port_has_nothing_behind_it_and_every_template_function_is_where_it_was_put(
+    guest: Guest,
+) -> None:
+    for one in guest.machine.in_template():
+        found = guest.agent.ask("function_below", port=guest.port_bdf(one.alias), number=one.function_number)
+        assert found is not None
+        assert found["driver"] == "", f"{one.alias} came up bound"
+        assert found["iommu_group"]
+    assert guest.agent.ask("function_below", port=guest.port_bdf("empty"), number=0) is None
+
+
+@pytest.mark.parametrize("alias", ["edu0", "nvmesriov"])
+def test_a_hot_plugged_function_appears_unbound_and_with_a_bus_reset(guest: Guest, alias: str) -> None:
+    port = guest.port_bdf(alias)
+    assert guest.agent.ask("function_below", port=port, number=0) is None
+    guest.plug(alias)
+    assert _until(lambda: guest.agent.ask("function_below", port=port, number=0) is not None, guest)
+    found = guest.agent.ask("function_below", port=port, number=0)
+    assert found["driver"] == ""
+    assert "bus" in found["reset_methods"]
+
+
+def test_plugging_an_unknown_function_names_the_known_ones(guest: Guest) -> None:
+    with pytest.raises(UsageError, match="igb0"):
+        guest.plug("igb9")
+
+
+def test_plugging_twice_is_refused_in_qemus_words(guest: Guest) -> None:
+    guest.plug("edu0")
+    with pytest.raises(GuestError, match="edu0"):
+        guest.plug("edu0")
+
+
+def test_gdb_can_be_asked_for(place: Place, tmp_path: Path) -> None:
+    path = tmp_path / "gdb"
+    with clone(place.template, gdb=f"unix:{path},server=on,wait=off"), socket.socket(socket.AF_UNIX) as gdb:
+        gdb.connect(str(path))
+        gdb.sendall(b"$qSupported#37")
+        gdb.settimeout(5.0)
+        assert b"+" in gdb.recv(100)

@@ -1,0 +1,317 @@
+"""The contract: its form, the shipped files, and choosing from it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from harness.contract import Contract, Nature, load
+from harness.contract.flip import flips
+from harness.errors import ContractError
+from harness.history.history import FunctionRecord
+from harness.model.kernel import KernelVersion
+from harness.model.operation import Operation, config_read, reset
+from harness.model.outcome import Outcome
+from harness.model.pci import AccessPath, ResetMethod
+from harness.model.promise import DeviceState, Promise, WindowKind
+from harness.model.units import MS, SECOND
+
+K61, K612, K70 = KernelVersion(6, 1, 192), KernelVersion(6, 12, 117), KernelVersion(7, 0, 0)
+READ = config_read(AccessPath.SYSFS)
+
+PROMISE = {
+    "operation": '"config-read/sysfs"',
+    "window": '"none"',
+    "kernels": '["*"]',
+    "platforms": '["*"]',
+    "outcome": '"ok"',
+    "source": '"here"',
+}
+ORACLE = {
+    "platforms": '["*"]',
+    "methods": '["flr"]',
+    "resource": '"resource0"',
+    "offset": "0x14",
+    "width": "4",
+    "marker": "1",
+    "cleared": "0",
+    "mask": "0xff",
+    "source": '"here"',
+}
+VOLATILE = {
+    "platforms": '["*"]',
+    "capability": '"pcie"',
+    "offset": "10",
+    "width": "2",
+    "mask": "1",
+    "source": '"here"',
+}
+PLATFORM = {
+    "word": '"toy"',
+    "vendor": "0x1234",
+    "device": "1",
+    "nature": '"emulated"',
+    "name": '"a toy"',
+    "source": '"here"',
+}
+LOG = {"pattern": '"WARNING"', "class": '"fault"', "meaning": '"bad"', "source": '"here"'}
+
+
+def entry(section: str, base: dict[str, str], **changes: str | None) -> str:
+    """One entry as TOML; a value of None leaves the field out."""
+    fields = {**base, **changes}
+    lines = [f"{key} = {value}" for key, value in fields.items() if value is not None]
+    return "\n".join([f"[[{section}]]", *lines, ""])
+
+
+def function(platform: str = "toy", config: bytes = b"") -> FunctionRecord:
+    return FunctionRecord(
+        alias="dut", platform=platform, bdf="0000:01:00.0", vendor=0x1234, device=1, config_before=config
+    )
+
+
+def promise(
+    text: str, operation: Operation = READ, *, kernel: KernelVersion = K612, platform: str = "toy"
+) -> Promise | None:
+    contract = Contract.read({"a.toml": text + entry("platform", PLATFORM)})
+    return contract.terms(kernel, [function(platform)]).promise("dut", operation, WindowKind.NONE)
+
+
+# form
+
+
+@pytest.mark.parametrize(
+    ("section", "base"),
+    [("promise", PROMISE), ("oracle", ORACLE), ("volatile", VOLATILE), ("platform", PLATFORM), ("log", LOG)],
+)
+def test_every_field_is_needed_and_no_other_is_known(section: str, base: dict[str, str]) -> None:
+    Contract.read({"a.toml": entry(section, base)})
+    for field in base:
+        if (section, field) == ("volatile", "offset"):
+            continue  # left out it means the whole capability
+        with pytest.raises(ContractError, match=rf"a\.toml.*field '{field}'.*missing"):
+            Contract.read({"a.toml": entry(section, base, **{field: None})})
+    with pytest.raises(ContractError, match=r"a\.toml.*field 'colour'.*unknown"):
+        Contract.read({"a.toml": entry(section, base, colour='"red"')})
+
+
+@pytest.mark.parametrize(
+    ("section", "base", "field", "value"),
+    [
+        ("promise", PROMISE, "operation", '"config-read/telepathy"'),
+        ("promise", PROMISE, "window", '"ajar"'),
+        ("promise", PROMISE, "kernels", '["six"]'),
+        ("promise", PROMISE, "kernels", "[]"),
+        ("promise", PROMISE, "kernels", '"*"'),
+        ("promise", PROMISE, "platforms", '["*", "igb"]'),
+        ("promise", PROMISE, "outcome", '"fine"'),
+        ("promise", PROMISE, "outcome", '"blocked"'),
+        ("promise", PROMISE, "at_most", '"soon"'),
+        ("promise", PROMISE, "at_most", "5"),
+        ("promise", PROMISE, "state", '"cleared"'),
+        ("promise", PROMISE, "config", '"lost"'),
+        ("promise", PROMISE, "source", '" "'),
+        ("promise", PROMISE, "weakness", '""'),
+        ("oracle", ORACLE, "methods", '["hammer"]'),
+        ("oracle", ORACLE, "resource", '"config"'),
+        ("oracle", ORACLE, "width", "3"),
+        ("oracle", ORACLE, "offset", "0x13"),
+        ("oracle", ORACLE, "marker", "0x100"),
+        ("oracle", ORACLE, "mask", "0"),
+        ("oracle", ORACLE, "mask", "true"),
+        ("volatile", VOLATILE, "capability", '"hat"'),
+        ("volatile", VOLATILE, "width", "3"),
+        ("volatile", VOLATILE, "mask", "0x10000"),
+        ("volatile", VOLATILE, "only_if", "{ offset = 2 }"),
+        ("platform", PLATFORM, "word", '"*"'),
+        ("platform", PLATFORM, "vendor", "0x10000"),
+        ("platform", PLATFORM, "nature", '"ethereal"'),
+        ("log", LOG, "pattern", '"("'),
+        ("log", LOG, "class", '"odd"'),
+    ],
+)
+def test_a_wrong_value_is_refused_with_file_entry_and_field(
+    section: str, base: dict[str, str], field: str, value: str
+) -> None:
+    with pytest.raises(ContractError) as caught:
+        Contract.read({"odd.toml": entry(section, base, **{field: value})})
+    assert "odd.toml" in str(caught.value)
+    assert f"{field}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bounds_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(ContractError, match="at_least"):
+        Contract.read({"a.toml": entry("promise", PROMISE, at_least='"2s"', at_most='"1s"')})
+
+
+@pytest.mark.parametrize("text", ["x = 1", "[promise]\nx = 1", "[[promises]]\nx = 1", "= ="])
+def test_a_file_that_is_no_contract_is_refused(text: str) -> None:
+    with pytest.raises(ContractError, match=r"a\.toml"):
+        Contract.read({"a.toml": text})
+
+
+def test_a_platform_that_nobody_describes_is_refused() -> None:
+    with pytest.raises(ContractError, match="'toy' is described nowhere"):
+        Contract.read({"a.toml": entry("promise", PROMISE, platforms='["toy"]')})
+
+
+# overlap and precedence
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        ('["*"]', '["6.12"]', True),
+        ('["6.10+"]', '["7.0"]', True),
+        ('["6.12.107+"]', '["6.12.-110"]', True),
+        ('["6.12.-106"]', '["6.12.107+"]', False),
+        ('["6.1"]', '["6.10+"]', False),
+        ('["6.1", "6.6"]', '["6.6.40+"]', True),
+        ('["6.12.5+"]', '["6.13+"]', False),
+    ],
+)
+def test_two_entries_with_the_same_right_must_not_overlap(one: str, other: str, clash: bool) -> None:
+    text = entry("promise", PROMISE, kernels=one) + entry("promise", PROMISE, kernels=other)
+    if clash:
+        with pytest.raises(ContractError, match="both speak of"):
+            Contract.read({"a.toml": text})
+    else:
+        Contract.read({"a.toml": text})
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_named_platform_wins_over_all_platforms(turned: bool) -> None:
+    entries = [entry("promise", PROMISE), entry("promise", PROMISE, platforms='["toy"]', outcome='"EIO"')]
+    text = "".join(reversed(entries) if turned else entries)
+    named, other = promise(text), promise(text, platform="unknown")
+    assert named is not None
+    assert other is not None
+    assert (named.outcome, other.outcome) == (Outcome.EIO, Outcome.OK)
+
+
+def test_kernels_choose_between_entries() -> None:
+    text = entry("promise", PROMISE, kernels='["6.1"]') + entry(
+        "promise", PROMISE, kernels='["6.12"]', outcome='"EIO"'
+    )
+    found = [promise(text, kernel=kernel) for kernel in (K61, K612, K70)]
+    assert [p and p.outcome for p in found] == [Outcome.OK, Outcome.EIO, None]
+
+
+# volatile bits
+
+
+def test_bits_are_found_by_capability() -> None:
+    config = bytearray(256)
+    config[0x06], config[0x34] = 0x10, 0x50
+    config[0x50:0x54] = bytes.fromhex("10600000")
+    config[0x60:0x64] = bytes.fromhex("09000600")
+    unrestored = entry("unrestored", VOLATILE, capability='"vendor"', offset=None, width=None, mask=None)
+    header = entry("volatile", VOLATILE, capability='"header"', offset="6")
+    contract = Contract.read({"a.toml": entry("volatile", VOLATILE) + header + unrestored})
+    terms = contract.terms(K612, [function(config=bytes(config))])
+    assert [(f.offset, f.width, f.value) for f in terms.volatile] == [(0x5A, 2, 1), (6, 2, 1)]
+    assert [(f.offset, f.width, f.value) for f in terms.unrestored] == [(0x60 + n, 1, 0xFF) for n in range(6)]
+    assert contract.terms(K612, [function()]).volatile == ()
+
+
+@pytest.mark.parametrize(("control", "offset"), [(0x0000, None), (0x0100, 0x60), (0x0180, 0x64)])
+def test_msi_pending_bits_move_with_the_control_word(control: int, offset: int | None) -> None:
+    config = bytearray(256)
+    config[0x06], config[0x34] = 0x10, 0x50
+    config[0x50:0x54] = bytes([0x05, 0, *control.to_bytes(2, "little")])
+    volatile = load().terms(K612, [function("nvme", bytes(config))]).volatile
+    assert [f.offset for f in volatile if f.width == 4] == ([] if offset is None else [offset])
+
+
+# the shipped contract
+
+
+def test_every_shipped_entry_names_its_source() -> None:
+    contract = load()
+    sources = [
+        e.source for e in (*contract.promises, *contract.oracles, *contract.volatile, *contract.log_rules)
+    ]
+    assert all(re.search(r"Linux|PCI|QEMU|NVM|Virtual I/O|as for|82", source) for source in sources)
+
+
+def test_ids_are_unique() -> None:
+    ids = [p.id for p in load().promises]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("kernel", [K61, K612, K70])
+@pytest.mark.parametrize("window", WindowKind)
+def test_what_this_slice_stages_is_promised(kernel: KernelVersion, window: WindowKind) -> None:
+    contract = load()
+    terms = contract.terms(kernel, [function("igb")])
+    for operation in [
+        *(config_read(path) for path in AccessPath),
+        Operation("attribute-read/sysfs"),
+        Operation("config-write/sysfs"),
+        Operation("config-write/flr-bit"),
+        *(reset(ResetMethod(m)) for m in ("flr", "pm", "bus", "af_flr", "device_specific")),
+    ]:
+        assert terms.promise("dut", operation, window) is not None, operation
+
+
+@pytest.mark.parametrize("platform", ["igb", "e1000e", "virtio-rng"])
+def test_pm_clears_nothing_in_qemus_models(platform: str) -> None:
+    found = load().terms(K612, [function(platform)]).promise("dut", reset(ResetMethod.PM), WindowKind.NONE)
+    assert found is not None
+    assert (found.state, bool(found.weakness)) == (DeviceState.KEPT, True)
+    elsewhere = (
+        load().terms(K612, [function("unknown")]).promise("dut", reset(ResetMethod.PM), WindowKind.NONE)
+    )
+    assert elsewhere is not None
+    assert (elsewhere.state, elsewhere.weakness) == (DeviceState.CLEARED, None)
+
+
+def test_a_flr_takes_100_ms_and_an_emulated_one_no_more_than_a_second() -> None:
+    found = load().terms(K612, [function("nvme")]).promise("dut", reset(ResetMethod.FLR), WindowKind.NONE)
+    assert found is not None
+    assert (found.at_least, found.at_most) == (100 * MS, SECOND)
+
+
+def test_platforms_are_known_by_identity_and_nature() -> None:
+    contract = load()
+    ids = {
+        (0x8086, 0x10C9): "igb",
+        (0x8086, 0x10D3): "e1000e",
+        (0x1B36, 0x10): "nvme",
+        (0x1AF4, 0x1044): "virtio-rng",
+    }
+    for (vendor, device), word in ids.items():
+        assert contract.platform(vendor, device, Nature.EMULATED) == word
+        assert contract.platform(vendor, device, Nature.PHYSICAL) == "unknown"
+    assert contract.platform(0xDEAD, 0xBEEF, Nature.EMULATED) == "unknown"
+
+
+def test_oracles_are_known_by_platform_and_method() -> None:
+    contract = load()
+    assert contract.oracle("edu", ResetMethod.BUS) is None
+    assert contract.oracle("e1000e", ResetMethod.FLR) is None
+    found = contract.oracle("nvme", ResetMethod.FLR)
+    assert found is not None
+    assert found.on("disk").function == "disk"
+
+
+# flips
+
+
+def test_a_flip_changes_one_claim_of_one_entry() -> None:
+    contract = load()
+    found = list(flips(contract))
+    assert len({name for name, _ in found}) == len(found)
+    for name, flipped in found:
+        changed = [(a, b) for a, b in zip(contract.promises, flipped.promises, strict=True) if a != b]
+        assert [a.id for a, _ in changed] == [name.rpartition("#")[0]]
+
+
+def test_every_claim_is_flipped() -> None:
+    contract = load()
+    claims = {name for name, _ in flips(contract)}
+    for p in contract.promises:
+        for claim in ("outcome", "at_least", "at_most", "state", "config"):
+            assert (f"{p.id}#{claim}" in claims) is (getattr(p, claim) is not None)

@@ -1,0 +1,358 @@
+"""reset_outcome, reset_happened, reset_time and config_restored, on histories written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.history.columns import Edge
+from harness.history.history import History
+from harness.judge.config_restored import config_restored
+from harness.judge.reset_happened import reset_happened
+from harness.judge.reset_operations import reset_operations
+from harness.judge.reset_outcome import reset_outcome
+from harness.judge.reset_time import reset_time
+from harness.model.operation import FLR_BIT
+from harness.model.outcome import Outcome
+from harness.model.plan import Oracle
+from harness.model.promise import ConfigSpace, DeviceState, WindowKind
+from harness.model.terms import Terms
+from harness.model.verdict import Blame, Finding, Verdict
+from tests.unit.judge.build import ALIAS, CONTRACT, PM, Stage, config_space, terms, worst
+
+NVME = next(oracle for oracle in CONTRACT.oracles if "nvme" in oracle.platforms).on(ALIAS)
+IGB = next(oracle for oracle in CONTRACT.oracles if "igb" in oracle.platforms).on(ALIAS)
+
+
+def one_reset(**how: object) -> Stage:
+    stage = Stage(**how)  # type: ignore[arg-type]
+    stage.heartbeat()
+    stage.reset(stage.resetter(), 1_000)
+    return stage
+
+
+def lost(history: History) -> History:
+    return replace(history, lost_kernel_events=1)
+
+
+# reset_operations
+
+
+def test_resets_know_their_windows_and_spans() -> None:
+    stage = Stage()
+    one, two = stage.resetter("one"), stage.resetter("two")
+    end = stage.reset(one, 1_000)
+    stage.reset(two, 50_000, waits=end - 50_000)
+    first, second = reset_operations(stage.history())
+    assert (first.window, first.kinds) == (None, (WindowKind.NONE,))
+    assert second.window is not None
+    assert second.window.tid == 100
+    assert [len(r.spans) for r in (first, second)] == [1, 1]
+
+
+def test_a_reset_that_begins_at_the_edge_of_a_window_may_have_met_either() -> None:
+    stage = Stage()
+    one, two = stage.resetter("one"), stage.resetter("two")
+    end = stage.reset(one, 1_000)
+    stage.reset(two, 1_010, waits=end - 1_010)
+    assert [len(r.kinds) for r in reset_operations(stage.history())] == [1, 2]
+
+
+# reset_outcome
+
+
+def outcome(history: History, changed: Terms | None = None) -> tuple[Finding, ...]:
+    return reset_outcome(history, changed or terms(history))
+
+
+def test_resets_that_only_serialise_pass() -> None:
+    stage = Stage()
+    one, two = stage.resetter("one"), stage.resetter("two")
+    end = stage.reset(one, 1_000)
+    stage.reset(two, 50_000, waits=end - 50_000)
+    found = outcome(stage.history())
+    assert worst(found) is Verdict.PASS
+    assert {f.promise for f in found} == {
+        "reset/flr@none:igb+nvme+virtio-rng",
+        "reset/flr@config-lock:igb+nvme+virtio-rng",
+    }
+
+
+def test_a_reset_inside_anothers_window_convicts() -> None:
+    stage = Stage()
+    one, two = stage.resetter("one"), stage.resetter("two")
+    stage.reset(one, 1_000)
+    stage.performed(50_020, 80_000, tid=100 + two)
+    stage.op(two, 50_000, 80_050)
+    bad = next(f for f in outcome(stage.history()) if f.verdict is Verdict.FAIL)
+    assert bad.blame is Blame.MISMATCH
+    assert len(bad.events) == 2
+
+
+def test_an_errno_is_a_failed_reset_whatever_the_trace_lost() -> None:
+    stage = Stage()
+    stage.op(stage.resetter(), 1_000, 2_000, error=25)
+    for history in (stage.history(), lost(stage.history())):
+        (bad,) = outcome(history)
+        assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.RESET_FAILED)
+        assert "ENOTTY" in bad.claim
+
+
+def test_with_lost_events_a_success_is_unknown() -> None:
+    (finding,) = outcome(lost(one_reset().history()))
+    assert finding.verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("wrong", [Outcome.BLOCKED_AND_RESET, Outcome.EAGAIN])
+def test_a_wrong_promise_of_an_outcome_turns_red(wrong: Outcome) -> None:
+    history = one_reset().history()
+    assert worst(outcome(history)) is Verdict.PASS
+    assert worst(outcome(history, changed(history, outcome=wrong))) is Verdict.FAIL
+
+
+def changed(history: History, **fields: object) -> Terms:
+    right = terms(history)
+    return replace(
+        right,
+        promises={k: tuple(replace(p, **fields) for p in v) for k, v in right.promises.items()},  # type: ignore[arg-type]
+    )
+
+
+# reset_happened: the trace
+
+
+def test_a_traced_reset_happened() -> None:
+    history = one_reset().history()
+    assert worst(reset_happened(history, terms(history))) is Verdict.PASS
+
+
+@pytest.mark.parametrize("result", [None, -25])
+def test_success_without_a_traced_reset_convicts(result: int | None) -> None:
+    stage = Stage()
+    resetter = stage.resetter()
+    stage.window(1_020, 1_100, tid=100)
+    if result:
+        stage.performed(1_030, 1_090, tid=100, result=result)
+    stage.op(resetter, 1_000, 1_150)
+    history = stage.history()
+    (bad,) = reset_happened(history, terms(history))
+    assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.RESET_FAILED)
+
+
+def test_an_absent_probe_on_the_method_is_unknown() -> None:
+    history = one_reset().history()
+    probes = tuple(replace(p, present=False) if p.symbol == "pcie_flr" else p for p in history.probes)
+    for change in ({"probes": probes}, {"lost_kernel_events": 2}):
+        doubtful = replace(history, **change)  # type: ignore[arg-type]
+        assert worst(reset_happened(doubtful, terms(doubtful))) is Verdict.UNKNOWN
+        assert worst(reset_time(doubtful, terms(doubtful))) is Verdict.UNKNOWN
+
+
+def test_a_probe_of_the_method_is_not_a_reset() -> None:
+    stage = Stage()
+    resetter = stage.resetter(means=PM)
+    stage.op(resetter, 1_000, 1_150)
+    stage.probe(1_010, "pci_pm_reset", Edge.ENTRY, 100, value=1)
+    history = stage.history()
+    assert worst(reset_happened(history, terms(history))) is Verdict.FAIL
+
+
+# reset_happened: the oracle
+
+
+def oracle_round(
+    oracle: Oracle = NVME,
+    *,
+    after: int,
+    held: int | None = None,
+    means: str = "reset/flr",
+    platform: str = "nvme",
+) -> Stage:
+    stage = Stage(platform=platform, oracle=oracle)
+    actor = stage.oracle_rounds(means)
+    stage.op(actor, 10, 11, step=0, round_=0)
+    stage.op(actor, 12, 13, step=1, value=oracle.marker if held is None else held, round_=0)
+    if means == FLR_BIT:
+        stage.op(actor, 1_000, 1_010, step=2, round_=0)
+        end = 1_010.0
+    else:
+        end = stage.reset(actor, 1_000, step=2, round_=0)
+    stage.op(actor, end + 300, end + 301, step=3, value=after, round_=0)
+    return stage
+
+
+def states(stage: Stage) -> tuple[Finding, ...]:
+    history = stage.history()
+    return tuple(f for f in reset_happened(history, terms(history)) if "oracle" in f.claim)
+
+
+def test_a_cleared_register_shows_a_real_reset() -> None:
+    (good,) = states(oracle_round(after=NVME.cleared))
+    assert (good.verdict, good.met) == (Verdict.PASS, 1)
+
+
+@pytest.mark.parametrize(
+    ("after", "blame"),
+    [(NVME.marker, Blame.RESET_FAILED), (0x00120000, Blame.RESET_FAILED), (0xFFFFFFFF, Blame.DEVICE_LOST)],
+)
+def test_a_register_that_was_not_cleared_convicts(after: int, blame: Blame) -> None:
+    (bad,) = states(oracle_round(after=after))
+    assert (bad.verdict, bad.blame) == (Verdict.FAIL, blame)
+
+
+def test_bits_outside_the_mask_do_not_count() -> None:
+    (good,) = states(oracle_round(after=NVME.cleared | 0x1))
+    assert good.verdict is Verdict.PASS
+
+
+def test_a_mark_that_did_not_hold_is_no_evidence() -> None:
+    (finding,) = states(oracle_round(after=NVME.cleared, held=0))
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "did not hold" in finding.claim
+
+
+def test_a_known_weakness_passes_and_says_so() -> None:
+    (good,) = states(oracle_round(IGB, after=IGB.marker, means="reset/pm", platform="igb"))
+    assert good.verdict is Verdict.PASS
+    assert "keeps its registers" in good.weakness
+
+
+def test_a_weakness_that_is_gone_fails() -> None:
+    (bad,) = states(oracle_round(IGB, after=IGB.cleared, means="reset/pm", platform="igb"))
+    assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.WEAKNESS_GONE)
+
+
+def test_another_method_between_mark_and_check_is_no_evidence() -> None:
+    stage = oracle_round(IGB, after=IGB.cleared, means="reset/pm", platform="igb")
+    other = stage.resetter("other")
+    stage.reset(other, 500, waits=200_000)
+    (finding,) = states(stage)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert "came between" in finding.claim
+
+
+def test_after_a_raw_flr_memory_decode_must_be_turned_on_first() -> None:
+    stage = oracle_round(after=NVME.cleared, means=FLR_BIT)
+    (finding,) = states(stage)
+    assert finding.verdict is Verdict.UNKNOWN
+    stage.op(0, 1_100, 1_110, step=4, round_=0)
+    (good,) = states(stage)
+    assert good.verdict is Verdict.PASS
+
+
+def test_a_wrong_promise_of_a_state_turns_red() -> None:
+    history = oracle_round(after=NVME.cleared).history()
+    assert worst(reset_happened(history, changed(history, state=DeviceState.KEPT))) is Verdict.FAIL
+
+
+# reset_time
+
+
+def timed(took: float, *, late_at: float | None = None, means: str = "reset/flr") -> tuple[Finding, ...]:
+    stage = Stage()
+    stage.heartbeat(late_at=late_at, until_us=4e6)
+    stage.reset(stage.resetter(means=means), 1_000, took)
+    history = stage.history()
+    return reset_time(history, terms(history))
+
+
+@pytest.mark.parametrize(
+    ("took", "verdict"),
+    [
+        (99_000, Verdict.FAIL),
+        (99_998, Verdict.FAIL),
+        (99_999, Verdict.PASS),
+        (101_000, Verdict.PASS),
+        (1_000_000, Verdict.PASS),
+        (1_000_100, Verdict.FAIL),
+    ],
+)
+def test_a_reset_must_take_its_time_and_no_more(took: float, verdict: Verdict) -> None:
+    assert worst(timed(took)) is verdict
+
+
+def test_a_slow_reset_on_a_starved_machine_is_unknown_but_a_fast_one_convicts() -> None:
+    assert worst(timed(1_200_000, late_at=500_000)) is Verdict.UNKNOWN
+    assert worst(timed(50_000, late_at=30_000)) is Verdict.FAIL
+
+
+# config_restored
+
+
+def restored(stage: Stage, **changes: object) -> tuple[Finding, ...]:
+    history = stage.history(**changes)
+    return config_restored(history, terms(history))
+
+
+def test_equal_config_space_is_restored() -> None:
+    (good,) = restored(one_reset())
+    assert good.verdict is Verdict.PASS
+
+
+def test_volatile_bits_may_differ() -> None:
+    after = bytearray(config_space())
+    after[0x07] |= 0x20  # Status, received master abort
+    after[0x4A] = 0x01  # Device Status of the capability at 0x40
+    assert worst(restored(one_reset(after=bytes(after)))) is Verdict.PASS
+    after[0x48] = 0x01  # Device Control is no status
+    assert worst(restored(one_reset(after=bytes(after)))) is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("after", "blame"), [(bytes(256), Blame.MISMATCH), (b"\xff" * 256, Blame.DEVICE_LOST)]
+)
+def test_lost_config_space_convicts(after: bytes, blame: Blame) -> None:
+    (bad,) = restored(one_reset(after=after))
+    assert (bad.verdict, bad.blame) == (Verdict.FAIL, blame)
+
+
+def test_what_the_kernel_could_not_save_is_not_held_against_the_restore() -> None:
+    stage = one_reset(after=bytes(256))
+    stage.log("vfio-pci 0000:01:00.0: Device config space inaccessible; unable to save state")
+    assert worst(restored(stage)) is Verdict.UNKNOWN
+
+
+def test_what_the_plan_itself_wrote_is_not_compared() -> None:
+    after = bytearray(config_space())
+    after[0x0C] = 0x10
+    stage = one_reset(after=bytes(after))
+    assert worst(restored(stage)) is Verdict.FAIL
+    stage.op(stage.writer(0x0C, b"\x10"), 500_000, 500_010)
+    assert worst(restored(stage)) is Verdict.PASS
+
+
+def test_config_space_that_could_not_be_read_is_unknown() -> None:
+    assert worst(restored(one_reset(after=b""))) is Verdict.UNKNOWN
+
+
+def raw_flr(after: bytes) -> Stage:
+    stage = Stage(after=after)
+    stage.op(stage.writer(0x48, b"\x00\x80", means=FLR_BIT), 1_000, 1_010)
+    return stage
+
+
+def test_a_raw_flr_must_lose_config_space() -> None:
+    cleared = bytearray(config_space())
+    cleared[0x04:0x06] = b"\x00\x00"
+    cleared[0x10:0x18] = bytes.fromhex("0400000000000000")
+    assert worst(restored(raw_flr(bytes(cleared)))) is Verdict.PASS
+    cleared[0x04] = 0x06
+    (bad,) = restored(raw_flr(bytes(cleared)))
+    assert bad.verdict is Verdict.FAIL
+    assert "COMMAND survived" in bad.claim
+    assert "BAR0" not in bad.claim
+
+
+def test_what_the_plan_wrote_after_a_raw_flr_is_no_restore() -> None:
+    cleared = bytearray(config_space())
+    cleared[0x10:0x18] = bytes.fromhex("0400000000000000")
+    stage = raw_flr(bytes(cleared))
+    assert worst(restored(stage)) is Verdict.FAIL
+    stage.op(stage.writer(0x04, b"\x06\x00"), 200_000, 200_010)
+    assert worst(restored(stage)) is Verdict.PASS
+
+
+def test_a_wrong_promise_of_config_space_turns_red() -> None:
+    history = one_reset().history()
+    assert worst(config_restored(history, changed(history, config=ConfigSpace.LOST))) is Verdict.FAIL

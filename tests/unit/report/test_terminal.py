@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from harness.journal.fold import fold
+from harness.journal.session import Session
+from harness.report.terminal import Style, summary
+from tests.unit.report.conftest import records
+
+
+def test_every_outcome_that_is_not_ok_has_its_line(session: Session) -> None:
+    text = summary(session, results="hil-results")
+    for entry in session.entries:
+        loud = entry.status in ("failure", "error") or entry.type == "pytest.xfail" or entry.recovered
+        name = entry.test.partition("::")[2]
+        assert (f".{name} " in text or f".{name}\n" in text) == loud, entry
+
+
+def test_counts_windows_latencies_and_paths_are_said() -> None:
+    text = summary(fold(records()), results="hil-results")
+    assert "6 FAIL" in text
+    assert "16 stages, 1600 operations, 48 of them met a window" in text
+    assert "config-read/sysfs" in text
+    assert "20 us" in text
+    assert "hil-results/junit.xml" in text
+    assert "harness report hil-results" in text
+    assert "exit status 1" in text
+    assert "timeout, timeout, recovered" in text
+
+
+def test_colour_only_when_asked() -> None:
+    session = fold(records())
+    assert "\x1b" not in summary(session, results="r")
+    assert "\x1b[31mFAIL" in summary(session, results="r", style=Style.COLOUR)
