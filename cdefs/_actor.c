@@ -785,6 +785,36 @@ static void operate(const struct hx_step *step, const uint8_t *data, const int *
     __atomic_store_n(&record->end_ns, end, __ATOMIC_RELEASE);
 }
 
+/* Where the next operation goes: room in the lane, or `overflow` when there is none left. */
+static struct hx_record *next_record(struct hx_lane *lane, struct hx_record *records, const struct hx_step *step,
+                                     uint32_t round, struct hx_record *overflow)
+{
+    struct hx_record *record = lane->count < lane->capacity ? &records[lane->count] : overflow;
+
+    record->actor = (uint16_t)lane->actor;
+    record->step = (uint16_t)step->step;
+    record->round = round;
+    record->end_ns = 0;
+    if (record == overflow)
+        lane->lost++;
+    else
+        __atomic_store_n(&lane->count, lane->count + 1, __ATOMIC_RELEASE);
+    return record;
+}
+
+/* Go through the motions of a first read, of no bytes, which sysfs and procfs answer before they touch a device.
+ * An emulated CPU translates code when it first runs it: that must not fall between release and first operation. */
+static void rehearse(const struct hx_step *step, const uint8_t *data, const int *files, void *const *maps)
+{
+    struct hx_step nothing = *step;
+    struct hx_lane scratch = {.capacity = 0};
+    struct hx_record record;
+
+    nothing.width = 0;
+    if (step->op == HX_READ)
+        operate(&nothing, data, files, maps, next_record(&scratch, &record, &nothing, 0, &record));
+}
+
 /* Run the program of the lane at `lane_at`.  Returns 0, or -1 with errno when the memory cannot be mapped;
  * everything else is told through the lane. */
 static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
@@ -826,6 +856,8 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
             break;
         }
         case HX_RENDEZVOUS:
+            if (at + 2 < lane->steps) /* after HX_BEGIN */
+                rehearse(&steps[at + 2], data, files, maps);
             __atomic_store_n(&lane->state, HX_ARRIVED, __ATOMIC_RELEASE);
             rendezvous(stage);
             end = stage->release_ns + stage->lasting_ns;
@@ -851,15 +883,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
             at = step->slot - 1; /* the loop adds one */
             break;
         default: {
-            struct hx_record *record = lane->count < lane->capacity ? &records[lane->count] : &overflow;
-            record->actor = (uint16_t)lane->actor;
-            record->step = (uint16_t)step->step;
-            record->round = round;
-            record->end_ns = 0;
-            if (record == &overflow)
-                lane->lost++;
-            else
-                __atomic_store_n(&lane->count, lane->count + 1, __ATOMIC_RELEASE);
+            struct hx_record *record = next_record(lane, records, step, round, &overflow);
             if (step->op != HX_PAUSE) {
                 operate(step, data, files, maps, record);
                 break;

@@ -18,11 +18,12 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # Offsets in a bzImage, from the x86 boot protocol.
@@ -36,6 +37,17 @@ _PT_NOTE: Final = 4
 _XEN_PHYS32_ENTRY: Final = 18  # the ELF note that makes a vmlinux bootable by PVH
 _CONFIG_START: Final = b"IKCFG_ST"
 _CONFIG_END: Final = b"IKCFG_ED"
+
+
+class Decompressor(Protocol):
+    """What zlib's and lzma's decompressors have in common."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end of the stream was met."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """Decompress all of `data`, up to the end of the stream."""
 
 
 class Kind(enum.Enum):
@@ -105,13 +117,19 @@ def _decompress(payload: bytes) -> bytes | None:
     # All but gzip are followed by the unpacked size, little-endian; gzip ends with it anyway.
     match payload[:4]:
         case b"\x1f\x8b\x08\x00" | b"\x1f\x8b\x08\x08":
-            return zlib.decompressobj(wbits=31).decompress(payload)
+            return _whole(zlib.decompressobj(wbits=31), payload)
         case b"\xfd7zX":
-            return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(payload)
+            return _whole(lzma.LZMADecompressor(lzma.FORMAT_XZ), payload)
         case b"\x28\xb5\x2f\xfd":
             return _decompress_zstd(payload[:-4], struct.unpack("<I", payload[-4:])[0])
         case _:
             return None  # lz4, lzo, bzip2, lzma: rare, and the image boots as it is
+
+
+def _whole(decompressor: Decompressor, payload: bytes) -> bytes | None:
+    """Decompress one stream; None when its end is missing, bytes behind its end are of no interest."""
+    data = decompressor.decompress(payload)
+    return data if decompressor.eof else None
 
 
 def _decompress_zstd(data: bytes, size_bytes: int) -> bytes | None:
@@ -130,6 +148,13 @@ def _decompress_zstd(data: bytes, size_bytes: int) -> bytes | None:
 
 def has_pvh_entry(vmlinux: bytes | mmap.mmap) -> bool:
     """Say whether a 64-bit ELF file carries the note with a PVH entry point."""
+    try:
+        return _XEN_PHYS32_ENTRY in _xen_notes(vmlinux)
+    except struct.error:  # cut off
+        return False
+
+
+def _xen_notes(vmlinux: bytes | mmap.mmap) -> Iterator[int]:
     table, entry_size, count = struct.unpack_from("<Q14xHH", vmlinux, 0x20)
     for number in range(count):
         kind, _flags, offset, _vaddr, _paddr, size = struct.unpack_from(
@@ -138,10 +163,9 @@ def has_pvh_entry(vmlinux: bytes | mmap.mmap) -> bool:
         end = offset + size
         while kind == _PT_NOTE and offset + 12 <= end:
             name_size, data_size, note_type = struct.unpack_from("<III", vmlinux, offset)
-            if note_type == _XEN_PHYS32_ENTRY and vmlinux[offset + 12 : offset + 16] == b"Xen\0":
-                return True
+            if vmlinux[offset + 12 : offset + 16] == b"Xen\0":
+                yield note_type
             offset += 12 + (name_size + 3) // 4 * 4 + (data_size + 3) // 4 * 4
-    return False
 
 
 def embedded_config(image: Path) -> str | None:

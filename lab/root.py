@@ -99,7 +99,7 @@ def build_root(cache: Cache, kernel: Kernel, *, shell: Path | None = None) -> Pa
         "format": _FORMAT,
         "files": {source.guest: _digest(source.host) for source in sources},
         "init": _digest(_INIT_SOURCE),
-        "kernel": [kernel.release, _fingerprint(kernel.modules) if kernel.modules else None],
+        "kernel": [kernel.release, fingerprint(kernel.modules) if kernel.modules else None],
         "modules": [LOADED_AT_BOOT, SHIPPED],
         # stands for all shared libraries of this machine: rewritten whenever one is installed
         "libraries": _digest(Path("/etc/ld.so.cache")),
@@ -162,7 +162,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
-def _fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path) -> str:
     """Identify a folder of modules by names, sizes and times: hashing them all would take too long."""
     files = modules.scan(folder).files
     states = [(name, path.stat().st_size, path.stat().st_mtime_ns) for name, path in files.items()]

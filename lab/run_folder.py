@@ -1,8 +1,8 @@
 """A small private folder for the sockets of one guest, that does not stay behind.
 
-It lies near the root of the file system, because a unix socket's path holds 108 bytes, which a results folder of any
-depth would exceed.  Its owner holds a lock that the kernel drops when the owner dies; so what a killed runner
-left is recognised and removed by the next one.  It refuses to touch what somebody still holds.
+It lies near the root of the file system, because a unix socket's path holds 108 bytes, too few for a results
+folder of any depth.  Its owner holds a lock that the kernel drops when the owner dies; so what a killed
+runner left is recognised and removed by the next one.  It refuses to touch what somebody still holds.
 """
 
 from __future__ import annotations

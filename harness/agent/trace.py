@@ -54,6 +54,7 @@ POINTS: Final[tuple[ProbePoint, ...]] = (
     ProbePoint(symbol="pci_cfg_access_trylock"),
     ProbePoint(symbol="pci_cfg_access_trylock", returns=True, value="$retval"),
     ProbePoint(symbol="pci_cfg_access_unlock"),
+    ProbePoint(symbol="pci_cfg_access_unlock", returns=True),
     ProbePoint(symbol="pci_wait_cfg"),
     *_method("pcie_flr", probing=False),
     *_method("pci_af_flr"),

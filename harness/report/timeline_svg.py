@@ -247,7 +247,7 @@ def _lane(lane: Lane, layout: Layout, y: float, row: float, detail: _Detail) -> 
             )
         elif detail is _Detail.FULL and width > 12 and span.look is not Look.OK:
             yield _inside(x, y, width, row, LETTERS[span.look], ink="#ffffff" if violating else _INK)
-    if lane.end:
+    if lane.end and detail is _Detail.FULL:
         yield _text(_WIDTH - _RIGHT - 4, middle + 4, lane.end, size=11, fill=_BAD, anchor="end", bold=True)
 
 

@@ -50,6 +50,27 @@ class Agent:
             raise AgentLost(what, said=self._lost)
         return self.unpack(answer)
 
+    def run_source(self, source: str, *values: Any, deadline_s: float = 60.0) -> Any:
+        """Run Python source on the target, beside the agent: for measurements and for shells.
+
+        Args:
+            source: sees `channel`; `channel.receive()` gives `values` one by one, and what it sends first is returned.
+            *values: plain values.
+            deadline_s: for the answer, in seconds from now.
+
+        Raises:
+            AgentLost: no answer in time, or the source raised.
+        """
+        channel = self._gateway.remote_exec(source)
+        try:
+            for value in values:
+                channel.send(value)
+            return channel.receive(deadline_s)
+        except (EOFError, OSError, ChannelTimeoutError, channel.RemoteError) as error:
+            raise AgentLost("running source on the target", said=str(error)) from error
+        finally:
+            channel.close()
+
     def close(self) -> None:
         """Give the connection back; the agent is lost afterwards."""
         self._lost = self._lost or "closed"

@@ -93,7 +93,7 @@ def test_a_model_that_silently_loses_its_state_is_refused_by_name(place: Place, 
 
 
 def save_at_once(start: Start, folder: Path) -> None:
-    """Save the devices of a guest that has hardly begun to boot: these refusals do not depend on the guest."""
+    """Save the devices of a guest that has hardly begun to boot: this needs no more."""
     shared = dataclasses.replace(start, memory=Memory.SHARED_FILE, ram=folder / freeze.RAM)
     with Guest(shared) as guest:
         freeze.save(guest, folder / freeze.STATE)

@@ -1,7 +1,7 @@
 """The timeline of a small history, as it was when a person last looked at it.
 
-After a wanted change: `HARNESS_UPDATE_GOLDEN=1 pytest tests/golden/report`, then look at the difference and at the
-picture before it is committed.
+After a wanted change: `HARNESS_UPDATE_GOLDEN=1 pytest tests/golden/report`, then look at the difference and
+at the picture before it is committed.
 """
 
 from __future__ import annotations

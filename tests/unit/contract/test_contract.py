@@ -172,7 +172,7 @@ def test_a_platform_that_nobody_describes_is_refused() -> None:
         ('["6.12.5+"]', '["6.13+"]', False),
     ],
 )
-def test_two_entries_with_the_same_right_must_not_overlap(one: str, other: str, clash: bool) -> None:
+def test_two_entries_with_the_same_right_must_not_overlap(one: str, other: str, *, clash: bool) -> None:
     text = entry("promise", PROMISE, kernels=one) + entry("promise", PROMISE, kernels=other)
     if clash:
         with pytest.raises(ContractError, match="both speak of"):
@@ -182,7 +182,7 @@ def test_two_entries_with_the_same_right_must_not_overlap(one: str, other: str, 
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_named_platform_wins_over_all_platforms(turned: bool) -> None:
+def test_a_named_platform_wins_over_all_platforms(*, turned: bool) -> None:
     entries = [entry("promise", PROMISE), entry("promise", PROMISE, platforms='["toy"]', outcome='"EIO"')]
     text = "".join(reversed(entries) if turned else entries)
     named, other = promise(text), promise(text, platform="unknown")

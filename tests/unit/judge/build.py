@@ -33,6 +33,7 @@ from harness.model.units import MS, SECOND, US, Ns
 from harness.model.verdict import Finding, Verdict
 
 BEGIN = 10 * SECOND
+_DEADLINE = Ns(5 * SECOND)
 ALIAS = "disk"
 KERNEL_612 = KernelVersion(6, 12, 117)
 CONTRACT: Contract = load()
@@ -69,12 +70,12 @@ def at(us: float) -> Ns:
 
 @dataclass
 class Stage:
-    """A history under construction, one function, actors with thread ids 100, 101, …"""
+    """A history under construction: one function, actors with thread ids from 100 on."""
 
     platform: str = "nvme"
     meets: int = 0
-    lasting_ns: Ns = Ns(1 * SECOND)
-    deadline_ns: Ns = Ns(5 * SECOND)
+    lasting_ns: Ns = SECOND
+    deadline_ns: Ns = _DEADLINE
     before: bytes = field(default_factory=config_space)
     after: bytes | None = None
     oracle: Oracle | None = None

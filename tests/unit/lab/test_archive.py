@@ -112,7 +112,7 @@ def test_a_damaged_lock_is_one_line(tmp_path: Path, text: str) -> None:
 )
 def test_what_apt_says_becomes_one_line(text: str, said: str, hint: str) -> None:
     error = apt.explain_failure("reading lists", text)
-    assert said.split()[0] in str(error)
+    assert said.split(maxsplit=1)[0] in str(error)
     assert hint in str(error)
     assert "\n" not in str(error)
 
