@@ -69,20 +69,20 @@ def load(results: Path) -> Session:
     return read(results / JOURNAL, boot_id=boot_id())
 
 
-def complete(results: Path, *, dialect: Dialect = Dialect.STRICT) -> ExitStatus:
+def complete(results: Path, *, dialect: Dialect | None = None) -> ExitStatus:
     """Make `junit.xml` from the journal, whatever became of the runner, and say what the run comes to.
 
     Doing it again changes nothing.
 
     Args:
         results: the folder that was given with `--hil-results`.
-        dialect: which flavour of JUnit.
+        dialect: which flavour of JUnit; None for the one that the run asked for.
 
     Raises:
         UsageError: there is no journal, or the report cannot be written.
     """
     session = load(results)
-    publish(results / JUNIT, to_junit(session, dialect=dialect))
+    publish(results / JUNIT, to_junit(session, dialect=dialect or Dialect(session.start.dialect)))
     return exit_status(session)
 
 

@@ -287,7 +287,7 @@ def first_error(text: str) -> str:
     if match := re.search(r"(?m)^E: Failed to fetch (\S+)\s+(.+)$", text):
         return f"{match[2].strip()} ({match[1]})"
     errors = re.findall(r"(?m)^(?:E|W|Err):\s*(.+)$", text) or text.strip().splitlines()[-1:]
-    return errors[0] if errors else "no message"
+    return errors[0].rstrip(". ") if errors else "no message"
 
 
 def explain_failure(tried: str, text: str, command: str = "") -> SetupError:

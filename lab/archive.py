@@ -215,7 +215,12 @@ def closure(session: apt.Session, request: Request) -> tuple[Package, ...]:
     """
     packages = list(request.packages)
     if request.newest:
-        packages.append(newest_name(request.newest, session.names(_fixed_prefix(request.newest))))
+        prefix = re.match(r"[a-z0-9-]*", request.newest)
+        newest = newest_name(request.newest, session.names(prefix[0] if prefix else ""))
+        if not newest:
+            said = f"Debian has none in {', '.join(request.suites)}"
+            raise SetupError(f"looking for {request.label}", said=said)
+        packages.append(newest)
     found = [parse_uri_line(line) for line in session.print_uris(packages)]
     wanted = re.compile(request.dependencies)
     chosen = [
@@ -228,25 +233,12 @@ def closure(session: apt.Session, request: Request) -> tuple[Package, ...]:
 
 
 def newest_name(pattern: str, names: Iterable[str]) -> str:
-    """Return the name with the highest version in it, comparing its numbers from left to right.
-
-    Raises:
-        SetupError: no name matches the pattern.
-    """
+    """Return the name with the highest version in it, comparing its numbers from left to right; "" for none."""
     matching = [name for name in names if re.fullmatch(pattern, name)]
-    if not matching:
-        raise SetupError(
-            f"looking for a package like {pattern}", said="Debian has none in the suites searched"
-        )
     # The 64 of an architecture is no part of the version: ...+deb13.1-amd64 is newer than ...+deb13-amd64.
     return max(
         matching, key=lambda name: [int(part) for part in re.findall(r"\d+", re.sub(r"-[a-z]\w*$", "", name))]
     )
-
-
-def _fixed_prefix(pattern: str) -> str:
-    match = re.match(r"[a-z0-9-]*", pattern)
-    return match[0] if match else ""
 
 
 def parse_uri_line(line: str) -> Package:

@@ -84,6 +84,6 @@ def check(first: ClockReading, last: ClockReading, *, where: str) -> Rate:
         raise ClockError(
             f"compare guest clock and host clock in {where}",
             said=f"the guest's ran at {found} of the host's",
-            hint="The host is too busy for software emulation: run fewer jobs beside it.",
+            hint="Run fewer jobs beside it; if that does not help, remove the template from the cache.",
         )
     return found

@@ -91,7 +91,7 @@ def arguments(machine: Machine, boot: Boot, wiring: Wiring, memory: Memory) -> l
         *("-kernel", str(boot.kernel), "-initrd", str(boot.root), "-append", " ".join(machine.parameters)),
         *(("-bios", "qboot.rom") if boot.pvh else ()),
         *("-chardev", f"socket,id=qmp,fd={wiring.qmp_descriptor},server=on,wait=off"),
-        *("-mon", "chardev=qmp,mode=control"),
+        *("-qmp", "chardev:qmp"),
         *("-chardev", f"file,id=console,path={wiring.console}", "-serial", "chardev:console"),
         *("-chardev", f"socket,id=rpc,fd={wiring.rpc_descriptor},server=on,wait=off"),
     ]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 COMPILER_LINE: Final = "sudo apt-get install gcc libc6-dev linux-libc-dev python3-dev python3-venv"
+KVM: Final = Path("/dev/kvm")
 TEMPLATE_BYTES: Final = 450_000_000
 """Disk that one frozen guest takes: its root image, and the memory that it had touched."""
 GUEST_BYTES: Final = 700_000_000
@@ -249,15 +250,12 @@ def kvm(entries: Iterable[Entry]) -> Finding:
         for entry in entries
         if entry.kind == "accelerator"
     )
-    device = Path("/dev/kvm")
-    if not os.access(device, os.R_OK | os.W_OK):
-        what = (
-            f"{device} is " + ("not open to you" if device.exists() else "absent") + ": guests run under TCG"
-        )
+    if not os.access(KVM, os.R_OK | os.W_OK):
+        what = f"{KVM} is " + ("not open to you" if KVM.exists() else "absent") + ": guests run under TCG"
         return Finding(name="kvm", state=State.WARN, what=what)
     if answers and answers[-1][1] == "kvm":
-        return Finding(name="kvm", state=State.OK, what=f"{device} boots our kernel")
+        return Finding(name="kvm", state=State.OK, what=f"{KVM} boots our kernel")
     if answers:
-        what = f"{device} is there, but boots no kernel: guests run under TCG, several times slower"
+        what = f"{KVM} is there, but boots no kernel: guests run under TCG, several times slower"
         return Finding(name="kvm", state=State.WARN, what=what)
-    return Finding(name="kvm", state=State.OK, what=f"{device} is there; the next run tries it")
+    return Finding(name="kvm", state=State.OK, what=f"{KVM} is there; the next run tries it")

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.errors import GuestError
+from harness.errors import GuestError, TargetError
 from lab import clock
 from lab.command_line import Memory
 from lab.guest import Guest, Start
@@ -185,14 +185,18 @@ def _frozen(start: Start, state: Path, boot_timeout_s: float) -> ConfigSpaces:
     """Boot, warm the agent up, freeze; return the config spaces as they were."""
     with Guest(start, name="guest to freeze") as guest:
         line = guest.connect(boot_timeout_s)
-        first = guest.read_clock()
-        # Code is translated and modules are imported once here instead of once in every clone.
-        line.ask("warm")
-        before = _config_spaces(guest.machine, line.ask)
-        remaining_s = (first.host_after_ns + _CLOCK_WATCH_NS - time.monotonic_ns()) / 1e9
-        # Let time pass, for the clocks to drift apart if they do; only the end of QEMU cuts it short.
-        guest.monitor.wait_closed(max(0.0, remaining_s))
-        clock.check(first, guest.read_clock(), where="a freshly booted guest")
+        try:
+            first = guest.read_clock()
+            # Code is translated and modules are imported once here instead of once in every clone.
+            line.ask("warm")
+            before = _config_spaces(guest.machine, line.ask)
+            remaining_s = (first.host_after_ns + _CLOCK_WATCH_NS - time.monotonic_ns()) / 1e9
+            # Let time pass, for the clocks to drift apart if they do; only the end of QEMU cuts it short.
+            guest.monitor.wait_closed(max(0.0, remaining_s))
+            last = guest.read_clock()
+        except TargetError as error:
+            raise guest.failure("prepare a guest to be frozen", error) from error
+        clock.check(first, last, where="a freshly booted guest")
         # The agent stays, and waits for the next host: that is what clones find it doing.
         guest.disconnect()
         save(guest, state)

@@ -143,7 +143,7 @@ class Guest:
         try:
             self._monitor.connect(self._run / "qmp", _QMP_GREETING_S)
         except GuestError as error:
-            raise self._failure(f"start QEMU for {self.name}", error) from error
+            raise self.failure(f"start QEMU for {self.name}", error) from error
 
     def connect(self, timeout_s: float) -> Line:
         """Wait until the agent answers, and open the plain conversation that precedes execnet.
@@ -157,7 +157,7 @@ class Guest:
         try:
             self._line = Line(self.rpc_socket, deadline_s=timeout_s)
         except HarnessError as error:
-            raise self._failure(f"reach the agent in {self.name}", error) from error
+            raise self.failure(f"reach the agent in {self.name}", error) from error
         return self._line
 
     def awaken(self, timeout_s: float) -> None:
@@ -179,7 +179,7 @@ class Guest:
             self.check_clock()
             self._agent, self._line = line.upgrade(), None
         except TargetError as error:
-            raise self._failure(f"talk to the agent in {self.name}", error) from error
+            raise self.failure(f"talk to the agent in {self.name}", error) from error
 
     def check_clock(self) -> clock.Rate:
         """Compare the clocks over the whole time since `awaken`.
@@ -245,13 +245,24 @@ class Guest:
 
     @property
     def command(self) -> str:
-        """The command line of QEMU, to be typed by hand (its fd= sockets replaced by path=)."""
-        return re.sub(r"fd=\d+,server", "path=/tmp/SOCKET,server", shlex.join(self._argv))
+        """How to start the same QEMU by hand; its sockets go to the current folder."""
+        typed = [
+            re.sub(r"^(socket,id=(\w+)),fd=\d+", r"\1,path=\2", word).replace(f"{self._run}/", "")
+            for word in self._argv
+        ]
+        variables = [f"{name}={value}" for name, value in self._start.emulator.environment.items()]
+        return shlex.join(["env", *variables, *typed] if variables else typed)
 
     @property
     def events(self) -> tuple[MonitorEvent, ...]:
         """What QEMU told about so far, with host times."""
         return self._monitor.events
+
+    @property
+    def agent_is_gone(self) -> bool:
+        """Whether the agent's process has ended; the socket does not tell, because QEMU holds it."""
+        changes = [event for event in self.events if event.name == "VSERPORT_CHANGE"]
+        return bool(changes) and not changes[-1].data.get("open", True)
 
     @property
     def panicked(self) -> bool:
@@ -272,6 +283,8 @@ class Guest:
         status = self._wait_end(_END_FOLLOWS_WITHIN_S)
         if status is None or status == -signal.SIGKILL:
             return ""
+        if status == -signal.SIGBUS:
+            return "QEMU died of SIGBUS: the disk that holds its memory file is full"
         if status < 0:
             return f"QEMU died of {signal.Signals(-status).name}"
         return f"QEMU ended with status {status}" + (
@@ -363,23 +376,18 @@ class Guest:
             return registers
         return ""
 
-    # --- inside ---------------------------------------------------------------------------------------
+    def failure(self, tried: str, cause: Exception) -> GuestError:
+        """Collect all there is to know about a guest that did not do what it was started for.
 
-    def _wait_end(self, timeout_s: float) -> int | None:
-        """Wait for QEMU to end; return its exit status, None when it still runs or never ran."""
-        if self._process is None:
-            return None
-        with suppress(subprocess.TimeoutExpired):
-            return self._process.wait(timeout_s)
-        return None
+        A guest that still runs is asked for registers and backtraces, and is of no use afterwards.
 
-    def _log(self) -> str:
-        """Return what QEMU itself wrote to its standard output and error."""
-        path = self._run / "qemu.log"
-        return path.read_text(errors="replace").strip() if path.exists() else ""
+        Args:
+            tried: what was attempted.
+            cause: what went wrong, as far as the host could see.
 
-    def _failure(self, tried: str, cause: Exception) -> GuestError:
-        """Collect all there is to know about a guest that did not do what it was started for."""
+        Returns:
+            the error to raise: reason of the panic or end, command line, console.
+        """
         if self.panicked:
             self._wait_end(_PANIC_ENDS_WITHIN_S)
         said = self.cause_of_death
@@ -394,6 +402,21 @@ class Guest:
         evidence.append(f"exit status: {status}")
         hint = f"Console: {self.console}" if self._start.console else ""
         return GuestError(tried, said=said, hint=hint, evidence="\n\n".join(evidence))
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _wait_end(self, timeout_s: float) -> int | None:
+        """Wait for QEMU to end; return its exit status, None when it still runs or never ran."""
+        if self._process is None:
+            return None
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout_s)
+        return None
+
+    def _log(self) -> str:
+        """Return what QEMU itself wrote to its standard output and error."""
+        path = self._run / "qemu.log"
+        return path.read_text(errors="replace").strip() if path.exists() else ""
 
 
 def _is_panic(event: MonitorEvent) -> bool:

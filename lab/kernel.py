@@ -90,12 +90,14 @@ def debian_request(branch: str) -> archive.Request:
     if not re.fullmatch(r"\d+\.(?:\d+|x)", branch):
         raise UsageError(f"choosing the kernel branch {branch!r}", said="write it like 6.12 or 7.x")
     numbers = re.escape(branch).replace("x", r"\d+")
-    backports = () if branch in (*_OLDER, DEFAULT_BRANCH) else (f"{archive.STABLE}-backports",)
+    backports = "" if branch in (*_OLDER, DEFAULT_BRANCH) else f"{archive.STABLE}-backports"
     return archive.Request(
         label=f"linux-{branch}",
         # The signed image without suffix: not -cloud, -rt, -dbg or -unsigned.
         newest=rf"linux-image-{numbers}(?:\.\d+)*(?:-\d+)?(?:\+deb[\d.]+)?-amd64",
-        suites=_OLDER.get(branch, _STABLE) + backports,
+        suites=_OLDER.get(branch, _STABLE) + ((backports,) if backports else ()),
+        preferred=backports,
+        from_preferred=("*",) if backports else (),  # a backported kernel needs backported tools beside it
         # Newer packages keep the modules in a package of their own.
         dependencies=r"linux-(?:modules|binary)-\d.*",
         expected_bytes=110_000_000,

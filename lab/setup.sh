@@ -1,6 +1,7 @@
 # Sourced by lab/run, lab/test, lab/bench and lab/shell: makes `.venv` and names its interpreter in $venv_python.
 #
-# Before sourcing, set lab_folder to the folder of this file, and lab_extras to "dev" or "".
+# Before sourcing, set lab_folder to the folder of this file, and lab_extras to the name of an extra of
+# pyproject.toml ("dev", "bench"), or to nothing.
 # A virtual environment without a stamp is half-made and is never used: the stamp is removed before every
 # change and written after the last step, all under one lock.  Users keep the lock shared while they run.
 
@@ -45,13 +46,11 @@ lab_look() {
     [ "$stamped_dependencies" = "$lab_dependencies" ] || return 0
     [ "$stamped_python" = "$(lab_identify_python "$venv_python")" ] || return 0
     if [ -n "${PYTHON:-}" ] && [ "$stamped_python" != "$(lab_identify_python "$PYTHON")" ]; then return 0; fi
-    if [ -n "$lab_extras" ] && [ "$stamped_extras" != "extras $lab_extras" ]; then
-        lab_state=extras-missing
-    elif [ "$stamped_sources" != "$lab_sources" ]; then
-        lab_state=sources-changed
-    else
-        lab_state=ready
-    fi
+    case "$stamped_extras " in # "none" or "none dev bench": nothing asked for is always there
+    *"${lab_extras:+ }$lab_extras "*) lab_state=ready ;;
+    *) lab_state=extras-missing ;;
+    esac
+    if [ "$lab_state" = ready ] && [ "$stamped_sources" != "$lab_sources" ]; then lab_state=sources-changed; fi
 }
 
 # One line that installs everything a fresh machine lacks, instead of one error after the other.
@@ -90,7 +89,7 @@ lab_make() {
     true >"$lab_log" || lab_give_up "cannot write $lab_log: the repository's folder must be writable"
     case $lab_state in
     rebuild)
-        lab_say "making the Python environment $lab_venv (about 250 MB, 40 MB to download, 1 minute) ..."
+        lab_say "making the Python environment $lab_venv (up to 250 MB, 60 MB to download, 1 minute) ..."
         rm -rf -- "$lab_venv"
         "$lab_python" -m venv "$lab_venv" >>"$lab_log" 2>&1 ||
             lab_give_up "python -m venv failed: $(tail -n 1 -- "$lab_log").  Type: $(lab_apt_line)"
@@ -100,19 +99,25 @@ print(*tomllib.load(open(sys.argv[1], "rb"))["build-system"]["requires"], sep="\
             >"$lab_venv/build-requires.txt" || lab_give_up "cannot read [build-system] of $lab_root/pyproject.toml"
         lab_pip -r "$lab_venv/build-requires.txt"
         ;;
-    extras-missing) lab_say "adding what only the tests need (about 100 MB, 20 MB to download, 30 s) ..." ;;
+    extras-missing) lab_say "adding to $lab_venv what the extra '$lab_extras' asks for (30 MB to download, 30 s) ..." ;;
     sources-changed) lab_say 'compiling the bindings again (10 s) ...' ;;
     esac
     rm -f -- "$lab_stamp"
-    lab_target=$lab_root${lab_extras:+[$lab_extras]}
-    if [ "$lab_state" = sources-changed ]; then
-        lab_extras=${stamped_extras#extras}
-        lab_extras=${lab_extras# }
+    case $lab_state in
+    rebuild)
+        lab_pip --no-build-isolation --editable "$lab_root${lab_extras:+[$lab_extras]}"
+        lab_extras="none $lab_extras"
+        ;;
+    extras-missing)
+        lab_pip --no-build-isolation --editable "$lab_root[$lab_extras]"
+        lab_extras="$stamped_extras $lab_extras" # one extra beside the other
+        ;;
+    sources-changed)
         lab_pip --no-build-isolation --no-deps --editable "$lab_root"
-    else
-        lab_pip --no-build-isolation --editable "$lab_target"
-    fi
-    printf '%s\n' "$lab_dependencies" "$lab_sources" "$(lab_identify_python "$venv_python")" "extras $lab_extras" \
+        lab_extras=$stamped_extras
+        ;;
+    esac
+    printf '%s\n' "$lab_dependencies" "$lab_sources" "$(lab_identify_python "$venv_python")" "$lab_extras" \
         >"$lab_stamp.new" || lab_give_up "cannot write $lab_stamp.new: is the disk full?"
     sync -- "$lab_stamp.new" 2>/dev/null || sync
     mv -f -- "$lab_stamp.new" "$lab_stamp"

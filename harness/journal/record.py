@@ -147,6 +147,7 @@ class SessionStart:
         argv: the command.
         results: the results folder as seen from the CI workspace, in front of attachment paths.
         flaky: what a pass after a retry counts as.
+        dialect: flavour of JUnit that was asked for; a report made later has the same.
         provenance: about the whole session, JSON values; becomes properties of the suite.
     """
 
@@ -162,6 +163,7 @@ class SessionStart:
     argv: tuple[str, ...] = ()
     results: str = ""
     flaky: FlakyPolicy = FlakyPolicy.PASS
+    dialect: str = "strict"
     provenance: dict[str, Any] = field(default_factory=dict)
 
 

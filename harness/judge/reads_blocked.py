@@ -146,9 +146,8 @@ class _Group:
             return self.end - self.begin > promise.at_most
         if words.number_of(promise.outcome) != words.WAITED:
             return self._held_up(promise)
-        # If the last window was still open at the return, another waiter got the lock first.
-        closed = self.meetings.closed[self.meetings.touched]
-        return (self.end >= closed) & (self.end - closed > promise.at_most)
+        # Below zero where another waiter had got the lock first: not late.
+        return self.end - self.meetings.closed[self.meetings.touched] > promise.at_most
 
     def _held_up(self, promise: Promise | None) -> Mask:
         """Operations that should not mind the lock, and yet spent more than their time while it was held."""

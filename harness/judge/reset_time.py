@@ -1,8 +1,9 @@
 """Did every reset take the time that it should?
 
 Judged is the traced kernel function that performs the method, not the system call, which also waits for
-locks. Too fast always convicts: a kernel that does not give the function its 100 ms breaks the specification
-even on a starved machine.  Too slow convicts only when the machine was not starved.
+locks.  A bound convicts only when the machine was not starved.  That holds for the lower bound too: the
+kernel counts its `msleep(100)` in ticks, and where ticks come late (a guest on a busy host) the sleep is
+short by as much.
 
 Source: PCIe r6.0 §6.6; Linux drivers/pci/pci.c, `pcie_flr()`, `pci_pm_reset()`, `pci_reset_secondary_bus()`.
 """
@@ -65,18 +66,20 @@ def _judge(
     least = promise.at_least if promise.at_least is not None else Ns(0)
     fast = [pair for pair in timed if _length(pair[1]) < least - TRACE_RESOLUTION]
     slow = [pair for pair in timed if promise.at_most is not None and _length(pair[1]) > promise.at_most]
-    believed = [pair for pair in slow if not starved.during(int(pair[1].begin_ns), int(pair[1].end_ns)).any()]
-    if fast:
-        return _broken(promise, what, fast, f"less than {as_text(least)}")
-    if believed:
-        return _broken(promise, what, believed, f"longer than {as_text(promise.at_most or 0)}")
-    if slow:
-        return findings.unknown(
-            NAME,
-            f"{len(slow)} {what} took longer than {as_text(promise.at_most or 0)}, but {starved.reason}.",
-            promise=promise,
-            events=_events(slow),
-        )
+    for pairs, how in (
+        (fast, f"less than {as_text(least)}"),
+        (slow, f"longer than {as_text(promise.at_most or 0)}"),
+    ):
+        believed = [p for p in pairs if not starved.during(int(p[1].begin_ns), int(p[1].end_ns)).any()]
+        if believed:
+            return _broken(promise, what, believed, how)
+        if pairs:
+            return findings.unknown(
+                NAME,
+                f"{len(pairs)} {what} took {how}, but {starved.reason}.",
+                promise=promise,
+                events=_events(pairs),
+            )
     lengths = [_length(span) for _, span in timed]
     return findings.passed(
         NAME,

@@ -21,18 +21,16 @@ import pytest
 from harness.errors import UsageError
 from harness.journal.fold import fold
 from harness.journal.record import (
-    AttemptRecord,
     FlakyPolicy,
     PhaseReport,
     Record,
     SessionEnd,
     SessionStart,
-    StageRecord,
     Status,
     TestFinish,
     TestPlan,
     TestStart,
-    from_json,
+    from_line,
 )
 from harness.journal.session import INCOMPLETE, Session
 from harness.journal.writer import JournalWriter
@@ -133,7 +131,7 @@ class Journalist:
         """Write down what a phase came to."""
         hil: dict[str, Any] | None = getattr(report, "hil", None)
         for note in hil["notes"] if hil else ():
-            self.write(_from_note(note))
+            self.write(from_line(note.encode()))
         said = _classified(hil) if hil else _unclassified(report)
         path, line, _ = report.location
         self.write(
@@ -175,7 +173,7 @@ class Journalist:
         trouble = tuple(self.writer.trouble)
         self.session = fold(self.records, boot_id=boot_id(), trouble=trouble)
         try:
-            dialect = Dialect(session.config.getoption("hil_dialect"))
+            dialect = Dialect(self.session.start.dialect)
             publish(self.results / JUNIT, to_junit(self.session, dialect=dialect))
         except UsageError as error:  # the red report of the beginning is still there
             self.trouble.append(str(error))
@@ -195,12 +193,6 @@ class Journalist:
             terminalreporter.write_line(
                 "--junit-xml was given too: let the dashboard collect only one of the two"
             )
-
-
-def _from_note(note: dict[str, Any]) -> Record:
-    kind = StageRecord if note["record"] == StageRecord.KIND else AttemptRecord
-    record: Record = from_json(kind, note)
-    return record
 
 
 def _classified(hil: dict[str, Any]) -> Classified:
@@ -242,6 +234,7 @@ def _start(config: pytest.Config, results: Path) -> SessionStart:
         argv=tuple(sys.argv),
         results=str(results.relative_to(workspace) if inside else results),
         flaky=FlakyPolicy(config.getoption("hil_flaky")),
+        dialect=config.getoption("hil_dialect"),
     )
 
 

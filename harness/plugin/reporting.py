@@ -14,12 +14,12 @@ import os
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from harness.errors import HarnessError, UsageError
-from harness.journal.record import AttemptRecord, FlakyPolicy, HealthRecord, StageRecord, to_json
+from harness.journal.record import AttemptRecord, FlakyPolicy, HealthRecord, StageRecord, to_line
 from harness.plugin.classify import Classified, classify
 from harness.plugin.journalist import Journalist, now
 from harness.plugin.verdicts import StageFailed, StageUnknown
@@ -142,7 +142,7 @@ def pytest_runtest_makereport(
 
 _JOURNALIST: Final = pytest.StashKey[Journalist]()
 _PICTURED: Final = pytest.StashKey[bool]()
-_NOTES: Final = pytest.StashKey[list[dict[str, Any]]]()
+_NOTES: Final = pytest.StashKey[list[str]]()
 
 
 def _note(item: pytest.Item, record: StageRecord | AttemptRecord) -> None:
@@ -150,13 +150,13 @@ def _note(item: pytest.Item, record: StageRecord | AttemptRecord) -> None:
     if journalist is not None:
         journalist.write(record)
     elif results_folder(item.config) is not None:  # a worker of xdist: travels with the next report
-        item.stash.setdefault(_NOTES, []).append({"record": record.KIND, **to_json(record)})
+        item.stash.setdefault(_NOTES, []).append(to_line(record).decode())
 
 
 def _plain(said: Classified) -> dict[str, str]:
     return {
         "status": str(said.status),
-        "type": said.type,
+        "type": str(said.type),
         "summary": said.summary,
         "details": said.details,
     }

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from typing import Any, Final
 
-from harness.model.verdict import Finding, Judgement
+from harness.model.verdict import Finding, Judgement, Verdict
 
-_WIDTH = 80
+COLLIDED_CHECKER: Final = "collided"
+"""Name of the checker that counts operations which met a window."""
+_WIDTH: Final = 80
 
 
 def as_text(judgement: Judgement) -> str:
     """All findings in 80 columns, the worst first, with the rule and the events that prove each."""
     ordered = sorted(judgement.findings, key=lambda finding: -finding.verdict)
     return "\n".join(_paragraph(finding) for finding in ordered) or "no findings: nothing was judged"
+
+
+def headline(judgement: Judgement) -> Finding | None:
+    """The finding that tells most: the decisive one; of a PASS how many operations met a window."""
+    if judgement.verdict is Verdict.PASS:
+        return max(judgement.findings, key=lambda found: (found.checker == COLLIDED_CHECKER, found.met))
+    return judgement.decisive
 
 
 def as_json(finding: Finding) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Final
 from harness.report.text import clean
 
 _LONGEST: Final = 200
+_LONGEST_SLUG: Final = 48
 _PACKAGES: Final = re.compile(r".*(?:site|dist)-packages/")
 _SHIPPED: Final = re.compile(r"(?:\.\.?/|/).*?(harness/scenarios/)")
 _UNWANTED: Final = re.compile(r"[/|\x00-\x20\\]+|\[\[|\]\]")
@@ -63,9 +64,10 @@ def identities(node_ids: Iterable[str]) -> dict[str, Identity]:
 
 def slug(node_id: str) -> str:
     """A file name for what belongs to this test: letters, digits, dot, dash; unique in a session."""
-    text = str(identity(node_id))
-    safe = re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")
-    return f"{safe[-48:].lstrip('-.')}-{_digest(node_id)}"
+    words = re.sub(r"[^A-Za-z0-9.]+", "-", identity(node_id).name).strip("-.").split("-")
+    while len(words) > 1 and len("-".join(words)) > _LONGEST_SLUG:
+        words.pop(0)  # parameters stand last and tell most
+    return f"{'-'.join(words)[-_LONGEST_SLUG:].lstrip('.') or 'test'}-{_digest(node_id)}"
 
 
 def _short(text: str) -> str:

@@ -10,12 +10,10 @@ from harness.history.history import History
 from harness.journal.record import AttemptRecord, KernelLog, Latency, StageRecord
 from harness.model.operation import RENDEZVOUS, SET_UP, WAIT
 from harness.model.verdict import Blame, Judgement, Verdict
-from harness.report.findings import as_json
+from harness.report.findings import COLLIDED_CHECKER, as_json, headline
 
 KERNEL_LOG_CHECKER: Final = "kernel_log"
 """Name of the checker whose findings decide `kernel_log_clean`."""
-COLLIDED_CHECKER: Final = "collided"
-"""Name of the checker that counts operations which met a window."""
 _WARNING: Final = 4  # syslog level KERN_WARNING
 _KEPT: Final = ("kernel.release", "kernel.build", "qemu.version", "harness.version", "platform", "lab")
 
@@ -37,7 +35,7 @@ def stage_record(
         attachments: other files, relative to the results folder.
         retried: attempts that were given up before.
     """
-    decisive = judgement.decisive
+    decisive = headline(judgement)
     return StageRecord(
         history=file,
         title=history.plan.title,

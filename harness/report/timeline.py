@@ -34,6 +34,7 @@ from harness.model.operation import WAIT as PAUSE
 from harness.model.plan import Op
 from harness.model.units import as_text
 from harness.model.verdict import EventId, EventKind, Judgement
+from harness.report.findings import headline
 
 MOST_SPANS: Final = 5_000
 """More operations than this in one view are drawn as bins."""
@@ -72,7 +73,7 @@ MEANINGS: Final = {
     Look.REFUSED: "refused (errno)",
     Look.ALL_ONES: "all ones",
     Look.IN_FLIGHT: "never returned",
-    Look.VIOLATING: "violating",
+    Look.VIOLATING: "marked event",
 }
 
 
@@ -246,7 +247,7 @@ def _layout(history: History, judgement: Judgement, view: tuple[int, int]) -> La
     windows, zero = lock_windows(history), int(history.begin_ns)
     marks = _marks(history, judgement, windows)
     names = history.plan.functions
-    decisive = judgement.decisive
+    decisive = headline(judgement)
     rule = [decisive.promise, decisive.source] if decisive else []
     return Layout(
         title=history.plan.title,
@@ -347,20 +348,23 @@ def _lanes(history: History, marks: tuple[Mark, ...], view: tuple[int, int]) -> 
     lanes = []
     for number, actor in enumerate(history.plan.actors):
         mine = operations["actor"] == number
+        record = history.actors[number] if number < len(history.actors) else None
+        ended = record.end if record and record.end != "done" else ""
+        if not ended and not (drawn & mine).any() and (len(operations) == 0 or mine.any()):
+            continue  # only a heartbeat or the like: it paused and woke
         rows = np.flatnonzero(seen & mine)
         spans = (
             _bins(rows, begins, ends, looks, view)
             if binned and len(rows) > _BINS
             else [_span(history, int(row), int(begins[row]), int(ends[row]), int(looks[row])) for row in rows]
         )
-        record = history.actors[number] if number < len(history.actors) else None
         lanes.append(
             Lane(
                 name=actor.name,
                 function=next((step.file.function for step in actor.steps if step.file is not None), ""),
                 spans=tuple(spans),
                 count=int((drawn & mine).sum()),
-                end=record.end if record and record.end != "done" else "",
+                end=ended,
                 marked=any(mark.lane == actor.name for mark in marks),
             )
         )

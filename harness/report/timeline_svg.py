@@ -45,7 +45,7 @@ _KERNEL: Final = {
     "l": "lock asked for",
     "L": "lock taken",
     "U": "lock given back",
-    "w": "a reader waits",
+    "w": "an access waits",
     "R": "reset begins",
     "r": "reset ends",
     "u": "uevent",
@@ -273,7 +273,13 @@ def _flags(layout: Layout, top: float, bottom: float) -> Iterator[str]:
         said = (
             f"{as_text(mark.end - mark.begin)}: {mark.lines[0]}" if mark.end > mark.begin else mark.lines[0]
         )
-        yield _text(places[-1][0] + 16, top - 9, one_line(said, 85), size=11, fill=_BAD)
+        yield _text(
+            places[-1][0] + 16,
+            top - 9,
+            one_line(said, int((_LEFT + _PLOT - places[-1][0] - 16) / 6.4)),
+            size=11,
+            fill=_BAD,
+        )
     for x, mark in places:
         exact = _x(mark.begin, layout)
         yield (

@@ -23,7 +23,7 @@ _KERNEL_RANK: Final = "kluwrLUR"
 _KERNEL_LEGEND: Final = {
     "L": "lock taken",
     "U": "unlock",
-    "w": "a reader waits",
+    "w": "an access waits",
     "R": "reset begins",
     "r": "reset ends",
     "l": "lock asked for",
@@ -44,19 +44,23 @@ def timeline_text(history: History, judgement: Judgement) -> str:
     for mark in whole.marks:
         lines += ["", *_spelled(mark)]
     if whole.log:
-        lines += ["", "kernel log", *(f"    {one_line(line, WIDTH - 4)}" for line in whole.log)]
-    text = "\n".join(line.rstrip() for line in lines) + "\n"
-    return text.encode("ascii", "backslashreplace").decode() if not text.isascii() else text
+        lines += ["", "kernel log", *(f"    {_ascii(line, WIDTH - 4)}" for line in whole.log)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def _title(layout: Layout) -> str:
     room = WIDTH - len(layout.verdict) - 2
-    return f"{one_line(layout.title, room):<{room}}  {layout.verdict}"
+    return f"{_ascii(layout.title, room):<{room}}  {layout.verdict}"
+
+
+def _ascii(text: str, room: int) -> str:
+    """One line of ASCII, at most `room` columns: what is not ASCII is escaped before anything is cut."""
+    line = one_line(text, 1_000).encode("ascii", "backslashreplace").decode()
+    return line if len(line) <= room else f"{line[: room - 3]}..."
 
 
 def _wrap(text: str, indent: str = "") -> list[str]:
-    safe = one_line(text, 1_000).encode("ascii", "replace").decode()
-    return textwrap.wrap(safe, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return textwrap.wrap(_ascii(text, 1_000), WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
 def _panel(layout: Layout) -> Iterator[str]:
@@ -180,7 +184,7 @@ def _choose(lanes: tuple[Lane, ...]) -> tuple[list[Lane], list[Lane]]:
 
 
 def _row(label: str, row: list[str]) -> str:
-    return f"{one_line(label, _LABEL - 1):<{_LABEL}}|{''.join(row)}|".encode("ascii", "replace").decode()
+    return f"{_ascii(label, _LABEL - 1):<{_LABEL}}|{''.join(row)}|"
 
 
 def _legend(layouts: Iterable[Layout]) -> Iterator[str]:

@@ -71,6 +71,10 @@ class Agent:
         finally:
             channel.close()
 
+    def open_channel(self, source: str) -> Any:
+        """Run Python source on the target that goes on talking; returns execnet's channel to it."""
+        return self._gateway.remote_exec(source)
+
     def close(self) -> None:
         """Give the connection back; the agent is lost afterwards."""
         self._lost = self._lost or "closed"

@@ -85,14 +85,18 @@ def test_a_clock_that_runs_wild_is_an_error(place: Place) -> None:
         watch(guest)
 
 
-def test_a_model_that_qemu_does_not_have_is_an_error_in_qemus_words(place: Place) -> None:
+def test_a_model_that_qemu_does_not_have_is_an_error_in_qemus_words(place: Place, tmp_path: Path) -> None:
     machine = Machine(functions=(EmulatedFunction(alias="x0", model="no-such-model"),))
     with (
         pytest.raises(GuestError, match=r"QEMU ended with status 1: .*no-such-model") as caught,
         cold(with_machine(place.recipe, machine)),
     ):
         pass
-    assert "no-such-model" in caught.value.evidence.partition("\n")[0]
+    # What the error shows can be typed by hand, and says the same.
+    command = caught.value.evidence.partition("\n")[0].removeprefix("command: ")
+    shell = ["sh", "-c", command]
+    replayed = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False)
+    assert "no-such-model" in replayed.stderr
 
 
 def test_killing_leaves_no_process_and_no_run_folder(place: Place) -> None:
@@ -126,6 +130,7 @@ def test_no_guest_outlives_a_runner_that_is_killed(place: Place) -> None:
         descriptor = os.pidfd_open(qemu)
         runner.send_signal(signal.SIGKILL)
         ready, _, _ = select.select([descriptor], [], [], 10.0)
+        os.close(descriptor)
     assert ready, f"QEMU {qemu} still runs 10 s after its runner was killed"
 
 
@@ -160,6 +165,18 @@ def test_a_guest_whose_agent_is_gone_says_what_it_was_doing(place: Place, consol
     assert "RIP=" in caught.value.evidence
 
 
+def test_what_the_monitor_refuses_is_an_error_in_qemus_words(guest: Guest) -> None:
+    with pytest.raises(GuestError, match="no-such-command"):
+        guest.monitor.execute("no-such-command")
+
+
+def test_a_monitor_without_qemu_is_an_error_at_once(guest: Guest) -> None:
+    os.kill(guest.pid, signal.SIGKILL)
+    assert guest.monitor.wait_closed(10.0)
+    with pytest.raises(GuestError, match="query-status in the monitor"):
+        guest.monitor.execute("query-status")
+
+
 # --- the agent and its functions --------------------------------------------------------------------------
 
 
@@ -173,14 +190,10 @@ def test_an_agent_that_ends_is_started_again_and_says_so(place: Place, console: 
             host.connect(str(guest.rpc_socket))
             host.sendall(json.dumps({"ask": "execnet"}).encode() + b"\n")
             assert b"execnet" in host.recv(100)
-        assert _until(lambda: "init: agent ended" in guest.console_text(), guest)
-        assert _until(lambda: _port_opened_again(guest), guest)
+        assert _until(lambda: guest.agent_is_gone, guest)
+        assert _until(lambda: not guest.agent_is_gone, guest)
+        assert "init: agent ended" in guest.console_text()
         assert guest.connect(30.0).hello["pid"] != first
-
-
-def _port_opened_again(guest: Guest) -> bool:
-    changes = [one.data["open"] for one in guest.events if one.name == "VSERPORT_CHANGE"]
-    return changes[-2:] == [False, True]
 
 
 def _until(condition: object, guest: Guest, timeout_s: float = 30.0) -> bool:
@@ -212,6 +225,32 @@ def test_a_hot_plugged_function_appears_unbound_and_with_a_bus_reset(guest: Gues
     found = guest.agent.ask("function_below", port=port, number=0)
     assert found["driver"] == ""
     assert "bus" in found["reset_methods"]
+
+
+def test_the_hot_plugged_nvme_can_have_virtual_functions(guest: Guest) -> None:
+    port = guest.port_bdf("nvmesriov")
+    guest.plug("nvmesriov")
+    assert _until(lambda: guest.agent.ask("function_below", port=port, number=0) is not None, guest)
+    bdf = guest.agent.ask("function_below", port=port, number=0)["bdf"]
+    space = bytes(guest.agent.ask("config_space", bdf=bdf))
+    assert 0x0010 in _extended_capabilities(space), "no SR-IOV capability"
+
+
+def _extended_capabilities(space: bytes) -> list[int]:
+    """Walk the list that begins at 0x100.  Source: PCIe r6.0 7.6.3."""
+    found, at = [], 0x100
+    while at:
+        header = int.from_bytes(space[at : at + 4], "little")
+        found.append(header & 0xFFFF)
+        at = header >> 20
+    return found
+
+
+def test_a_shipped_driver_loads_with_what_it_needs_and_binds(guest: Guest) -> None:
+    bdf = guest.agent.ask("function_below", port=guest.port_bdf("igb0"), number=0)["bdf"]
+    guest.agent.ask("load_module", name="igb")
+    guest.agent.ask("bind", bdf=bdf, driver_name="igb")
+    assert guest.agent.ask("function_below", port=guest.port_bdf("igb0"), number=0)["driver"] == "igb"
 
 
 def test_plugging_an_unknown_function_names_the_known_ones(guest: Guest) -> None:

@@ -290,13 +290,15 @@ def test_a_torn_last_line_does_no_harm(pytester: pytest.Pytester) -> None:
     assert load(journal.parent).damaged == 0
 
 
-def test_the_journal_alone_gives_the_same_report(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("dialect", ["strict", "rich"])
+def test_the_journal_alone_gives_the_same_report(pytester: pytest.Pytester, dialect: str) -> None:
     pytester.makepyfile("def test_a(): print('x\\x1b[0m\\x00\\udc80')\ndef test_b(): assert 0")
-    run(pytester)
+    run(pytester, "--hil-dialect", dialect)
     path = pytester.path / "hil-results" / JUNIT
     before = path.read_bytes()
     assert complete(path.parent) is ExitStatus.BAD
     assert path.read_bytes() == before
+    assert (b"timestamp=" in before.partition(b"<testcase")[2]) == (dialect == "rich")
 
 
 def test_a_test_is_written_down_before_it_begins(pytester: pytest.Pytester) -> None:
@@ -419,3 +421,17 @@ def test_the_report_is_readable_for_the_dashboards_user(pytester: pytest.Pyteste
     mask = os.umask(0)
     os.umask(mask)
     assert (pytester.path / "hil-results" / JUNIT).stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_what_a_worker_sends_survives_execnet(pytester: pytest.Pytester) -> None:
+    """pytest-xdist can carry plain values only; an enum in a report takes the whole run down."""
+    pytester.makepyfile(STAGED.format(repository=str(Path(__file__).parents[2])))
+    pytester.makeconftest(
+        """
+        import execnet
+        def pytest_runtest_logreport(report): execnet.dumps(report.hil)
+        """
+    )
+    done = run(pytester)
+    done.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert done.ret == ExitStatus.BAD

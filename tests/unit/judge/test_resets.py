@@ -154,6 +154,7 @@ def test_a_probe_of_the_method_is_not_a_reset() -> None:
     resetter = stage.resetter(means=PM)
     stage.op(resetter, 1_000, 1_150)
     stage.probe(1_010, "pci_pm_reset", Edge.ENTRY, 100, value=1)
+    stage.probe(1_020, "pci_pm_reset", Edge.RETURN, 100)
     history = stage.history()
     assert worst(reset_happened(history, terms(history))) is Verdict.FAIL
 
@@ -260,9 +261,9 @@ def timed(took: float, *, late_at: float | None = None, means: str = "reset/flr"
 @pytest.mark.parametrize(
     ("took", "verdict"),
     [
-        (99_000, Verdict.FAIL),
-        (99_998, Verdict.FAIL),
-        (99_999, Verdict.PASS),
+        (70_000, Verdict.FAIL),
+        (79_998, Verdict.FAIL),
+        (79_999, Verdict.PASS),
         (101_000, Verdict.PASS),
         (1_000_000, Verdict.PASS),
         (1_000_100, Verdict.FAIL),
@@ -272,9 +273,9 @@ def test_a_reset_must_take_its_time_and_no_more(took: float, verdict: Verdict) -
     assert worst(timed(took)) is verdict
 
 
-def test_a_slow_reset_on_a_starved_machine_is_unknown_but_a_fast_one_convicts() -> None:
+def test_no_duration_on_a_starved_machine_convicts() -> None:
     assert worst(timed(1_200_000, late_at=500_000)) is Verdict.UNKNOWN
-    assert worst(timed(50_000, late_at=30_000)) is Verdict.FAIL
+    assert worst(timed(50_000, late_at=30_000)) is Verdict.UNKNOWN
 
 
 # config_restored
@@ -297,6 +298,16 @@ def test_volatile_bits_may_differ() -> None:
     assert worst(restored(one_reset(after=bytes(after)))) is Verdict.PASS
     after[0x48] = 0x01  # Device Control is no status
     assert worst(restored(one_reset(after=bytes(after)))) is Verdict.FAIL
+
+
+def test_bits_that_nothing_restores_may_differ() -> None:
+    before = bytearray(config_space())
+    before[0x41], before[0x80:0x83] = 0x80, b"\x09\x00\x08"
+    after = bytearray(before)
+    after[0x87] = 0x55
+    assert worst(restored(one_reset(before=bytes(before), after=bytes(after)))) is Verdict.PASS
+    after[0x88] = 0x55  # beyond the eight bytes that the capability says it has
+    assert worst(restored(one_reset(before=bytes(before), after=bytes(after)))) is Verdict.FAIL
 
 
 @pytest.mark.parametrize(

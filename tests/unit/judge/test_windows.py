@@ -63,6 +63,15 @@ def test_a_wait_belongs_to_one_operation_only() -> None:
     assert waited(stage.history()).tolist() == [False, True, False]
 
 
+def test_a_wait_shortly_before_the_next_operation_belongs_to_the_one_before() -> None:
+    stage = Stage()
+    reader = stage.reader()
+    stage.op(reader, 10, 12)
+    stage.wait(11, reader)
+    stage.op(reader, 12.1, 50)
+    assert waited(stage.history()).tolist() == [True, False]
+
+
 def test_a_wait_between_operations_or_of_another_thread_belongs_to_none() -> None:
     stage = Stage()
     reader = stage.reader()

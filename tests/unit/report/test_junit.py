@@ -158,6 +158,17 @@ def test_long_folders_never_cut_an_attachment_in_half() -> None:
         for line in (case.findtext("system-out") or "").splitlines():
             assert not line.startswith("[[") or line.endswith("]]")
             assert "…" not in line
+        assert len((case.findtext("system-out") or "").partition("[[")[2]) < 498
+
+
+def test_a_base_name_is_attached_once_in_a_run() -> None:
+    # Jenkins keys attachments by base name: a second one would show the first one's file.
+    entries = [
+        Entry(test=f"t::{n}", status=Status.OK, attachments=(f"{n}/a.svg", f"{n}/{n}.log")) for n in "xy"
+    ]
+    text = to_junit(Session(entries=tuple(entries))).decode()
+    assert text.count("a.svg") == 1
+    assert text.count(".log]]") == 2
 
 
 def test_the_rich_dialect_adds_what_the_schema_rejects(schema: Any) -> None:

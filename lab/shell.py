@@ -1,0 +1,131 @@
+"""An interactive shell in a guest with the functions plugged: for people who want to look around.
+
+The shell is busybox where the root image has one, else the guest's Python; it runs on a terminal of its own in the
+guest, carried by the agent's connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import tempfile
+import termios
+import threading
+import tty
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.errors import AgentLost
+from lab.cache import Cache
+from lab.place import GuestTarget, Wishes, prepare
+
+_REMOTE: Final = """
+import os, pty, select, threading
+shells = (["/bin/busybox", "sh", "-i"], ["/bin/sh", "-i"])
+import sys
+argv = next((argv for argv in shells if os.path.exists(argv[0])), [sys.executable, "-i", "-q"])
+pid, terminal = pty.fork()
+if pid == 0:
+    os.environ.update(TERM="vt100", HOME="/", PS1="guest# ", PATH="/bin:/sbin:/usr/bin:/usr/sbin")
+    if "busybox" in argv[0]:
+        import subprocess
+        subprocess.run(["/bin/busybox", "--install", "-s", "/bin"], check=False, stderr=subprocess.DEVNULL)
+    os.execv(argv[0], argv)
+channel.send(" ".join(argv))
+def forward():
+    for data in channel:
+        os.write(terminal, data)
+threading.Thread(target=forward, daemon=True).start()
+while True:
+    try:
+        data = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not data:
+        break
+    channel.send(data)
+os.waitpid(pid, 0)
+"""
+
+
+def open_shell(wishes: Wishes, plug: Sequence[str], gdb: str | None) -> int:
+    """Start a guest, say where its functions are, and hand the terminal to its shell until that ends.
+
+    Args:
+        wishes: which QEMU and kernel.
+        plug: aliases of hot-plugged functions to plug.
+        gdb: address of QEMU's gdb port.
+
+    Returns:
+        0.
+
+    Raises:
+        UsageError: there is no function of such a name.
+        SetupError, GuestError: no guest could be had.
+    """
+    with Cache() as cache, tempfile.TemporaryDirectory(prefix="hil-shell-") as folder:
+        place = prepare(cache, wishes)
+        with place.clone(Path(folder, "console.log"), gdb=gdb) as target:
+            print(_welcome(target, plug, gdb), file=sys.stderr)
+            _carry(target)
+    return 0
+
+
+def _welcome(target: GuestTarget, plug: Sequence[str], gdb: str | None) -> str:
+    from lab.machine import Placement  # noqa: PLC0415 - a word for one test
+
+    lines = [f"guest: kernel {target.agent.ask('facts')['release']}, console {target.guest.console}"]
+    for alias in target.guest.machine.aliases:
+        if target.guest.machine.function(alias).placement is Placement.TEMPLATE or alias in plug:
+            lines.append(f"  {alias:10} {target.address(alias)}")
+        else:
+            lines.append(f"  {alias:10} not plugged; --plug {alias}")
+    for alias in plug:
+        target.address(alias)  # names a function that does not exist, too
+    if gdb:
+        lines.append(f"gdb: target remote {gdb.removeprefix('tcp:')}")
+    return "\n".join([*lines, "The shell ends the guest when it ends (exit, or Ctrl-D)."])
+
+
+def _carry(target: GuestTarget) -> None:
+    """Carry bytes both ways until the shell ends."""
+    channel = target.agent.open_channel(_REMOTE)
+    print(f"running {channel.receive(30)}", file=sys.stderr)
+    reading, writing = os.pipe()  # tells the loop that the shell has ended
+
+    def show() -> None:
+        with contextlib.suppress(EOFError, OSError, AgentLost):
+            while True:
+                os.write(sys.stdout.fileno(), channel.receive())
+        os.write(writing, b".")
+
+    threading.Thread(target=show, daemon=True).start()
+    keyboard = sys.stdin.fileno()
+    with _raw(keyboard):
+        sources = [keyboard, reading]
+        while reading not in (ready := select.select(sources, [], [])[0]):
+            typed = os.read(keyboard, 4096) if keyboard in ready else b""
+            if typed:
+                channel.send(typed)
+            else:  # end of input: the shell ends by itself at Ctrl-D
+                channel.send(b"\x04")
+                sources.remove(keyboard)
+    os.close(reading)
+    os.close(writing)
+
+
+@contextlib.contextmanager
+def _raw(keyboard: int) -> Iterator[None]:
+    """Give every key to the guest; a pipe has no keys."""
+    if not os.isatty(keyboard):
+        yield
+        return
+    before = termios.tcgetattr(keyboard)
+    try:
+        tty.setraw(keyboard)
+        yield
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)

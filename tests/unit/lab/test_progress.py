@@ -1,0 +1,56 @@
+"""Progress lines: a start, an end, little between, and nothing on stdout."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from lab import progress
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (38_000_000, "38 MB"), (1_200_000_000, "1.2 GB")],
+)
+def test_sizes_for_people(size_bytes: int, text: str) -> None:
+    assert progress.size_text(size_bytes) == text
+
+
+def test_a_step_says_what_is_expected_and_what_it_took(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.step("downloading x", total_bytes=38_000_000, expected_s=10) as step:
+        step.advance_to(1_000_000)
+    output = capsys.readouterr()
+    first, last = output.err.splitlines()
+    assert first == "lab: downloading x (38 MB, about 10 s) ..."
+    assert last.startswith("lab: downloading x: done in ")
+    assert output.out == ""
+
+
+def test_a_failed_step_is_not_called_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="x"), progress.step("building x"):
+        raise ValueError("x")
+    assert "building x: stopped after" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("out", "wait_s"), [(io.StringIO, progress.SPARSE_S), (Terminal, progress.REDRAW_S)])
+def test_lines_are_sparse_and_on_a_terminal_redrawn(
+    out: type[io.StringIO], wait_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("lab.progress.time.monotonic", lambda: now)
+    step = progress.Step(what="downloading x", total_bytes=200, out=out(), _shown_at=now)
+    step.advance_to(50)
+    assert step.out.getvalue() == ""  # type: ignore[attr-defined]
+    now += wait_s
+    step.advance_to(100, detail="y")
+    step.advance_to(101)
+    text = step.out.getvalue()  # type: ignore[attr-defined]
+    assert text.count("downloading x: 100 B of 200 B, 50 % (y)") == 1
+    assert text.startswith("\r") is (out is Terminal)
+    assert text.endswith("\n") is (out is io.StringIO)
