@@ -88,6 +88,7 @@ struct hx_lane {
 };
 
 #define SLOTS 16
+#define POPULATED (1 << 20) /* enough for 26,000 records; touching everything takes longer than most stages */
 #define LARGEST 4096 /* one read never asks for more than a whole extended config space */
 
 static const int64_t GATHER_NS = 4000000; /* from last arrival to release: everybody has seen the release time */
@@ -258,8 +259,9 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
     uint32_t round = 0;
 
     lane->tid = (int32_t)syscall(SYS_gettid);
-    /* Touch the records now: a page fault in the loop would look like a slow machine. */
-    madvise((void *)((uintptr_t)records & ~(uintptr_t)4095), lane->capacity * sizeof(*records), MADV_POPULATE_WRITE);
+    /* Touch the first records now: a page fault in the loop would look like a slow machine. */
+    size_t room = lane->capacity * sizeof(*records);
+    madvise(records, room < POPULATED ? room : POPULATED, MADV_POPULATE_WRITE);
 
     for (uint32_t at = 0; at < lane->steps; at++) {
         const struct hx_step *step = &steps[at];

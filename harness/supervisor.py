@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import harness
 from harness import results
 from harness.errors import LabError, SetupError, UsageError
 from harness.journal.record import HealthRecord, SessionStart, Status
 from harness.journal.session import Session
 from harness.journal.writer import JournalWriter
 from harness.model.units import Ns
-from harness.report.exit import ExitStatus
 from harness.report.junit import to_junit
 
 SCENARIOS: Final = ("--pyargs", "harness.scenarios")
@@ -64,9 +64,7 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     verdict = results.complete(folder)
     if status < 0:
         died = f"the runner was killed by {signal.Signals(-status).name}"
-        print(
-            f"harness: {died}; {folder / results.JUNIT} is complete: {verdict.name.lower()}", file=sys.stderr
-        )
+        sys.stderr.write(f"harness: {died}; {folder / results.JUNIT} is complete: {verdict.name.lower()}\n")
     return verdict
 
 
@@ -89,7 +87,10 @@ def _pytest_arguments(options: argparse.Namespace, folder: Path, arguments: Sequ
     if options.keep:
         ours.append("--capture=no")
     names_tests = "--pyargs" in arguments or any(Path(word.partition("::")[0]).exists() for word in arguments)
-    return [*ours, *([] if names_tests else SCENARIOS), *arguments]
+    if names_tests:
+        return [*ours, *arguments]
+    # The same identities wherever one stands and however the harness was installed.
+    return [*ours, f"--rootdir={Path(harness.__file__).parents[1]}", *SCENARIOS, *arguments]
 
 
 def _dying_with_us() -> tuple[str, ...]:
@@ -139,6 +140,3 @@ def _start() -> SessionStart:
         at_ns=Ns(time.monotonic_ns()),
         argv=tuple(sys.argv),
     )
-
-
-__all__ = ["ExitStatus", "supervise"]

@@ -63,10 +63,10 @@ def prints_first_line(
 ) -> bool:
     """Boot a kernel and say whether its first line appeared on the serial port in time."""
     # intremap needs a split irqchip under KVM; the guests have both, so the probe has them too.
-    machine = "q35,kernel-irqchip=split" if accelerator == "kvm" else "q35"
+    machine, cpu = ("q35,kernel-irqchip=split", "host") if accelerator == "kvm" else ("q35", "max")
     command = ["setpriv", "--pdeathsig", "KILL", *emulator.argv]
     command += ["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"]
-    command += ["-M", machine, "-accel", accelerator, "-cpu", "max", "-m", "256M", "-smp", "1"]
+    command += ["-M", machine, "-accel", accelerator, "-cpu", cpu, "-m", "256M", "-smp", "1"]
     command += ["-device", "intel-iommu,intremap=on", "-serial", "stdio"]
     command += ["-kernel", str(image), "-append", "console=ttyS0 earlyprintk=ttyS0 panic=-1"]
     if identify(image).kind is Kind.VMLINUX:

@@ -174,14 +174,25 @@ Acquire::https::Timeout "20";
         """
         self._run_with_retry(["update"], f"reading package lists from {self.mirror.debian}", step)
 
-    def print_uris(self, packages: Sequence[str]) -> list[str]:
+    def uris_with_dependencies(self, packages: Sequence[str]) -> list[str]:
         """Resolve packages with their dependencies on an empty system; return apt's lines, one for each.
 
         Raises:
             SetupError: apt cannot resolve it.
         """
+        return self._print_uris("install", packages)
+
+    def uris(self, packages: Sequence[str]) -> list[str]:
+        """Return apt's lines for exactly these packages, whether or not they could be installed.
+
+        Raises:
+            SetupError: one of them is in no suite.
+        """
+        return self._print_uris("download", packages)
+
+    def _print_uris(self, verb: str, packages: Sequence[str]) -> list[str]:
         tried = f"resolving {', '.join(packages)} in {', '.join(self.suites)}"
-        output = self._run(["install", "--print-uris", "--yes", "--quiet", *packages], tried)
+        output = self._run([verb, "--print-uris", "--yes", "--quiet", *packages], tried)
         return [line for line in output.splitlines() if line.startswith("'")]
 
     def names(self, prefix: str) -> list[str]:

@@ -115,8 +115,10 @@ class Request:
 
     Attributes:
         label: a short name for people and for the cache, "qemu".
-        packages: the packages wanted, without versions.
-        newest: or a pattern of names that carry a version, of which the highest is wanted ("" for none).
+        packages: packages wanted with their dependencies, without versions.
+        newest: or, for packages with a version in their name: a pattern whose one group is that version.  The
+            highest is wanted, alone: such packages are kept in the archive after their dependencies are gone.
+        companions: further names that go with `newest` where they exist, with {} for the version.
         suites: where apt may look, suite names without components.
         preferred: source of `packages` when several suites have them: a suite, or "" for apt's own choice.
         from_preferred: names (apt patterns) that are taken from `preferred`; dependencies are not.
@@ -130,6 +132,7 @@ class Request:
     label: str
     packages: tuple[str, ...] = ()
     newest: str = ""
+    companions: tuple[str, ...] = ()
     suites: tuple[str, ...]
     preferred: str = ""
     from_preferred: tuple[str, ...] = ()
@@ -148,7 +151,14 @@ class Request:
         """Return the cache key: readable, and different for every change of the request."""
         from lab.cache import key_of  # noqa: PLC0415 - keeps the cache out of the import of plain data
 
-        wanted = [self.packages, self.newest, self.suites, self.preferred, self.from_preferred]
+        wanted = [
+            self.packages,
+            self.newest,
+            self.companions,
+            self.suites,
+            self.preferred,
+            self.from_preferred,
+        ]
         inputs = {
             "recipe": _RECIPE,
             "wanted": wanted,
@@ -208,37 +218,49 @@ def unpacked(cache: Cache, request: Request) -> Unpacked:
 
 
 def closure(session: apt.Session, request: Request) -> tuple[Package, ...]:
-    """Resolve a request to exact packages: those wanted, and the dependencies it lets in, sorted by name.
+    """Resolve a request to exact packages, sorted by name.
 
     Raises:
         SetupError: apt cannot resolve it.
     """
-    packages = list(request.packages)
     if request.newest:
-        prefix = re.match(r"[a-z0-9-]*", request.newest)
-        newest = newest_name(request.newest, session.names(prefix[0] if prefix else ""))
-        if not newest:
-            said = f"Debian has none in {', '.join(request.suites)}"
-            raise SetupError(f"looking for {request.label}", said=said)
-        packages.append(newest)
-    found = [parse_uri_line(line) for line in session.print_uris(packages)]
-    wanted = re.compile(request.dependencies)
-    chosen = [
-        package
-        for package in found
-        if package.name in packages
-        or (wanted.fullmatch(package.name) and package.name not in request.without)
-    ]
+        chosen = [parse_uri_line(line) for line in session.uris(newest_names(session, request))]
+    else:
+        wanted = re.compile(request.dependencies)
+        chosen = [
+            package
+            for package in map(parse_uri_line, session.uris_with_dependencies(request.packages))
+            if package.name in request.packages
+            or (wanted.fullmatch(package.name) and package.name not in request.without)
+        ]
     return tuple(sorted(chosen, key=lambda package: package.name))
 
 
-def newest_name(pattern: str, names: Iterable[str]) -> str:
-    """Return the name with the highest version in it, comparing its numbers from left to right; "" for none."""
-    matching = [name for name in names if re.fullmatch(pattern, name)]
-    # The 64 of an architecture is no part of the version: ...+deb13.1-amd64 is newer than ...+deb13-amd64.
-    return max(
-        matching, key=lambda name: [int(part) for part in re.findall(r"\d+", re.sub(r"-[a-z]\w*$", "", name))]
-    )
+def newest_names(session: apt.Session, request: Request) -> list[str]:
+    """Find the names that `newest` and `companions` of a request stand for.
+
+    Raises:
+        SetupError: no package matches.
+    """
+    prefix = re.match(r"[a-z0-9-]*", request.newest)
+    version = newest_version(request.newest, session.names(prefix[0] if prefix else ""))
+    if not version:
+        suites = ", ".join(request.suites)
+        raise SetupError(f"looking for {request.label}", said=f"Debian has none in {suites}")
+    companions = [name.format(version) for name in request.companions]
+    main = re.sub(r"\(.*\)", lambda _: version, request.newest)
+    return [main, *(name for name in companions if name in session.names(name))]
+
+
+def newest_version(pattern: str, names: Iterable[str]) -> str:
+    """Return the highest version among names, comparing its numbers from left to right; "" for none.
+
+    Args:
+        pattern: a regular expression of whole names, with the version as its one group.
+        names: names of packages.
+    """
+    versions = [match[1] for name in names if (match := re.fullmatch(pattern, name))]
+    return max(versions, key=lambda version: [int(part) for part in re.findall(r"\d+", version)], default="")
 
 
 def parse_uri_line(line: str) -> Package:

@@ -418,3 +418,22 @@ def allocated_bytes(folder: Path) -> int:
                     seen.add((status.st_dev, status.st_ino))
                     total += status.st_blocks * 512
     return total
+
+
+def render(cache: Cache) -> str:
+    """Write a table of what the cache holds, the largest first."""
+    entries = cache.entries()
+    total = size_text(sum(entry.size_bytes for entry in entries))
+    lines = [f"{cache.root}: {total} in {len(entries)} {'entry' if len(entries) == 1 else 'entries'}"]
+    for entry in entries:
+        age = f"made {_ago(entry.made_s)}, used {_ago(entry.used_s)}" + (", in use" if entry.in_use else "")
+        lines.append(f"  {size_text(entry.size_bytes):>7}  {entry.kind:<13} {entry.key:<42} {age}")
+    return "\n".join(lines)
+
+
+def _ago(then_s: float) -> str:
+    minutes = max(0, int(time.time() - then_s)) // 60
+    if minutes < 120:
+        return f"{minutes} min ago"
+    hours = minutes // 60
+    return f"{hours} h ago" if hours < 48 else f"{hours // 24} days ago"

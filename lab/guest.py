@@ -391,7 +391,7 @@ class Guest:
         if self.panicked:
             self._wait_end(_PANIC_ENDS_WITHIN_S)
         said = self.cause_of_death
-        tail = self.console_text()[-_CONSOLE_TAIL_CHARACTERS:]
+        tail = _end_of(self.console_text())
         evidence = [f"command: {self.command}", f"QEMU said:\n{self._log()}", f"console ends with:\n{tail}"]
         if not said:
             said = str(cause)
@@ -421,6 +421,13 @@ class Guest:
 
 def _is_panic(event: MonitorEvent) -> bool:
     return event.name == "GUEST_PANICKED"
+
+
+def _end_of(console: str) -> str:
+    """Cut a console down to its end, and in any case to what led to a panic: backtraces are long."""
+    panic = console.find("Kernel panic - not syncing")
+    end = panic if panic >= 0 else len(console)
+    return console[max(0, end - _CONSOLE_TAIL_CHARACTERS) :]
 
 
 def _listening(path: Path) -> socket.socket:

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static char *const worker[] = {"/python/bin/python3", "-m", "harness.agent.worker", NULL};
@@ -84,6 +85,13 @@ static pid_t start(char *const argv[])
     return child;
 }
 
+static time_t uptime(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
 int main(void)
 {
     attach("devtmpfs", "/dev");
@@ -102,13 +110,19 @@ int main(void)
     release_entropy_sources();
     waitpid(start(library_cache), NULL, 0);
 
-    for (pid_t agent = start(worker);;) {
+    int short_lives = 0;
+    time_t born = uptime();
+    for (pid_t agent = start(worker); short_lives < 5;) {
         int status;
         pid_t gone = wait(&status);
         if (gone != agent)
             continue;
+        short_lives = uptime() - born < 10 ? short_lives + 1 : 0;
         dprintf(1, "init: agent ended, status %#x; starting it again\n", status);
         sleep(1); /* an agent that cannot start must not fill the console */
+        born = uptime();
         agent = start(worker);
     }
+    dprintf(1, "init: the agent does not stay; giving up\n");
+    return 1; /* the kernel panics, and the host need not wait for a timeout */
 }

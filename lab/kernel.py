@@ -90,16 +90,14 @@ def debian_request(branch: str) -> archive.Request:
     if not re.fullmatch(r"\d+\.(?:\d+|x)", branch):
         raise UsageError(f"choosing the kernel branch {branch!r}", said="write it like 6.12 or 7.x")
     numbers = re.escape(branch).replace("x", r"\d+")
-    backports = "" if branch in (*_OLDER, DEFAULT_BRANCH) else f"{archive.STABLE}-backports"
+    backports = () if branch in (*_OLDER, DEFAULT_BRANCH) else (f"{archive.STABLE}-backports",)
     return archive.Request(
         label=f"linux-{branch}",
         # The signed image without suffix: not -cloud, -rt, -dbg or -unsigned.
-        newest=rf"linux-image-{numbers}(?:\.\d+)*(?:-\d+)?(?:\+deb[\d.]+)?-amd64",
-        suites=_OLDER.get(branch, _STABLE) + ((backports,) if backports else ()),
-        preferred=backports,
-        from_preferred=("*",) if backports else (),  # a backported kernel needs backported tools beside it
-        # Newer packages keep the modules in a package of their own.
-        dependencies=r"linux-(?:modules|binary)-\d.*",
+        newest=rf"linux-image-({numbers}(?:\.\d+)*(?:-\d+)?(?:\+deb[\d.]+)?)-amd64",
+        # Since 7.0 the image is empty and these have its contents.
+        companions=("linux-base-{}-amd64", "linux-binary-{}-amd64", "linux-modules-{}-amd64"),
+        suites=_OLDER.get(branch, _STABLE) + backports,
         expected_bytes=110_000_000,
         unpacked_bytes=450_000_000 if branch in _OLDER else 130_000_000,
         expected_s=15,
@@ -118,18 +116,19 @@ def debian_kernel(cache: Cache, branch: str) -> Kernel:
         SetupError: Debian has no such kernel, or it could not be fetched.
     """
     tree = archive.unpacked(cache, debian_request(branch))
-    images = sorted((tree.path / "boot").glob("vmlinuz-*"))
-    if len(images) != 1:
-        raise SetupError(
-            f"looking for the kernel in {tree.path}", said=f"{len(images)} images in boot/, not 1"
-        )
-    release = images[0].name.removeprefix("vmlinuz-")
-    folders = [tree.path / lib / "modules" / release for lib in ("usr/lib", "lib")]
-    config = parse_config((tree.path / "boot" / f"config-{release}").read_text())
+    # Either boot/vmlinuz-RELEASE and boot/config-RELEASE, or both in the folder of the modules.
+    folders = [*tree.path.glob("lib/modules/*"), *tree.path.glob("usr/lib/modules/*")]
+    images = [*tree.path.glob("boot/vmlinuz-*"), *tree.path.glob("usr/lib/modules/*/vmlinuz")]
+    if len(images) != 1 or len(folders) != 1:
+        said = f"{len(images)} images and {len(folders)} folders of modules, not one of each"
+        raise SetupError(f"looking for the kernel in {tree.path}", said=said)
+    release = folders[0].name
+    config_file = images[0].with_name(images[0].name.replace("vmlinuz", "config", 1))
+    config = parse_config(config_file.read_text())
     package = next((name for name in tree.lock.names() if name.startswith("linux-image-")), tree.lock.label)
     return Kernel(
         image=images[0],
-        modules=next((folder for folder in folders if folder.is_dir()), None),
+        modules=folders[0],
         release=release,
         package=package,
         config=config,
@@ -177,7 +176,10 @@ def _image_of_tree(tree: Path) -> Path:
 
 
 def _config_beside(image: Path, tree: Path | None, release: str) -> dict[str, str]:
-    candidates = [tree / ".config"] if tree else [image.parent / f"config-{release}"]
+    beside = [image.parent / f"config-{release}"]
+    if image.parent.name == release:  # lib/modules/RELEASE/vmlinuz
+        beside.append(image.parent / "config")
+    candidates = [tree / ".config"] if tree else beside
     for path in candidates:
         if path.is_file():
             return parse_config(path.read_text(errors="replace"))
@@ -188,6 +190,8 @@ def _modules_beside(image: Path, tree: Path | None, release: str) -> Path | None
     """Find modules nobody named: in the tree, or installed beside the image's `boot` folder."""
     if tree:
         return tree if (tree / "modules.order").is_file() else None
+    if image.parent.name == release:
+        return image.parent
     root = image.parent.parent
     folders = [root / lib / "modules" / release for lib in ("lib", "usr/lib")]
     return next((folder for folder in folders if folder.is_dir()), None)

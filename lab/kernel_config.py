@@ -58,7 +58,6 @@ _SLOW: Final = (
     "PROVE_LOCKING",
     "DEBUG_KMEMLEAK",
     "DEBUG_PAGEALLOC",
-    "UBSAN",
 )
 
 

@@ -82,7 +82,7 @@ class GuestTarget:
     def __init__(self, guest: Guest, place: Place) -> None:
         self.guest: Final = guest
         self._place = place
-        self._addresses: dict[str, Bdf] = {}
+        self._facts: dict[str, dict[str, Any]] = {}
 
     @property
     def agent(self) -> Agent:
@@ -96,21 +96,30 @@ class GuestTarget:
             UsageError: the machine has no function of that name.
             GuestError: it was plugged and the guest's kernel does not see it.
         """
-        if alias not in self._addresses:
+        return Bdf.parse(self.facts(alias)["bdf"])
+
+    def facts(self, alias: str) -> dict[str, Any]:
+        """What the guest knew of a function when it was first asked for; see `harness.pci.functions.facts`.
+
+        Raises:
+            UsageError: the machine has no function of that name.
+            GuestError: it was plugged and the guest's kernel does not see it.
+        """
+        if alias not in self._facts:
             if alias not in self.guest.machine.aliases:
                 raise UsageError(
                     f"function {alias!r}",
                     said="not in this lab",
                     hint=f"There are: {', '.join(self.guest.machine.aliases)}.",
                 )
-            self._addresses[alias] = self._find(alias)
-        return self._addresses[alias]
+            self._facts[alias] = self._find(alias)
+        return self._facts[alias]
 
     def provenance(self) -> dict[str, Any]:
         """Versions of everything that is not the harness."""
         return self._place.provenance()
 
-    def _find(self, alias: str) -> Bdf:
+    def _find(self, alias: str) -> dict[str, Any]:
         function = self.guest.machine.function(alias)
         port = self.guest.port_bdf(alias)
         if function.placement is Placement.HOT_PLUG:
@@ -128,10 +137,11 @@ class GuestTarget:
                 said=f"the guest's kernel saw no function in {_PLUG_S:.0f} s",
                 evidence=self.guest.console_text()[-4000:],
             )
-        return Bdf.parse(facts["bdf"])
+        found: dict[str, Any] = facts
+        return found
 
 
-def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:  # noqa: B008 - frozen
+def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
     """Provide everything a guest needs; quick when it is all in the cache.
 
     Raises:

@@ -41,8 +41,10 @@ _FORMAT: Final = 1  # part of the key: raise it when the contents change for ano
 
 IMAGE: Final = "guest.cpio"
 
+TRANSPORT: Final = ("virtio_pci", "virtio_console")
+"""The way to the host.  Built into most kernels, but modules in Debian's 6.1."""
 NEEDED: Final = ("vfio_iommu_type1", "vfio_pci")
-LOADED_AT_BOOT: Final = (*NEEDED, "pvpanic_pci")
+LOADED_AT_BOOT: Final = (*TRANSPORT, *NEEDED, "pvpanic_pci")
 SHIPPED: Final = ("virtio_rng", "igb", "igbvf", "e1000e", "nvme")
 """Loaded on request.  A kernel may lack any of these, and may lack pvpanic."""
 

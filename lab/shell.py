@@ -1,7 +1,7 @@
 """An interactive shell in a guest with the functions plugged: for people who want to look around.
 
-The shell is busybox where the root image has one, else the guest's Python; it runs on a terminal of its own in the
-guest, carried by the agent's connection.
+The shell is Debian's static busybox, sent into a guest that is otherwise the one that tests get; it runs on a terminal
+of its own in the guest, carried by the agent's connection.
 """
 
 from __future__ import annotations
@@ -19,22 +19,32 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import AgentLost
+from lab import archive
 from lab.cache import Cache
 from lab.place import GuestTarget, Wishes, prepare
 
+BUSYBOX: Final = archive.Request(
+    label="busybox",
+    packages=("busybox-static",),
+    suites=(archive.STABLE, f"{archive.STABLE}-security"),
+    dependencies="^$",
+    expected_bytes=1_000_000,
+    unpacked_bytes=3_000_000,
+    expected_s=3,
+)
+
 _REMOTE: Final = """
-import os, pty, select, threading
-shells = (["/bin/busybox", "sh", "-i"], ["/bin/sh", "-i"])
-import sys
-argv = next((argv for argv in shells if os.path.exists(argv[0])), [sys.executable, "-i", "-q"])
+import os, pty, subprocess, threading
+busybox = channel.receive()
+os.makedirs("/bin", exist_ok=True)
+with open("/bin/busybox", "wb") as file:
+    file.write(busybox)
+os.chmod("/bin/busybox", 0o755)
+subprocess.run(["/bin/busybox", "--install", "-s", "/bin"], check=True)
 pid, terminal = pty.fork()
 if pid == 0:
     os.environ.update(TERM="vt100", HOME="/", PS1="guest# ", PATH="/bin:/sbin:/usr/bin:/usr/sbin")
-    if "busybox" in argv[0]:
-        import subprocess
-        subprocess.run(["/bin/busybox", "--install", "-s", "/bin"], check=False, stderr=subprocess.DEVNULL)
-    os.execv(argv[0], argv)
-channel.send(" ".join(argv))
+    os.execv("/bin/busybox", ["sh", "-i"])
 def forward():
     for data in channel:
         os.write(terminal, data)
@@ -68,9 +78,10 @@ def open_shell(wishes: Wishes, plug: Sequence[str], gdb: str | None) -> int:
     """
     with Cache() as cache, tempfile.TemporaryDirectory(prefix="hil-shell-") as folder:
         place = prepare(cache, wishes)
+        busybox = (archive.unpacked(cache, BUSYBOX).path / "usr/bin/busybox").read_bytes()
         with place.clone(Path(folder, "console.log"), gdb=gdb) as target:
             print(_welcome(target, plug, gdb), file=sys.stderr)
-            _carry(target)
+            _carry(target, busybox)
     return 0
 
 
@@ -87,13 +98,13 @@ def _welcome(target: GuestTarget, plug: Sequence[str], gdb: str | None) -> str:
         target.address(alias)  # names a function that does not exist, too
     if gdb:
         lines.append(f"gdb: target remote {gdb.removeprefix('tcp:')}")
-    return "\n".join([*lines, "The shell ends the guest when it ends (exit, or Ctrl-D)."])
+    return "\n".join([*lines, "The shell ends the guest when it ends (exit)."])
 
 
-def _carry(target: GuestTarget) -> None:
+def _carry(target: GuestTarget, busybox: bytes) -> None:
     """Carry bytes both ways until the shell ends."""
     channel = target.agent.open_channel(_REMOTE)
-    print(f"running {channel.receive(30)}", file=sys.stderr)
+    channel.send(busybox)
     reading, writing = os.pipe()  # tells the loop that the shell has ended
 
     def show() -> None:
@@ -110,8 +121,8 @@ def _carry(target: GuestTarget) -> None:
             typed = os.read(keyboard, 4096) if keyboard in ready else b""
             if typed:
                 channel.send(typed)
-            else:  # end of input: the shell ends by itself at Ctrl-D
-                channel.send(b"\x04")
+            else:  # end of a pipe: what was typed before is still carried out
+                channel.send(b"\nexit\n")
                 sources.remove(keyboard)
     os.close(reading)
     os.close(writing)

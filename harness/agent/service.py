@@ -18,7 +18,7 @@ from harness.agent.nursery import Nursery
 from harness.agent.stage import carry_out
 from harness.agent.trace import TRACEFS, KernelTrace
 from harness.bindings.actor import now
-from harness.errors import HarnessError, KernelRefusal, UsageError
+from harness.errors import HarnessError, UsageError
 from harness.model.pci import Bdf
 from harness.model.plan import Plan
 from harness.pci import driver, functions, sysfs

@@ -32,7 +32,7 @@ class Op(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file of a function by its role: `config`, `proc`, `reset`, `vendor`, `resource0` …"""
+    """A file of a function by its role: `config`, `proc`, `reset`, `vendor`, `resource0`, and so on."""
 
     function: str
     role: str

@@ -81,6 +81,11 @@ class Run:
                 pytest.xfail("; ".join(self._judgement.weaknesses))
 
     @property
+    def concern(self) -> int:
+        """How bad it is, the larger the worse; asking is not looking."""
+        return int(self._judgement.verdict)
+
+    @property
     def settled(self) -> bool:
         """Whether the test answers for this run itself."""
         return self._looked
@@ -103,7 +108,7 @@ class Stage:
     def __call__(
         self,
         *parts: Part,
-        lasting: str | Ns = Ns(400 * MS),  # noqa: B008 - a constant
+        lasting: str | Ns = Ns(400 * MS),
         meets: int = 0,
         deadline: str | Ns = DEADLINE,
         title: str = "",
@@ -137,11 +142,11 @@ class Stage:
 
     def plan(self, plan: Plan) -> Run:
         """Carry out a plan that is ready, such as that of a history."""
-        history, retried = carry_out(plan, self._source, self._contract)
+        history = carry_out(plan, self._source, self._contract, self._node)
         run = Run(history, judge(history, terms_of(history, self._contract)))
         self._runs.append(run)
         number = f"{len(self._runs)}." if len(self._runs) > 1 else ""
-        _keep(run, self._node, number, self._source, retried)
+        _keep(run, self._node, number, self._source)
         return run
 
 
@@ -158,16 +163,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
     """When the test's body has returned, hold it to every verdict that it did not look at."""
     __tracebackhide__ = True
     result = yield
-    for run in pyfuncitem.stash.get(_RUNS, []):
-        if not run.settled:
-            run.enforce()
+    pending = [run for run in pyfuncitem.stash.get(_RUNS, []) if not run.settled]
+    for run in sorted(pending, key=lambda run: -run.concern):  # a known weakness must not hide a failure
+        run.enforce()
     return result
 
 
-def carry_out(
-    plan: Plan, source: TargetSource, contract: Contract
-) -> tuple[History, tuple[AttemptRecord, ...]]:
-    """Stage a plan; once more on a fresh guest when the clock ran wild.
+def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest.Item) -> History:
+    """Stage a plan for a test; once more on a fresh guest when the clock ran wild.
 
     A guest that panics is data: the history then holds the end of its console.
 
@@ -175,7 +178,6 @@ def carry_out(
         ClockError: the clock ran wild twice.
         HarnessError: the stage could not be carried out.
     """
-    retried: list[AttemptRecord] = []
 
     def platform(vendor: int, device: int) -> str:
         return contract.platform(vendor, device, Nature.EMULATED)
@@ -185,7 +187,8 @@ def carry_out(
         try:
             return conduct(plan, target, platform)
         except ClockError as error:
-            retried.append(AttemptRecord(type=error.kind, summary=str(error), details=error.evidence))
+            record = AttemptRecord(type=error.kind, summary=str(error), details=error.evidence)
+            reporting.note_attempt(node, record)
             source.renew()
             raise
         except AgentLost as error:
@@ -201,7 +204,7 @@ def carry_out(
             ) from error
 
     again = Retrying(retry=retry_if_exception_type(ClockError), stop=stop_after_attempt(2), reraise=True)
-    return again(attempt), tuple(retried)
+    return again(attempt)
 
 
 def last_words(plan: Plan, console: str, provenance: dict[str, Any]) -> History:
@@ -227,7 +230,6 @@ def _keep(
     node: pytest.Item,
     number: str,
     source: TargetSource,
-    retried: tuple[AttemptRecord, ...],
 ) -> None:
     """Write the history, and the text timeline when it is not a PASS; tell the reporting plugin, which draws."""
     judgement = run._judgement  # noqa: SLF001 - keeping it is not looking at it
@@ -246,7 +248,6 @@ def _keep(
             judgement,
             file=history,
             attachments=tuple(attachments),
-            retried=retried,
         ),
     )
 

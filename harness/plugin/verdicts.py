@@ -13,6 +13,7 @@ import pytest
 from harness.history.history import History
 from harness.model.verdict import Judgement
 from harness.report.findings import as_text
+from harness.report.timeline_text import timeline_text
 
 
 class StageFailed(AssertionError):  # noqa: N818 - not an error of the program
@@ -25,7 +26,8 @@ class StageFailed(AssertionError):  # noqa: N818 - not an error of the program
 
     def __init__(self, judgement: Judgement, history: History) -> None:
         self.judgement, self.history = judgement, history
-        super().__init__(f"{history.plan.title}: FAIL\n{as_text(judgement)}")
+        picture = timeline_text(history, judgement)
+        super().__init__(f"{history.plan.title}: FAIL\n{as_text(_worst(judgement))}\n\n{picture}")
 
 
 class StageUnknown(Exception):  # noqa: N818 - not an error of the program
@@ -38,7 +40,12 @@ class StageUnknown(Exception):  # noqa: N818 - not an error of the program
 
     def __init__(self, judgement: Judgement, history: History) -> None:
         self.judgement, self.history = judgement, history
-        super().__init__(f"{history.plan.title}: UNKNOWN\n{as_text(judgement)}")
+        super().__init__(f"{history.plan.title}: UNKNOWN\n{as_text(_worst(judgement))}")
+
+
+def _worst(judgement: Judgement) -> Judgement:
+    """What decided it: the terminal is for tired people, the journal keeps everything."""
+    return Judgement(findings=tuple(one for one in judgement.findings if one.verdict is judgement.verdict))
 
 
 def refuse(reason: str) -> NoReturn:

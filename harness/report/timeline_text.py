@@ -12,8 +12,10 @@ from typing import Final
 from harness.history.history import History
 from harness.model.units import as_text
 from harness.model.verdict import Judgement
+from harness.report.lanes import worth_drawing
+from harness.report.layout import LETTERS, MEANINGS, Lane, Layout, Look, Mark
 from harness.report.text import one_line
-from harness.report.timeline import LETTERS, MEANINGS, Lane, Layout, Look, Mark, close_up, overview
+from harness.report.timeline import close_up, overview
 
 WIDTH: Final = 80
 _LABEL: Final = 12
@@ -81,7 +83,7 @@ def _panel(layout: Layout) -> Iterator[str]:
             yield _row(f"{'/'.join(methods)} {function}", row)
     if layout.instants:
         yield _row("kernel", _kernel(layout))
-    shown, hidden = _choose(layout.lanes)
+    shown, hidden = worth_drawing(layout.lanes, _MOST_LANES)
     for lane in shown:
         yield _row(lane.name, _operations(lane, layout))
     if hidden:
@@ -169,18 +171,6 @@ def _operations(lane: Lane, layout: Layout) -> list[str]:
         if mark.lane == lane.name and mark.begin >= layout.begin:
             row[_column(mark.begin, layout)] = mark.letter
     return row
-
-
-def _choose(lanes: tuple[Lane, ...]) -> tuple[list[Lane], list[Lane]]:
-    """Lanes worth drawing, in the plan's order: the marked ones, then those with the worst operations."""
-
-    def concern(lane: Lane) -> tuple[bool, bool, int]:
-        return (lane.marked, bool(lane.end), max((span.look for span in lane.spans), default=-1))
-
-    if len(lanes) <= _MOST_LANES:
-        return list(lanes), []
-    best = {lane.name for lane in sorted(lanes, key=concern, reverse=True)[:_MOST_LANES]}
-    return [ln for ln in lanes if ln.name in best], [ln for ln in lanes if ln.name not in best]
 
 
 def _row(label: str, row: list[str]) -> str:

@@ -21,6 +21,19 @@ def test_method_resets_and_restores(dut: Function, stage: Stage, method: str) ->
     stage(dut.resets_with_oracle(method, times=3), dut.reads("sysfs"), lasting="2s", meets=1)
 
 
+@pytest.mark.parametrize("method", ["flr", "pm", "bus"])
+@pytest.mark.dut("igb0", "e1000e0", "nvme0", "rng0")
+def test_contended_method_resets_and_restores(dut: Function, stage: Stage, method: str) -> None:
+    """The same while another resetter fights for the function: each one waits, and each one's reset is its own."""
+    if ResetMethod(method) not in dut.reset_methods:
+        refuse(f"the kernel offers no {method} reset for {dut.alias}, only: {', '.join(dut.reset_methods)}")
+    stage(
+        dut.resets_with_oracle(method, times=4),
+        dut.resets(method, times=None, every="1ms"),
+        lasting="1500ms",
+    )
+
+
 @pytest.mark.dut("igb0", "nvme0", "rng0")
 def test_flr_bit_behind_the_kernels_back_restores_nothing(dut: Function, stage: Stage) -> None:
     """A raw write of Initiate FLR resets, and config space stays lost: a reset restores nothing it must not."""

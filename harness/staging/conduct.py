@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 
 import harness
-
 from harness.history.columns import OPERATION, Edge, Table
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
 from harness.model.plan import Plan

@@ -109,7 +109,7 @@ class Function:
             "resetter", steps, actors=actors, starting=at, times=times, settings=(self._only(method),)
         )
 
-    def resets_with_oracle(self, method: str, *, at: str | Ns = Ns(0), times: int = 1) -> Part:
+    def resets_with_oracle(self, method: str, *, at: str | Ns = Ns(0), times: int | None = 1) -> Part:
         """Mark the oracle register, see that the mark holds, reset, read it back: did the reset really happen?
 
         The function must have no driver: its registers are mapped through sysfs.
@@ -131,14 +131,12 @@ class Function:
     def sets_flr_bit(self, *, at: str | Ns = Ns(0)) -> Part:
         """Write Initiate FLR through sysfs `config`, behind the kernel's back: nobody saves, waits or restores.
 
-        The oracle register is marked before and read back after.
+        What is left of config space is the evidence: COMMAND and the BARs are gone, and stay gone.
 
         Raises:
-            UsageError: the function has no FLR, or no oracle register for it.
+            UsageError: the function has no FLR.
         """
-        if not self.express or ResetMethod.FLR not in self.reset_methods:
-            raise UsageError(f"FLR of {self.alias} ({self.bdf})", said="the function has none")
-        mark, check = self._oracle_steps(ResetMethod.FLR)
+        self._offered(ResetMethod.FLR)
         write = Step(
             op=Op.WRITE,
             means=operation.FLR_BIT,
@@ -146,7 +144,7 @@ class Function:
             offset=self.express + _FLR_BIT_OFFSET,
             value=(self.device_control | _FLR_BIT).to_bytes(2, "little"),
         )
-        return self._part("flr-bit", (mark, check, write), starting=at, times=1, settings=(self._decoding(),))
+        return self._part("flr-bit", (write,), starting=at, times=1, settings=(self._decoding(),))
 
     def writes(self, path: str, *, at: int, value: bytes, actors: int = 1, times: int | None = None) -> Part:
         """Write config space.

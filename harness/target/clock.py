@@ -1,6 +1,8 @@
-"""Compare the target's clock with the host's.  Under software emulation on a busy host the guest's clock has been seen to run almost
-four times too fast; then nothing timed in the guest can be believed.  A reading is bracketed by two
-readings of the host's clock, so the comparison gives bounds, and it condemns only what no reading error explains.
+"""Compare the target's clock with the host's.
+
+Under software emulation on a busy host the guest's clock has been seen to run almost four times too fast; then nothing
+timed in the guest can be believed.  A reading is bracketed by two readings of the host's clock, so the comparison gives
+bounds, and it condemns only what no reading error explains.
 """
 
 from __future__ import annotations

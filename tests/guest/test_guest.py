@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import ClockError, GuestError, UsageError
+from lab import cpio
 from lab.guest import Guest
 from lab.machine import EmulatedFunction, Machine
 from lab.template import clone, cold
@@ -69,6 +70,23 @@ def test_a_kernel_that_panics_at_boot_is_an_error_with_its_reason_and_no_timeout
     assert "Kernel panic" in caught.value.evidence
     assert "-kernel" in caught.value.evidence
     assert str(console) in str(caught.value)
+
+
+@pytest.mark.cold
+def test_an_agent_that_cannot_run_ends_the_guest_soon(place: Place, tmp_path: Path) -> None:
+    boot = place.recipe.boot
+    broken = tmp_path / "guest.cpio"
+    # The kernel unpacks one archive after the other; the later file wins.
+    broken.write_bytes(
+        boot.root.read_bytes() + cpio.archive([cpio.file("python/bin/python3", b"#!/absent\n", 0o755)])
+    )
+    recipe = dataclasses.replace(place.recipe, boot=dataclasses.replace(boot, root=broken))
+    with (
+        pytest.raises(GuestError, match="its kernel panicked: Attempted to kill init") as caught,
+        cold(recipe),
+    ):
+        pass
+    assert "the agent does not stay" in caught.value.evidence
 
 
 @pytest.mark.cold

@@ -13,7 +13,7 @@ import pytest
 
 from harness.errors import SetupError
 from lab import apt, archive
-from lab.archive import LOCK_NAME, Package, PackageLock, Request, newest_name, parse_uri_line, unpacked
+from lab.archive import LOCK_NAME, Package, PackageLock, Request, newest_version, parse_uri_line, unpacked
 from lab.cache import Cache
 
 SHA = "ab" * 32
@@ -48,21 +48,22 @@ def test_a_line_without_a_strong_hash_is_refused(line: str) -> None:
         parse_uri_line(line)
 
 
-def test_the_newest_name_is_chosen_by_its_numbers() -> None:
+def test_the_newest_version_is_chosen_by_its_numbers() -> None:
     names = [
         f"linux-image-6.12.{number}-amd64" for number in ("9+deb13", "117+deb13", "115+deb13.1", "115+deb13")
     ]
     names += ["linux-image-6.12.200+deb13-cloud-amd64", "linux-image-6.13.1+deb13-amd64"]
-    pattern = r"linux-image-6\.12\.\d+\+deb[\d.]+-amd64"
-    assert newest_name(pattern, names) == "linux-image-6.12.117+deb13-amd64"
-    assert newest_name(pattern, names[2:]) == "linux-image-6.12.115+deb13.1-amd64"
-    assert newest_name("linux-image-5.*", names) == ""
+    pattern = r"linux-image-(6\.12\.\d+\+deb[\d.]+)-amd64"
+    assert newest_version(pattern, names) == "6.12.117+deb13"
+    assert newest_version(pattern, names[2:]) == "6.12.115+deb13.1"
+    assert newest_version("linux-image-(5.*)", names) == ""
 
 
 def test_every_field_that_decides_the_contents_changes_the_key() -> None:
     changes = {
         "packages": ("other",),
-        "newest": "greeter-.*",
+        "newest": "greeter-(.*)",
+        "companions": ("friend-{}",),
         "suites": ("sid",),
         "preferred": "sid",
         "from_preferred": ("greeter",),
@@ -242,14 +243,17 @@ def test_packages_are_fetched_checked_and_unpacked(small_archive: SmallArchive, 
 
 
 def test_the_newest_of_a_pattern_is_fetched(small_archive: SmallArchive, tmp_path: Path) -> None:
-    for name in ("kernel-1.9-amd64", "kernel-1.10-amd64", "kernel-1.11-cloud-amd64"):
+    for name in ("kernel-1.9-amd64", "kernel-1.11-cloud-amd64", "modules-1.9-amd64", "modules-1.10-amd64"):
         small_archive.add(name)
+    small_archive.add("kernel-1.10-amd64", "no-longer-there")
     small_archive.publish()
-    request = dataclasses.replace(WANTED, packages=(), newest=r"kernel-1\.\d+-amd64")
+    request = dataclasses.replace(WANTED, packages=(), newest=r"kernel-(1\.\d+)-amd64")
+    request = dataclasses.replace(request, companions=("modules-{}-amd64", "more-{}-amd64"))
     with Cache(tmp_path / "cache") as cache:
-        assert unpacked(cache, request).lock.names() == ("kernel-1.10-amd64=1:1.0",)
+        names = unpacked(cache, request).lock.names()
+        assert names == ("kernel-1.10-amd64=1:1.0", "modules-1.10-amd64=1:1.0")
         with pytest.raises(SetupError, match="looking for greeter: Debian has none in trixie"):
-            unpacked(cache, dataclasses.replace(request, newest=r"kernel-2\.\d+-amd64"))
+            unpacked(cache, dataclasses.replace(request, newest=r"kernel-(2\.\d+)-amd64"))
 
 
 def test_a_package_that_is_not_what_the_index_says_is_refused(

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
 from harness.errors import SetupError, UsageError
-from lab.cache import STAMP, Cache, allocated_bytes, default_root, key_of
+from lab.cache import STAMP, Cache, allocated_bytes, default_root, key_of, render
+from lab.progress import size_text
 
 DEADLINE_S = 30
 
@@ -333,3 +335,19 @@ def test_a_key_depends_on_the_inputs_and_not_on_their_order() -> None:
     assert key_of({"a": 1, "b": [2, "x"]}) == key_of({"b": [2, "x"], "a": 1})
     assert key_of({"a": 1}) != key_of({"a": 2})
     assert len(key_of({})) == 16
+
+
+def test_the_table_names_sizes_ages_and_users(tmp_path: Path) -> None:
+    with Cache(tmp_path) as cache:
+        assert render(cache) == f"{tmp_path}: 0 B in 0 entries"
+        path = cache.publish("thing", "one", write_hello)
+        size = size_text(allocated_bytes(path)).split()
+        assert render(cache).splitlines()[1].split()[:4] == [*size, "thing", "one"]
+        assert "in use" in render(cache)
+    old = time.time() - 3 * 86400
+    os.utime(path / STAMP, (old, old))
+    with Cache(tmp_path) as cache:
+        table = render(cache)
+    assert "made 0 min ago, used 3 days ago" in table
+    assert "in use" not in table
+    assert "in 1 entry" in table

@@ -184,6 +184,15 @@ def test_an_installed_image_finds_what_lies_beside_it(tmp_path: Path) -> None:
     assert kernel.config == {"CONFIG_VFIO": "m", "CONFIG_LOCALVERSION": "-mine"}
 
 
+def test_an_image_in_the_folder_of_its_modules_finds_what_lies_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "lib/modules" / RELEASE
+    image = write(folder / "vmlinuz", bzimage(PACKERS["gzip"](vmlinux())))
+    write(folder / "config", "CONFIG_VFIO=m\n")
+    with Cache(tmp_path / "cache") as cache:
+        kernel = find_kernel(cache, image)
+    assert (kernel.modules, kernel.config) == (folder, {"CONFIG_VFIO": "m"})
+
+
 @pytest.mark.parametrize("form", ["bzImage", "vmlinux"])
 def test_a_configuration_inside_the_image_is_found(tmp_path: Path, form: str) -> None:
     plain = vmlinux(config="CONFIG_VFIO=y\n")
@@ -255,7 +264,9 @@ def test_what_only_costs_scenarios_is_not_missing() -> None:
 
 def test_only_kernels_that_check_themselves_are_slow() -> None:
     assert checks_itself(parse_config("CONFIG_PROVE_LOCKING=y\n"))
-    assert not checks_itself(parse_config("CONFIG_KASAN_OUTLINE=y\n# CONFIG_KASAN is not set\n"))
+    assert not checks_itself(
+        parse_config("CONFIG_UBSAN=y\nCONFIG_KASAN_OUTLINE=y\n# CONFIG_KASAN is not set\n")
+    )
 
 
 # --- Debian's ---------------------------------------------------------------------------------------------

@@ -33,14 +33,9 @@ def kernel(folder: Path, **modules: str) -> Kernel:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Contents:
     folder = tmp_path_factory.mktemp("root")
-    found = kernel(
-        folder / "modules",
-        vfio="",
-        vfio_iommu_type1="vfio",
-        vfio_pci="vfio",
-        igb="i2c_algo_bit",
-        i2c_algo_bit="",
-    )
+    depends = {"vfio": "", "vfio_iommu_type1": "vfio", "vfio_pci": "vfio", "virtio_pci": ""}
+    depends |= {"igb": "i2c_algo_bit", "i2c_algo_bit": ""}
+    found = kernel(folder / "modules", **depends)
     with Cache(folder / "cache") as cache:
         first = root.build_root(cache, found)
         assert root.build_root(cache, found) == first
@@ -83,7 +78,9 @@ def test_byte_code_is_never_checked_against_its_source(built: Contents) -> None:
 
 def test_modules_are_listed_in_an_order_in_which_they_load(built: Contents) -> None:
     order = built["etc/modules.order"][1].decode().split()
-    assert order == [f"/lib/modules/{name}.ko" for name in ("vfio", "vfio_iommu_type1", "vfio_pci")]
+    assert order == [
+        f"/lib/modules/{name}.ko" for name in ("virtio_pci", "vfio", "vfio_iommu_type1", "vfio_pci")
+    ]
     index = json.loads(built["etc/modules.index"][1])
     assert index["igb"] == ["/lib/modules/i2c_algo_bit.ko", "/lib/modules/igb.ko"]
     assert "nvme" not in index, "this kernel has none, and that is no error"

@@ -14,8 +14,10 @@ from harness.history.history import History, LogLine
 from harness.model.plan import Actor
 from harness.model.units import Ns
 from harness.model.verdict import Blame, EventId, EventKind, Finding, Judgement, Verdict
+from harness.report.lanes import MOST_SPANS
+from harness.report.layout import Look
 from harness.report.stage import latencies, stage_record
-from harness.report.timeline import MOST_SPANS, Look, close_up, overview
+from harness.report.timeline import close_up, overview
 from harness.report.timeline_svg import timeline_svg
 from harness.report.timeline_text import ticks, timeline_text
 from tests.unit.report.histories import PLAN, READ, ZERO, read_in_lock_window

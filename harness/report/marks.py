@@ -1,0 +1,100 @@
+"""The events that prove a claim, marked with letters and spelled out in numbers."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+from harness.history.columns import Edge
+from harness.history.history import History
+from harness.history.windows import LockWindow
+from harness.model.plan import Op
+from harness.model.units import as_text
+from harness.model.verdict import EventId, EventKind, Judgement
+from harness.report.layout import Mark
+
+
+def marks_of(history: History, judgement: Judgement, windows: tuple[LockWindow, ...]) -> tuple[Mark, ...]:
+    """The first two events of the decisive finding that have a time, in the order of time: A and B."""
+    finding = judgement.decisive
+    events = finding.events if finding else ()
+    timed = [
+        event
+        for event in events
+        if (event.kind is EventKind.OPERATION and event.row < len(history.operations))
+        or (event.kind is EventKind.KERNEL and event.row < len(history.kernel))
+    ][:2]
+    timed.sort(key=lambda event: _time(history, event))
+    marks = [_mark(history, event, letter, windows) for event, letter in zip(timed, "AB", strict=False)]
+    if len(marks) == 2:
+        gap = _time(history, timed[1]) - _time(history, timed[0])
+        marks[1] = replace(marks[1], lines=(*marks[1].lines, f"{as_text(gap)} after A"))
+    return tuple(marks)
+
+
+def _time(history: History, event: EventId) -> int:
+    if event.kind is EventKind.KERNEL:
+        return int(history.kernel[event.row]["time_ns"])
+    return int(history.operations[event.row]["begin_ns"])
+
+
+def _mark(history: History, event: EventId, letter: str, windows: tuple[LockWindow, ...]) -> Mark:
+    zero = int(history.begin_ns)
+    if event.kind is EventKind.KERNEL:
+        at = int(history.kernel[event.row]["time_ns"]) - zero
+        said = (hit(history, event.row), f"at {_ms(at)} ms")
+        return Mark(letter=letter, event=event, begin=at, end=at, lane="kernel", lines=said)
+    row = history.operations[event.row]
+    begin, returned = int(row["begin_ns"]) - zero, int(row["end_ns"]) != 0
+    end = (int(row["end_ns"]) if returned else int(history.end_ns)) - zero
+    actor = history.plan.actors[int(row["actor"])]
+    lines: list[str] = [f"{event} by {actor.name}: {shown(history, event.row)}"]
+    if returned:
+        lines.append(f"began {_ms(begin)} ms, ended {_ms(end)} ms: took {as_text(end - begin)}")
+    else:
+        lines.append(f"began {_ms(begin)} ms, never returned: {as_text(end - begin)} until the stage ended")
+    step = actor.steps[int(row["step"])]
+    for window in windows:
+        name = history.plan.functions[window.function]
+        if step.file is not None and step.file.function != name:
+            continue
+        opened, closed = int(window.opened_ns) - zero, int(window.closed_ns) - zero
+        if opened <= end and closed >= begin:
+            lines.append(f"began {_apart(begin, opened)} the config lock of {name} was taken,")
+            lines.append(f"ended {_apart(end, closed)} it was given back")
+            break
+    return Mark(letter=letter, event=event, begin=begin, end=end, lane=actor.name, lines=tuple(lines))
+
+
+def _apart(at: int, edge: int) -> str:
+    return f"{as_text(abs(at - edge))} {'after' if at >= edge else 'before'}"
+
+
+def _ms(time_ns: int) -> str:
+    return f"{time_ns / 1e6:.3f}"
+
+
+def shown(history: History, row: int) -> str:
+    """What an operation was, and what it showed."""
+    event = history.operations[row]
+    step = history.plan.actors[int(event["actor"])].steps[int(event["step"])]
+    what = str(step.means)
+    if step.file is not None and step.width:
+        what += f" at {step.offset:#x}, {step.width} bytes"
+    if int(event["end_ns"]) == 0:
+        return f"{what}: never returned"
+    if int(event["error"]):
+        return f"{what}: {errno.errorcode.get(int(event['error']), int(event['error']))}"
+    if step.op in (Op.READ, Op.LOAD):
+        width = min(step.width or 8, 8)
+        return f"{what}: read {int(event['value']):#0{2 + 2 * width}x}"
+    return f"{what}: ok"
+
+
+def hit(history: History, row: int) -> str:
+    """What a row of the kernel's trace says."""
+    event = history.kernel[row]
+    probe, function = history.probes[int(event["probe"])], int(event["function"])
+    whose = f" of {history.plan.functions[function]}" if 0 <= function < len(history.plan.functions) else ""
+    how = "entered" if probe.edge is Edge.ENTRY else "returned"
+    return f"kernel:{row} {probe.symbol} {how}{whose}, thread {int(event['tid'])}"
