@@ -100,7 +100,9 @@ def from_bytes(data: bytes) -> History:
             taint_after=fields["taint_after"],
             provenance=fields["provenance"],
         )
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, TypeError, ValueError, EOFError) as error:
+    except HistoryError:
+        raise
+    except Exception as error:  # damage makes zipfile, zlib, json and numpy raise a dozen different things
         raise HistoryError(
             "history",
             said=f"damaged: {error}",

@@ -6,6 +6,8 @@ the return code nor the trace proves that the function forgot its state.
 
 An oracle round is `oracle/mark`, `oracle/check`, reset, `oracle/check`, by one actor in one round.  The first
 check shows that the mark held; without it a register that ignores writes would look like a perfect reset.
+A round whose register was touched while somebody held the function's config lock says nothing: registers do not
+decode during a reset.  Such rounds are left out, as long as another one speaks.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.history.history import History
-from harness.history.windows import reset_doubts
+from harness.history.windows import LockWindow, lock_windows, reset_doubts
 from harness.judge import findings
 from harness.judge.findings import Aspect
 from harness.judge.reset_operations import ResetOperation, reset_operations
@@ -81,6 +83,7 @@ class _Round:
     check_row: int
     value: int
     failed: bool
+    eclipsed: bool
     doubt: str
 
 
@@ -102,8 +105,11 @@ def _judge(group: list[tuple[Promise, _Round]]) -> Finding:
     promise, first = group[0]
     reset = first.reset
     what = f"{reset.operation} on {reset.alias}"
-    wrong, doubtful = [], []
+    wrong, doubtful, eclipsed = [], [], []
     for _, round_ in group:
+        if round_.eclipsed:
+            eclipsed.append(round_)
+            continue
         doubt = _doubt(round_)
         if doubt:
             doubtful.append((doubt, round_))
@@ -130,13 +136,23 @@ def _judge(group: list[tuple[Promise, _Round]]) -> Finding:
             promise=promise,
             events=[findings.operation(doubtful[0][1].check_row)],
         )
+    if len(eclipsed) == len(group):
+        return findings.unknown(
+            NAME,
+            f"All {len(group)} oracle rounds of {what} say nothing: the function was being reset while the register "
+            "was marked or checked.",
+            promise=promise,
+            events=[findings.operation(eclipsed[0].check_row)],
+        )
+    spoke = len(group) - len(eclipsed)
     weakness = findings.weak(promise, Aspect.STATE)
     return findings.passed(
         NAME,
-        f"After {len(group)} {what} the oracle register was {promise.state!s}"
-        + (": a known weakness." if weakness else "."),
+        f"After {spoke} {what} the oracle register was {promise.state!s}"
+        + (": a known weakness." if weakness else ".")
+        + (f"  {len(eclipsed)} more were checked during another reset and say nothing." if eclipsed else ""),
         promise=promise,
-        met=len(group),
+        met=spoke,
         weakness=weakness,
     )
 
@@ -172,6 +188,7 @@ def _rounds(history: History, resets: Sequence[ResetOperation]) -> Iterator[_Rou
     marks = _by_round(history, steps.rows(lambda step: step.means == MARK).tolist())
     checks = _by_round(history, steps.rows(lambda step: step.means == CHECK).tolist())
     table = history.operations
+    windows = lock_windows(history)
     for reset in resets:
         key = (reset.actor, reset.round)
         if not reset.succeeded or key not in marks or key not in checks:
@@ -194,8 +211,19 @@ def _rounds(history: History, resets: Sequence[ResetOperation]) -> Iterator[_Rou
             check_row=check,
             value=int(table["value"][check]),
             failed=bool(table["error"][check] != 0 or table["end_ns"][check] == 0),
+            eclipsed=any(_in_window(history, windows, reset.function, row) for row in (mark, held, check)),
             doubt=_interfered(history, resets, reset, mark, check) or _dark(history, steps, reset, check),
         )
+
+
+def _in_window(history: History, windows: Sequence[LockWindow], function: int, row: int | None) -> bool:
+    if row is None:
+        return False
+    begin, end = int(history.operations["begin_ns"][row]), int(history.operations["end_ns"][row])
+    return any(
+        window.function == function and window.opened_ns <= end and begin <= window.closed_ns
+        for window in windows
+    )
 
 
 def _interfered(

@@ -169,7 +169,7 @@ class Plan:
                 meets=data["meets"],
                 seed=data["seed"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, UsageError) as error:
             raise HistoryError("plan", said=f"malformed: {error!r}") from error
 
 

@@ -16,7 +16,7 @@ from harness.report.findings import as_text
 from harness.report.timeline_text import timeline_text
 
 
-class StageFailed(AssertionError):  # noqa: N818 - not an error of the program
+class StageFailed(AssertionError):
     """A stage was judged FAIL: the function, its driver or the kernel broke a promise.
 
     Attributes:
@@ -30,7 +30,7 @@ class StageFailed(AssertionError):  # noqa: N818 - not an error of the program
         super().__init__(f"{history.plan.title}: FAIL\n{as_text(_worst(judgement))}\n\n{picture}")
 
 
-class StageUnknown(Exception):  # noqa: N818 - not an error of the program
+class StageUnknown(Exception):
     """A stage gave no verdict: evidence is missing, was lost, or nothing collided.
 
     Attributes:

@@ -109,19 +109,29 @@ class Function:
             "resetter", steps, actors=actors, starting=at, times=times, settings=(self._only(method),)
         )
 
-    def resets_with_oracle(self, method: str, *, at: str | Ns = Ns(0), times: int | None = 1) -> Part:
+    def resets_with_oracle(
+        self, method: str, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)
+    ) -> Part:
         """Mark the oracle register, see that the mark holds, reset, read it back: did the reset really happen?
 
         The function must have no driver: its registers are mapped through sysfs.
+
+        Args:
+            method: a name that `reset_method` lists for this function.
+            at: when the first round begins.
+            times: how many rounds; None until the stage ends.
+            holding: how long the mark is left alone before the reset.  Resets then follow one another at this
+                distance, the first one `holding` after `at`, so that others can be timed against them.
 
         Raises:
             UsageError: the contract knows no oracle register for this function and method.
         """
         chosen = ResetMethod.named(method)
         mark, check = self._oracle_steps(chosen)
+        hold = Step(op=Op.PAUSE, means=operation.WAIT, time_ns=duration(holding))
         return self._part(
             "resetter",
-            (mark, check, self._reset_step(method), check),
+            (mark, check, *((hold,) if hold.time_ns else ()), self._reset_step(method), check),
             starting=at,
             times=times,
             settings=(self._only(method), self._decoding()),

@@ -271,18 +271,21 @@ def test_a_package_that_is_not_what_the_index_says_is_refused(
 
 
 def test_an_archive_signed_by_somebody_else_is_refused(
-    small_archive: SmallArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_archive: SmallArchive,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     small_archive.add("greeter")
     small_archive.publish()
     stranger = SmallArchive(tmp_path / "stranger")
+    request.addfinalizer(stranger.close)
     monkeypatch.setattr(apt, "KEYRINGS", (stranger.keyring,))
     with (
         Cache(tmp_path / "cache") as cache,
         pytest.raises(SetupError, match="not Debian's, or the keys here are old"),
     ):
         unpacked(cache, WANTED)
-    stranger.close()
 
 
 def test_an_unsigned_archive_is_refused(small_archive: SmallArchive, tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""A record of the actor loop is a row of a history, byte for byte."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.agent.program import _SLOTS
+from harness.bindings import _actor
+from harness.bindings.actor import RECORD_BYTES, Code, Instruction, LaneState, SharedStage, act, now
+from harness.errors import HarnessError
+from harness.history.columns import OPERATION
+from harness.model.units import Ns
+
+
+def test_a_record_is_a_row_of_operations() -> None:
+    assert OPERATION.itemsize == RECORD_BYTES
+    names = OPERATION.names
+    assert names is not None
+    fields = dict(_actor.ffi.typeof("struct hx_record").fields)
+    assert list(fields) == list(names)
+    for name in names:
+        assert fields[name].offset == OPERATION.fields[name][1], name  # type: ignore[index]
+        assert _actor.ffi.sizeof(fields[name].type) == OPERATION[name].itemsize, name
+
+
+@pytest.mark.parametrize("struct", ["hx_step", "hx_record", "hx_stage", "hx_lane"])
+def test_every_struct_is_laid_out_as_declared(struct: str) -> None:
+    """cffi compares our declaration with the compiler's layout at the first use, and raises when they differ."""
+    made = _actor.ffi.new(f"struct {struct} *")
+    assert all(getattr(made, name) == 0 for name, _ in _actor.ffi.typeof(f"struct {struct}").fields)
+
+
+def test_codes_and_states_are_those_of_the_loop() -> None:
+    assert [code.value for code in Code] == list(range(len(Code)))
+    assert [state.value for state in LaneState] == list(range(len(LaneState)))
+
+
+def test_the_clock_is_monotonic_time() -> None:
+    before = time.monotonic_ns()
+    assert before <= now() <= time.monotonic_ns()
+
+
+def test_lanes_do_not_overlap() -> None:
+    programs = [[Instruction(op=Code.RENDEZVOUS, data=b"x" * 5000)], [Instruction(op=Code.RENDEZVOUS)]]
+    stage = SharedStage(programs, Ns(0), [1000, 3])
+    try:
+        first, second = stage.lane_at(0), stage.lane_at(1)
+        assert first % 4096 == second % 4096 == 0
+        assert second - first >= 5000 + 1000 * RECORD_BYTES
+        assert stage.size_bytes >= second + 3 * RECORD_BYTES
+        assert stage.lane(1).state is LaneState.NEW
+    finally:
+        stage.close()
+
+
+def test_memory_that_cannot_be_mapped_is_an_error_of_ours() -> None:
+    with pytest.raises(HarnessError, match="Bad file descriptor"):
+        act(-1, 4096, 0)
+
+
+def test_the_compiler_of_programs_knows_how_many_files_the_loop_can_hold() -> None:
+    """One slot too many is refused by the loop, the last one is not."""
+    for slot, error in ((_SLOTS - 1, 0), (_SLOTS, 22)):
+        program = [
+            Instruction(op=Code.OPEN, slot=slot, data=b"/dev/null"),
+            Instruction(op=Code.RENDEZVOUS),
+            Instruction(op=Code.BEGIN),
+        ]
+        stage = SharedStage([program], Ns(0), [1])
+        act(stage.fd, stage.size_bytes, stage.lane_at(0))
+        assert stage.lane(0).error == error
+        stage.close()

@@ -1,0 +1,195 @@
+"""The container: whatever goes in comes out, and what is broken says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from harness.errors import HistoryError
+from harness.history.columns import KERNEL, OPERATION, Edge
+from harness.history.container import CONTAINER, VERSION, from_bytes, to_bytes
+from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
+from harness.judge.synthetic import synthetic
+from tests.unit.model.strategies import NUMBERS, PLANS, TIMES, WORDS
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | WORDS
+HISTORIES = st.builds(
+    History,
+    plan=PLANS,
+    begin_ns=TIMES,
+    end_ns=TIMES,
+    operations=hnp.arrays(OPERATION, st.integers(0, 5)),
+    kernel=hnp.arrays(KERNEL, st.integers(0, 5)),
+    lost_kernel_events=NUMBERS,
+    probes=st.lists(st.builds(Probe, symbol=WORDS, edge=st.sampled_from(Edge)), max_size=2).map(tuple),
+    actors=st.lists(st.builds(ActorRecord, name=WORDS, tid=NUMBERS, stack=WORDS), max_size=2).map(tuple),
+    functions=st.lists(
+        st.builds(
+            FunctionRecord,
+            alias=WORDS,
+            platform=WORDS,
+            bdf=WORDS,
+            vendor=NUMBERS,
+            device=NUMBERS,
+            reset_methods=st.lists(WORDS, max_size=2).map(tuple),
+            config_before=st.binary(max_size=8),
+            config_after=st.binary(max_size=8),
+        ),
+        max_size=2,
+    ).map(tuple),
+    log=st.lists(st.builds(LogLine, time_us=NUMBERS, level=st.integers(0, 7), text=WORDS), max_size=2).map(tuple),
+    log_complete=st.booleans(),
+    uevents=st.lists(st.builds(Uevent, time_ns=TIMES, action=WORDS, path=WORDS), max_size=2).map(tuple),
+    clock_ratio=st.floats(0.1, 10.0),
+    taint_before=NUMBERS,
+    taint_after=NUMBERS,
+    provenance=st.dictionaries(WORDS, SCALARS | st.lists(SCALARS, max_size=2), max_size=2),
+)
+
+
+def contents(history: History) -> dict[str, Any]:
+    """All fields, tables as bytes, so that two histories can be compared."""
+    return {
+        field.name: value.tobytes() if isinstance(value, np.ndarray) else value
+        for field in dataclasses.fields(history)
+        for value in [getattr(history, field.name)]
+    }
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HISTORIES)
+def test_whatever_goes_in_comes_out(history: History) -> None:
+    data = to_bytes(history)
+    again = from_bytes(data)
+    assert contents(again) == contents(history)
+    assert to_bytes(again) == data
+
+
+def test_equal_histories_are_equal_bytes() -> None:
+    assert to_bytes(synthetic(40)) == to_bytes(synthetic(40))
+
+
+def test_tables_that_were_read_cannot_be_written() -> None:
+    again = from_bytes(to_bytes(synthetic(40)))
+    with pytest.raises(ValueError, match="read-only"):
+        again.operations["value"] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        again.kernel["value"] = 0
+
+
+def rewritten(data: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
+    """The same archive with some members changed."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def with_fields(**changes: Any) -> bytes:
+    def change(members: dict[str, bytes]) -> None:
+        fields = json.loads(members["history.json"])
+        fields.update(changes)
+        members["history.json"] = json.dumps(fields).encode()
+
+    return rewritten(to_bytes(synthetic(40)), change)
+
+
+def test_a_newer_version_asks_for_a_newer_harness() -> None:
+    with pytest.raises(HistoryError, match=rf"version {VERSION + 1}, this harness reads up to {VERSION}.*newer"):
+        from_bytes(with_fields(version=VERSION + 1))
+
+
+def test_fields_that_a_later_writer_of_this_version_added_do_no_harm() -> None:
+    assert from_bytes(with_fields(weather="fine")).plan == synthetic(40).plan
+
+
+@pytest.mark.parametrize("container", ["hil-journal", None, 7])
+def test_another_container_is_named(container: object) -> None:
+    with pytest.raises(HistoryError, match=f"not '{CONTAINER}'"):
+        from_bytes(with_fields(container=container))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": "one"},
+        {"version": None},
+        {"plan": None},
+        {"plan": {}},
+        {"probes": [{"symbol": "s", "edge": "middle"}]},
+        {"probes": ["p0"]},
+        {"actors": [{"name": "a"}]},
+        {"functions": [{"alias": "igb0"}]},
+        {"functions": None},
+        {"log": 7},
+        {"uevents": [{}]},
+    ],
+    ids=str,
+)
+def test_a_malformed_field_is_damage(change: dict[str, Any]) -> None:
+    with pytest.raises(HistoryError):
+        from_bytes(with_fields(**change))
+
+
+@pytest.mark.parametrize("member", ["history.json", "operations.npy", "kernel.npy"])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"7", b"{", b"\x93NUMPY\x01\x00", b"\xff" * 200])
+def test_a_malformed_member_is_damage(member: str, content: bytes | None) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        if content is None:
+            del members[member]
+        else:
+            members[member] = content
+
+    with pytest.raises(HistoryError):
+        from_bytes(rewritten(to_bytes(synthetic(40)), change))
+
+
+def test_a_table_with_other_columns_is_damage() -> None:
+    def swap(members: dict[str, bytes]) -> None:
+        members["kernel.npy"] = members["operations.npy"]
+
+    with pytest.raises(HistoryError, match="columns"):
+        from_bytes(rewritten(to_bytes(synthetic(40)), swap))
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04", b"\x00" * 10_000])
+def test_garbage_is_no_history(data: bytes) -> None:
+    with pytest.raises(HistoryError, match="damaged"):
+        from_bytes(data)
+
+
+SHORT = to_bytes(synthetic(8))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, len(SHORT) - 1))
+def test_a_truncated_history_is_damage(length: int) -> None:
+    with pytest.raises(HistoryError):
+        from_bytes(SHORT[:length])
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, len(SHORT) - 1), st.integers(1, 255))
+def test_a_flipped_byte_is_found_or_does_not_matter(at: int, flip: int) -> None:
+    """Nothing but HistoryError, whatever the byte; and a history that is read is the one that was written."""
+    broken = bytearray(SHORT)
+    broken[at] ^= flip
+    try:
+        found = from_bytes(bytes(broken))
+    except HistoryError:
+        return
+    assert contents(found) == contents(from_bytes(SHORT))

@@ -1,0 +1,73 @@
+"""Any plan, for Hypothesis."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from harness.model.operation import ATTRIBUTE_READ, CHECK, FLR_BIT, MARK, WAIT, config_read, config_write, reset
+from harness.model.pci import AccessPath, ResetMethod
+from harness.model.plan import Actor, File, Op, Oracle, Plan, Setting, Step
+from harness.model.units import Ns
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
+TIMES = st.integers(0, 2**62).map(Ns)
+OPERATIONS = st.sampled_from(
+    [
+        ATTRIBUTE_READ,
+        FLR_BIT,
+        MARK,
+        CHECK,
+        WAIT,
+        *map(config_read, AccessPath),
+        *map(config_write, AccessPath),
+        *map(reset, ResetMethod),
+    ]
+)
+STEPS = st.builds(
+    Step,
+    op=st.sampled_from(Op),
+    means=OPERATIONS,
+    file=st.none() | st.builds(File, function=WORDS, role=WORDS),
+    offset=st.integers(0, 4095),
+    width=st.sampled_from([0, 1, 2, 4, 8, 4096]),
+    value=st.binary(max_size=8),
+    time_ns=TIMES,
+)
+ACTORS = st.lists(
+    st.builds(
+        Actor,
+        name=WORDS,
+        steps=st.lists(STEPS, max_size=4).map(tuple),
+        starts_ns=TIMES,
+        times=st.none() | st.integers(1, 10**6),
+    ),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda actor: actor.name,
+).map(tuple)
+NUMBERS = st.integers(0, 2**32 - 1)
+PLANS = st.builds(
+    Plan,
+    title=WORDS,
+    functions=st.lists(WORDS, max_size=3).map(tuple),
+    actors=ACTORS,
+    lasting_ns=TIMES,
+    deadline_ns=TIMES,
+    settings=st.lists(st.builds(Setting, function=WORDS, attribute=WORDS, value=WORDS), max_size=2).map(tuple),
+    oracles=st.lists(
+        st.builds(
+            Oracle,
+            function=WORDS,
+            resource=WORDS,
+            offset=NUMBERS,
+            width=st.sampled_from([1, 2, 4]),
+            marker=NUMBERS,
+            cleared=NUMBERS,
+            mask=NUMBERS,
+            source=WORDS,
+        ),
+        max_size=2,
+    ).map(tuple),
+    meets=st.integers(0, 1000),
+    seed=NUMBERS,
+)

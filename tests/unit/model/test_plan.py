@@ -1,0 +1,82 @@
+"""A plan is data: it is written into every history and read back as it was."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from harness.errors import HarnessError, HistoryError, UsageError
+from harness.model.operation import HEARTBEAT, config_read, reset, verb, way
+from harness.model.pci import AccessPath, ResetMethod
+from harness.model.plan import Actor, Op, Plan, Step
+from harness.model.units import Ns
+from tests.unit.model.strategies import PLANS
+
+BEAT = Actor(name="heartbeat", steps=(Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(1000)),))
+
+
+def plan(*actors: Actor) -> Plan:
+    return Plan(title="t", functions=(), actors=actors, lasting_ns=Ns(1), deadline_ns=Ns(1))
+
+
+@given(PLANS)
+def test_a_plan_survives_json_as_text(plan: Plan) -> None:
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+def test_bytes_are_hexadecimal() -> None:
+    actor = Actor(name="a", steps=(Step(op=Op.WRITE, means=reset(ResetMethod.FLR), value=b"1\n"),))
+    assert plan(actor).to_json()["actors"][0]["steps"][0]["value"] == "310a"
+
+
+def test_somebody_must_act() -> None:
+    with pytest.raises(UsageError, match="nobody acts"):
+        plan()
+
+
+def test_names_of_actors_are_unique() -> None:
+    with pytest.raises(UsageError, match="share a name"):
+        plan(BEAT, BEAT)
+
+
+def _without(data: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name != key}
+
+
+@pytest.mark.parametrize("key", sorted(plan(BEAT).to_json()))
+def test_a_missing_field_is_malformed_evidence(key: str) -> None:
+    with pytest.raises(HistoryError, match="malformed"):
+        Plan.from_json(_without(plan(BEAT).to_json(), key))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"actors": []},
+        {"actors": None},
+        {"actors": ["reader"]},
+        {"actors": [plan(BEAT).to_json()["actors"][0] | {"steps": [{"op": "jump"}]}]},
+        {"settings": [{"function": "igb0"}]},
+        {"oracles": [{"surprise": 1}]},
+        {"functions": 7},
+    ],
+    ids=str,
+)
+def test_a_field_of_the_wrong_form_is_malformed_evidence(change: dict[str, Any]) -> None:
+    with pytest.raises(HistoryError, match="malformed"):
+        Plan.from_json(plan(BEAT).to_json() | change)
+
+
+def test_operations_are_a_verb_and_a_way() -> None:
+    assert (verb(reset(ResetMethod.FLR)), way(reset(ResetMethod.FLR))) == ("reset", "flr")
+    assert config_read(AccessPath.PROC) == "config-read/proc"
+    assert (verb(HEARTBEAT), way(HEARTBEAT)) == ("heartbeat", "")
+
+
+def test_every_error_of_a_plan_is_one_of_ours() -> None:
+    for broken in (None, [], "plan", 7, {}):
+        with pytest.raises(HarnessError):
+            Plan.from_json(broken)  # type: ignore[arg-type]
