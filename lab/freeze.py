@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import GuestError, TargetError
-from lab import clock
+from harness.target import clock
 from lab.command_line import Memory
 from lab.guest import Guest, Start
 

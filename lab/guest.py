@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from harness.errors import GuestError, HarnessError, TargetError
+from harness.target import clock
 from harness.target.port import Line
-from lab import clock
 from lab.command_line import Boot, Memory, Wiring, arguments
 from lab.machine import Machine
 from lab.qmp import Monitor, MonitorEvent
@@ -309,13 +309,7 @@ class Guest:
             HarnessError: the agent does not answer.
         """
         ask = self._line.ask if self._line is not None else self.agent.ask
-        before_ns = time.monotonic_ns()
-        clocks = ask("clocks")
-        return clock.ClockReading(
-            host_before_ns=before_ns,
-            guest_ns=int(clocks["monotonic_ns"]),
-            host_after_ns=time.monotonic_ns(),
-        )
+        return clock.read(ask)
 
     # --- what can be done to it -----------------------------------------------------------------------
 

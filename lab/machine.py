@@ -28,7 +28,7 @@ _LAST_PORT_DEVICE: Final = 0x1B  # 0x1c pvpanic, 0x1e virtio-serial, 0x1f the ch
 # With `tsc=reliable` nothing in the guest notices when the TSC was calibrated wrongly, which happens on a
 # busy host; the watchdog would notice, but under software emulation it also fires for no reason and then
 # every clock read traps.  So the TSC is trusted in the guest and checked from outside: the template's
-# builder compares both clocks and boots again when they differ (lab/clock.py).
+# builder compares both clocks and boots again when they differ (harness/target/clock.py).
 CLOCK_PARAMETERS: Final = ("tsc=reliable", "no_timer_check")
 
 KERNEL_PARAMETERS: Final = (

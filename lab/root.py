@@ -50,7 +50,7 @@ SHIPPED: Final = ("virtio_rng", "igb", "igbvf", "e1000e", "nvme")
 
 # What runs in the guest, by the direction of imports (harness/agent and everything below it).  A change to
 # the judge or to a report must not make a new template necessary.
-_AGENT_PARTS: Final = ("model", "bindings", "pci", "vfio", "agent")
+_AGENT_PARTS: Final = ("__init__.py", "errors.py", "model", "bindings", "pci", "vfio", "agent")
 _PACKAGES: Final = ("cffi", "_cffi_backend", "execnet", "pyudev", "tenacity")
 
 _LEFT_OUT: Final = frozenset(
@@ -156,7 +156,7 @@ def _package(name: str, *, only: tuple[str, ...] | None) -> Iterator[_Source]:
         inside = path.relative_to(origin.parent)
         if path.suffix not in {".py", ".so"} or _LEFT_OUT.intersection(inside.parts):
             continue
-        if only is None or len(inside.parts) == 1 or inside.parts[0] in only:
+        if only is None or inside.parts[0] in only:
             yield _Source(host=path, guest=f"python/site/{name}/{inside}")
 
 

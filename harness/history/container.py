@@ -50,13 +50,16 @@ def to_bytes(history: History) -> bytes:
             fields[field.name] = [_plain(dataclasses.asdict(item)) for item in value]
         else:
             fields[field.name] = value
+    members = {
+        "history.json": (json.dumps(fields, indent=1).encode(), 6),
+        "operations.npy": (_npy(history.operations), 1),
+        "kernel.npy": (_npy(history.kernel), 1),
+    }
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        archive.writestr(zipfile.ZipInfo("history.json", _EPOCH), json.dumps(fields, indent=1).encode())
-        for name in ("operations", "kernel"):
-            member = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
-            member.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(member, _npy(getattr(history, name)), compresslevel=1)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, (content, level) in members.items():
+            member = zipfile.ZipInfo(name, _EPOCH)
+            archive.writestr(member, content, zipfile.ZIP_DEFLATED, compresslevel=level)
     return buffer.getvalue()
 
 

@@ -98,6 +98,15 @@ class TargetSource:
         self._target = self._open.enter_context(make(console, gdb=self._gdb))
         return self._target
 
+    def check_clock(self) -> None:
+        """Compare the clocks of guest and host over the whole test.
+
+        Raises:
+            ClockError: the guest's ran wild: what was timed cannot be believed.
+        """
+        if self._target is not None and self._target.guest.running and not self._target.guest.panicked:
+            self._target.guest.check_clock()
+
     def close(self) -> None:
         """End the guest, if there is one."""
         self._target = None
@@ -145,6 +154,7 @@ def hil_source(request: pytest.FixtureRequest, hil_place: Place) -> Iterator[Tar
     request.node.stash[SOURCE] = source
     try:
         yield source
+        source.check_clock()
         if option.keep and getattr(request.node, "hil_failed", False):
             _hold(request.config, source)
     finally:
@@ -180,11 +190,7 @@ def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
     Raises:
         UsageError: the lab has no function of that name.
     """
-    bdf = target.address(alias)
-    function = target.guest.machine.function(alias)
-    facts = target.agent.ask(
-        "function_below", port=target.guest.port_bdf(alias), number=function.function_number
-    )
+    bdf, facts = target.address(alias), target.facts(alias)
     config: bytes = target.agent.ask("config_space", bdf=str(bdf))
     platform = contract.platform(facts["vendor"], facts["device"], Nature.EMULATED)
     methods = tuple(ResetMethod(name) for name in facts["reset_methods"])

@@ -192,8 +192,7 @@ def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest
             source.renew()
             raise
         except AgentLost as error:
-            target.guest.wait_panic(2.0)
-            if target.guest.panicked:
+            if target.guest.wait_panic(2.0):
                 return last_words(plan, target.guest.console_text(), target.provenance())
             registers = target.guest.interrogate()
             raise GuestError(

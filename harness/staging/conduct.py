@@ -32,10 +32,10 @@ def conduct(plan: Plan, target: Target, platform_of: PlatformOf) -> History:
         TargetError: the agent failed or is gone.
     """
     addresses = {alias: str(target.address(alias)) for alias in plan.functions}
-    before = clock.read(target.agent)
+    before = clock.read(target.agent.ask)
     budget_s = (plan.lasting_ns + plan.deadline_ns) / SECOND + _OVERHEAD_S
     seen = target.agent.ask("stage", deadline_s=budget_s, plan=dumps(plan.to_json()), addresses=addresses)
-    rate = clock.check(before, clock.read(target.agent), where=f"stage {plan.title!r}")
+    rate = clock.check(before, clock.read(target.agent.ask), where=f"stage {plan.title!r}")
     facts = target.agent.ask("facts")
     return History(
         plan=plan,

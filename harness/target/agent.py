@@ -23,7 +23,7 @@ class Agent:
         self._number = 0
         self._lost = ""
 
-    def ask(self, name: str, *, deadline_s: float = 60.0, **arguments: Any) -> Any:
+    def ask(self, name: str, /, *, deadline_s: float = 60.0, **arguments: Any) -> Any:
         """Make a request of :class:`~harness.agent.service.Service`.
 
         Args:

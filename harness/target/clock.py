@@ -8,11 +8,11 @@ bounds, and it condemns only what no reading error explains.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from harness.errors import ClockError
-from harness.target.agent import Agent
 
 TOLERANCE: Final = 0.05
 """By how much the rates may differ: a twentieth spoils no time bound of the contract."""
@@ -63,14 +63,14 @@ class Rate:
         return f"{self.least:.3f} to {self.most:.3f}"
 
 
-def read(agent: Agent) -> ClockReading:
-    """Read the clock of the agent's machine.
+def read(ask: Callable[[str], Any]) -> ClockReading:
+    """Read the clock of the machine that `ask` asks: `Agent.ask`, or `Line.ask` before there is an agent.
 
     Raises:
         AgentLost: it does not answer.
     """
     before_ns = time.monotonic_ns()
-    guest_ns = int(agent.ask("clocks")["monotonic_ns"])
+    guest_ns = int(ask("clocks")["monotonic_ns"])
     return ClockReading(host_before_ns=before_ns, guest_ns=guest_ns, host_after_ns=time.monotonic_ns())
 
 
@@ -101,6 +101,6 @@ def check(first: ClockReading, last: ClockReading, *, where: str) -> Rate:
         raise ClockError(
             f"compare guest clock and host clock in {where}",
             said=f"the guest's ran at {found} of the host's",
-            hint="The host is too busy for software emulation: run fewer jobs beside it.",
+            hint="Run fewer jobs beside it; if that does not help, remove the template from the cache.",
         )
     return found

@@ -95,7 +95,7 @@ class Line:
             self.close()
             raise
 
-    def ask(self, name: str, *, deadline_s: float = 60.0, **arguments: Any) -> Any:
+    def ask(self, name: str, /, *, deadline_s: float = 60.0, **arguments: Any) -> Any:
         """Make a request of :class:`~harness.agent.service.Service`; bytes come back as hexadecimal text.
 
         Raises:

@@ -27,7 +27,7 @@ def test_a_record_is_a_row_of_operations() -> None:
 
 @pytest.mark.parametrize("struct", ["hx_step", "hx_record", "hx_stage", "hx_lane"])
 def test_every_struct_is_laid_out_as_declared(struct: str) -> None:
-    """cffi compares our declaration with the compiler's layout at the first use, and raises when they differ."""
+    """Cffi compares our declaration with the compiler's layout at the first use, and raises when they differ."""
     made = _actor.ffi.new(f"struct {struct} *")
     assert all(getattr(made, name) == 0 for name, _ in _actor.ffi.typeof(f"struct {struct}").fields)
 

@@ -52,7 +52,7 @@ def test_the_kernel_interface_has_the_numbers_it_always_had(name: str, number: i
     ],
 )
 def test_every_struct_is_laid_out_as_declared(struct: str, fields: dict[str, int]) -> None:
-    """cffi compares our declaration with the compiler's layout at the first use, and raises when they differ."""
+    """Cffi compares our declaration with the compiler's layout at the first use, and raises when they differ."""
     made = _vfio.ffi.new(f"struct {struct} *")
     assert {name: _vfio.ffi.offsetof(f"struct {struct}", name) for name in fields} == fields
     assert all(getattr(made, name) == 0 for name in fields)

@@ -14,11 +14,13 @@ from tests.unit.judge.build import ALIAS, CONTRACT, PROC_READ, WRITE, Stage, con
 ORACLES = {platform: oracle.on(ALIAS) for oracle in CONTRACT.oracles for platform in oracle.platforms}
 
 
-def oracle_round(stage: Stage, actor: int, number: int, *, begin: float, waits: float, after: int) -> float:
+def oracle_round(
+    stage: Stage, actor: int, number: int, *, marked: float, begin: float, waits: float, after: int
+) -> float:
     """Mark, check, reset, check; returns when the reset was over."""
     assert stage.oracle is not None
-    stage.op(actor, begin - 50, begin - 40, step=0, round_=number)
-    stage.op(actor, begin - 30, begin - 20, step=1, value=stage.oracle.marker, round_=number)
+    stage.op(actor, marked, marked + 10, step=0, round_=number)
+    stage.op(actor, marked + 20, marked + 30, step=1, value=stage.oracle.marker, round_=number)
     end = stage.reset(actor, begin, waits=waits, step=2, round_=number)
     stage.op(actor, end + 400_000, end + 400_001, step=3, value=after, round_=number)
     return end
@@ -31,10 +33,10 @@ def serialised(method: str, platform: str) -> History:
     stage.heartbeat(until_us=4e6)
     after = oracle.marker if method == "pm" else oracle.cleared
     one, two = stage.oracle_rounds(f"reset/{method}"), stage.resetter("other", means=f"reset/{method}")
-    end = oracle_round(stage, one, 0, begin=1_000, waits=0, after=after)
+    end = oracle_round(stage, one, 0, marked=950, begin=1_000, waits=0, after=after)
     stage.reset(two, 50_000, waits=end - 50_000)
     end = stage.reset(two, 1_000_000)
-    oracle_round(stage, one, 1, begin=1_050_000, waits=end - 1_050_000, after=after)
+    oracle_round(stage, one, 1, marked=900_000, begin=1_050_000, waits=end - 1_050_000, after=after)
     accesses = [
         stage.reader("sysfs"),
         stage.reader("proc", means=PROC_READ),

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from harness.model.operation import ATTRIBUTE_READ, CHECK, FLR_BIT, MARK, WAIT, config_read, config_write, reset
+from harness.model.operation import (
+    ATTRIBUTE_READ,
+    CHECK,
+    FLR_BIT,
+    MARK,
+    WAIT,
+    config_read,
+    config_write,
+    reset,
+)
 from harness.model.pci import AccessPath, ResetMethod
 from harness.model.plan import Actor, File, Op, Oracle, Plan, Setting, Step
 from harness.model.units import Ns

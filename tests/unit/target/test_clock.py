@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ClockError
-from lab import clock
-from lab.clock import ClockReading
+from harness.target import clock
+from harness.target.clock import ClockReading
 
 SECOND = 1_000_000_000
 

@@ -1,0 +1,89 @@
+"""Programs on temporary files, run by the real loop: what the tests of the agent share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from harness.bindings.actor import Code, Instruction, SharedStage, act
+from harness.history.columns import OPERATION, Table
+from harness.model.units import MS, Ns
+
+Program = list[Instruction]
+
+
+def opening(path: Path | str, flags: int = os.O_RDONLY, slot: int = 0) -> Instruction:
+    return Instruction(op=Code.OPEN, slot=slot, width=flags, data=os.fsencode(path))
+
+
+def read(offset: int = 0, width: int = 4, *, slot: int = 0, step: int = 0) -> Instruction:
+    return Instruction(op=Code.READ, slot=slot, offset=offset, width=width, step=step)
+
+
+def write(data: bytes, offset: int = 0, *, slot: int = 0, step: int = 0) -> Instruction:
+    return Instruction(op=Code.WRITE, slot=slot, offset=offset, width=len(data), data=data, step=step)
+
+
+def pause(time_ns: int, *, step: int = 0) -> Instruction:
+    return Instruction(op=Code.PAUSE, time_ns=time_ns, step=step)
+
+
+def program(
+    steps: Sequence[Instruction],
+    *,
+    opens: Sequence[Instruction] = (),
+    times: int = 1,
+    starts_ns: int = 0,
+) -> Program:
+    """Open, meet the others, begin, and repeat the steps."""
+    head = [*opens, Instruction(op=Code.RENDEZVOUS), Instruction(op=Code.BEGIN, time_ns=starts_ns)]
+    return [*head, *steps, Instruction(op=Code.REPEAT, slot=len(head), times=times)]
+
+
+@contextmanager
+def staged(*programs: Program, lasting: int = 50 * MS, room: int = 1000) -> Iterator[SharedStage]:
+    """The memory of a stage; nobody runs yet."""
+    stage = SharedStage(programs, Ns(lasting), [room] * len(programs))
+    try:
+        yield stage
+    finally:
+        stage.close()
+
+
+def begin(stage: SharedStage, number: int) -> Thread:
+    """Run one lane in a thread of this process; the loop gives the interpreter's lock away."""
+    thread = Thread(target=act, args=(stage.fd, stage.size_bytes, stage.lane_at(number)), daemon=True)
+    thread.start()
+    return thread
+
+
+def run(*programs: Program, lasting: int = 50 * MS, room: int = 1000) -> list[Table]:
+    """Run all programs to their end; the rows of each."""
+    with staged(*programs, lasting=lasting, room=room) as stage:
+        threads = [begin(stage, number) for number in range(len(programs))]
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+        return [rows(stage, number) for number in range(len(programs))]
+
+
+def rows(stage: SharedStage, number: int) -> Table:
+    """What an actor has begun so far."""
+    table: Table = np.frombuffer(stage.records(number), dtype=OPERATION)
+    return table
+
+
+def until(condition: Any, seconds: float = 10.0) -> None:
+    """Wait for a condition.
+
+    Raises:
+        tenacity.RetryError: it did not come true in time.
+    """
+    Retrying(retry=retry_if_result(lambda met: not met), stop=stop_after_delay(seconds), wait=wait_fixed(0.002))(condition)
