@@ -71,7 +71,7 @@ class Place:
             "lab.template": self.template.path.name,
             "qemu.version": emulator.version,
             "qemu.source": emulator.source,
-            "qemu.packages": list(emulator.packages),
+            "qemu.packages": " ".join(emulator.packages),
             "kernel.package": kernel.package,
         }
 

@@ -41,6 +41,7 @@ _T = TypeVar("_T")
 KIND: Final = "template"
 _FORMAT: Final = 1  # part of the key: raise it when templates are made differently from the same inputs
 
+_FORGOTTEN_S: Final = 86_400.0
 BOOT_S: Final = 120.0
 """How long a boot may take; a debug kernel gets five times as much."""
 CLONE_S: Final = 30.0
@@ -139,7 +140,10 @@ def template(cache: Cache, made_from: Recipe) -> Template:
             with_a_sane_clock(lambda: freeze.make(folder, made_from.start(), made_from.boot_timeout_s))
 
     need_bytes = made_from.machine.memory_mib << 20
-    path = cache.publish(KIND, key, build, need_bytes=need_bytes)
+    path = cache.entry(KIND, key)
+    if path is None:
+        path = cache.publish(KIND, key, build, need_bytes=need_bytes)
+        cache.clean(kind=KIND, unused_for_s=_FORGOTTEN_S)  # every change of kernel, QEMU or harness leaves one behind
     if what := freeze.damage(path):
         note(f"template {key} is damaged ({what}): making it again")
         path = cache.publish(KIND, key, build, need_bytes=need_bytes, replace=True)

@@ -234,7 +234,7 @@ def _suite_properties(session: Session) -> dict[str, str]:
             for key, value in stage.provenance.items():
                 found.setdefault(key, str(value))
     found |= {key: str(value) for key, value in start.provenance.items()}
-    return {one_line(key, 100): one_line(value) for key, value in found.items() if one_line(value)}
+    return {one_line(key, 100): one_line(value, 4000) for key, value in found.items() if one_line(value)}
 
 
 def _health_identity(entry: Entry) -> Identity:

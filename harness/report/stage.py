@@ -15,7 +15,19 @@ from harness.report.findings import COLLIDED_CHECKER, as_json, headline
 KERNEL_LOG_CHECKER: Final = "kernel_log"
 """Name of the checker whose findings decide `kernel_log_clean`."""
 _WARNING: Final = 4  # syslog level KERN_WARNING
-_KEPT: Final = ("kernel.release", "kernel.build", "qemu.version", "harness.version", "platform", "lab")
+_KEPT: Final = (
+    "kernel.release",
+    "kernel.build",
+    "kernel.package",
+    "kernel.command_line",
+    "qemu.version",
+    "qemu.packages",
+    "harness.version",
+    "platform",
+    "lab",
+    "lab.accelerator",
+    "lab.template",
+)
 
 
 def stage_record(

@@ -70,7 +70,7 @@ def test_nobody_ends_before_somebody_does(nursery: Watched) -> None:
         assert wait_any([actor], 10) == [actor]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGXCPU])
 def test_the_death_of_an_actor_is_told_in_words(nursery: Watched, number: signal.Signals) -> None:
     with staged(program([pause(20_000 * MS)]), lasting=60_000 * MS) as stage:
         (actor,) = nursery.borrow(1)

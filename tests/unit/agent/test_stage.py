@@ -1,0 +1,182 @@
+"""Carrying a plan out: who ends how, how much room, and what is put back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from harness.agent.stage import _LARGEST_LANE, _refused, _room, _run, _set_for_a_while
+from harness.bindings.actor import Code, Instruction, SharedStage
+from harness.errors import KernelRefusal, StagingError
+from harness.model.operation import HEARTBEAT
+from harness.model.plan import Actor, Op, Plan, Step
+from harness.model.units import MS, SECOND, Ns
+from tests.unit.agent.conftest import Watched
+from tests.unit.agent.gate import guarded
+from tests.unit.agent.run import Program, opening, pause, program, read, rows, staged, until
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "config"
+    path.write_bytes(b"\x86\x80\xd3\x10" * 64)
+    return path
+
+
+def plan(count: int, *, lasting: int = 50 * MS, deadline: int = 200 * MS) -> Plan:
+    """A plan with so many actors; what they do is in their programs."""
+    step = Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(1))
+    return Plan(
+        title="files",
+        functions=(),
+        actors=tuple(Actor(name=f"actor-{number}", steps=(step,)) for number in range(count)),
+        lasting_ns=Ns(lasting),
+        deadline_ns=Ns(deadline),
+    )
+
+
+def run(what: Plan, stage: SharedStage, programs: list[Program], nursery: Watched) -> list[dict[str, str]]:
+    return _run(what, programs, stage, nursery.borrow(len(programs)), nursery)
+
+
+def test_actors_that_end_are_done_and_used_again(nursery: Watched, file: Path) -> None:
+    programs = [program([read()], opens=[opening(file)], times=times) for times in (1, 5, 0)]
+    for _ in range(2):
+        with staged(*programs, room=600_000) as stage:
+            assert run(plan(3), stage, programs, nursery) == [{"end": "done"}] * 3
+            assert [len(rows(stage, number)) for number in (0, 1)] == [1, 5]
+    assert len(nursery.forked) == 3
+
+
+def test_an_actor_that_dies_is_named_with_its_signal_and_the_others_go_on(nursery: Watched, file: Path) -> None:
+    """A load from beyond the end of a mapped file raises SIGBUS, as a load from a dead device can."""
+    target = file.with_name("resource0")
+    target.write_bytes(bytes(8192))
+    deadly = [
+        opening(target, os.O_RDWR),
+        Instruction(op=Code.MAP),
+        Instruction(op=Code.RENDEZVOUS),
+        Instruction(op=Code.BEGIN, time_ns=100 * MS),
+        Instruction(op=Code.LOAD, offset=4096, width=4),
+        Instruction(op=Code.REPEAT, slot=4, times=1),
+    ]
+    programs = [deadly, program([read()], opens=[opening(file)], times=2)]
+    with staged(*programs, lasting=300 * MS) as stage:
+        actors = nursery.borrow(2)
+        for actor in actors:
+            nursery.give_back(actor)
+
+        def shrink() -> None:
+            until(lambda: stage.release_ns > 0)
+            os.truncate(target, 4096)
+
+        shrinking = threading.Thread(target=shrink)
+        shrinking.start()
+        ends = run(plan(2, lasting=300 * MS), stage, programs, nursery)
+        shrinking.join()
+        assert ends == [{"end": "died", "detail": "killed by SIGBUS"}, {"end": "done"}]
+        assert rows(stage, 0)["end_ns"].tolist() == [0]
+        assert len(rows(stage, 1)) == 2
+
+
+def test_an_actor_that_never_returns_is_abandoned_at_the_deadline(nursery: Watched, file: Path) -> None:
+    """A stopped process stands for one that sleeps in the kernel: nobody can make it return."""
+    programs = [program([pause(20 * MS)]), program([read()], opens=[opening(file)])]
+    with staged(*programs) as stage:
+        actors = nursery.borrow(2)
+        for actor in actors:
+            nursery.give_back(actor)
+
+        def stop() -> None:
+            until(lambda: stage.lane(0).count == 1)
+            os.kill(actors[0].pid, signal.SIGSTOP)
+
+        stopping = threading.Thread(target=stop)
+        stopping.start()
+        ends = run(plan(2), stage, programs, nursery)
+        stopping.join()
+        assert [end["end"] for end in ends] == ["abandoned", "done"]
+        assert set(ends[0]) == {"end", "wchan", "stack"}
+        assert rows(stage, 0)["end_ns"].tolist() == [0]
+    assert actors[0] not in nursery.borrow(2)  # never used again
+
+
+def test_a_read_that_sleeps_in_the_kernel_is_abandoned_with_the_place_it_sleeps_in(
+    nursery: Watched, file: Path
+) -> None:
+    programs = [program([read()], opens=[opening(file)])]
+    with guarded(file) as gate, staged(*programs) as stage:
+        gatekeeper = threading.Thread(target=lambda: gate.admit(gate.arrival(10)))  # the rehearsal, no more
+        gatekeeper.start()
+        (end,) = run(plan(1), stage, programs, nursery)
+        gatekeeper.join()
+        assert end["end"] == "abandoned"
+        assert "fanotify" in end["wchan"] + end["stack"]
+        table = rows(stage, 0)
+        assert (len(table), table["end_ns"][0]) == (1, 0)
+
+
+def test_a_file_that_cannot_be_opened_is_named_with_errno_and_advice(nursery: Watched, tmp_path: Path) -> None:
+    programs = [program([pause(1)]), program([read()], opens=[opening(tmp_path / "reset", os.O_WRONLY)])]
+    with staged(*programs) as stage, pytest.raises(StagingError) as refused:
+        run(plan(2), stage, programs, nursery)
+    assert str(refused.value) == (
+        f"actor 'actor-1': opening {tmp_path}/reset: ENOENT (No such file or directory). "
+        "The function has no such file on this kernel."
+    )
+
+
+def test_after_a_refusal_everybody_can_be_used_again(nursery: Watched, tmp_path: Path) -> None:
+    programs = [program([pause(1)]), program([read()], opens=[opening(tmp_path / "absent")])]
+    with staged(*programs) as stage, pytest.raises(StagingError):
+        run(plan(2), stage, programs, nursery)
+    assert len(nursery.borrow(2)) == len(nursery.forked) == 2
+
+
+def test_nothing_is_refused_where_all_is_well(file: Path) -> None:
+    programs = [program([read()], opens=[opening(file)])]
+    with staged(*programs) as stage:
+        assert _refused(stage, programs) is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "times", "lasting", "room"),
+    [
+        ([read()], 100, SECOND, 100),
+        ([read(), read()], 100, SECOND, 200),
+        ([read()], 1, SECOND, 64),
+        ([read()], 0, 10 * MS, 10_002),
+        ([read()], 0, 60 * SECOND, _LARGEST_LANE),
+        ([pause(10 * MS)], 0, 2 * SECOND, 202),
+        ([pause(10 * MS), read()], 0, 2 * SECOND, 404),
+    ],
+)
+def test_there_is_room_for_the_fastest_pace(steps: Program, times: int, lasting: int, room: int) -> None:
+    assert _room(program(steps, times=times), Ns(lasting)) == room
+
+
+def test_a_setting_is_put_back(tmp_path: Path) -> None:
+    attribute = tmp_path / "reset_method"
+    attribute.write_text("flr bus\n")
+    with _set_for_a_while(attribute, "flr"):
+        assert attribute.read_text().startswith("flr")
+    assert attribute.read_text().startswith("flr bus")
+
+
+def test_a_setting_is_put_back_after_a_crash_too(tmp_path: Path) -> None:
+    attribute = tmp_path / "enable"
+    attribute.write_text("0")
+    with pytest.raises(ZeroDivisionError), _set_for_a_while(attribute, "1"):
+        raise ZeroDivisionError
+    assert attribute.read_text() == "0"
+
+
+def test_a_setting_that_cannot_be_put_back_says_what_to_do(tmp_path: Path) -> None:
+    attribute = tmp_path / "enable"
+    attribute.write_text("0")
+    with pytest.raises(KernelRefusal, match="back to '0'.*ENOENT.*by hand"), _set_for_a_while(attribute, "1"):
+        attribute.unlink()
