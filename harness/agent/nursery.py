@@ -22,6 +22,7 @@ from harness.errors import AgentLost
 _ORDER: Final = struct.Struct("<QQ")  # size of the memory, offset of the lane
 _DONE: Final = b"d"
 _FORK: Final = b"f"
+_DYING_S: Final = 1.0  # a dying process closes its socket a moment before its parent can collect it
 
 
 @dataclass(slots=True)
@@ -131,6 +132,9 @@ def _act(control: socket.socket) -> NoReturn:
 
 
 def _fate(pid: int) -> str:
+    alive = os.pidfd_open(pid)
+    select.select([alive], [], [], _DYING_S)
+    os.close(alive)
     done, status = os.waitpid(pid, os.WNOHANG)
     if not done:
         return "still there"

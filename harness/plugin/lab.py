@@ -6,7 +6,8 @@ Inert until asked: without the option its fixtures skip with the command that wo
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from harness.contract import Contract, Nature, load
-from harness.errors import HarnessError, UsageError
+from harness.errors import UsageError
 from harness.journal.record import HealthRecord, Status
 from harness.model.pci import ResetMethod
 from harness.pci.capabilities import CAPABILITY_IDS, capabilities
@@ -36,8 +37,7 @@ class Start(enum.Enum):
     BOOT = "boot"
 
 
-PLACE: Final = pytest.StashKey["Place"]()
-SOURCE: Final = pytest.StashKey["TargetSource"]()
+_WENT_WRONG: Final = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,6 +72,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("dut")
     if marker is not None and "dut" in metafunc.fixturenames:
         metafunc.parametrize("dut", marker.args, indirect=True, ids=[str(alias) for alias in marker.args])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember that a test went wrong: `--keep` wants to know when its guest is about to end."""
+    report = yield
+    if report.failed:
+        item.stash[_WENT_WRONG] = True
+    return report
 
 
 class TargetSource:
@@ -151,11 +160,10 @@ def hil_source(request: pytest.FixtureRequest, hil_place: Place) -> Iterator[Tar
     if console is None:
         raise UsageError("recording a console", said="no results folder", hint="Add --hil-results DIR.")
     source = TargetSource(hil_place, Start.BOOT if boots else Start.CLONE, console, option.gdb)
-    request.node.stash[SOURCE] = source
     try:
         yield source
         source.check_clock()
-        if option.keep and getattr(request.node, "hil_failed", False):
+        if option.keep and request.node.stash.get(_WENT_WRONG, False):
             _hold(request.config, source)
     finally:
         source.close()
@@ -212,13 +220,14 @@ def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
 
 
 def _hold(config: pytest.Config, source: TargetSource) -> None:
-    """Keep a guest until its owner has seen enough."""
-    capture = config.pluginmanager.getplugin("capturemanager")
+    """Keep a guest until its owner has seen enough; without a terminal there is nobody to wait for."""
     guest = source.target.guest
+    capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else ExitStack():
-        print(f"\nkept: {guest.name}, pid {guest.pid}, console {guest.console}")  # noqa: T201
-        print(f"by hand: {guest.command}")  # noqa: T201
-        try:
+        sys.stderr.write(
+            f"\nkept: {guest.name}, pid {guest.pid}, console {guest.console}\nby hand: {guest.command}\n"
+        )
+        if sys.stdin is not None and sys.stdin.isatty():
             input("Enter ends it: ")
-        except (EOFError, KeyboardInterrupt) as error:
-            raise HarnessError("keeping a guest", said="there is no terminal to wait for") from error
+        else:
+            sys.stderr.write("not kept any longer: --keep waits for Enter, and there is no terminal\n")

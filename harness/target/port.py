@@ -131,7 +131,12 @@ class Line:
         except OSError as error:
             raise AgentLost(f"asking the agent for {request['ask']!r}", said=str(error)) from error
         line, _, self._rest = self._rest.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise AgentLost(
+                f"asking the agent for {request['ask']!r}", said=f"it is no agent that says {line[:80]!r}"
+            ) from error
         return answer
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import select
 import signal
 from collections.abc import Iterator
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from harness.agent.nursery import ActorProcess, Nursery
 
@@ -38,10 +40,12 @@ class Watched(Nursery):
 
 
 @pytest.fixture
-def nursery() -> Iterator[Watched]:
-    """Forked from this process, as the worker does it."""
+def nursery(request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """Forked from this process, as the worker does it; an actor that dies on purpose is not pytest's crash."""
+    faulthandler.disable()
     made = Watched.start()
     assert isinstance(made, Watched)
+    faulthandler.enable(request.config.stash.get(fault_handler_stderr_fd_key, 2))
     yield made
     made.end()
 

@@ -1,0 +1,191 @@
+"""Break the kernel of a running guest on purpose: a checker that was never seen red proves nothing.
+
+A cut goes behind a function's landing pad and its hook for ftrace, where our probes sit: the trace goes on
+telling the truth about a kernel that no longer does.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.contract import Contract, Nature
+from harness.errors import ClockError
+from harness.history.history import History
+from harness.judge import judge
+from harness.model.plan import Plan
+from harness.model.verdict import Finding, Judgement, Verdict
+from harness.plugin.lab import Start, TargetSource, describe
+from harness.plugin.staging import terms_of
+from harness.staging.conduct import conduct
+from harness.staging.function import Function
+from lab.place import GuestTarget, Place
+from lab.template import with_a_sane_clock
+from tests.guest.gdbstub import Stub, halted
+
+_LANDING_PAD = bytes.fromhex("f30f1efa")  # endbr64
+_HOOK = re.compile(rb"\xe8....|\x0f\x1f\x44\x00\x00", re.DOTALL)  # call of ftrace, or the nop in its place
+_LONGEST = 512  # bytes of a function that are searched
+_SYMBOLS = """
+wanted = set(channel.receive())
+found = {}
+with open("/proc/kallsyms") as file:
+    for line in file:
+        address, _, name = line.split(maxsplit=3)[:3]
+        if name in wanted:
+            found[name] = int(address, 16)
+channel.send(found)
+"""
+
+
+class Cut(enum.Enum):
+    """What a function does from now on."""
+
+    RETURN = "c3"
+    """Return at once: for functions without a result."""
+    RETURN_ZERO = "31c0c3"
+    """Return 0 at once, which claims success."""
+    CRASH = "0f0b"
+    """Execute an undefined instruction."""
+    SPIN = "ebfe"
+    """Never return, and never sleep."""
+    IGNORE_LOCK = "ignore-lock"
+    """Take the bit that says that config accesses are blocked for clear."""
+
+
+SYMBOLS = (
+    "pci_cfg_access_lock",
+    "pci_cfg_access_unlock",
+    "pcie_flr",
+    "pci_pm_reset",
+    "pci_reset_bus_function",
+    "pci_restore_state",
+    "pci_user_read_config_dword",
+)
+"""Functions that may be cut; all are looked up at once, that takes seconds in a guest."""
+
+
+def addresses(target: GuestTarget) -> dict[str, int]:
+    """Ask a guest where the functions of :data:`SYMBOLS` are: the same in every clone, without KASLR."""
+    found: dict[str, int] = target.agent.run_source(_SYMBOLS, list(SYMBOLS))
+    assert set(found) == set(SYMBOLS)
+    return found
+
+
+def body(stub: Stub, address: int) -> int:
+    """The address of a function's first instruction behind landing pad and hook."""
+    text = stub.read(address, 16)
+    skip = len(_LANDING_PAD) if text.startswith(_LANDING_PAD) else 0
+    assert _HOOK.match(text, skip), f"no function begins like this: {text.hex()}"
+    return address + skip + 5
+
+
+def lock_test(stub: Stub, address: int, like: int) -> int:
+    """The address of the mask in `test byte [dev + block_cfg_access], 1` of a function.
+
+    Args:
+        stub: of the halted guest.
+        address: of the function that reads.
+        like: of `pci_cfg_access_lock`, whose only such test shows where in `struct pci_dev` the bit is.
+    """
+    test = re.search(rb"\xf6[\x80-\x87](..\x00\x00\x01)[\x74\x75\x0f]", stub.read(like, 128), re.DOTALL)
+    assert test is not None
+    same = re.compile(rb"\xf6[\x80-\x87]" + re.escape(test[1]))
+    found = same.search(stub.read(address, _LONGEST))
+    assert found is not None
+    return address + found.end() - 1
+
+
+@dataclass(slots=True)
+class Patient:
+    """A clone whose kernel is broken on purpose, and what can be staged on it."""
+
+    source: TargetSource
+    stub: Path
+    where: Mapping[str, int]
+    contract: Contract
+    cuts: dict[str, Cut] = field(default_factory=dict)
+    _healthy: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def target(self) -> GuestTarget:
+        """The guest as it is now."""
+        return self.source.target
+
+    def cut(self, **cuts: Cut) -> None:
+        """Break functions of the kernel."""
+        assert self.target.guest.running  # made now, if it was not
+        self.cuts |= cuts
+        with halted(self.stub) as stub:
+            for symbol, kind in cuts.items():
+                if kind is Cut.IGNORE_LOCK:
+                    at = lock_test(stub, self.where[symbol], self.where["pci_cfg_access_lock"])
+                    data = b"\x00"
+                else:
+                    at, data = body(stub, self.where[symbol]), bytes.fromhex(kind.value)
+                self._healthy.setdefault(at, stub.read(at, len(data)))
+                stub.write(at, data)
+
+    def heal(self) -> None:
+        """Undo all cuts."""
+        with halted(self.stub) as stub:
+            for at, data in self._healthy.items():
+                stub.write(at, data)
+        self._healthy.clear()
+        self.cuts.clear()
+
+    def function(self, alias: str) -> Function:
+        """What a test author knows of a function."""
+        return describe(alias, self.target, self.contract)
+
+    def stage(self, plan: Plan) -> Outcome:
+        """Stage and judge; a second time in a fresh clone, cut alike, when the clock ran wild."""
+        history = with_a_sane_clock(lambda: self._staged(plan))
+        return Outcome(history, judge(history, terms_of(history, self.contract)))
+
+    def _staged(self, plan: Plan) -> History:
+        try:
+            return conduct(plan, self.target, self._platform)
+        except ClockError:
+            self.source.renew()
+            self._healthy.clear()
+            self.cut(**self.cuts)
+            raise
+
+    def _platform(self, vendor: int, device: int) -> str:
+        return self.contract.platform(vendor, device, Nature.EMULATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A staged and judged experiment."""
+
+    history: History
+    judgement: Judgement
+
+    def failures(self, checker: str) -> Sequence[Finding]:
+        """Findings of one checker that say FAIL."""
+        return [f for f in self.judgement.findings if f.checker == checker and f.verdict is Verdict.FAIL]
+
+    def failed(self) -> set[str]:
+        """Names of the checkers that say FAIL."""
+        return {f.checker for f in self.judgement.findings if f.verdict is Verdict.FAIL}
+
+
+@contextmanager
+def on_the_table(
+    place: Place, console: Path, where: Mapping[str, int], contract: Contract
+) -> Iterator[Patient]:
+    """A clone with gdb's port open, ready to be cut; it is gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="hil-gdb-") as folder:  # a socket's path must be short
+        stub = Path(folder, "gdb")
+        source = TargetSource(place, Start.CLONE, console, f"unix:{stub},server=on,wait=off")
+        try:
+            yield Patient(source, stub, where, contract)
+        finally:
+            source.close()

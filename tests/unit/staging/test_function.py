@@ -1,0 +1,148 @@
+"""A function as a test author sees it: what its verbs make, and what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.errors import UsageError
+from harness.model.operation import ATTRIBUTE_READ, CHECK, FLR_BIT, MARK, WAIT
+from harness.model.pci import Bdf, ResetMethod
+from harness.model.plan import Actor, File, Op, Oracle, Setting
+from harness.model.units import MS
+from harness.staging.function import Function, means
+from harness.staging.part import Part, plan_of
+
+ORACLE = Oracle(
+    function="igb0",
+    resource="resource0",
+    offset=0x5B50,
+    width=4,
+    marker=0x5A,
+    cleared=0,
+    mask=0xFF,
+    source="measured",
+)
+IGB = Function(
+    alias="igb0",
+    platform="igb",
+    bdf=Bdf.parse("0000:01:00.0"),
+    reset_methods=(ResetMethod.FLR, ResetMethod.PM),
+    config_bytes=4096,
+    express=0xA0,
+    device_control=0x2810,
+    oracles={ResetMethod.FLR: ORACLE},
+)
+CONVENTIONAL = Function(
+    alias="old0", platform="unknown", bdf=Bdf.parse("0000:02:01.0"), reset_methods=(), config_bytes=256
+)
+
+
+def only(part: Part) -> Actor:
+    (actor,) = part.actors
+    return actor
+
+
+def test_reads_are_repeated_until_the_end() -> None:
+    actor = only(IGB.reads())
+    (step,) = actor.steps
+    assert (step.op, step.means, step.file) == (Op.READ, "config-read/sysfs", File(function="igb0", role="config"))
+    assert (step.offset, step.width, actor.times, actor.starts_ns) == (4, 4, None, 0)
+
+
+def test_reads_through_proc_use_its_file() -> None:
+    part = IGB.reads("proc", at=0x08, width=2, actors=3, starting="5ms")
+    assert len(part.actors) == 3
+    (step,) = part.actors[0].steps
+    assert (step.means, step.file, step.offset, step.width) == (
+        "config-read/proc",
+        File(function="igb0", role="proc"),
+        8,
+        2,
+    )
+    assert part.actors[0].starts_ns == 5 * MS
+
+
+def test_a_cached_attribute_is_the_control() -> None:
+    (step,) = only(IGB.reads_attribute("device")).steps
+    assert (step.means, step.file) == (ATTRIBUTE_READ, File(function="igb0", role="device"))
+
+
+def test_a_reset_writes_one_byte_while_its_method_alone_is_active() -> None:
+    part = IGB.resets("pm", at="50ms", times=2)
+    actor = only(part)
+    (step,) = actor.steps
+    assert (step.op, step.means, step.value) == (Op.WRITE, "reset/pm", b"1")
+    assert step.file == File(function="igb0", role="reset")
+    assert (actor.starts_ns, actor.times) == (50 * MS, 2)
+    assert part.settings == (Setting(function="igb0", attribute="reset_method", value="pm"),)
+
+
+def test_resets_with_a_pause_between_them() -> None:
+    steps = only(IGB.resets("flr", every="20ms", times=None)).steps
+    assert [(step.means, step.time_ns) for step in steps] == [("reset/flr", 0), (WAIT, 20 * MS)]
+
+
+def test_an_oracle_is_marked_checked_reset_and_checked_again() -> None:
+    part = IGB.resets_with_oracle("flr", times=3)
+    actor = only(part)
+    assert means(part) == (MARK, CHECK, "reset/flr", CHECK)
+    mark, check, _, _ = actor.steps
+    assert (mark.op, mark.value, mark.offset) == (Op.STORE, b"\x5a\0\0\0", 0x5B50)
+    assert (check.op, check.width, check.file) == (Op.LOAD, 4, File(function="igb0", role="resource0"))
+    assert part.oracles == (ORACLE,)
+    assert {setting.attribute: setting.value for setting in part.settings} == {"reset_method": "flr", "enable": "1"}
+
+
+def test_the_flr_bit_is_set_and_nothing_else_of_device_control() -> None:
+    part = IGB.sets_flr_bit(at="20ms")
+    assert means(part) == (FLR_BIT,)
+    (write,) = only(part).steps
+    assert (write.offset, write.value) == (0xA8, (0x2810 | 0x8000).to_bytes(2, "little"))
+    assert part.settings == (Setting(function="igb0", attribute="enable", value="1"),)
+
+
+def test_writes_are_as_wide_as_their_value() -> None:
+    actor = only(IGB.writes("sysfs", at=0x0C, value=b"\x10", times=5))
+    (step,) = actor.steps
+    assert (step.means, step.offset, step.value, actor.times) == ("config-write/sysfs", 0x0C, b"\x10", 5)
+
+
+def test_parts_of_one_function_make_a_plan() -> None:
+    plan = plan_of(
+        [IGB.reads(actors=2), IGB.reads_attribute(), IGB.resets("flr", at="50ms")], title="t", lasting="400ms", meets=3
+    )
+    assert [actor.name for actor in plan.actors] == ["reader-1", "reader-2", "control", "resetter", "heartbeat"]
+    assert plan.functions == ("igb0",)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "answer"),
+    [
+        (lambda: IGB.reads("vfio"), "access path 'vfio': unknown"),
+        (lambda: IGB.reads(width=3), "A width is 1, 2 or 4 bytes"),
+        (lambda: IGB.reads(at=4093), "last offset for this width is 0xffc"),
+        (lambda: IGB.reads(at=-1), "outside the 4096 bytes"),
+        (lambda: CONVENTIONAL.reads(at=0x100), "outside the 256 bytes"),
+        (lambda: IGB.reads(actors=0), "0 actors on igb0: nobody acts"),
+        (lambda: IGB.reads(starting="later"), "duration 'later'"),
+        (lambda: IGB.reads_attribute(actors=-1), "nobody acts"),
+        (lambda: IGB.resets("flt"), "reset method 'flt': unknown to Linux"),
+        (lambda: IGB.resets("bus"), r"reset of igb0 \(0000:01:00.0\) by bus: the kernel offers only: flr, pm"),
+        (lambda: CONVENTIONAL.resets("flr"), "offers only: nothing"),
+        (lambda: IGB.resets("flr", times=0), "0 rounds on igb0: nothing happens"),
+        (lambda: IGB.resets("flr", at="-1ms"), "duration '-1ms'"),
+        (lambda: IGB.resets_with_oracle("pm"), r"oracle register of igb0 \(igb\) for pm: the contract names none"),
+        (lambda: IGB.resets_with_oracle("flt"), "unknown to Linux"),
+        (lambda: CONVENTIONAL.sets_flr_bit(), r"reset of old0 \(0000:02:01.0\) by flr: the kernel offers only: nothing"),
+        (lambda: IGB.writes("sysfs", at=0, value=b""), "config access of 0 bytes"),
+        (lambda: IGB.writes("sysfs", at=0, value=b"123"), "config access of 3 bytes"),
+        (lambda: IGB.writes("sysfs", at=4094, value=b"1234"), "outside"),
+        (lambda: IGB.writes("mmio", at=0, value=b"1"), "access path 'mmio'"),
+        (lambda: IGB.writes("sysfs", at=0, value=b"1", times=0), "0 rounds"),
+    ],
+)
+def test_a_mistake_is_answered_when_it_is_made(mistake: Callable[[], object], answer: str) -> None:
+    with pytest.raises(UsageError, match=answer):
+        mistake()

@@ -1,0 +1,93 @@
+"""Parts, and the plan that they add up to."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import UsageError
+from harness.model.operation import ATTRIBUTE_READ, HEARTBEAT
+from harness.model.plan import Actor, File, Op, Setting, Step
+from harness.model.units import MS, SECOND, Ns
+from harness.staging.part import DEADLINE, Part, plan_of
+
+STEP = Step(op=Op.READ, means=ATTRIBUTE_READ, file=File(function="igb0", role="vendor"), width=64)
+
+
+def part(*names: str, functions: tuple[str, ...] = ("igb0",), settings: tuple[Setting, ...] = ()) -> Part:
+    actors = tuple(Actor(name=name, steps=(STEP,)) for name in names)
+    return Part(functions=functions, actors=actors, settings=settings)
+
+
+def method(value: str, function: str = "igb0") -> Setting:
+    return Setting(function=function, attribute="reset_method", value=value)
+
+
+def names(*parts: Part) -> list[str]:
+    return [actor.name for actor in plan_of(parts, title="t", lasting="1ms").actors]
+
+
+def test_a_name_that_is_unique_is_kept() -> None:
+    assert names(part("reader"), part("resetter")) == ["reader", "resetter", "heartbeat"]
+
+
+def test_names_that_clash_are_numbered_over_all_parts() -> None:
+    assert names(part("reader", "reader"), part("resetter"), part("reader")) == [
+        "reader-1",
+        "reader-2",
+        "resetter",
+        "reader-3",
+        "heartbeat",
+    ]
+
+
+def test_a_heart_beats_in_every_stage() -> None:
+    heart = plan_of([part("reader")], title="t", lasting="1ms").actors[-1]
+    assert [(step.op, step.means, step.time_ns) for step in heart.steps] == [(Op.PAUSE, HEARTBEAT, 10 * MS)]
+    assert (heart.times, heart.starts_ns) == (None, 0)
+
+
+def test_durations_are_read_and_the_rest_is_passed_on() -> None:
+    plan = plan_of([part("a")], title="title", lasting="1.5s", meets=3, deadline="250ms", seed=9)
+    assert (plan.title, plan.lasting_ns, plan.deadline_ns) == ("title", 1500 * MS, 250 * MS)
+    assert (plan.meets, plan.seed) == (3, 9)
+    assert plan_of([part("a")], title="t", lasting=Ns(5)).deadline_ns == DEADLINE == 30 * SECOND
+
+
+def test_functions_and_settings_are_listed_once_in_their_order() -> None:
+    plan = plan_of(
+        [
+            part("a", functions=("igb1",), settings=(method("flr", "igb1"),)),
+            part("b", settings=(method("pm"),)),
+            part("c", functions=("igb1",), settings=(method("flr", "igb1"),)),
+        ],
+        title="t",
+        lasting="1ms",
+    )
+    assert plan.functions == ("igb1", "igb0")
+    assert plan.settings == (method("flr", "igb1"), method("pm"))
+
+
+def test_one_method_at_a_time() -> None:
+    with pytest.raises(UsageError, match="reset_method of igb0 cannot be both 'flr' and 'bus'"):
+        plan_of(
+            [part("a", settings=(method("flr"),)), part("b", settings=(method("bus"),))], title="t", lasting="1ms"
+        )
+
+
+def test_two_functions_may_differ() -> None:
+    plan_of(
+        [part("a", settings=(method("flr", "igb0"),)), part("b", settings=(method("bus", "igb1"),))],
+        title="t",
+        lasting="1ms",
+    )
+
+
+def test_a_stage_needs_a_part() -> None:
+    with pytest.raises(UsageError, match="nobody acts"):
+        plan_of([], title="t", lasting="1ms")
+
+
+@pytest.mark.parametrize("lasting", ["soon", "10", Ns(-1)])
+def test_a_stage_lasts_a_duration(lasting: str | Ns) -> None:
+    with pytest.raises(UsageError, match="duration"):
+        plan_of([part("a")], title="t", lasting=lasting)

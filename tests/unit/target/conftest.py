@@ -1,0 +1,28 @@
+"""Agents behind unix sockets, and nobody left when a test is over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+Peer = tuple[Path, "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Peer]]:
+    """Start the real worker behind a socket: its path, and its process."""
+    with ExitStack() as stack:
+
+        def start() -> Peer:
+            path = tmp_path_factory.mktemp("peer") / "port"
+            command = [sys.executable, str(Path(__file__).with_name("peer.py")), str(path)]
+            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            stack.callback(process.kill)
+            return path, process
+
+        yield start

@@ -1,0 +1,274 @@
+"""Both ends of the wire: what the host asks, what the real worker and service answer, and what silence means."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.agent import worker
+from harness.agent.service import Service
+from harness.bindings.actor import now
+from harness.errors import AgentLost, HarnessError, KernelRefusal, StagingError, TargetError, UsageError
+from harness.target import clock, port
+from harness.target.agent import Agent
+from harness.target.port import Line, SocketIO, connect
+from tests.unit.target.conftest import Peer
+
+NOWHERE = "ffff:ff:1f.7"
+Peers = Callable[[], Peer]
+
+
+@pytest.fixture
+def agent(peer: Peers) -> Iterator[Agent]:
+    path, _ = peer()
+    connected = connect(path, deadline_s=20)
+    yield connected
+    connected.close()
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[tuple[Path, socket.socket]]:
+    """A port that takes everything and never answers."""
+    path = tmp_path / "port"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        yield path, listener
+
+
+def test_the_two_ends_speak_one_protocol() -> None:
+    assert port.PROTOCOL == worker.PROTOCOL
+
+
+def test_a_line_says_hello_and_asks(peer: Peers) -> None:
+    path, process = peer()
+    line = Line(path, deadline_s=20)
+    try:
+        assert line.hello["hello"] == "hil-agent"
+        assert line.hello["pid"] == process.pid
+        facts = line.ask("facts")
+        assert facts["release"] == platform.release()
+        assert facts["cpus"] == os.cpu_count()
+        with pytest.raises(UsageError, match="'surprise': unknown to the agent"):
+            line.ask("surprise")
+    finally:
+        line.close()
+
+
+def test_the_next_host_finds_the_same_agent(peer: Peers) -> None:
+    path, process = peer()
+    for _ in range(2):
+        line = Line(path, deadline_s=20)
+        assert line.hello["pid"] == process.pid
+        line.close()
+    agent = connect(path, deadline_s=20)
+    assert agent.ask("facts")["root"] == (os.geteuid() == 0)
+    agent.close()
+    process.wait(20)
+    assert process.returncode == 0  # the host that asked for execnet has left, and so does the worker
+
+
+def test_an_agent_answers_through_execnet(agent: Agent) -> None:
+    before = now()
+    clocks = agent.ask("clocks")
+    assert before < clocks["monotonic_ns"] < now()
+    assert abs(clocks["realtime_ns"] - time.time_ns()) < 60 * 10**9
+
+
+def test_one_clock_is_read_as_one_clock(agent: Agent) -> None:
+    first, last = clock.read(agent.ask), clock.read(agent.ask)
+    assert abs(first.offset_ns) <= first.error_ns
+    assert clock.check(first, last, where="here").is_believable
+
+
+@pytest.mark.parametrize("request_name", ["answer", "close", "_trace", "__init__", "no_such"])
+def test_only_requests_can_be_asked(agent: Agent, request_name: str) -> None:
+    with pytest.raises(UsageError, match="unknown to the agent"):
+        agent.ask(request_name)
+
+
+def test_an_error_of_the_agent_is_raised_as_what_it_was(agent: Agent) -> None:
+    with pytest.raises(UsageError, match="address 'somewhere': not a PCI function"):
+        agent.ask("config_space", bdf="somewhere")
+    with pytest.raises(KernelRefusal, match=r"reading .*config: ENOENT") as refused:
+        agent.ask("config_space", bdf=NOWHERE)
+    assert refused.value.errno == 2
+    assert agent.ask("facts")["machine"] == platform.machine()  # and the agent is still there
+
+
+def test_bytes_arrive_as_bytes(agent: Agent) -> None:
+    assert agent.run_source("channel.send(channel.receive() * 3)", b"\0\xff") == b"\0\xff" * 3
+
+
+def test_a_large_answer_arrives_whole(agent: Agent) -> None:
+    """More than a virtio-serial port takes at once, and more than a socket buffers."""
+    assert agent.run_source("channel.send(b'x' * channel.receive())", 5_000_000) == b"x" * 5_000_000
+
+
+def test_source_that_raises_or_never_answers_is_told(agent: Agent) -> None:
+    with pytest.raises(AgentLost, match="ZeroDivisionError"):
+        agent.run_source("1 / 0")
+    with pytest.raises(AgentLost, match="running source"):
+        agent.run_source("channel.receive()", deadline_s=0.1)
+    assert agent.ask("facts")
+
+
+def test_an_agent_that_hangs_is_lost_in_time_and_stays_lost(peer: Peers) -> None:
+    path, process = peer()
+    agent = connect(path, deadline_s=20)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        before = time.monotonic()
+        with pytest.raises(AgentLost, match="asking the agent for 'clocks'"):
+            agent.ask("clocks", deadline_s=0.2)
+        assert 0.2 <= time.monotonic() - before < 10
+    finally:
+        process.send_signal(signal.SIGCONT)
+    with pytest.raises(AgentLost, match="lost before"):
+        agent.ask("clocks")
+    agent.close()
+
+
+def test_an_agent_that_dies_is_lost_at_once(peer: Peers) -> None:
+    path, process = peer()
+    agent = connect(path, deadline_s=20)
+    process.kill()
+    before = time.monotonic()
+    with pytest.raises(AgentLost):
+        agent.ask("clocks", deadline_s=60)
+    assert time.monotonic() - before < 20
+    agent.close()
+
+
+def test_a_closed_agent_says_so(peer: Peers) -> None:
+    path, _ = peer()
+    agent = connect(path, deadline_s=20)
+    agent.close()
+    with pytest.raises(AgentLost, match="closed"):
+        agent.ask("clocks")
+
+
+def test_nobody_at_the_socket_is_an_agent_lost_in_time(tmp_path: Path) -> None:
+    before = time.monotonic()
+    with pytest.raises(AgentLost, match=r"connecting to .*absent: No such file"):
+        connect(tmp_path / "absent", deadline_s=0.2)
+    assert 0.2 <= time.monotonic() - before < 10
+
+
+def test_a_port_without_an_agent_is_an_agent_lost_in_time(silent: tuple[Path, socket.socket]) -> None:
+    before = time.monotonic()
+    with pytest.raises(AgentLost, match="'hello': no answer in time"):
+        connect(silent[0], deadline_s=0.2)
+    assert 0.2 <= time.monotonic() - before < 10
+
+
+def answering(listener: socket.socket, answer: bytes) -> threading.Thread:
+    """Take one host, read its first line, say something, hang up."""
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+def test_a_port_that_is_closed_is_an_agent_lost_at_once(silent: tuple[Path, socket.socket]) -> None:
+    thread = answering(silent[1], b'{"hello":')
+    with pytest.raises(AgentLost, match="the port was closed"):
+        connect(silent[0], deadline_s=20)
+    thread.join()
+
+
+def test_another_protocol_means_a_stale_template(silent: tuple[Path, socket.socket]) -> None:
+    thread = answering(silent[1], json.dumps({"hello": "hil-agent", "protocol": 99}).encode() + b"\n")
+    with pytest.raises(AgentLost, match="it speaks protocol 99, we speak 1.*stale"):
+        connect(silent[0], deadline_s=20)
+    thread.join()
+
+
+def test_what_is_no_json_is_no_agent(silent: tuple[Path, socket.socket]) -> None:
+    """A guest whose console was put on this port, say."""
+    thread = answering(silent[1], b"Welcome to Linux!\n")
+    with pytest.raises(AgentLost, match="Welcome"):
+        connect(silent[0], deadline_s=20)
+    thread.join()
+
+
+def test_a_stream_reads_exactly_and_ends_with_eof() -> None:
+    ours, theirs = socket.socketpair()
+    stream = SocketIO(ours)
+    theirs.sendall(b"abc")
+    assert stream.read(2) == b"ab"
+    theirs.close()
+    assert stream.read(1) == b"c"
+    with pytest.raises(EOFError, match="expected 3 bytes, 3 are missing"):
+        stream.read(3)
+    stream.close()
+    with pytest.raises(EOFError):
+        stream.read(1)
+
+
+def test_a_reader_that_waits_is_woken_by_close() -> None:
+    ours, theirs = socket.socketpair()
+    stream = SocketIO(ours)
+    woken: list[str] = []
+
+    def wait() -> None:
+        try:
+            stream.read(1)
+        except EOFError as error:
+            woken.append(str(error))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    stream.close_read()
+    thread.join(10)
+    assert woken
+    stream.write(b"still writing")
+    assert theirs.recv(100) == b"still writing"
+    stream.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (UsageError("a", said="b", hint="c"), UsageError, "a: b. c"),
+        (StagingError("a", said="b"), StagingError, "a: b"),
+        (TargetError("a"), TargetError, "a"),
+        (KernelRefusal("writing x", errno=16, hint="h"), KernelRefusal, "writing x: EBUSY"),
+    ],
+)
+def test_every_class_of_error_crosses_the_wire(error: HarnessError, kind: type[HarnessError], text: str) -> None:
+    class Failing(Service):
+        def __init__(self) -> None:
+            """No nursery, no trace: this one only fails."""
+
+        def fail(self) -> None:
+            raise error
+
+    answer = json.loads(json.dumps(Failing().answer("fail", {})))
+    with pytest.raises(kind) as raised:
+        Agent.unpack(answer)
+    assert type(raised.value) is kind
+    assert str(raised.value).startswith(text)
+    assert str(raised.value) == str(error)
+    assert getattr(raised.value, "errno", None) == getattr(error, "errno", None)
+
+
+def test_an_error_of_a_class_that_we_do_not_know_is_still_an_error() -> None:
+    with pytest.raises(HarnessError, match="something new"):
+        Agent.unpack({"error": {"class": "FutureError", "tried": "something new"}})
