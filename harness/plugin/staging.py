@@ -70,7 +70,6 @@ class Run:
             StageUnknown: the verdict is UNKNOWN.
             pytest.xfail.Exception: a weakness was seen that the contract knows.
         """
-        __tracebackhide__ = True
         self._looked = True
         match self._judgement.verdict:
             case Verdict.FAIL:
@@ -161,12 +160,25 @@ def stage(request: pytest.FixtureRequest, hil_source: TargetSource, hil_contract
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """When the test's body has returned, hold it to every verdict that it did not look at."""
-    __tracebackhide__ = True
     result = yield
     pending = [run for run in pyfuncitem.stash.get(_RUNS, []) if not run.settled]
     for run in sorted(pending, key=lambda run: -run.concern):  # a known weakness must not hide a failure
         run.enforce()
     return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show our own exceptions as what they say: their traceback leads through the harness, not to the cause."""
+    report = yield
+    error = call.excinfo.value if call.excinfo is not None else None
+    if report.failed and isinstance(error, StageFailed | StageUnknown):
+        report.longrepr = str(error)
+    elif report.failed and isinstance(error, HarnessError):
+        report.longrepr = f"{error}\n\n{error.evidence}".rstrip()
+    return report
 
 
 def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest.Item) -> History:

@@ -8,6 +8,7 @@ import pytest
 
 from lab.cache import Cache
 from lab.place import Place, prepare
+from tests.guest.invocation import Invocation, harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,3 +40,11 @@ def place(cache: Cache) -> Place:
 def console(tmp_path: Path) -> Path:
     """Where the test's guest records its console."""
     return tmp_path / "console.log"
+
+
+@pytest.fixture(scope="session")
+def shipped(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Invocation:
+    """All shipped scenarios, run once by the command a user types; takes minutes."""
+    assert place  # prepared, so that the run finds everything in the cache
+    folder = tmp_path_factory.mktemp("shipped")
+    return harness("run", "--results", folder / "results", cwd=folder, results_folder=folder / "results", timeout_s=900.0)

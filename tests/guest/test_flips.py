@@ -1,0 +1,65 @@
+"""No entry of the contract is decoration: turn any one that was used into its opposite, and a scenario turns red.
+
+The histories are those of the shipped scenarios; judging them again needs no guest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from harness.contract import Contract, load
+from harness.contract.flip import flips
+from harness.history.history import History
+from harness.judge import judge
+from harness.model.promise import Promise
+from harness.model.verdict import Verdict
+from harness.plugin.staging import terms_of
+from tests.guest.invocation import Invocation
+
+FEWEST_USED = 20
+"""Entries that the shipped scenarios hold somebody to; there may be more every day, not fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A history that was judged PASS, and the entries that its findings were held against."""
+
+    name: str
+    history: History
+    used: frozenset[Promise]
+
+
+@pytest.fixture(scope="module")
+def evidence(shipped: Invocation) -> list[Evidence]:
+    contract, found = load(), []
+    for name, history in shipped.histories().items():
+        terms = terms_of(history, contract)
+        judgement = judge(history, terms)
+        assert judgement.verdict is Verdict.PASS, name
+        named = {finding.promise for finding in judgement.findings}
+        mine = (promise for promises in terms.promises.values() for promise in promises.values())
+        found.append(Evidence(name, history, frozenset(one for one in mine if one.id in named)))
+    return sorted(found, key=lambda one: len(one.history.operations))  # short ones answer sooner
+
+
+def turns_red(one: Evidence, contract: Contract) -> bool:
+    return judge(one.history, terms_of(one.history, contract)).verdict is not Verdict.PASS
+
+
+def test_every_used_entry_turns_a_scenario_red_when_flipped(evidence: list[Evidence]) -> None:
+    contract = load()
+    unnoticed = []
+    for name, flipped in flips(contract):
+        (entry,) = set(contract.promises) - set(flipped.promises)
+        witnesses = [one for one in evidence if entry in one.used]
+        if witnesses and not any(turns_red(one, flipped) for one in witnesses):
+            unnoticed.append(name)
+    assert not unnoticed
+
+
+def test_the_shipped_scenarios_use_much_of_the_contract(evidence: list[Evidence]) -> None:
+    used = frozenset[Promise]().union(*(one.used for one in evidence))
+    unused = sorted(promise.id for promise in load().promises if promise not in used)
+    assert len(used) >= FEWEST_USED, f"used: {sorted(one.id for one in used)}; not used: {unused}"

@@ -1,0 +1,91 @@
+"""The shipped scenarios on the default lab, run once: green, complete, and saying how much they saw."""
+
+from __future__ import annotations
+
+import re
+
+from harness import results
+from harness.history.history import History
+from harness.journal.record import Status
+from harness.journal.session import Entry
+from harness.report.identity import slug
+from tests.guest.invocation import Invocation, red
+
+_PACKAGE = re.compile(r"[a-z0-9.+-]+=\S*\d\S*")  # name=version, as dpkg writes a version
+
+
+def staged(shipped: Invocation) -> list[Entry]:
+    """Tests that were not skipped because their function lacks something."""
+    return [entry for entry in shipped.session.entries if entry.stages]
+
+
+def test_all_of_them_keep_the_contract(shipped: Invocation) -> None:
+    assert shipped.status == 0, shipped.said
+
+
+def test_the_report_is_valid_and_green(shipped: Invocation) -> None:
+    report = shipped.report()
+    assert not red(report), shipped.said
+    assert len(list(report.iter("testcase"))) >= 40
+
+
+def test_the_journal_is_complete(shipped: Invocation) -> None:
+    session = shipped.session
+    assert session.end is not None
+    assert (session.end.status, session.end.aborted, session.damaged, session.trouble) == (0, "", 0, ())
+    for entry in session.entries:
+        assert entry.status in (Status.OK, Status.SKIPPED), entry
+        assert bool(entry.stages) == (entry.type != "hil.refused"), entry
+
+
+def test_every_stage_has_a_history_and_every_test_a_console(shipped: Invocation) -> None:
+    histories = shipped.histories()
+    stages = [stage for entry in staged(shipped) for stage in entry.stages]
+    assert len(stages) == len(histories) >= 30
+    assert {stage.history for stage in stages} == {f"{results.ATTACHMENTS}/{name}" for name in histories}
+    for entry in staged(shipped):
+        console = shipped.results / results.ATTACHMENTS / f"{slug(entry.test)}.console.log"
+        assert console.exists(), entry.test
+        assert "Kernel panic" not in console.read_text(errors="replace")
+
+
+def test_a_booted_guest_shows_its_boot_and_a_clone_does_not(shipped: Invocation) -> None:
+    folder = shipped.results / results.ATTACHMENTS
+    sizes = {path.name: path.stat().st_size for path in folder.glob("*.console.log")}
+    booted = [name for name in sizes if "booted" in name]
+    assert len(booted) == 1
+    assert shipped.histories()[booted[0].replace("console.log", "history.zip")].provenance["target.boot_id"] not in {
+        history.provenance["target.boot_id"]
+        for name, history in shipped.histories().items()
+        if "booted" not in name
+    }
+
+
+def test_every_pass_says_how_much_collided(shipped: Invocation) -> None:
+    counted = 0
+    for entry in staged(shipped):
+        for stage in entry.stages:
+            (met,) = [one for one in stage.findings if one["checker"] == "collided"] or [None]
+            if met is not None:
+                assert met["verdict"] == "PASS", entry
+                assert re.match(r"[1-9]\d* (config accesses|resets) met a lock window", met["claim"]), met
+                counted += 1
+    assert counted >= 20
+
+
+def test_every_history_names_exactly_what_ran(shipped: Invocation) -> None:
+    for name, history in shipped.histories().items():
+        assert_exact(name, history)
+
+
+def assert_exact(name: str, history: History) -> None:
+    said = history.provenance
+    assert _PACKAGE.fullmatch(said["kernel.package"]), name
+    assert said["kernel.release"] in said["kernel.package"] or "=" in said["kernel.package"]
+    assert re.match(r"\d+\.\d+\.\d+", said["qemu.version"])
+    if said["qemu.source"] == "unpacked":
+        assert said["qemu.packages"]
+    assert all(_PACKAGE.fullmatch(one) for one in said["qemu.packages"]), name
+    assert said["lab.accelerator"] in ("tcg", "kvm")
+    assert said["harness.version"]
+    assert all(function.platform != "unknown" for function in history.functions)

@@ -1,0 +1,117 @@
+"""Who may import whom: the contracts of pyproject.toml, and that they have teeth."""
+
+from __future__ import annotations
+
+import ast
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harness
+import lab
+from tests.repo.tree import ROOT
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of both packages, to be spoiled."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("harness", "lab"):
+        shutil.copytree(ROOT / name, folder / name, ignore=lambda at, names: _no_python(Path(at), names))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def _no_python(at: Path, names: list[str]) -> list[str]:
+    return [name for name in names if not (at / name).is_dir() and not name.endswith(".py")] + ["__pycache__"]
+
+
+def test_imports_point_down() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "spoils", "contract"),
+    [
+        ("harness/model/units.py", "import time", "The model knows nothing of the world"),
+        ("harness/judge/finished.py", "import subprocess", "does not touch the world"),
+        ("harness/judge/finished.py", "import harness.contract", "Imports point down"),
+        ("harness/report/junit.py", "import harness.target.agent", "does not reach the bindings"),
+        ("harness/agent/stage.py", "import harness.history.columns", "neither numpy nor pytest"),
+        ("harness/agent/stage.py", "import harness.staging.part", "Imports point down"),
+        ("lab/place.py", "import pytest", "The lab makes places"),
+        ("harness/staging/conduct.py", "import lab.place", "Only those who compose know the lab"),
+    ],
+)
+def test_each_contract_is_broken_by_what_it_forbids(copy: Path, module: str, spoils: str, contract: str) -> None:
+    path = copy / module
+    healthy = path.read_text()
+    path.write_text(healthy + f"\n{spoils}\n")
+    done = lint_imports(copy)
+    path.write_text(healthy)
+    assert done.returncode == 1
+    broken = [line for line in done.stdout.splitlines() if line.endswith("BROKEN")]
+    assert any(contract in line for line in broken), done.stdout
+
+
+def test_a_new_folder_must_choose_its_layer(copy: Path) -> None:
+    (copy / "harness" / "utils.py").write_text('"""Nobody knows what for."""\n')
+    done = lint_imports(copy)
+    (copy / "harness" / "utils.py").unlink()
+    assert done.returncode == 1
+    assert "utils" in done.stdout
+
+
+def test_only_the_typed_face_knows_the_compiled_modules() -> None:
+    for path in [*ROOT.glob("harness/**/*.py"), *ROOT.glob("lab/**/*.py")]:
+        if path.parent.name == "bindings":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [str(node.module), *(alias.name for alias in node.names)]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            spoilt = [name for name in names if name.split(".")[-1] in ("_actor", "_vfio", "cffi", "_cffi_backend")]
+            assert not spoilt, f"{path}:{getattr(node, 'lineno', 0)} imports {spoilt}"
+
+
+def test_every_module_imports_without_a_warning() -> None:
+    """All in one process of its own; `__main__` modules do something when they are imported."""
+    names = [
+        module.name
+        for package in (harness, lab)
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        if not module.name.endswith("__main__")
+    ]
+    assert len(names) > 100
+    program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *names], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
+def test_judging_needs_neither_pytest_nor_a_lab() -> None:
+    """`harness judge` starts quickly, and on machines that have nothing but Python and numpy."""
+    program = (
+        "import sys; from harness.cli import _parser; import harness.contract, harness.judge, harness.history.container\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules} & {'pytest', 'lab', 'execnet', 'pyudev', 'qemu'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,26 @@
+"""Where this repository is, and what it tracks."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+def tracked() -> list[Path]:
+    """Files that git tracks or would add, as they are now."""
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"needs a git checkout: {error}")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
