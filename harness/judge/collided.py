@@ -12,6 +12,7 @@ from harness.history.windows import doubts
 from harness.judge import findings
 from harness.judge.reads_blocked import blocked_accesses
 from harness.judge.reset_operations import reset_operations
+from harness.judge.starvation import starvation
 from harness.judge.steps import steps_of
 from harness.model.operation import verb
 from harness.model.terms import Terms
@@ -32,9 +33,9 @@ def collided(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: AR
     else:
         met, what = sum(reset.window is not None for reset in reset_operations(history)), "resets"
     if met < wanted:
-        return (
-            findings.unknown(
-                NAME, f"Only {met} {what} met a lock window; the stage needs {wanted}.", met=met
-            ),
-        )
+        claim = f"Only {met} {what} met a lock window; the stage needs {wanted}"
+        busy = starvation(history)
+        if busy.seen:
+            return (findings.starved(NAME, f"{claim}, and {busy.reason}.", met=met),)
+        return (findings.unknown(NAME, f"{claim}.", met=met),)
     return (findings.passed(NAME, f"{met} {what} met a lock window; the stage needs {wanted}.", met=met),)

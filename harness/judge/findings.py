@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from harness.history.history import History
@@ -93,6 +94,13 @@ def unknown(
         source=promise.source if promise else "",
         met=met,
     )
+
+
+def starved(
+    checker: str, claim: str, *, promise: Promise | None = None, met: int = 0, events: Iterable[EventId] = ()
+) -> Finding:
+    """A question that the evidence does not answer because the machine was too busy."""
+    return replace(unknown(checker, claim, promise=promise, met=met, events=events), blame=Blame.STARVED)
 
 
 def failed(

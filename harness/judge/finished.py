@@ -70,7 +70,7 @@ def _overdue(steps: Steps) -> Iterator[Finding]:
     )
     events = [findings.operation(row)]
     if hungry.all():
-        yield findings.unknown(NAME, f"{claim}, but {starved.reason}.", events=events)
+        yield findings.starved(NAME, f"{claim}, but {starved.reason}.", events=events)
     else:
         yield findings.failed(NAME, Blame.TIMEOUT, f"{claim}.", events=events, met=len(late))
 

@@ -128,7 +128,7 @@ class _Group:
             )
             yield from breaches
             if (late & hungry).any():
-                yield findings.unknown(
+                yield findings.starved(
                     NAME,
                     f"{(late & hungry).sum()} {self.operation} on {self.alias} took longer than "
                     f"{as_text(promise.at_most or 0)}, but {starved.reason}.",

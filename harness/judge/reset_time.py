@@ -74,7 +74,7 @@ def _judge(
         if believed:
             return _broken(promise, what, believed, how)
         if pairs:
-            return findings.unknown(
+            return findings.starved(
                 NAME,
                 f"{len(pairs)} {what} took {how}, but {starved.reason}.",
                 promise=promise,

@@ -33,11 +33,13 @@ class Starvation:
     Attributes:
         begin, end: of the intervals; begins ascending, each end the latest so far.
         reason: half a sentence on how this is known.
+        seen: whether the machine was starved while it was watched.
     """
 
     begin: npt.NDArray[np.int64]
     end: npt.NDArray[np.int64]
     reason: str
+    seen: bool
 
     def during(self, begin: npt.ArrayLike, end: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """For each interval from `begin` to `end`: was the machine starved, or unwatched, in it?"""
@@ -71,8 +73,9 @@ def starvation(history: History) -> Starvation:
         begin[order],
         np.maximum.accumulate(end[order]),
         f"a heartbeat woke {as_text(worst)} late" if late.any() else "the heartbeat had stopped",
+        bool(late.any()),
     )
 
 
 def _always(reason: str) -> Starvation:
-    return Starvation(np.array([-_EVER], dtype=np.int64), np.array([_EVER], dtype=np.int64), reason)
+    return Starvation(np.array([-_EVER], dtype=np.int64), np.array([_EVER], dtype=np.int64), reason, True)

@@ -25,8 +25,10 @@ class Blame(enum.StrEnum):
     KERNEL_FAULT = "hil.kernel-fault"
     WEAKNESS_GONE = "hil.xpass"
     """A weakness that the contract knows was not seen any more."""
+    STARVED = "hil.infra.starved"
+    """For UNKNOWN: the machine was too busy for times to mean anything.  A second try may tell."""
     NOTHING = "hil.unknown"
-    """For PASS and UNKNOWN: nobody is to blame."""
+    """For PASS and any other UNKNOWN: nobody is to blame."""
 
 
 class EventKind(enum.StrEnum):
@@ -60,7 +62,7 @@ class Finding:
         promise: id of the contract entry it was held against, or empty.
         source: of the rule: kernel function or specification section.
         met: how many operations met the window (or were checked, where there is no window).
-        blame: the kind of fault; `Blame.NOTHING` unless the verdict is FAIL.
+        blame: the kind of fault of a FAIL; for UNKNOWN `Blame.STARVED` or `Blame.NOTHING`.
         weakness: the contract's sentence when the claim is that a known weakness was seen (verdict PASS).
     """
 
@@ -90,6 +92,16 @@ class Judgement:
     def weaknesses(self) -> tuple[str, ...]:
         """Sentences on the known weaknesses that were seen, without repetition."""
         return tuple(dict.fromkeys(f.weakness for f in self.findings if f.weakness))
+
+    @property
+    def starved(self) -> bool:
+        """Whether nothing but a busy machine stands between this and a verdict."""
+        unknown = [finding for finding in self.findings if finding.verdict is Verdict.UNKNOWN]
+        return (
+            self.verdict is Verdict.UNKNOWN
+            and bool(unknown)
+            and all(finding.blame is Blame.STARVED for finding in unknown)
+        )
 
     @property
     def decisive(self) -> Finding | None:

@@ -96,7 +96,7 @@ def _unknown(error: StageUnknown) -> Classified:
     decisive = error.judgement.decisive
     return Classified(
         status=Status.ERROR,
-        type=Blame.NOTHING,
+        type=decisive.blame if decisive else Blame.NOTHING,
         summary=f"no verdict: {decisive.claim if decisive else 'nothing was judged'}",
         details=_story(error.judgement, error),
     )

@@ -25,10 +25,11 @@ from harness.judge import judge
 from harness.model.kernel import KernelVersion
 from harness.model.plan import Plan
 from harness.model.units import MS, Ns
-from harness.model.verdict import Judgement, Verdict
+from harness.model.verdict import Blame, Judgement, Verdict
 from harness.plugin import reporting
 from harness.plugin.lab import TargetSource
 from harness.plugin.verdicts import StageFailed, StageUnknown
+from harness.report.findings import as_text
 from harness.report.stage import stage_record
 from harness.report.timeline_text import timeline_text
 from harness.staging.conduct import conduct
@@ -140,9 +141,18 @@ class Stage:
         return self.plan(plan)
 
     def plan(self, plan: Plan) -> Run:
-        """Carry out a plan that is ready, such as that of a history."""
+        """Carry out a plan that is ready, such as that of a history.
+
+        When a busy machine alone stands between the stage and a verdict, it is carried out once more.
+        """
         history = carry_out(plan, self._source, self._contract, self._node)
-        run = Run(history, judge(history, terms_of(history, self._contract)))
+        judgement = judge(history, terms_of(history, self._contract))
+        if judgement.starved:  # the lab's fault: try once more, on a fresh guest, and say so
+            reporting.note_attempt(self._node, _starved(judgement))
+            self._source.renew()
+            history = carry_out(plan, self._source, self._contract, self._node)
+            judgement = judge(history, terms_of(history, self._contract))
+        run = Run(history, judgement)
         self._runs.append(run)
         number = f"{len(self._runs)}." if len(self._runs) > 1 else ""
         _keep(run, self._node, number, self._source)
@@ -216,6 +226,12 @@ def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest
 
     again = Retrying(retry=retry_if_exception_type(ClockError), stop=stop_after_attempt(2), reraise=True)
     return again(attempt)
+
+
+def _starved(judgement: Judgement) -> AttemptRecord:
+    decisive = judgement.decisive
+    claim = decisive.claim if decisive else ""
+    return AttemptRecord(type=Blame.STARVED, summary=claim, details=as_text(judgement))
 
 
 def last_words(plan: Plan, console: str, provenance: dict[str, Any]) -> History:

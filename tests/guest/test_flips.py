@@ -39,7 +39,7 @@ def evidence(shipped: Invocation) -> list[Evidence]:
         judgement = judge(history, terms)
         assert judgement.verdict is Verdict.PASS, name
         named = {finding.promise for finding in judgement.findings}
-        mine = (promise for promises in terms.promises.values() for promise in promises.values())
+        mine = (promise for promises in terms.promises.values() for promise in promises)
         found.append(Evidence(name, history, frozenset(one for one in mine if one.id in named)))
     return sorted(found, key=lambda one: len(one.history.operations))  # short ones answer sooner
 

@@ -1,0 +1,150 @@
+"""A history that an earlier harness recorded can be read, judged and written for ever."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import cli
+from harness.contract import load
+from harness.history.columns import KERNEL, OPERATION
+from harness.history.container import VERSION, from_bytes, to_bytes
+from harness.history.history import History
+from harness.history.windows import doubts, lock_windows, resets, waited
+from harness.judge import CHECKERS, judge
+from harness.model.kernel import KernelVersion
+from harness.model.pci import ResetMethod
+from harness.model.units import MS
+from harness.model.verdict import Verdict
+
+HERE = Path(__file__).parent
+V1 = HERE / "v1.history.zip"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "history.md"
+
+
+@pytest.fixture(scope="module")
+def v1() -> History:
+    """Two readers, a control and a resetter on an emulated e1000e; recorded with harness 0.1.0."""
+    return from_bytes(V1.read_bytes())
+
+
+def test_every_version_that_was_ever_written_is_kept() -> None:
+    assert {path.name for path in HERE.glob("*.history.zip")} == {f"v{n}.history.zip" for n in range(1, VERSION + 1)}
+
+
+def test_what_is_known_of_it_is_in_it(v1: History) -> None:
+    assert v1.plan.title == "two readers meet a reset"
+    assert [actor.name for actor in v1.plan.actors] == ["reader-1", "reader-2", "control", "resetter", "heartbeat"]
+    assert [actor.end for actor in v1.actors] == ["done"] * 5
+    assert v1.provenance["kernel.release"] == "6.12.117+deb13-amd64"
+    (function,) = v1.functions
+    assert (function.alias, function.platform, str(function.bdf)) == ("e1000e0", "e1000e", "0000:06:00.0")
+    assert (function.vendor, function.device) == (0x8086, 0x10D3)
+    assert function.config_before[:4] == b"\x86\x80\xd3\x10"
+    assert len(function.config_before) == len(function.config_after) == 4096
+    assert function.config_before == function.config_after
+    assert (len(v1.operations), len(v1.kernel)) == (6729, 10)
+    assert v1.log_complete
+    assert (v1.lost_kernel_events, v1.taint_before, v1.taint_after) == (0, 0, 0)
+
+
+def test_its_window_its_reset_and_its_waits_are_found(v1: History) -> None:
+    assert doubts(v1) == ()
+    (window,) = lock_windows(v1)
+    (reset,) = resets(v1)
+    resetter = v1.actors[3].tid
+    assert (window.tid, reset.tid, reset.method, reset.result) == (resetter, resetter, ResetMethod.PM, 0)
+    assert window.opened_ns < reset.begin_ns < reset.end_ns < window.closed_ns
+    assert 20 * MS < reset.end_ns - reset.begin_ns < 100 * MS
+    blocked = v1.operations[waited(v1)]
+    assert sorted(blocked["actor"].tolist()) == [0, 1]
+    assert (blocked["end_ns"] >= window.closed_ns - 1000).all()
+
+
+def test_it_is_still_judged_pass(v1: History) -> None:
+    terms = load().terms(KernelVersion.parse(v1.provenance["kernel.release"]), v1.functions)
+    judgement = judge(v1, terms)
+    assert judgement.verdict is Verdict.PASS, judgement.decisive
+    assert {finding.checker for finding in judgement.findings} == {checker.__name__ for checker in CHECKERS}
+
+
+def test_the_command_judges_it_without_a_device(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["judge", str(V1)]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "PASS  two readers meet a reset  (kernel 6.12.117+deb13-amd64)"
+
+
+def test_one_changed_read_turns_it_red(v1: History, tmp_path: Path) -> None:
+    """All-ones from a function that was never lost: the golden file is evidence, not decoration."""
+    operations = v1.operations.copy()
+    victim = np.flatnonzero((operations["actor"] == 0) & ~waited(v1))[5]
+    operations["value"][victim] = 0xFFFF_FFFF
+    path = tmp_path / "changed.history.zip"
+    path.write_bytes(to_bytes(dataclasses.replace(v1, operations=operations)))
+    assert cli.main(["judge", str(path)]) == 1
+
+
+def contents(history: History) -> dict[str, Any]:
+    return {
+        field.name: value.tobytes() if isinstance(value, np.ndarray) else value
+        for field in dataclasses.fields(history)
+        for value in [getattr(history, field.name)]
+    }
+
+
+def test_writing_it_again_keeps_everything(v1: History) -> None:
+    again = to_bytes(v1)
+    assert contents(from_bytes(again)) == contents(v1)
+    with zipfile.ZipFile(V1) as old, zipfile.ZipFile(io.BytesIO(again)) as new:
+        assert old.namelist() == new.namelist() == ["history.json", "operations.npy", "kernel.npy"]
+        assert json.loads(old.read("history.json")) == json.loads(new.read("history.json"))
+        for name in ("operations.npy", "kernel.npy"):
+            assert old.read(name) == new.read(name)
+        assert {info.compress_type for info in new.infolist()} == {zipfile.ZIP_DEFLATED}
+        assert {info.date_time for info in new.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def _table(heading: str) -> list[str]:
+    """First column of the first table below a heading of docs/history.md."""
+    section = DOCUMENT.read_text().split(f"{heading}\n", 1)[1]
+    rows = re.findall(r"^\| (.+?) \|", section.split("\n| ", 1)[1].split("\n\n", 1)[0], re.MULTILINE)
+    return [name for row in rows[1:] for name in re.findall(r"`([\w.\[\]]+)`", row)]
+
+
+def test_the_document_names_every_column() -> None:
+    assert _table("## operations.npy") == list(OPERATION.names or ())
+    assert _table("## kernel.npy") == list(KERNEL.names or ())
+    text = DOCUMENT.read_text()
+    assert f"{OPERATION.itemsize} bytes" in text
+    assert f"{KERNEL.itemsize} bytes" in text
+
+
+def test_the_document_names_every_field() -> None:
+    with zipfile.ZipFile(V1) as archive:
+        fields = json.loads(archive.read("history.json"))
+    assert set(_table("## history.json")) == set(fields)
+    assert {name.partition("[")[0] for name in _table("### plan")} == set(fields["plan"])
+    text = DOCUMENT.read_text()
+    for name in ("probes", "actors", "functions"):
+        missing = [key for key in fields[name][0] if f"`{key}`" not in text]
+        assert not missing, (name, missing)
+    missing = [key for key in fields["plan"]["actors"][0]["steps"][0] if f"`{key}`" not in text]
+    assert not missing
+
+
+def test_the_program_in_the_document_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    (tmp_path / "some.history.zip").write_bytes(V1.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, str(DOCUMENT), "exec"), {})  # noqa: S102 - it is our own document
+    assert re.fullmatch(r"reset/pm \d+\.\d+ ms\n", capsys.readouterr().out)

@@ -1,0 +1,337 @@
+"""`harness run`, `replay`, `judge` and `report` as a user meets them, and what is left when somebody kills them."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from harness import results
+from lab.place import Place
+from tests.guest.invocation import ROOT, Invocation, command, environment, harness, red, report_in
+
+GONE_WITHIN_S = 15.0
+
+FAILS = '''
+import pytest
+
+@pytest.mark.dut("igb0")
+def test_assertion(dut, stage):
+    run = stage(dut.reads("sysfs"), lasting="50ms")
+    assert len(run.history.operations) == 0
+
+def test_panic(functions, stage, hil_source):
+    dut = functions("nvme0")
+    hil_source.target.agent.open_channel(
+        "import select, pathlib\\n"
+        "recording = lambda: any(p.read_text().strip() == '1'"
+        " for p in pathlib.Path('/sys/kernel/tracing/instances').glob('*/tracing_on'))\\n"
+        "while not recording(): select.select([], [], [], 0.01)\\n"
+        "pathlib.Path('/proc/sysrq-trigger').write_text('c')\\n"
+    )
+    stage(dut.reads("sysfs"), lasting="10s")
+'''
+
+UNKNOWN = '''
+import pytest
+
+@pytest.mark.dut("igb0")
+def test_nobody_collides_that_often(dut, stage):
+    stage(dut.reads("sysfs"), dut.resets("flr"), lasting="200ms", meets=10**6)
+'''
+
+MISTAKES = '''
+import pytest
+
+def test_alias(functions):
+    functions("igb7")
+
+@pytest.mark.dut("igb0")
+def test_method(dut, stage):
+    stage(dut.resets("flrr"))
+
+@pytest.mark.dut("e1000e0")
+def test_not_offered(dut, stage):
+    stage(dut.resets("flr"))
+
+@pytest.mark.dut("igb0")
+def test_offset(dut, stage):
+    stage(dut.reads("sysfs", at=0x1000))
+
+@pytest.mark.dut("igb0")
+def test_width(dut, stage):
+    stage(dut.reads("sysfs", width=3))
+
+@pytest.mark.dut("igb0")
+def test_path(dut, stage):
+    stage(dut.reads("debugfs"))
+
+@pytest.mark.dut("igb0")
+def test_nobody(dut, stage):
+    stage()
+'''
+
+LONG = '''
+import pathlib
+import pytest
+
+@pytest.mark.dut("igb0")
+def test_long(dut, stage):
+    pathlib.Path("staging").touch()
+    stage(dut.reads("sysfs"), dut.resets("flr", times=None, every="100ms"), lasting="60s")
+
+def test_never_reached():
+    pass
+'''
+
+
+@pytest.fixture(scope="module")
+def readme(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Invocation:
+    """The first scenario of the README, saved and run as it says there."""
+    assert place  # prepared, so that the run finds everything in the cache
+    folder = tmp_path_factory.mktemp("first")
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    (scenario,) = [block for block in blocks if "def test_" in block]
+    (folder / "test_mine.py").write_text(scenario)
+    return harness("run", "test_mine.py", cwd=folder)
+
+
+def cases(report: ET.Element) -> dict[str, ET.Element]:
+    return {str(case.get("name")): case for case in report.iter("testcase")}
+
+
+def ask(folder: Path, scenario: str, *arguments: str) -> Invocation:
+    (folder / "test_mine.py").write_text(scenario)
+    return harness("run", *arguments, "test_mine.py", cwd=folder)
+
+
+# --- what a scenario of one's own comes to ----------------------------------------------------------------
+
+
+def test_the_first_scenario_of_the_readme_works(readme: Invocation) -> None:
+    assert readme.status == 0, readme.said
+    assert not red(readme.report())
+    assert len(readme.histories()) == 2
+    for stage in (stage for entry in readme.session.entries for stage in entry.stages):
+        assert stage.verdict == "PASS"
+        assert stage.met >= 3
+
+
+def test_a_broken_promise_is_a_failure_whatever_broke_it(tmp_path: Path) -> None:
+    run = ask(tmp_path, FAILS)
+    assert run.status == 1, run.said
+    found = cases(run.report())
+    (assertion,) = red(found["test_assertion[igb0]"])
+    assert assertion.tag == "failure"
+    (panic,) = red(found["test_panic"])
+    assert (panic.tag, panic.get("type")) == ("failure", "hil.kernel-fault")
+    assert "sysrq triggered crash" in (panic.get("message") or "") + (panic.text or "")
+    (console,) = (run.results / "att").glob("*panic*.console.log")
+    assert "Kernel Offset: disabled" in console.read_text(errors="replace")
+    assert len(run.histories()) == 2
+
+
+def test_too_few_collisions_are_no_verdict(tmp_path: Path) -> None:
+    run = ask(tmp_path, UNKNOWN)
+    assert run.status == 125, run.said
+    (error,) = red(cases(run.report())["test_nobody_collides_that_often[igb0]"])
+    assert (error.tag, error.get("type")) == ("error", "hil.unknown")
+    assert "the stage needs 1000000" in (error.get("message") or "")
+
+
+def test_mistakes_are_one_line_that_names_the_way_out(tmp_path: Path) -> None:
+    run = ask(tmp_path, MISTAKES)
+    assert run.status == 2, run.said
+    found = cases(run.report())
+    says = {
+        "test_alias": r"'igb7'.*There are: .*igb0",
+        "test_method[igb0]": r"'flrr'.*Choose one of: .*flr",
+        "test_not_offered[e1000e0]": r"offers only: pm, bus",
+        "test_offset[igb0]": r"at offset 0x1000.*The last offset for this width is 0xffc",
+        "test_width[igb0]": r"3 bytes.*A width is 1, 2 or 4 bytes",
+        "test_path[igb0]": r"'debugfs'.*Choose one of: sysfs, proc",
+        "test_nobody[igb0]": r"nobody acts.*Name at least one",
+    }
+    for name, pattern in says.items():
+        (error,) = red(found[name])
+        assert (error.tag, error.get("type")) == ("error", "hil.usage"), name
+        message = error.get("message") or ""
+        assert re.search(pattern, message), message
+        assert "\n" not in message
+        shown = [line for line in run.output.splitlines() if re.search(pattern, line)]
+        assert shown, run.output
+    assert not run.histories()
+
+
+@pytest.mark.cold
+def test_cold_boots_a_guest_for_the_test(readme: Invocation) -> None:
+    folder = readme.results.parent
+    run = harness(
+        "run", "--cold", "--results", "cold", "test_mine.py", "-k", "igb0",
+        cwd=folder, results_folder=folder / "cold",
+    )  # fmt: skip
+    assert run.status == 0, run.said
+    (booted,) = run.histories().values()
+    boots = {history.provenance["target.boot_id"] for history in readme.histories().values()}
+    assert len(boots) == 1  # all clones are of one boot
+    assert booted.provenance["target.boot_id"] not in boots
+
+
+# --- the same again, later --------------------------------------------------------------------------------
+
+
+def test_a_history_is_staged_again_from_its_own_plan(readme: Invocation) -> None:
+    name, before = next(iter(readme.histories().items()))
+    folder = readme.results.parent
+    path = readme.results / "att" / name
+    run = harness("replay", path, "--results", "again", cwd=folder, results_folder=folder / "again")
+    assert run.status == 0, run.said
+    (after,) = run.histories().values()
+    assert after.plan == before.plan
+    assert after.begin_ns != before.begin_ns
+
+
+def test_a_history_is_judged_again_without_a_guest(readme: Invocation, tmp_path: Path) -> None:
+    paths = [readme.results / "att" / name for name in readme.histories()]
+    # Nothing that a guest needs can be found.
+    nowhere = {"VFIO_HARNESS_CACHE": str(tmp_path / "cache"), "PATH": "/nonexistent"}
+    run = harness("judge", *paths, "--timeline", "--svg", "picture.svg", cwd=tmp_path, variables=nowhere)
+    assert run.status == 0, run.said
+    assert run.output.count("PASS  test_readers_sleep_through_a_reset") == 2
+    assert "[==] config lock held" in run.output
+    assert ET.fromstring((tmp_path / "picture.svg").read_bytes()).tag.endswith("svg")  # noqa: S314 - ours
+    assert not (tmp_path / "cache").exists()
+
+
+# --- killed -----------------------------------------------------------------------------------------------
+
+
+class Running:
+    """A run in the middle of a long stage, and every process that belongs to it."""
+
+    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
+        self.results = folder / "hil-results"
+        self.process = process
+        _until(lambda: (folder / "staging").exists())
+        self.runner = _only(_children(process.pid))
+        self.guest = _only(_children(self.runner))
+        assert b"qemu" in Path(f"/proc/{self.guest}/cmdline").read_bytes()
+        self._descriptors = [os.pidfd_open(pid) for pid in (self.runner, self.guest)]
+
+    def all_gone(self) -> bool:
+        """Wait until runner and guest have ended."""
+        for descriptor in self._descriptors:
+            ready, _, _ = select.select([descriptor], [], [], GONE_WITHIN_S)
+            if not ready:
+                return False
+        return True
+
+    def end(self) -> int:
+        """Wait for the supervisor's exit status."""
+        self.process.communicate(timeout=60.0)
+        return self.process.returncode
+
+    def close(self) -> None:
+        """Leave no process behind, whatever the test found."""
+        for descriptor in self._descriptors:
+            if not select.select([descriptor], [], [], 0)[0]:
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            os.close(descriptor)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Running]:
+    (folder / "test_mine.py").write_text(LONG)
+    with ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(
+                command("run", "test_mine.py"),
+                cwd=folder,
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        stack.callback(process.kill)
+        run = Running(folder, process)
+        stack.callback(run.close)
+        yield run
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(word) for task in tasks for word in task.read_text().split()]
+
+
+def _only(pids: list[int]) -> int:
+    (pid,) = pids
+    return pid
+
+
+def _until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
+    wait = Retrying(
+        retry=retry_if_result(lambda met: not met), stop=stop_after_delay(within_s), wait=wait_fixed(0.05)
+    )
+    wait(condition)
+
+
+def assert_complete_and_red(folder: Path) -> None:
+    """Every test that was planned is in the report, and none of them as good."""
+    report = report_in(folder)
+    found = cases(report)
+    for name in ("test_long[igb0]", "test_never_reached"):
+        assert [element.tag for element in found[name] if element.tag in ("error", "skipped")], name
+    assert red(report)
+    assert results.load(folder).damaged == 0
+
+
+def test_a_runner_that_is_killed_leaves_a_complete_report(tmp_path: Path) -> None:
+    with running(tmp_path) as run:
+        os.kill(run.runner, signal.SIGKILL)
+        assert run.end() == 125
+        assert run.all_gone()
+    assert_complete_and_red(run.results)
+    (error,) = red(cases(report_in(run.results))["test_long[igb0]"])
+    assert error.get("type") == "hil.incomplete"
+
+
+def test_a_supervisor_that_is_killed_takes_everything_with_it(tmp_path: Path) -> None:
+    with running(tmp_path) as run:
+        assert red(report_in(run.results))  # from the first second
+        run.process.kill()
+        assert run.all_gone()
+    completed = harness("report", cwd=tmp_path)
+    assert completed.status == 125, completed.said
+    assert_complete_and_red(run.results)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_supervisor_that_is_asked_to_end_ends_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+    with running(tmp_path) as run:
+        run.process.send_signal(number)
+        assert run.end() == 125
+        assert run.all_gone()
+    assert_complete_and_red(run.results)
+
+
+def test_ctrl_c_ends_in_good_order(tmp_path: Path) -> None:
+    with running(tmp_path) as run:
+        os.killpg(run.process.pid, signal.SIGINT)
+        assert run.end() == 125
+        assert run.all_gone()
+    assert_complete_and_red(run.results)
+    end = results.load(run.results).end
+    assert end is not None  # pytest itself wrote it
+
+
