@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import __version__
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, HistoryError, UsageError
 from harness.report.exit import ExitStatus
+
+if TYPE_CHECKING:
+    from harness.history.history import History
 
 Command = Callable[[argparse.Namespace, list[str]], int]
 
@@ -37,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("harness: stopped by the user", file=sys.stderr)
         return ExitStatus.NOTHING_SAID
+    except Exception:  # noqa: BLE001 - Python would exit with 1: a bug of ours must not pass for a broken promise
+        traceback.print_exc()
+        return ExitStatus.NOTHING_SAID
 
 
 def run(options: argparse.Namespace, rest: list[str]) -> int:
@@ -50,6 +58,7 @@ def replay(options: argparse.Namespace, rest: list[str]) -> int:
     """Stage the plan of a history again."""
     from harness import supervisor  # noqa: PLC0415
 
+    _read(options.history)  # say now what is wrong with it, not when the lab is ready
     return supervisor.supervise(
         options, ["--pyargs", "harness.replaying", f"--hil-replay={options.history.absolute()}", *rest]
     )
@@ -58,7 +67,6 @@ def replay(options: argparse.Namespace, rest: list[str]) -> int:
 def judge(options: argparse.Namespace, _: list[str]) -> int:
     """Judge a history again, without a device."""
     from harness.contract import load  # noqa: PLC0415
-    from harness.history.container import from_bytes  # noqa: PLC0415
     from harness.judge import judge as judge_history  # noqa: PLC0415
     from harness.model.kernel import KernelVersion  # noqa: PLC0415
     from harness.model.verdict import Verdict  # noqa: PLC0415
@@ -68,10 +76,7 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
 
     worst = Verdict.PASS
     for path in options.histories:
-        try:
-            history = from_bytes(path.read_bytes())
-        except OSError as error:
-            raise UsageError(f"history {path}", said=error.strerror or str(error)) from error
+        history = _read(path)
         release = str(history.provenance.get("kernel.release", ""))
         judgement = judge_history(history, load().terms(KernelVersion.parse(release), history.functions))
         print(f"{judgement.verdict.name}  {history.plan.title}  (kernel {release})")
@@ -79,13 +84,31 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
         if options.timeline or judgement.verdict is not Verdict.PASS:
             print(timeline_text(history, judgement))
         if options.svg:
-            options.svg.write_bytes(timeline_svg(history, judgement))
+            _write(options.svg, timeline_svg(history, judgement))
         worst = max(worst, judgement.verdict)
     return {
         Verdict.PASS: ExitStatus.GOOD,
         Verdict.UNKNOWN: ExitStatus.NOTHING_SAID,
         Verdict.FAIL: ExitStatus.BAD,
     }[worst]
+
+
+def _read(path: Path) -> History:
+    from harness.history.container import from_bytes  # noqa: PLC0415
+
+    try:
+        return from_bytes(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"history {path}", said=error.strerror or str(error)) from error
+    except HistoryError as error:
+        raise HistoryError(f"{error.tried} {path}", said=error.said, hint=error.hint) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"writing {path}", said=error.strerror or str(error)) from error
 
 
 def report(options: argparse.Namespace, _: list[str]) -> int:

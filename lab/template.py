@@ -143,7 +143,9 @@ def template(cache: Cache, made_from: Recipe) -> Template:
     path = cache.entry(KIND, key)
     if path is None:
         path = cache.publish(KIND, key, build, need_bytes=need_bytes)
-        cache.clean(kind=KIND, unused_for_s=_FORGOTTEN_S)  # every change of kernel, QEMU or harness leaves one behind
+        cache.clean(
+            kind=KIND, unused_for_s=_FORGOTTEN_S
+        )  # every change of kernel, QEMU or harness leaves one behind
     if what := freeze.damage(path):
         note(f"template {key} is damaged ({what}): making it again")
         path = cache.publish(KIND, key, build, need_bytes=need_bytes, replace=True)

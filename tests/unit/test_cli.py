@@ -1,0 +1,224 @@
+"""The command `harness`: a user's mistake is one line and the right exit status, never a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import __version__, cli
+from harness.errors import GuestError
+from harness.history.container import from_bytes, to_bytes
+from harness.judge.synthetic import synthetic
+from harness.results import JUNIT
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "history" / "v1.history.zip"
+USAGE, NOTHING_SAID = 2, 125
+
+
+def commands() -> list[str]:
+    (found,) = [action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return list(found.choices)
+
+
+def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """Run a command that cannot work: its status and the only line that it says."""
+    status = cli.main(list(arguments))
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("harness: ")
+    assert said.out == ""
+    return status, line.removeprefix("harness: ")
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"vfio-harness {__version__}\n"
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, "--help"])
+    assert end.value.code == 0
+    assert f"harness {command}" in capsys.readouterr().out
+
+
+def test_the_help_lists_every_command_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    help_text = capsys.readouterr().out
+    for command in commands():
+        assert f"\n    {command} " in help_text
+    assert "125 nothing could be said" in " ".join(help_text.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "required: COMMAND"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["judge"], "required: HISTORY"),
+        (["cache", "--older-than-days", "soon"], "invalid float value: 'soon'"),
+        (["run", "--results"], "expected one argument"),
+    ],
+)
+def test_what_cannot_be_parsed_is_usage(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == USAGE
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert says in last
+
+
+@pytest.mark.parametrize("arguments", [["judge", "--nosuch", "x"], ["report", "a", "b"], ["cache", "--verb"]])
+def test_options_that_a_command_does_not_know_are_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, said = mistake(capsys, *arguments)
+    assert status == USAGE
+    assert "not understood" in said
+
+
+def test_an_option_may_not_be_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is an abbreviation today is ambiguous tomorrow."""
+    assert mistake(capsys, "judge", "--time", str(GOLDEN))[0] == USAGE
+
+
+@pytest.mark.parametrize("command", ["judge", "replay"])
+def test_a_history_that_is_not_there_is_usage(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, said = mistake(capsys, command, str(tmp_path / "absent"))
+    assert (status, said) == (USAGE, f"history {tmp_path}/absent: No such file or directory")
+    status, said = mistake(capsys, command, str(tmp_path))
+    assert (status, said) == (USAGE, f"history {tmp_path}: Is a directory")
+
+
+@pytest.mark.parametrize("command", ["judge", "replay"])
+@pytest.mark.parametrize("content", [b"", b"garbage", GOLDEN.read_bytes()[:5000]], ids=["empty", "text", "cut"])
+def test_a_history_that_is_none_says_nothing_and_is_named(
+    command: str, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "some.history.zip"
+    path.write_bytes(content)
+    status, said = mistake(capsys, command, str(path))
+    assert status == NOTHING_SAID
+    assert said.startswith(f"history {path}: damaged: ")
+
+
+def test_a_history_of_an_unknown_kernel_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "some.history.zip"
+    history = from_bytes(GOLDEN.read_bytes())
+    history.provenance.clear()
+    path.write_bytes(to_bytes(history))
+    status, said = mistake(capsys, "judge", str(path))
+    assert status in (USAGE, NOTHING_SAID)
+    assert "kernel release ''" in said
+
+
+def test_the_worst_of_several_histories_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nothing_met = tmp_path / "unknown.history.zip"
+    nothing_met.write_bytes(to_bytes(synthetic(40)))
+    assert cli.main(["judge", str(GOLDEN)]) == 0
+    assert cli.main(["judge", str(nothing_met), str(GOLDEN)]) == NOTHING_SAID
+    assert "UNKNOWN  synthetic" in capsys.readouterr().out
+
+
+def test_a_picture_is_drawn_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "timeline.svg"
+    assert cli.main(["judge", "--timeline", "--svg", str(picture), str(GOLDEN)]) == 0
+    assert picture.read_bytes().startswith(b"<")
+    assert "ms after release" in capsys.readouterr().out
+
+
+def test_a_picture_that_cannot_be_written_is_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["judge", str(GOLDEN), "--svg", str(tmp_path / "absent" / "x.svg")]) == USAGE
+    said = capsys.readouterr().err
+    assert said == f"harness: writing {tmp_path}/absent/x.svg: No such file or directory\n"
+
+
+def test_a_report_without_a_run_is_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, said = mistake(capsys, "report", str(tmp_path))
+    assert status == USAGE
+    assert str(tmp_path) in said
+
+
+def test_results_that_cannot_be_written_are_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blocked = tmp_path / "results"
+    blocked.touch()
+    status, said = mistake(capsys, "run", "--results", str(blocked))
+    assert status == USAGE
+    assert said == f"results folder {blocked}: File exists. Name one with --results DIR."
+
+
+def test_results_that_somebody_else_owns_are_usage(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv to become somebody else")
+    program = f"import sys; sys.path[:0] = {sys.path!r}; from harness import cli; sys.exit(cli.main(sys.argv[1:]))"
+    tmp_path.chmod(0o755)
+    probe = subprocess.run(
+        ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c", "import numpy, harness.errors"],
+        capture_output=True,
+        check=False,
+    )
+    if probe.returncode != 0:
+        pytest.skip("this Python or this checkout cannot be read by others")
+    done = subprocess.run(
+        ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c", program, "run", "--results", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == USAGE
+    assert "Permission denied" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.guest  # the emulator is looked for first
+@pytest.mark.parametrize(
+    ("wishes", "says"),
+    [
+        (["--modules", "/etc"], "they need their kernel. Add --kernel PATH"),
+        (["--kernel", "/nonexistent"], "reading the kernel /nonexistent: No such file or directory"),
+    ],
+)
+def test_a_lab_that_cannot_be_had_is_one_line_and_a_red_report(
+    wishes: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", *wishes, "--results", str(tmp_path)]) == USAGE
+    assert capsys.readouterr().err.splitlines()[-1].endswith(says)
+    assert b"<error" in (tmp_path / JUNIT).read_bytes()
+
+
+def test_a_bug_of_ours_is_no_broken_promise(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python would exit with 1, which `git bisect run` takes for a bad commit."""
+    monkeypatch.setattr(cli, "_read", lambda _: 1 / 0)
+    assert cli.main(["judge", "x"]) == NOTHING_SAID
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_evidence_follows_the_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: Path) -> None:
+        raise GuestError("booting", said="no answer", evidence="last words\nof the console")
+
+    monkeypatch.setattr(cli, "_read", fail)
+    assert cli.main(["judge", "x"]) == NOTHING_SAID
+    assert capsys.readouterr().err.splitlines() == ["harness: booting: no answer", "last words", "of the console"]
+
+
+def test_ctrl_c_says_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_read", interrupt)
+    assert mistake(capsys, "judge", "x") == (NOTHING_SAID, "stopped by the user")
