@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ class Service:
     def __init__(self, nursery: Nursery) -> None:
         self._nursery = nursery
         self._trace = KernelTrace()
+        self._open: dict[str, ExitStack] = {}
 
     def answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Carry a request out; errors of the harness become values, so that they arrive whole.
@@ -65,6 +67,8 @@ class Service:
 
     def close(self) -> None:
         """Leave nothing behind on this machine."""
+        while self._open:
+            self._open.popitem()[1].close()
         self._trace.disarm()
 
     def warm(self) -> bool:
@@ -139,10 +143,24 @@ class Service:
             modules.load(Path(path))
         return True
 
-    def vfio_answers(self, bdf: str) -> dict[str, Any]:
-        """Open a function that is bound to vfio-pci, read COMMAND and STATUS through it, close it again."""
-        with device.opened(Bdf.parse(bdf)) as function:
-            return {"regions": function.regions, "irqs": function.irqs, "command": function.read_config(4, 4)}
+    def vfio_open(self, bdf: str) -> dict[str, Any]:
+        """Open a function that is bound to vfio-pci, and read COMMAND and STATUS through it; it stays open."""
+        with ExitStack() as opening:
+            function = opening.enter_context(device.opened(Bdf.parse(bdf)))
+            answer = {
+                "regions": function.regions,
+                "irqs": function.irqs,
+                "command": function.read_config(4, 4),
+            }
+            self._open[bdf] = opening.pop_all()
+        return answer
+
+    def vfio_close(self, bdf: str) -> bool:
+        """Close a function that :meth:`vfio_open` opened; closing resets it."""
+        if bdf not in self._open:
+            raise UsageError(f"closing {bdf}", said="it was not opened")
+        self._open.pop(bdf).close()
+        return True
 
     def stage(self, plan: str, addresses: dict[str, str]) -> dict[str, Any]:
         """Carry out a plan (as JSON text) on the functions at `addresses` (alias to BDF)."""

@@ -7,6 +7,7 @@ from typing import Any
 import pyudev
 
 from harness.bindings.actor import now
+from harness.pci.functions import context
 
 
 class Uevents:
@@ -14,7 +15,7 @@ class Uevents:
 
     def __init__(self) -> None:
         self._seen: list[dict[str, Any]] = []
-        monitor = pyudev.Monitor.from_netlink(pyudev.Context(), source="kernel")
+        monitor = pyudev.Monitor.from_netlink(context(), source="kernel")
         monitor.filter_by("pci")
         self._observer = pyudev.MonitorObserver(monitor, callback=self._note, name="uevents")
         self._observer.start()

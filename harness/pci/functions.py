@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pyudev
@@ -9,6 +10,12 @@ import pyudev
 from harness.errors import KernelRefusal, TargetError
 from harness.model.pci import Bdf
 from harness.pci import sysfs
+
+
+@cache
+def context() -> pyudev.Context:
+    """pyudev's way into sysfs; making one looks for libudev with a child process, so there is only one."""
+    return pyudev.Context()
 
 
 def facts(bdf: Bdf) -> dict[str, Any]:
@@ -22,7 +29,7 @@ def facts(bdf: Bdf) -> dict[str, Any]:
         TargetError: there is no such function.
     """
     try:
-        device = pyudev.Devices.from_name(pyudev.Context(), "pci", str(bdf))
+        device = pyudev.Devices.from_name(context(), "pci", str(bdf))
     except pyudev.DeviceNotFoundError as error:
         raise TargetError(
             f"looking for function {bdf}", said="not there", hint="`lspci -D` lists what is."
@@ -34,9 +41,9 @@ def facts(bdf: Bdf) -> dict[str, Any]:
     group = sysfs.path_of(bdf, "iommu_group")
     return {
         "bdf": str(bdf),
-        "vendor": int(device.attributes.asstring("vendor"), 16),
-        "device": int(device.attributes.asstring("device"), 16),
-        "class": int(device.attributes.asstring("class"), 16),
+        "vendor": _number(bdf, "vendor"),
+        "device": _number(bdf, "device"),
+        "class": _number(bdf, "class"),
         "driver": device.driver or "",
         "reset_methods": methods,
         "iommu_group": group.resolve().name if group.exists() else "",
@@ -45,8 +52,7 @@ def facts(bdf: Bdf) -> dict[str, Any]:
 
 def everywhere() -> list[dict[str, Any]]:
     """Facts on every PCI function of this machine, in order of their addresses."""
-    context = pyudev.Context()
-    names = sorted(device.sys_name for device in context.list_devices(subsystem="pci"))
+    names = sorted(device.sys_name for device in context().list_devices(subsystem="pci"))
     return [facts(Bdf.parse(name)) for name in names]
 
 
@@ -55,3 +61,7 @@ def below(port: Bdf, function: int) -> Bdf | None:
     names = sorted(path.name for path in (sysfs.DEVICES / str(port)).glob("????:??:??.?"))
     found = [Bdf.parse(name) for name in names]
     return next((bdf for bdf in found if bdf.function == function), None)
+
+
+def _number(bdf: Bdf, attribute: str) -> int:
+    return int(sysfs.read_attribute(sysfs.path_of(bdf, attribute)), 16)

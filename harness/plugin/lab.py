@@ -113,8 +113,10 @@ class TargetSource:
         Raises:
             ClockError: the guest's ran wild: what was timed cannot be believed.
         """
-        if self._target is not None and self._target.guest.running and not self._target.guest.panicked:
-            self._target.guest.check_clock()
+        target = self._target
+        if target is None or not target.guest.running or target.guest.panicked or target.agent.lost:
+            return  # whoever lost it has said so
+        target.guest.check_clock()
 
     def close(self) -> None:
         """End the guest, if there is one."""

@@ -45,10 +45,18 @@ class Agent:
         except (EOFError, OSError, ChannelTimeoutError, self._channel.RemoteError) as error:
             self._lost = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
             raise AgentLost(what, said=self._lost, hint="Look at the console of the target.") from error
+        except BaseException as error:  # Ctrl-C: the agent is still busy, and its answer will come to nobody
+            self._lost = f"interrupted by {type(error).__name__}"
+            raise
         if number != self._number:
             self._lost = f"answer {number} to request {self._number}"
             raise AgentLost(what, said=self._lost)
         return self.unpack(answer)
+
+    @property
+    def lost(self) -> str:
+        """Why it answers no more; empty while it does."""
+        return self._lost
 
     def run_source(self, source: str, *values: Any, deadline_s: float = 60.0) -> Any:
         """Run Python source on the target, beside the agent: for measurements and for shells.

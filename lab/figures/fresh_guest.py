@@ -67,7 +67,7 @@ def _seconds(make: Callable[[Path], AbstractContextManager[GuestTarget]], folder
     with make(folder / "fresh_guest.console.log") as target:
         bdf = str(target.address("igb0"))
         target.agent.ask("bind", bdf=bdf, driver_name="vfio-pci")
-        target.agent.ask("vfio_answers", bdf=bdf)
+        target.agent.ask("vfio_open", bdf=bdf)
         return time.monotonic() - begin
 
 

@@ -49,18 +49,6 @@ def test_every_stage_has_a_history_and_every_test_a_console(shipped: Invocation)
         assert "Kernel panic" not in console.read_text(errors="replace")
 
 
-def test_a_booted_guest_shows_its_boot_and_a_clone_does_not(shipped: Invocation) -> None:
-    folder = shipped.results / results.ATTACHMENTS
-    sizes = {path.name: path.stat().st_size for path in folder.glob("*.console.log")}
-    booted = [name for name in sizes if "booted" in name]
-    assert len(booted) == 1
-    assert shipped.histories()[booted[0].replace("console.log", "history.zip")].provenance["target.boot_id"] not in {
-        history.provenance["target.boot_id"]
-        for name, history in shipped.histories().items()
-        if "booted" not in name
-    }
-
-
 def test_every_pass_says_how_much_collided(shipped: Invocation) -> None:
     counted = 0
     for entry in staged(shipped):

@@ -71,7 +71,7 @@ def test_a_function_of_the_template_works_in_a_clone(place: Place, alias: str) -
         bdf = guest.agent.ask("function_below", port=port, number=number)["bdf"]
         if alias != "pair1":
             guest.agent.ask("bind", bdf=bdf, driver_name="vfio-pci")
-            assert guest.agent.ask("vfio_answers", bdf=bdf)["regions"] == 9
+            assert guest.agent.ask("vfio_open", bdf=bdf)["regions"] == 9
         space = bytes(guest.agent.ask("config_space", bdf=bdf))
         assert len(space) == 4096
         assert space[:4] != b"\xff\xff\xff\xff"

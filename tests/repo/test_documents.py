@@ -20,26 +20,38 @@ from harness.errors import HarnessError
 from harness.staging.function import Function
 from tests.repo.tree import ROOT, tracked
 
-DOCUMENTS: Final = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "tests/README.md")] + [
-    *sorted((ROOT / "docs").glob("*.md"))
-]
+DOCUMENTS: Final = [
+    ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "tests/README.md")
+] + [*sorted((ROOT / "docs").glob("*.md"))]
 
 # in pieces, or this file would name what it forbids
 FORBIDDEN: Final = tuple(
     "".join(pieces)
-    for pieces in (("/", "work/"), (".lib", "rary"), ("far", "m-"), ("..", "/shared"), ("@", "@RUN@"), ("/ro", "ot/"))
+    for pieces in (
+        ("/", "work/"),
+        (".lib", "rary"),
+        ("far", "m-"),
+        ("..", "/shared"),
+        ("@", "@RUN@"),
+        ("/ro", "ot/"),
+    )
 )
 
 
 def test_the_version_is_the_same_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == harness.__version__
-    assert re.search(rf"^## {re.escape(harness.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert re.search(
+        rf"^## {re.escape(harness.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
 
 
 def test_the_generated_c_is_current() -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "cdefs" / "generate.py"), "--check"], capture_output=True, text=True, check=False
+        [sys.executable, str(ROOT / "cdefs" / "generate.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -65,7 +77,9 @@ def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
         if isinstance(kind, type) and issubclass(kind, HarnessError)
     }
     drawn = _drawn(errors.__doc__ or "")
-    lowest = min(len(line) - len(line.lstrip()) for line in (errors.__doc__ or "").splitlines() if "root;" in line)
+    lowest = min(
+        len(line) - len(line.lstrip()) for line in (errors.__doc__ or "").splitlines() if "root;" in line
+    )
     assert lowest == 4
     assert drawn == {**real, "HarnessError": ""}
 
@@ -75,7 +89,9 @@ def test_every_kind_of_error_is_in_the_list_of_report_types() -> None:
     for kind in vars(errors).values():
         if isinstance(kind, type) and issubclass(kind, HarnessError):
             family, _, member = kind.kind.rpartition(".")
-            assert f"`{kind.kind}`" in reports or (f"`{family}.*`" in reports and f"`{member}`" in reports), kind.kind
+            assert f"`{kind.kind}`" in reports or (f"`{family}.*`" in reports and f"`{member}`" in reports), (
+                kind.kind
+            )
 
 
 @pytest.mark.parametrize("word", FORBIDDEN)
@@ -121,7 +137,9 @@ def test_options_that_documents_name_exist() -> None:
     for document in DOCUMENTS:
         for code in re.findall(r"`[^`]+`|```.*?```", document.read_text(), re.DOTALL):
             if re.search(r"\b(harness|lab/run|lab/shell|pytest|replay)\b|^`--", code):
-                unknown = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", code)) - known - {"--pdeathsig", "--check"}
+                unknown = (
+                    set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", code)) - known - {"--pdeathsig", "--check"}
+                )
                 assert not unknown, f"{document.name}: {unknown} in {code}"
 
 

@@ -55,7 +55,9 @@ def test_imports_point_down() -> None:
         ("harness/staging/conduct.py", "import lab.place", "Only those who compose know the lab"),
     ],
 )
-def test_each_contract_is_broken_by_what_it_forbids(copy: Path, module: str, spoils: str, contract: str) -> None:
+def test_each_contract_is_broken_by_what_it_forbids(
+    copy: Path, module: str, spoils: str, contract: str
+) -> None:
     path = copy / module
     healthy = path.read_text()
     path.write_text(healthy + f"\n{spoils}\n")
@@ -86,7 +88,9 @@ def test_only_the_typed_face_knows_the_compiled_modules() -> None:
                 if isinstance(node, ast.ImportFrom)
                 else []
             )
-            spoilt = [name for name in names if name.split(".")[-1] in ("_actor", "_vfio", "cffi", "_cffi_backend")]
+            spoilt = [
+                name for name in names if name.split(".")[-1] in ("_actor", "_vfio", "cffi", "_cffi_backend")
+            ]
             assert not spoilt, f"{path}:{getattr(node, 'lineno', 0)} imports {spoilt}"
 
 
@@ -101,7 +105,11 @@ def test_every_module_imports_without_a_warning() -> None:
     assert len(names) > 100
     program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, *names], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", program, *names],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
@@ -113,5 +121,7 @@ def test_judging_needs_neither_pytest_nor_a_lab() -> None:
         "import sys; from harness.cli import _parser; import harness.contract, harness.judge, harness.history.container\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules} & {'pytest', 'lab', 'execnet', 'pyudev', 'qemu'}))"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == ""

@@ -105,7 +105,9 @@ def test_a_history_that_is_not_there_is_usage(
 
 
 @pytest.mark.parametrize("command", ["judge", "replay"])
-@pytest.mark.parametrize("content", [b"", b"garbage", GOLDEN.read_bytes()[:5000]], ids=["empty", "text", "cut"])
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", GOLDEN.read_bytes()[:5000]], ids=["empty", "text", "cut"]
+)
 def test_a_history_that_is_none_says_nothing_and_is_named(
     command: str, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,7 +118,9 @@ def test_a_history_that_is_none_says_nothing_and_is_named(
     assert said.startswith(f"history {path}: damaged: ")
 
 
-def test_a_history_of_an_unknown_kernel_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_history_of_an_unknown_kernel_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "some.history.zip"
     history = from_bytes(GOLDEN.read_bytes())
     history.provenance.clear()
@@ -141,7 +145,9 @@ def test_a_picture_is_drawn_on_request(tmp_path: Path, capsys: pytest.CaptureFix
     assert "ms after release" in capsys.readouterr().out
 
 
-def test_a_picture_that_cannot_be_written_is_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_picture_that_cannot_be_written_is_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["judge", str(GOLDEN), "--svg", str(tmp_path / "absent" / "x.svg")]) == USAGE
     said = capsys.readouterr().err
     assert said == f"harness: writing {tmp_path}/absent/x.svg: No such file or directory\n"
@@ -164,17 +170,38 @@ def test_results_that_cannot_be_written_are_usage(tmp_path: Path, capsys: pytest
 def test_results_that_somebody_else_owns_are_usage(tmp_path: Path) -> None:
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv to become somebody else")
-    program = f"import sys; sys.path[:0] = {sys.path!r}; from harness import cli; sys.exit(cli.main(sys.argv[1:]))"
+    program = (
+        f"import sys; sys.path[:0] = {sys.path!r}; from harness import cli; sys.exit(cli.main(sys.argv[1:]))"
+    )
     tmp_path.chmod(0o755)
     probe = subprocess.run(
-        ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c", "import numpy, harness.errors"],
+        [
+            "setpriv",
+            "--reuid",
+            "65534",
+            "--clear-groups",
+            sys.executable,
+            "-c",
+            "import numpy, harness.errors",
+        ],
         capture_output=True,
         check=False,
     )
     if probe.returncode != 0:
         pytest.skip("this Python or this checkout cannot be read by others")
     done = subprocess.run(
-        ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-c", program, "run", "--results", str(tmp_path)],
+        [
+            "setpriv",
+            "--reuid",
+            "65534",
+            "--clear-groups",
+            sys.executable,
+            "-c",
+            program,
+            "run",
+            "--results",
+            str(tmp_path),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -200,20 +227,28 @@ def test_a_lab_that_cannot_be_had_is_one_line_and_a_red_report(
     assert b"<error" in (tmp_path / JUNIT).read_bytes()
 
 
-def test_a_bug_of_ours_is_no_broken_promise(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_of_ours_is_no_broken_promise(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Python would exit with 1, which `git bisect run` takes for a bad commit."""
     monkeypatch.setattr(cli, "_read", lambda _: 1 / 0)
     assert cli.main(["judge", "x"]) == NOTHING_SAID
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_evidence_follows_the_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evidence_follows_the_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fail(_: Path) -> None:
         raise GuestError("booting", said="no answer", evidence="last words\nof the console")
 
     monkeypatch.setattr(cli, "_read", fail)
     assert cli.main(["judge", "x"]) == NOTHING_SAID
-    assert capsys.readouterr().err.splitlines() == ["harness: booting: no answer", "last words", "of the console"]
+    assert capsys.readouterr().err.splitlines() == [
+        "harness: booting: no answer",
+        "last words",
+        "of the console",
+    ]
 
 
 def test_ctrl_c_says_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,12 +37,20 @@ def v1() -> History:
 
 
 def test_every_version_that_was_ever_written_is_kept() -> None:
-    assert {path.name for path in HERE.glob("*.history.zip")} == {f"v{n}.history.zip" for n in range(1, VERSION + 1)}
+    assert {path.name for path in HERE.glob("*.history.zip")} == {
+        f"v{n}.history.zip" for n in range(1, VERSION + 1)
+    }
 
 
 def test_what_is_known_of_it_is_in_it(v1: History) -> None:
     assert v1.plan.title == "two readers meet a reset"
-    assert [actor.name for actor in v1.plan.actors] == ["reader-1", "reader-2", "control", "resetter", "heartbeat"]
+    assert [actor.name for actor in v1.plan.actors] == [
+        "reader-1",
+        "reader-2",
+        "control",
+        "resetter",
+        "heartbeat",
+    ]
     assert [actor.end for actor in v1.actors] == ["done"] * 5
     assert v1.provenance["kernel.release"] == "6.12.117+deb13-amd64"
     (function,) = v1.functions

@@ -48,4 +48,3 @@ def nursery(request: pytest.FixtureRequest) -> Iterator[Watched]:
     faulthandler.enable(request.config.stash.get(fault_handler_stderr_fd_key, 2))
     yield made
     made.end()
-

@@ -86,4 +86,6 @@ def until(condition: Any, seconds: float = 10.0) -> None:
     Raises:
         tenacity.RetryError: it did not come true in time.
     """
-    Retrying(retry=retry_if_result(lambda met: not met), stop=stop_after_delay(seconds), wait=wait_fixed(0.002))(condition)
+    Retrying(
+        retry=retry_if_result(lambda met: not met), stop=stop_after_delay(seconds), wait=wait_fixed(0.002)
+    )(condition)

@@ -77,7 +77,9 @@ def test_a_failed_call_keeps_its_errno(file: Path) -> None:
 
 def test_each_row_names_actor_step_and_round(file: Path) -> None:
     steps = [read(step=0), read(step=1)]
-    tables = run(program(steps, opens=[opening(file)], times=3), program(steps, opens=[opening(file)], times=1))
+    tables = run(
+        program(steps, opens=[opening(file)], times=3), program(steps, opens=[opening(file)], times=1)
+    )
     assert tables[0]["round"].tolist() == [0, 0, 1, 1, 2, 2]
     assert tables[0]["step"].tolist() == [0, 1] * 3
     assert [sorted(set(table["actor"].tolist())) for table in tables] == [[0], [1]]

@@ -18,11 +18,11 @@ from harness.model.units import Ns
 CONFIG = File(function="igb0", role="config")
 READ = Step(op=Op.READ, means=config_read(AccessPath.SYSFS), file=CONFIG, offset=4, width=4)
 WRITE = Step(op=Op.WRITE, means=config_write(AccessPath.SYSFS), file=CONFIG, offset=4, value=b"\x06\x05")
-RESET = Step(
-    op=Op.WRITE, means=reset(ResetMethod.FLR), file=File(function="igb0", role="reset"), value=b"1"
-)
+RESET = Step(op=Op.WRITE, means=reset(ResetMethod.FLR), file=File(function="igb0", role="reset"), value=b"1")
 PAUSE = Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(10_000))
-MARKED = Step(op=Op.STORE, means=MARK, file=File(function="igb0", role="resource0"), offset=0x80, value=b"mark")
+MARKED = Step(
+    op=Op.STORE, means=MARK, file=File(function="igb0", role="resource0"), offset=0x80, value=b"mark"
+)
 CHECKED = Step(op=Op.LOAD, means=CHECK, file=File(function="igb0", role="resource0"), offset=0x80, width=4)
 
 

@@ -52,7 +52,9 @@ def test_actors_that_end_are_done_and_used_again(nursery: Watched, file: Path) -
     assert len(nursery.forked) == 3
 
 
-def test_an_actor_that_dies_is_named_with_its_signal_and_the_others_go_on(nursery: Watched, file: Path) -> None:
+def test_an_actor_that_dies_is_named_with_its_signal_and_the_others_go_on(
+    nursery: Watched, file: Path
+) -> None:
     """A load from beyond the end of a mapped file raises SIGBUS, as a load from a dead device can."""
     target = file.with_name("resource0")
     target.write_bytes(bytes(8192))
@@ -120,7 +122,9 @@ def test_a_read_that_sleeps_in_the_kernel_is_abandoned_with_the_place_it_sleeps_
         assert (len(table), table["end_ns"][0]) == (1, 0)
 
 
-def test_a_file_that_cannot_be_opened_is_named_with_errno_and_advice(nursery: Watched, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_named_with_errno_and_advice(
+    nursery: Watched, tmp_path: Path
+) -> None:
     programs = [program([pause(1)]), program([read()], opens=[opening(tmp_path / "reset", os.O_WRONLY)])]
     with staged(*programs) as stage, pytest.raises(StagingError) as refused:
         run(plan(2), stage, programs, nursery)

@@ -48,7 +48,10 @@ def test_the_kernel_interface_has_the_numbers_it_always_had(name: str, number: i
     [
         ("vfio_group_status", {"argsz": 0, "flags": 4}),
         ("vfio_device_info", {"argsz": 0, "flags": 4, "num_regions": 8, "num_irqs": 12}),
-        ("vfio_region_info", {"argsz": 0, "flags": 4, "index": 8, "cap_offset": 12, "size": 16, "offset": 24}),
+        (
+            "vfio_region_info",
+            {"argsz": 0, "flags": 4, "index": 8, "cap_offset": 12, "size": 16, "offset": 24},
+        ),
     ],
 )
 def test_every_struct_is_laid_out_as_declared(struct: str, fields: dict[str, int]) -> None:

@@ -62,7 +62,8 @@ def history(
         begin_ns=Ns(0),
         end_ns=END,
         operations=np.array(
-            [(begin * US, end * US, 0, 4, 0, actor, 0, 0) for begin, end, actor in operations], dtype=OPERATION
+            [(begin * US, end * US, 0, 4, 0, actor, 0, 0) for begin, end, actor in operations],
+            dtype=OPERATION,
         ),
         kernel=np.array(rows, dtype=KERNEL),
         probes=probes,

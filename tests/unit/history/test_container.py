@@ -47,7 +47,9 @@ HISTORIES = st.builds(
         ),
         max_size=2,
     ).map(tuple),
-    log=st.lists(st.builds(LogLine, time_us=NUMBERS, level=st.integers(0, 7), text=WORDS), max_size=2).map(tuple),
+    log=st.lists(st.builds(LogLine, time_us=NUMBERS, level=st.integers(0, 7), text=WORDS), max_size=2).map(
+        tuple
+    ),
     log_complete=st.booleans(),
     uevents=st.lists(st.builds(Uevent, time_ns=TIMES, action=WORDS, path=WORDS), max_size=2).map(tuple),
     clock_ratio=st.floats(0.1, 10.0),
@@ -109,7 +111,9 @@ def with_fields(**changes: Any) -> bytes:
 
 
 def test_a_newer_version_asks_for_a_newer_harness() -> None:
-    with pytest.raises(HistoryError, match=rf"version {VERSION + 1}, this harness reads up to {VERSION}.*newer"):
+    with pytest.raises(
+        HistoryError, match=rf"version {VERSION + 1}, this harness reads up to {VERSION}.*newer"
+    ):
         from_bytes(with_fields(version=VERSION + 1))
 
 

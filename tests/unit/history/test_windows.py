@@ -33,7 +33,9 @@ def spans(windows: tuple[LockWindow, ...]) -> list[tuple[int, int, int, int]]:
 
 def test_a_window_opens_at_the_return_of_lock_and_closes_at_the_entry_of_unlock() -> None:
     (window,) = lock_windows(
-        history([(10, 9, LOCK, ENTRY), (13, 9, LOCK, RETURN), (90, 9, UNLOCK, ENTRY), (95, 9, UNLOCK, RETURN)])
+        history(
+            [(10, 9, LOCK, ENTRY), (13, 9, LOCK, RETURN), (90, 9, UNLOCK, ENTRY), (95, 9, UNLOCK, RETURN)]
+        )
     )
     assert (window.opened_ns, window.closed_ns) == (13 * US, 90 * US)
     assert (window.asked_ns, window.released_ns) == (10 * US, 95 * US)
@@ -104,7 +106,10 @@ def test_a_lock_inside_a_lock_call_belongs_to_the_inner_one() -> None:
 
 
 def test_other_functions_have_no_windows() -> None:
-    assert lock_windows(history([(10, 9, LOCK, ENTRY, -1), (11, 9, LOCK, RETURN), (20, 9, UNLOCK, ENTRY, -1)])) == ()
+    assert (
+        lock_windows(history([(10, 9, LOCK, ENTRY, -1), (11, 9, LOCK, RETURN), (20, 9, UNLOCK, ENTRY, -1)]))
+        == ()
+    )
 
 
 def test_another_thread_may_unlock() -> None:
@@ -175,7 +180,11 @@ def test_resets_of_two_threads_do_not_mix() -> None:
 
 
 def test_resets_of_other_functions_and_lone_returns_are_ignored() -> None:
-    hits: list[Hit] = [(5, 9, "pcie_flr", RETURN), (10, 9, "pcie_flr", ENTRY, -1), (20, 9, "pcie_flr", RETURN)]
+    hits: list[Hit] = [
+        (5, 9, "pcie_flr", RETURN),
+        (10, 9, "pcie_flr", ENTRY, -1),
+        (20, 9, "pcie_flr", RETURN),
+    ]
     assert resets(history(hits)) == ()
 
 

@@ -62,7 +62,9 @@ PLANS = st.builds(
     actors=ACTORS,
     lasting_ns=TIMES,
     deadline_ns=TIMES,
-    settings=st.lists(st.builds(Setting, function=WORDS, attribute=WORDS, value=WORDS), max_size=2).map(tuple),
+    settings=st.lists(st.builds(Setting, function=WORDS, attribute=WORDS, value=WORDS), max_size=2).map(
+        tuple
+    ),
     oracles=st.lists(
         st.builds(
             Oracle,

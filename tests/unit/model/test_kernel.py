@@ -49,7 +49,9 @@ def test_each_kind_of_term(term: str, inside: list[str], outside: list[str]) -> 
 
 def test_terms_add_up_so_that_a_backport_can_be_told() -> None:
     fixed = KernelRange(("6.1.150+", "6.12.117+", "6.15+"))
-    seen = {text: KernelVersion.parse(text) in fixed for text in ("6.1.149", "6.1.150", "6.12.116", "6.12.117")}
+    seen = {
+        text: KernelVersion.parse(text) in fixed for text in ("6.1.149", "6.1.150", "6.12.116", "6.12.117")
+    }
     assert list(seen.values()) == [False, True, False, True]
     assert KernelVersion(6, 14, 3) not in fixed
     assert KernelVersion(6, 15, 0) in fixed

@@ -37,7 +37,17 @@ def test_the_domain_may_be_left_out(text: str, printed: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "01:00", "0000:01:00.8", "0000:01:20.0", "1:0.0", "0000:01:00.0.0", "nvme0", "000:01:00.0", "01-00.0"],
+    [
+        "",
+        "01:00",
+        "0000:01:00.8",
+        "0000:01:20.0",
+        "1:0.0",
+        "0000:01:00.0.0",
+        "nvme0",
+        "000:01:00.0",
+        "01-00.0",
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not a PCI function"):

@@ -47,7 +47,11 @@ def only(part: Part) -> Actor:
 def test_reads_are_repeated_until_the_end() -> None:
     actor = only(IGB.reads())
     (step,) = actor.steps
-    assert (step.op, step.means, step.file) == (Op.READ, "config-read/sysfs", File(function="igb0", role="config"))
+    assert (step.op, step.means, step.file) == (
+        Op.READ,
+        "config-read/sysfs",
+        File(function="igb0", role="config"),
+    )
     assert (step.offset, step.width, actor.times, actor.starts_ns) == (4, 4, None, 0)
 
 
@@ -92,7 +96,10 @@ def test_an_oracle_is_marked_checked_reset_and_checked_again() -> None:
     assert (mark.op, mark.value, mark.offset) == (Op.STORE, b"\x5a\0\0\0", 0x5B50)
     assert (check.op, check.width, check.file) == (Op.LOAD, 4, File(function="igb0", role="resource0"))
     assert part.oracles == (ORACLE,)
-    assert {setting.attribute: setting.value for setting in part.settings} == {"reset_method": "flr", "enable": "1"}
+    assert {setting.attribute: setting.value for setting in part.settings} == {
+        "reset_method": "flr",
+        "enable": "1",
+    }
 
 
 def test_the_flr_bit_is_set_and_nothing_else_of_device_control() -> None:
@@ -111,9 +118,18 @@ def test_writes_are_as_wide_as_their_value() -> None:
 
 def test_parts_of_one_function_make_a_plan() -> None:
     plan = plan_of(
-        [IGB.reads(actors=2), IGB.reads_attribute(), IGB.resets("flr", at="50ms")], title="t", lasting="400ms", meets=3
+        [IGB.reads(actors=2), IGB.reads_attribute(), IGB.resets("flr", at="50ms")],
+        title="t",
+        lasting="400ms",
+        meets=3,
     )
-    assert [actor.name for actor in plan.actors] == ["reader-1", "reader-2", "control", "resetter", "heartbeat"]
+    assert [actor.name for actor in plan.actors] == [
+        "reader-1",
+        "reader-2",
+        "control",
+        "resetter",
+        "heartbeat",
+    ]
     assert plan.functions == ("igb0",)
 
 
@@ -129,13 +145,22 @@ def test_parts_of_one_function_make_a_plan() -> None:
         (lambda: IGB.reads(starting="later"), "duration 'later'"),
         (lambda: IGB.reads_attribute(actors=-1), "nobody acts"),
         (lambda: IGB.resets("flt"), "reset method 'flt': unknown to Linux"),
-        (lambda: IGB.resets("bus"), r"reset of igb0 \(0000:01:00.0\) by bus: the kernel offers only: flr, pm"),
+        (
+            lambda: IGB.resets("bus"),
+            r"reset of igb0 \(0000:01:00.0\) by bus: the kernel offers only: flr, pm",
+        ),
         (lambda: CONVENTIONAL.resets("flr"), "offers only: nothing"),
         (lambda: IGB.resets("flr", times=0), "0 rounds on igb0: nothing happens"),
         (lambda: IGB.resets("flr", at="-1ms"), "duration '-1ms'"),
-        (lambda: IGB.resets_with_oracle("pm"), r"oracle register of igb0 \(igb\) for pm: the contract names none"),
+        (
+            lambda: IGB.resets_with_oracle("pm"),
+            r"oracle register of igb0 \(igb\) for pm: the contract names none",
+        ),
         (lambda: IGB.resets_with_oracle("flt"), "unknown to Linux"),
-        (lambda: CONVENTIONAL.sets_flr_bit(), r"reset of old0 \(0000:02:01.0\) by flr: the kernel offers only: nothing"),
+        (
+            lambda: CONVENTIONAL.sets_flr_bit(),
+            r"reset of old0 \(0000:02:01.0\) by flr: the kernel offers only: nothing",
+        ),
         (lambda: IGB.writes("sysfs", at=0, value=b""), "config access of 0 bytes"),
         (lambda: IGB.writes("sysfs", at=0, value=b"123"), "config access of 3 bytes"),
         (lambda: IGB.writes("sysfs", at=4094, value=b"1234"), "outside"),

@@ -70,7 +70,9 @@ def test_functions_and_settings_are_listed_once_in_their_order() -> None:
 def test_one_method_at_a_time() -> None:
     with pytest.raises(UsageError, match="reset_method of igb0 cannot be both 'flr' and 'bus'"):
         plan_of(
-            [part("a", settings=(method("flr"),)), part("b", settings=(method("bus"),))], title="t", lasting="1ms"
+            [part("a", settings=(method("flr"),)), part("b", settings=(method("bus"),))],
+            title="t",
+            lasting="1ms",
         )
 
 

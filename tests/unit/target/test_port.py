@@ -252,7 +252,9 @@ def test_a_reader_that_waits_is_woken_by_close() -> None:
         (KernelRefusal("writing x", errno=16, hint="h"), KernelRefusal, "writing x: EBUSY"),
     ],
 )
-def test_every_class_of_error_crosses_the_wire(error: HarnessError, kind: type[HarnessError], text: str) -> None:
+def test_every_class_of_error_crosses_the_wire(
+    error: HarnessError, kind: type[HarnessError], text: str
+) -> None:
     class Failing(Service):
         def __init__(self) -> None:
             """No nursery, no trace: this one only fails."""

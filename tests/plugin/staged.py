@@ -1,0 +1,62 @@
+"""A pytest plugin for the tests of staging: real histories, really judged, put where `stage` would put them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pytest
+
+from harness.contract import Contract, load
+from harness.history.container import from_bytes
+from harness.history.history import History
+from harness.history.windows import waited
+from harness.judge import judge
+from harness.judge.synthetic import synthetic
+from harness.model.verdict import Finding, Judgement, Verdict
+from harness.plugin.staging import _RUNS, Run, terms_of
+
+GOLDEN: Final = Path(__file__).parents[1] / "golden" / "history" / "v1.history.zip"
+CONTRACT: Final[Contract] = load()
+
+
+def _good() -> History:
+    return from_bytes(GOLDEN.read_bytes())
+
+
+def _bad() -> History:
+    """One read of a healthy function gave all-ones."""
+    good = _good()
+    operations = good.operations.copy()
+    operations["value"][np.flatnonzero((operations["actor"] == 0) & ~waited(good))[5]] = 0xFFFF_FFFF
+    return dataclasses.replace(good, operations=operations)
+
+
+HISTORIES: Final[dict[str, Callable[[], History]]] = {
+    "good": _good,
+    "weak": _good,
+    "bad": _bad,
+    "nothing": lambda: synthetic(40),
+}
+"""What a test may stage: `good` passes, `weak` shows a known weakness, `bad` fails, in `nothing` nothing collided."""
+
+
+@pytest.fixture
+def staged(request: pytest.FixtureRequest) -> Callable[[str], Run]:
+    """Stage one of HISTORIES."""
+    runs = request.node.stash.setdefault(_RUNS, [])
+
+    def make(kind: str) -> Run:
+        history = HISTORIES[kind]()
+        judgement = judge(history, terms_of(history, CONTRACT))
+        if kind == "weak":
+            seen = Finding(checker="c", verdict=Verdict.PASS, claim="seen", weakness="pm resets nothing")
+            judgement = Judgement(findings=(*judgement.findings, seen))
+        run = Run(history, judgement)
+        runs.append(run)
+        return run
+
+    return make

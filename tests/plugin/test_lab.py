@@ -1,0 +1,211 @@
+"""The lab plugin: inert until asked, one test for each function, and the guests of one test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.contract import load
+from harness.history.container import from_bytes
+from harness.model.pci import Bdf, ResetMethod
+from harness.plugin.lab import Start, TargetSource, describe
+
+pytest_plugins = ["pytester"]
+
+# Hypothesis's plugin imports all of Hypothesis at the end of every session
+ALONE = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "--strict-markers")
+GOLDEN = Path(__file__).parents[1] / "golden" / "history" / "v1.history.zip"
+HINT = "*no lab was asked for: use ./lab/run, or add --hil-lab emulated*"
+
+SCENARIO = """
+import pytest
+
+@pytest.mark.dut("igb0", "nvme0")
+def test_stages(dut, stage):
+    raise AssertionError("no lab, and yet it runs")
+"""
+
+
+def test_without_options_nothing_is_left_behind(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_plain(): pass")
+    done = pytester.runpytest_inprocess(*ALONE)
+    assert done.ret == 0
+    done.stdout.no_fnmatch_line("*hil*")
+    assert {path.name for path in pytester.path.iterdir()} == {
+        "test_without_options_nothing_is_left_behind.py"
+    }
+
+
+@pytest.mark.parametrize("fixture", ["stage", "functions", "hil_source", "hil_place", "dut"])
+def test_who_needs_a_lab_is_skipped_with_the_command_that_would_help(
+    pytester: pytest.Pytester, fixture: str
+) -> None:
+    pytester.makepyfile(f"def test_needs({fixture}): raise AssertionError")
+    done = pytester.runpytest_inprocess(*ALONE, "-rs")
+    done.assert_outcomes(skipped=1)
+    done.stdout.fnmatch_lines([HINT])
+
+
+def test_the_contract_needs_no_lab(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_reads(hil_contract): assert hil_contract.promises")
+    pytester.runpytest_inprocess(*ALONE).assert_outcomes(passed=1)
+
+
+def test_a_marked_test_runs_once_for_each_function_named_by_its_alias(pytester: pytest.Pytester) -> None:
+    path = pytester.makepyfile(SCENARIO)
+    done = pytester.runpytest_inprocess(*ALONE, "--collect-only", "-q")
+    done.stdout.fnmatch_lines([f"{path.name}::test_stages[[]igb0]", f"{path.name}::test_stages[[]nvme0]"])
+    pytester.runpytest_inprocess(*ALONE).assert_outcomes(skipped=2)
+
+
+def test_aliases_combine_with_other_parameters(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("method", ["flr", "pm"])
+        @pytest.mark.dut("igb0")
+        def test_a(dut, method): pass
+        """
+    )
+    done = pytester.runpytest_inprocess(*ALONE, "--collect-only", "-q")
+    names = sorted(line.partition("::")[2] for line in done.outlines if "::" in line)
+    assert [sorted(name.removeprefix("test_a[").removesuffix("]").split("-")) for name in names] == [
+        ["flr", "igb0"],
+        ["igb0", "pm"],
+    ]
+
+
+def test_a_marker_that_nobody_uses_does_no_harm(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile('import pytest\n@pytest.mark.dut("igb0")\n@pytest.mark.boots\ndef test_a(): pass')
+    pytester.runpytest_inprocess(*ALONE).assert_outcomes(passed=1)
+
+
+def test_the_markers_are_described(pytester: pytest.Pytester) -> None:
+    done = pytester.runpytest_inprocess("--markers")
+    done.stdout.fnmatch_lines(["@pytest.mark.dut(*aliases): *", "@pytest.mark.boots: *"])
+
+
+@pytest.mark.parametrize("arguments", [("--hil-lab", "moon"), ("--hil-lab",)])
+def test_a_lab_that_does_not_exist_is_usage(pytester: pytest.Pytester, arguments: tuple[str, ...]) -> None:
+    done = pytester.runpytest_inprocess(*ALONE, *arguments)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*--hil-lab*"])
+
+
+def test_a_lab_always_has_a_results_folder(pytester: pytest.Pytester) -> None:
+    """Evidence would be lost without one; the report in it is red until the end."""
+    pytester.makepyfile(SCENARIO)
+    pytester.runpytest_inprocess(*ALONE, "--hil-lab", "emulated", "--collect-only", "-q")
+    assert (pytester.path / "hil-results" / "junit.xml").exists()
+    pytester.runpytest_inprocess(
+        *ALONE, "--hil-lab", "emulated", "--hil-results", "mine", "--collect-only", "-q"
+    )
+    assert (pytester.path / "mine" / "junit.xml").exists()
+
+
+def test_a_broken_fixture_request_is_an_error_not_a_failure(pytester: pytest.Pytester) -> None:
+    """A test that forgets its marker: usage, exit status 2, and nothing was said of any function."""
+    pytester.makepyfile("def test_forgot(dut): pass")
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture
+        def functions():
+            return lambda alias: alias
+        """
+    )
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-results", "r")
+    assert done.ret == 2
+    done.stdout.fnmatch_lines(['*no function was named*@pytest.mark.dut("igb0", "nvme0")*'])
+
+
+class Place:
+    """Makes guests that only know whether they live, and writes down how they were made."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, str, str | None]] = []
+        self.alive: list[object] = []
+
+    @contextmanager
+    def clone(self, console: Path, *, gdb: str | None = None) -> Iterator[object]:
+        yield from self._guest("clone", console, gdb)
+
+    @contextmanager
+    def boot(self, console: Path, *, gdb: str | None = None) -> Iterator[object]:
+        yield from self._guest("boot", console, gdb)
+
+    def _guest(self, how: str, console: Path, gdb: str | None) -> Iterator[object]:
+        self.made.append((how, console.name, gdb))
+        guest = object()
+        self.alive.append(guest)
+        yield guest
+        self.alive.remove(guest)
+
+
+def source(place: Place, start: Start = Start.CLONE, gdb: str | None = None) -> TargetSource:
+    return TargetSource(cast("Any", place), start, Path("t.console.log"), gdb)
+
+
+def test_a_guest_is_made_at_the_first_use_and_kept() -> None:
+    place = Place()
+    guests = source(place)
+    assert place.made == []
+    assert guests.target is guests.target
+    assert place.made == [("clone", "t.console.log", None)]
+    guests.close()
+    assert place.alive == []
+
+
+def test_a_test_that_boots_boots() -> None:
+    place = Place()
+    assert source(place, Start.BOOT, "tcp::1").target
+    assert place.made == [("boot", "t.console.log", "tcp::1")]
+
+
+def test_a_renewed_guest_replaces_the_old_one_and_keeps_both_consoles() -> None:
+    place = Place()
+    guests = source(place)
+    first = cast("object", guests.target)
+    second = cast("object", guests.renew())
+    assert first is not second
+    assert place.alive == [second]
+    assert cast("object", guests.target) is second
+    assert [name for _, name, _ in place.made] == ["t.console.log", "t.console.1.log"]
+    assert [path.name for path in guests.consoles] == ["t.console.log", "t.console.1.log"]
+    guests.close()
+    guests.close()
+    assert place.alive == []
+
+
+def test_a_function_is_described_from_what_its_kernel_says() -> None:
+    """Facts and config space of a recorded e1000e, as the agent of that guest gave them."""
+    recorded = from_bytes(GOLDEN.read_bytes()).functions[0]
+    config = recorded.config_before[:0xE8] + b"\x10\x28" + recorded.config_before[0xEA:]
+    facts = {
+        "vendor": recorded.vendor,
+        "device": recorded.device,
+        "reset_methods": list(recorded.reset_methods),
+    }
+    target = SimpleNamespace(
+        agent=SimpleNamespace(ask=lambda name, bdf: {("config_space", recorded.bdf): config}[name, bdf]),
+        address=lambda alias: {"e1000e0": Bdf.parse(recorded.bdf)}[alias],
+        facts=lambda alias: {"e1000e0": facts}[alias],
+    )
+    contract = load()
+    function = describe("e1000e0", cast("Any", target), contract)
+    assert (function.alias, function.platform, str(function.bdf)) == ("e1000e0", "e1000e", "0000:06:00.0")
+    assert function.reset_methods == (ResetMethod.PM, ResetMethod.BUS)
+    assert function.config_bytes == 4096
+    assert (function.express, function.device_control) == (0xE0, 0x2810)
+    for method, oracle in function.oracles.items():
+        entry = contract.oracle("e1000e", method)
+        assert entry is not None
+        assert oracle == entry.on("e1000e0")
+    assert function.oracles

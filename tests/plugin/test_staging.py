@@ -1,0 +1,129 @@
+"""The staging plugin: a test answers for every run, whether it looks at the verdict or not.
+
+The runs are real histories that were really judged; the plugin staged.py puts them where `stage` would.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tests.plugin import staged
+
+pytest_plugins = ["pytester"]
+
+# Hypothesis's plugin imports all of Hypothesis at the end of every session
+ALONE = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "-p", staged.__name__)
+
+
+def outcome(pytester: pytest.Pytester, body: str, *, before: str = "") -> tuple[int, str, str, str]:
+    """Exit status, tag, type and message of the only test, whose body this is."""
+    pytester.makepyfile(
+        "import pytest\nfrom harness.model.verdict import Verdict\n"
+        f"{before}\ndef test_it(staged):\n" + "".join(f"    {line}\n" for line in body.split("; "))
+    )
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-results", "r")
+    root = ET.parse(pytester.path / "r" / "junit.xml").getroot()  # noqa: S314 - we made it
+    (case,) = [case for case in root.iter("testcase") if case.get("name") == "test_it"]
+    elements = [child for child in case if child.tag in ("failure", "error", "skipped")]
+    if not elements:
+        return int(done.ret), "ok", "", ""
+    (element,) = elements
+    return int(done.ret), element.tag, str(element.get("type")), str(element.get("message"))
+
+
+def test_a_run_that_passes_lets_the_test_pass(pytester: pytest.Pytester) -> None:
+    assert outcome(pytester, 'staged("good")') == (0, "ok", "", "")
+
+
+def test_a_run_that_fails_fails_a_test_that_asserts_nothing(pytester: pytest.Pytester) -> None:
+    status, tag, kind, message = outcome(pytester, 'staged("bad")')
+    assert (status, tag) == (1, "failure")
+    assert kind in ("hil.mismatch", "hil.device-lost")
+    assert "e1000e0" in message
+
+
+def test_a_run_that_says_nothing_is_an_error_never_a_pass(pytester: pytest.Pytester) -> None:
+    status, tag, kind, message = outcome(pytester, 'staged("nothing")')
+    assert (status, tag, kind) == (125, "error", "hil.unknown")
+    assert "met a lock window" in message
+
+
+def test_a_known_weakness_is_an_expected_failure(pytester: pytest.Pytester) -> None:
+    assert outcome(pytester, 'staged("weak")') == (0, "skipped", "pytest.xfail", "pm resets nothing")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'assert staged("bad").verdict is Verdict.FAIL',
+        'assert staged("bad").judgement.verdict is Verdict.FAIL',
+        'assert staged("nothing").verdict is not Verdict.PASS',
+    ],
+)
+def test_who_looks_at_the_verdict_answers_for_it(pytester: pytest.Pytester, body: str) -> None:
+    assert outcome(pytester, body)[:2] == (0, "ok")
+
+
+def test_looking_at_the_history_is_not_looking_at_the_verdict(pytester: pytest.Pytester) -> None:
+    assert outcome(pytester, 'run = staged("bad"); assert len(run.history.operations)')[:2] == (1, "failure")
+
+
+def test_who_asserts_the_wrong_verdict_fails(pytester: pytest.Pytester) -> None:
+    status, tag, kind, _ = outcome(pytester, 'assert staged("good").verdict is Verdict.FAIL')
+    assert (status, tag, kind) == (1, "failure", "hil.mismatch")
+
+
+def test_looking_and_then_enforcing_enforces(pytester: pytest.Pytester) -> None:
+    body = 'run = staged("nothing"); print(run.verdict); run.enforce()'
+    assert outcome(pytester, body)[:3] == (125, "error", "hil.unknown")
+
+
+def test_looking_at_one_run_does_not_excuse_the_other(pytester: pytest.Pytester) -> None:
+    assert outcome(pytester, 'staged("bad").verdict; staged("bad")')[:2] == (1, "failure")
+    assert outcome(pytester, 'staged("good"); staged("nothing").verdict; staged("good")')[:2] == (0, "ok")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        (("weak", "bad"), "failure"),
+        (("nothing", "bad"), "failure"),
+        (("bad", "nothing"), "failure"),
+        (("weak", "nothing"), "error"),
+        (("good", "weak", "good"), "skipped"),
+    ],
+)
+def test_the_worst_of_several_runs_decides(
+    pytester: pytest.Pytester, kinds: tuple[str, ...], expected: str
+) -> None:
+    assert outcome(pytester, "; ".join(f'staged("{kind}")' for kind in kinds))[1] == expected
+
+
+def test_what_the_body_raises_comes_first(pytester: pytest.Pytester) -> None:
+    status, tag, kind, message = outcome(pytester, 'staged("nothing"); assert 1 == 2, "mine"')
+    assert (status, tag, kind) == (1, "failure", "hil.mismatch")
+    assert "mine" in message
+
+
+def test_an_xfail_mark_covers_a_failure_but_never_a_missing_verdict(pytester: pytest.Pytester) -> None:
+    mark = "@pytest.mark.xfail(reason='known', strict=True)"
+    assert outcome(pytester, 'staged("bad")', before=mark)[:3] == (0, "skipped", "pytest.xfail")
+    assert outcome(pytester, 'staged("nothing")', before=mark)[:3] == (125, "error", "hil.unknown")
+    assert outcome(pytester, 'staged("good")', before=mark)[:3] == (1, "failure", "hil.xpass")
+
+
+def test_a_failure_is_told_with_its_timeline_and_without_our_traceback(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile('def test_it(staged):\n    staged("bad")\n')
+    done = pytester.runpytest_inprocess(*ALONE)
+    assert done.ret == 1
+    done.stdout.fnmatch_lines(["two readers meet a reset: FAIL", "FAIL*", "*ms after release*", "reader-1*"])
+    done.stdout.no_fnmatch_line("*harness/plugin/staging.py*")
+
+
+def test_replaying_without_a_history_is_usage(pytester: pytest.Pytester) -> None:
+    """What `harness replay` sets; nobody needs to know it."""
+    help_text = pytester.runpytest_inprocess("--help").stdout.str()
+    assert "--hil-lab" in help_text
+    assert "--hil-replay" not in help_text
