@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -92,7 +93,7 @@ struct hx_lane {
 #define LARGEST 4096 /* one read never asks for more than a whole extended config space */
 
 static const int64_t GATHER_NS = 4000000; /* from last arrival to release: everybody has seen the release time */
-static const int64_t SPIN_NS = 1500000;   /* the last stretch is spun: waking from sleep is what makes starts differ */
+static const int64_t SPIN_NS = 400000;    /* the last stretch is spun: waking from sleep is what makes starts differ */
 static const int64_t POLL_NS = 300000;
 
 static int64_t hx_now(void)
@@ -107,6 +108,24 @@ static void sleep_until(int64_t when_ns)
     struct timespec when = {.tv_sec = when_ns / 1000000000, .tv_nsec = when_ns % 1000000000};
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL) == EINTR)
         ;
+}
+
+/* Stay on one CPU, another one for each actor as far as there are enough: two that spin on one CPU start one after
+ * the other.  Returns whether it worked; `everywhere` is where it may run otherwise. */
+static int settle(uint32_t actor, cpu_set_t *everywhere)
+{
+    cpu_set_t mine;
+    int wanted, cpu;
+
+    if (sched_getaffinity(0, sizeof(*everywhere), everywhere) < 0)
+        return 0;
+    wanted = (int)(actor % (uint32_t)CPU_COUNT(everywhere));
+    for (cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, everywhere) && wanted-- == 0)
+            break;
+    CPU_ZERO(&mine);
+    CPU_SET(cpu, &mine);
+    return sched_setaffinity(0, sizeof(mine), &mine) == 0;
 }
 
 static void rendezvous(struct hx_stage *stage)
@@ -257,6 +276,8 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
     struct hx_record overflow;
     int64_t planned = 0, end = 0;
     uint32_t round = 0;
+    cpu_set_t everywhere;
+    int settled = 0;
 
     lane->tid = (int32_t)syscall(SYS_gettid);
     /* Touch the first records now: a page fault in the loop would look like a slow machine. */
@@ -280,6 +301,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
         case HX_RENDEZVOUS:
             if (at + 2 < lane->steps) /* after HX_BEGIN */
                 rehearse(&steps[at + 2], data, files, maps);
+            settled = settle(lane->actor, &everywhere);
             __atomic_store_n(&lane->state, HX_ARRIVED, __ATOMIC_RELEASE);
             rendezvous(stage);
             end = stage->release_ns + stage->lasting_ns;
@@ -297,6 +319,10 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
             lane->rounds = 1;
             break;
         case HX_REPEAT:
+            if (settled) { /* the start is over: the scheduler knows better from here on */
+                sched_setaffinity(0, sizeof(everywhere), &everywhere);
+                settled = 0;
+            }
             if ((step->times != 0 && round + 1 >= step->times) || hx_now() >= end ||
                 __atomic_load_n(&stage->stop, __ATOMIC_ACQUIRE))
                 goto done;
@@ -327,6 +353,8 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
 done:
     __atomic_store_n(&lane->state, HX_DONE, __ATOMIC_RELEASE);
 out:
+    if (settled)
+        sched_setaffinity(0, sizeof(everywhere), &everywhere);
     for (int slot = 0; slot < SLOTS; slot++) {
         if (maps[slot] != NULL && maps[slot] != MAP_FAILED)
             munmap(maps[slot], sizes[slot]);

@@ -109,6 +109,8 @@ class KernelTrace:
 
     def begin(self, functions: Sequence[Bdf]) -> None:
         """Empty the buffer and record, from now on, what happens to these functions and to no other."""
+        if not self._instance.exists():
+            self._reasons = []  # somebody took tracefs or our instance away: what was set is gone
         self.arm()
         if not self._instance.exists():
             return

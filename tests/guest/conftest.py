@@ -47,4 +47,6 @@ def shipped(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Invocatio
     """All shipped scenarios, run once by the command a user types; takes minutes."""
     assert place  # prepared, so that the run finds everything in the cache
     folder = tmp_path_factory.mktemp("shipped")
-    return harness("run", "--results", folder / "results", cwd=folder, results_folder=folder / "results", timeout_s=900.0)
+    return harness(
+        "run", "--results", folder / "results", cwd=folder, results_folder=folder / "results", timeout_s=900.0
+    )

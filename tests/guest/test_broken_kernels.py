@@ -197,7 +197,11 @@ def test_an_oops_in_the_middle_of_a_reset(patient: Patient) -> None:
     assert (decisive.checker, decisive.blame) == ("kernel_log", Blame.KERNEL_FAULT)
     assert "Oops" in decisive.claim
     assert any("an oops or BUG" in finding.claim for finding in outcome.failures("kernel_log"))
-    assert any(f"never returned from {verb}" in f.claim for f in outcome.failures("finished") for verb in ("reset/flr",))
+    assert any(
+        f"never returned from {verb}" in f.claim
+        for f in outcome.failures("finished")
+        for verb in ("reset/flr",)
+    )
     assert_drawn(outcome)
 
 

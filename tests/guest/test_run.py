@@ -21,7 +21,7 @@ from tests.guest.invocation import ROOT, Invocation, command, environment, harne
 
 GONE_WITHIN_S = 15.0
 
-FAILS = '''
+FAILS = """
 import pytest
 
 @pytest.mark.dut("igb0")
@@ -39,17 +39,27 @@ def test_panic(functions, stage, hil_source):
         "pathlib.Path('/proc/sysrq-trigger').write_text('c')\\n"
     )
     stage(dut.reads("sysfs"), lasting="10s")
+"""
+
+BIRTH = '''
+import time
+
+def test_birth(hil_source, request):
+    """A clone has lived longer than its QEMU has run; a guest that was booted has not."""
+    guest = hil_source.target.guest
+    lived = guest.agent.ask("clocks")["monotonic_ns"]
+    assert (lived < time.monotonic_ns() - guest.started_ns) == request.config.option.cold
 '''
 
-UNKNOWN = '''
+UNKNOWN = """
 import pytest
 
 @pytest.mark.dut("igb0")
 def test_nobody_collides_that_often(dut, stage):
     stage(dut.reads("sysfs"), dut.resets("flr"), lasting="200ms", meets=10**6)
-'''
+"""
 
-MISTAKES = '''
+MISTAKES = """
 import pytest
 
 def test_alias(functions):
@@ -78,9 +88,9 @@ def test_path(dut, stage):
 @pytest.mark.dut("igb0")
 def test_nobody(dut, stage):
     stage()
-'''
+"""
 
-LONG = '''
+LONG = """
 import pathlib
 import pytest
 
@@ -91,18 +101,21 @@ def test_long(dut, stage):
 
 def test_never_reached():
     pass
-'''
+"""
 
 
 @pytest.fixture(scope="module")
 def readme(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Invocation:
     """The first scenario of the README, saved and run as it says there."""
     assert place  # prepared, so that the run finds everything in the cache
-    folder = tmp_path_factory.mktemp("first")
+    return ask(tmp_path_factory.mktemp("first"), first_scenario())
+
+
+def first_scenario() -> str:
+    """The code block of the README that is a scenario."""
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    (scenario,) = [block for block in blocks if "def test_" in block]
-    (folder / "test_mine.py").write_text(scenario)
-    return harness("run", "test_mine.py", cwd=folder)
+    (scenario,) = [str(block) for block in blocks if "def test_" in block]
+    return scenario
 
 
 def cases(report: ET.Element) -> dict[str, ET.Element]:
@@ -127,9 +140,10 @@ def test_the_first_scenario_of_the_readme_works(readme: Invocation) -> None:
 
 
 def test_a_broken_promise_is_a_failure_whatever_broke_it(tmp_path: Path) -> None:
-    run = ask(tmp_path, FAILS)
+    run = ask(tmp_path, FAILS + BIRTH)
     assert run.status == 1, run.said
     found = cases(run.report())
+    assert not red(found["test_birth"])
     (assertion,) = red(found["test_assertion[igb0]"])
     assert assertion.tag == "failure"
     (panic,) = red(found["test_panic"])
@@ -173,15 +187,10 @@ def test_mistakes_are_one_line_that_names_the_way_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.cold
-def test_cold_boots_a_guest_for_the_test(readme: Invocation) -> None:
-    folder = readme.results.parent
-    run = harness(
-        "run", "--cold", "--results", "cold", "test_mine.py", "-k", "igb0",
-        cwd=folder, results_folder=folder / "cold",
-    )  # fmt: skip
+def test_cold_boots_a_guest_for_the_test(tmp_path: Path) -> None:
+    run = ask(tmp_path, first_scenario() + BIRTH, "--cold", "-k", "igb0 or birth")
     assert run.status == 0, run.said
-    (booted,) = run.histories().values()
-    assert booted.log_complete
+    assert len(run.histories()) == 1
 
 
 # --- the same again, later --------------------------------------------------------------------------------
@@ -331,5 +340,3 @@ def test_ctrl_c_ends_in_good_order(tmp_path: Path) -> None:
     assert_complete_and_red(run.results)
     end = results.load(run.results).end
     assert end is not None  # pytest itself wrote it
-
-

@@ -165,7 +165,7 @@ def test_a_guest_is_made_at_the_first_use_and_kept() -> None:
 
 def test_a_test_that_boots_boots() -> None:
     place = Place()
-    assert source(place, Start.BOOT, "tcp::1").target
+    source(place, Start.BOOT, "tcp::1").renew()
     assert place.made == [("boot", "t.console.log", "tcp::1")]
 
 

@@ -166,20 +166,25 @@ def test_public_names_are_documented() -> None:
     silent = []
     for path in [*ROOT.glob("harness/**/*.py"), *ROOT.glob("lab/**/*.py")]:
         tree = ast.parse(path.read_text())
-        if not ast.get_docstring(tree):
-            silent.append(str(path))
-        for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-                and not node.name.startswith("_")
-                and not ast.get_docstring(node)
-                and node in _public(tree)
-            ):
-                silent.append(f"{path}:{node.lineno} {node.name}")
+        silent += [
+            f"{path}: {getattr(what, 'name', '')}" for what in _public(tree) if not ast.get_docstring(what)
+        ]
     assert silent == []
 
 
-def _public(tree: ast.Module) -> list[ast.AST]:
-    top: list[ast.AST] = list(tree.body)
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _public(tree: ast.Module) -> list[Documented]:
+    """The module, its public classes and functions, and the public methods of those classes."""
     classes = [one for one in tree.body if isinstance(one, ast.ClassDef) and not one.name.startswith("_")]
-    return top + [member for one in classes for member in one.body]
+    members = [*tree.body, *(member for one in classes for member in one.body)]
+    return [
+        tree,
+        *(
+            one
+            for one in members
+            if isinstance(one, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and not one.name.startswith("_")
+        ),
+    ]

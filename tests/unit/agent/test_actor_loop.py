@@ -18,7 +18,7 @@ from tests.unit.agent.run import begin, opening, pause, program, read, rows, run
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Eight thousand bytes: 00 01 02 … ff 00 01 …"""
+    """Eight thousand bytes, each the low byte of its offset."""
     path = tmp_path / "config"
     path.write_bytes(bytes(range(256)) * 32)
     return path
@@ -230,7 +230,9 @@ def test_the_thread_is_known(file: Path) -> None:
 def test_no_descriptor_and_no_mapping_is_left_behind(file: Path) -> None:
     def held() -> tuple[set[str], int]:
         maps = Path("/proc/self/maps").read_text()
-        return set(os.listdir("/proc/self/fd")), maps.count(str(file)) + maps.count("hil-stage")
+        return {path.name for path in Path("/proc/self/fd").iterdir()}, maps.count(str(file)) + maps.count(
+            "hil-stage"
+        )
 
     before = held()
     opens = [opening(file, os.O_RDWR), Instruction(op=Code.MAP)]

@@ -105,5 +105,5 @@ def test_sixteen_files_and_no_more() -> None:
         )
 
     assert len(compile_actor(Actor(name="a", steps=steps(16)), resolve)) == 16 + 2 + 16 + 1
-    with pytest.raises(StagingError, match="'a'.*more than 16 files"):
+    with pytest.raises(StagingError, match=r"'a'.*more than 16 files"):
         compile_actor(Actor(name="a", steps=steps(17)), resolve)

@@ -182,5 +182,8 @@ def test_a_setting_is_put_back_after_a_crash_too(tmp_path: Path) -> None:
 def test_a_setting_that_cannot_be_put_back_says_what_to_do(tmp_path: Path) -> None:
     attribute = tmp_path / "enable"
     attribute.write_text("0")
-    with pytest.raises(KernelRefusal, match="back to '0'.*ENOENT.*by hand"), _set_for_a_while(attribute, "1"):
+    with (
+        pytest.raises(KernelRefusal, match=r"back to '0'.*ENOENT.*by hand"),
+        _set_for_a_while(attribute, "1"),
+    ):
         attribute.unlink()

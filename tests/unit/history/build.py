@@ -48,8 +48,8 @@ def history(
     numbers = {(probe.symbol, probe.edge): number for number, probe in enumerate(PROBES)}
     rows = []
     for us, tid, symbol, edge, *rest in hits:
-        function = int(rest[0]) if rest else (0 if edge is ENTRY else -1)  # type: ignore[call-overload]
-        value = int(rest[1]) if len(rest) > 1 else 0  # type: ignore[call-overload]
+        function = int(rest[0]) if rest else (0 if edge is ENTRY else -1)
+        value = int(rest[1]) if len(rest) > 1 else 0
         rows.append((us * US, value, tid, numbers[symbol, edge], function))
     return History(
         plan=Plan(

@@ -199,8 +199,10 @@ def test_reset_doubts_name_what_is_missing() -> None:
     assert reset_doubts(history([], probes=gone), ResetMethod.PM) == ()
 
 
-def waits(hits: list[Hit], operations: list[tuple[int, int, int]], **more: tuple[Probe, ...]) -> list[bool]:
-    found: list[bool] = waited(history(hits, operations, **more)).tolist()
+def waits(
+    hits: list[Hit], operations: list[tuple[int, int, int]], probes: tuple[Probe, ...] = PROBES
+) -> list[bool]:
+    found: list[bool] = waited(history(hits, operations, probes=probes)).tolist()
     return found
 
 

@@ -77,6 +77,7 @@ def test_operations_are_a_verb_and_a_way() -> None:
 
 
 def test_every_error_of_a_plan_is_one_of_ours() -> None:
-    for broken in (None, [], "plan", 7, {}):
+    broken: tuple[Any, ...] = (None, [], "plan", 7, {})
+    for one in broken:
         with pytest.raises(HarnessError):
-            Plan.from_json(broken)  # type: ignore[arg-type]
+            Plan.from_json(one)

@@ -194,7 +194,7 @@ def test_a_port_that_is_closed_is_an_agent_lost_at_once(silent: tuple[Path, sock
 
 def test_another_protocol_means_a_stale_template(silent: tuple[Path, socket.socket]) -> None:
     thread = answering(silent[1], json.dumps({"hello": "hil-agent", "protocol": 99}).encode() + b"\n")
-    with pytest.raises(AgentLost, match="it speaks protocol 99, we speak 1.*stale"):
+    with pytest.raises(AgentLost, match=r"it speaks protocol 99, we speak 1.*stale"):
         connect(silent[0], deadline_s=20)
     thread.join()
 
