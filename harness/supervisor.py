@@ -82,8 +82,8 @@ def _pytest_arguments(options: argparse.Namespace, folder: Path, arguments: Sequ
     for name in ("qemu", "kernel", "modules", "gdb"):
         value = getattr(options, name)
         if value is not None:
-            ours.append(f"--{name}={value.absolute() if isinstance(value, Path) else value}")
-    ours += [f"--{name}" for name in ("cold", "keep") if getattr(options, name)]
+            ours.append(f"--hil-{name}={value.absolute() if isinstance(value, Path) else value}")
+    ours += [f"--hil-{name}" for name in ("cold", "keep") if getattr(options, name)]
     if options.keep:
         ours.append("--capture=no")
     names_tests = "--pyargs" in arguments or any(Path(word.partition("::")[0]).exists() for word in arguments)

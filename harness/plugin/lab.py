@@ -44,16 +44,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the lab; `harness run` sets most of them."""
     group = parser.getgroup("hil", "hardware-in-the-loop lab (vfio-harness)")
     group.addoption("--hil-lab", choices=("emulated",), help="where to test: QEMU guests made for every test")
-    group.addoption("--cold", action="store_true", help="boot a guest for every test instead of cloning one")
-    group.addoption("--qemu", type=Path, metavar="PATH", help="use this QEMU (11 or newer)")
     group.addoption(
-        "--kernel", type=Path, metavar="PATH", help="test this kernel: bzImage, vmlinux or built tree"
+        "--hil-cold", action="store_true", help="boot a guest for every test instead of cloning one"
     )
-    group.addoption("--modules", type=Path, metavar="DIR", help="its modules, when they do not lie beside it")
+    group.addoption("--hil-qemu", type=Path, metavar="PATH", help="use this QEMU (11 or newer)")
     group.addoption(
-        "--keep", action="store_true", help="keep the guest of a failed test running until Enter is pressed"
+        "--hil-kernel", type=Path, metavar="PATH", help="test this kernel: bzImage, vmlinux or built tree"
     )
-    group.addoption("--gdb", metavar="ADDRESS", help="open QEMU's gdb port there, as in tcp:127.0.0.1:1234")
+    group.addoption(
+        "--hil-modules", type=Path, metavar="DIR", help="its modules, when they do not lie beside it"
+    )
+    group.addoption(
+        "--hil-keep",
+        action="store_true",
+        help="keep the guest of a failed test running until Enter is pressed",
+    )
+    group.addoption(
+        "--hil-gdb", metavar="ADDRESS", help="open QEMU's gdb port there, as in tcp:127.0.0.1:1234"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -76,7 +84,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember that a test went wrong: `--keep` wants to know when its guest is about to end."""
+    """Remember that a test went wrong: `--hil-keep` wants to know when its guest is about to end."""
     report = yield
     if report.failed:
         item.stash[_WENT_WRONG] = True
@@ -139,7 +147,9 @@ def hil_place(request: pytest.FixtureRequest) -> Iterator[Place]:
         ) from error
     cache: Cache
     with Cache() as cache:
-        yield prepare(cache, Wishes(emulator=options.qemu, kernel=options.kernel, modules=options.modules))
+        yield prepare(
+            cache, Wishes(emulator=options.hil_qemu, kernel=options.hil_kernel, modules=options.hil_modules)
+        )
     # Guests take their functions with them: none can be left bound.  Real functions will say so one by one.
     summary = "every function belonged to a guest that is gone"
     reporting.note_health(
@@ -157,15 +167,15 @@ def hil_contract() -> Contract:
 def hil_source(request: pytest.FixtureRequest, hil_place: Place) -> Iterator[TargetSource]:
     """Guests for this test."""
     option = request.config.option
-    boots = option.cold or request.node.get_closest_marker("boots") is not None
+    boots = option.hil_cold or request.node.get_closest_marker("boots") is not None
     console = reporting.attachment_path(request.node, "console.log")
     if console is None:
         raise UsageError("recording a console", said="no results folder", hint="Add --hil-results DIR.")
-    source = TargetSource(hil_place, Start.BOOT if boots else Start.CLONE, console, option.gdb)
+    source = TargetSource(hil_place, Start.BOOT if boots else Start.CLONE, console, option.hil_gdb)
     try:
         yield source
         source.check_clock()
-        if option.keep and request.node.stash.get(_WENT_WRONG, False):
+        if option.hil_keep and request.node.stash.get(_WENT_WRONG, False):
             _hold(request.config, source)
     finally:
         source.close()

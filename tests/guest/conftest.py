@@ -43,9 +43,9 @@ def console(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shipped(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Invocation:
+@pytest.mark.usefixtures("place")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Invocation:
     """All shipped scenarios, run once by the command a user types; takes minutes."""
-    assert place  # prepared, so that the run finds everything in the cache
     folder = tmp_path_factory.mktemp("shipped")
     return harness(
         "run", "--results", folder / "results", cwd=folder, results_folder=folder / "results", timeout_s=900.0

@@ -128,7 +128,6 @@ def test_no_tracefs_is_no_verdict(place: Place, console: Path) -> None:
 def test_a_mistake_is_one_line(
     place: Place, tmp_path: Path, arguments: list[str], status: int, pattern: str
 ) -> None:
-    assert place  # prepared, so that nothing has to be fetched
     (tmp_path / "junk").write_bytes(b"#!/absent\n" + bytes(2000))
     (tmp_path / "junk").chmod(0o755)
     run = harness(*arguments, cwd=tmp_path)
@@ -159,7 +158,6 @@ def test_results_that_cannot_be_written(public: Path) -> None:
 
 
 def test_a_scenario_that_is_not_there(place: Place, tmp_path: Path) -> None:
-    assert place
     run = harness("run", "test_absent.py", cwd=tmp_path)
     assert run.status == 2, run.said
     assert "test_absent.py" in run.said
