@@ -13,6 +13,8 @@ import select
 import signal
 import socket
 import struct
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -61,7 +63,7 @@ class Nursery:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if os.fork() == 0:
             ours.close()
-            _nurse(theirs)
+            _live(_nurse, theirs)
         theirs.close()
         return cls(ours)
 
@@ -96,7 +98,17 @@ class Nursery:
         return ActorProcess(int(answer), socket.socket(fileno=fds[0]))
 
 
-def _nurse(control: socket.socket) -> NoReturn:
+def _live(life: Callable[[socket.socket], None], control: socket.socket) -> NoReturn:
+    """A forked process must never return into its copy of the parent, whatever happens to it."""
+    try:
+        life(control)
+        os._exit(0)
+    except BaseException:  # noqa: BLE001 - an interrupt, too
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _nurse(control: socket.socket) -> None:
     """Life of the nursery: fork on request until the agent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while request := control.recv(100):
@@ -112,19 +124,18 @@ def _nurse(control: socket.socket) -> NoReturn:
         if pid == 0:
             control.close()
             ours.close()
-            _act(theirs)
+            _live(_act, theirs)
         theirs.close()
         socket.send_fds(control, [str(pid).encode()], [ours.fileno()])
         ours.close()
-    os._exit(0)
 
 
-def _act(control: socket.socket) -> NoReturn:
+def _act(control: socket.socket) -> None:
     """Life of an actor: run programs until nobody can order any more."""
     while True:
         order, fds, _, _ = socket.recv_fds(control, _ORDER.size, 1)
         if not order:
-            os._exit(0)
+            return
         size, lane_at = _ORDER.unpack(order)
         actor.act(fds[0], size, lane_at)
         os.close(fds[0])

@@ -186,11 +186,20 @@ def _set_for_a_while(path: Path, value: str) -> Iterator[None]:
     try:
         yield
     finally:
-        try:
-            sysfs.write_attribute(path, before)
-        except KernelRefusal as error:
-            raise KernelRefusal(
-                f"putting {path} back to {before!r}",
-                errno=error.errno,
-                hint="Set it by hand before using the function.",
-            ) from error
+        _put_back(path, before)
+
+
+def _put_back(path: Path, before: str) -> None:
+    try:
+        sysfs.write_attribute(path, before)
+    except KernelRefusal as error:
+        if path.name == "reset_method" and error.errno == errno.EINVAL:
+            # The kernel found the methods before the function had a sibling, and now refuses its own list
+            # ("flr bus" where bus has become impossible): let it look again.
+            sysfs.write_attribute(path, "default")
+            return
+        raise KernelRefusal(
+            f"putting {path} back to {before!r}",
+            errno=error.errno,
+            hint="Set it by hand before using the function.",
+        ) from error

@@ -50,6 +50,17 @@ def test_nobody_waits_without_a_window(dut: Function, stage: Stage) -> None:
     stage(dut.reads("sysfs", actors=2), dut.reads("proc"), lasting="200ms")
 
 
+@pytest.mark.dut("pair1", "edu0", "nvmesriov")
+def test_readers_wait_on_a_hot_plugged_or_shared_function(dut: Function, stage: Stage) -> None:
+    """A function with a sibling behind its port, and functions that were plugged into a running kernel."""
+    stage(
+        dut.reads("sysfs", actors=2),
+        dut.resets(dut.reset_methods[0], at="50ms", times=3, every="50ms"),
+        lasting="500ms",
+        meets=2,
+    )
+
+
 @pytest.mark.boots
 @pytest.mark.dut("igb0")
 def test_readers_wait_in_a_booted_guest(dut: Function, stage: Stage) -> None:

@@ -43,8 +43,10 @@ def console(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-@pytest.mark.usefixtures("place")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Invocation:
+def shipped(
+    place: Place,  # noqa: ARG001  prepared, so that the run finds everything in the cache
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Invocation:
     """All shipped scenarios, run once by the command a user types; takes minutes."""
     folder = tmp_path_factory.mktemp("shipped")
     return harness(

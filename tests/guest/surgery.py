@@ -14,23 +14,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_attempt
+
 from harness.contract import Contract, Nature
 from harness.errors import ClockError
 from harness.history.history import History
 from harness.judge import judge
 from harness.model.plan import Plan
-from harness.model.verdict import Finding, Judgement, Verdict
+from harness.model.verdict import Blame, Finding, Judgement, Verdict
 from harness.plugin.lab import Start, TargetSource, describe
 from harness.plugin.staging import terms_of
 from harness.staging.conduct import conduct
 from harness.staging.function import Function
 from lab.place import GuestTarget, Place
-from lab.template import with_a_sane_clock
 from tests.guest.gdbstub import Stub, halted
 
 _LANDING_PAD = bytes.fromhex("f30f1efa")  # endbr64
 _HOOK = re.compile(rb"\xe8....|\x0f\x1f\x44\x00\x00", re.DOTALL)  # call of ftrace, or the nop in its place
 _LONGEST = 512  # bytes of a function that are searched
+_ATTEMPTS = 3  # on a busy host
 _SYMBOLS = """
 wanted = set(channel.receive())
 found = {}
@@ -101,6 +103,26 @@ def lock_test(stub: Stub, address: int, like: int) -> int:
     return address + found.end() - 1
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A staged and judged experiment."""
+
+    history: History
+    judgement: Judgement
+
+    def is_starved(self) -> bool:
+        """Whether a checker had to hold back because the host was busy."""
+        return any(finding.blame is Blame.STARVED for finding in self.judgement.findings)
+
+    def failures(self, checker: str) -> Sequence[Finding]:
+        """Findings of one checker that say FAIL."""
+        return [f for f in self.judgement.findings if f.checker == checker and f.verdict is Verdict.FAIL]
+
+    def failed(self) -> set[str]:
+        """Names of the checkers that say FAIL."""
+        return {f.checker for f in self.judgement.findings if f.verdict is Verdict.FAIL}
+
+
 @dataclass(slots=True)
 class Patient:
     """A clone whose kernel is broken on purpose, and what can be staged on it."""
@@ -143,38 +165,29 @@ class Patient:
         """What a test author knows of a function."""
         return describe(alias, self.target, self.contract)
 
-    def stage(self, plan: Plan) -> Outcome:
-        """Stage and judge; a second time in a fresh clone, cut alike, when the clock ran wild."""
-        history = with_a_sane_clock(lambda: self._staged(plan))
-        return Outcome(history, judge(history, terms_of(history, self.contract)))
+    def renew(self) -> None:
+        """Go on with a fresh clone, cut alike."""
+        self.source.renew()
+        self._healthy.clear()
+        self.cut(**self.cuts)
 
-    def _staged(self, plan: Plan) -> History:
-        try:
-            return conduct(plan, self.target, self._platform)
-        except ClockError:
-            self.source.renew()
-            self._healthy.clear()
-            self.cut(**self.cuts)
-            raise
+    def stage(self, plan: Plan) -> Outcome:
+        """Stage and judge; again in a fresh clone while nothing but a busy host forbids a clear word."""
+        again = Retrying(
+            retry=retry_if_exception_type(ClockError) | retry_if_result(Outcome.is_starved),
+            stop=stop_after_attempt(_ATTEMPTS),
+            before_sleep=lambda _: self.renew(),
+            retry_error_callback=lambda last: last.outcome.result() if last.outcome else None,
+        )
+        outcome: Outcome = again(self._staged, plan)
+        return outcome
+
+    def _staged(self, plan: Plan) -> Outcome:
+        history = conduct(plan, self.target, self._platform)
+        return Outcome(history, judge(history, terms_of(history, self.contract)))
 
     def _platform(self, vendor: int, device: int) -> str:
         return self.contract.platform(vendor, device, Nature.EMULATED)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A staged and judged experiment."""
-
-    history: History
-    judgement: Judgement
-
-    def failures(self, checker: str) -> Sequence[Finding]:
-        """Findings of one checker that say FAIL."""
-        return [f for f in self.judgement.findings if f.checker == checker and f.verdict is Verdict.FAIL]
-
-    def failed(self) -> set[str]:
-        """Names of the checkers that say FAIL."""
-        return {f.checker for f in self.judgement.findings if f.verdict is Verdict.FAIL}
 
 
 @contextmanager

@@ -125,9 +125,8 @@ def test_no_tracefs_is_no_verdict(place: Place, console: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_line(
-    place: Place, tmp_path: Path, arguments: list[str], status: int, pattern: str
-) -> None:
+@pytest.mark.usefixtures("place")  # prepared, so that nothing has to be fetched
+def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], status: int, pattern: str) -> None:
     (tmp_path / "junk").write_bytes(b"#!/absent\n" + bytes(2000))
     (tmp_path / "junk").chmod(0o755)
     run = harness(*arguments, cwd=tmp_path)
@@ -157,7 +156,8 @@ def test_results_that_cannot_be_written(public: Path) -> None:
     assert not list(public.iterdir())
 
 
-def test_a_scenario_that_is_not_there(place: Place, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("place")
+def test_a_scenario_that_is_not_there(tmp_path: Path) -> None:
     run = harness("run", "test_absent.py", cwd=tmp_path)
     assert run.status == 2, run.said
     assert "test_absent.py" in run.said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,18 +11,21 @@ from pathlib import Path
 
 import pytest
 
+import harness
+
 Peer = tuple[Path, "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Peer]]:
     """Start the real worker behind a socket: its path, and its process."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(harness.__file__).parents[1])}  # the one under test
     with ExitStack() as stack:
 
         def start() -> Peer:
             path = tmp_path_factory.mktemp("peer") / "port"
             command = [sys.executable, str(Path(__file__).with_name("peer.py")), str(path)]
-            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+            process = stack.enter_context(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
             stack.callback(process.kill)
             return path, process
 
