@@ -164,7 +164,8 @@ def cache(options: argparse.Namespace, _: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="harness",
-        description=(__doc__ or "").splitlines()[0],
+        description="Stage collisions of config accesses, resets and driver locks on a PCI function, "
+        "judge what happened, report it.",
         epilog="Exit status: 0 good, 1 a promise was broken, 2 usage, 125 nothing could be said.",
         allow_abbrev=False,
     )

@@ -149,8 +149,8 @@ def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
         GuestError: the guest does not boot, or cannot be frozen.
         ClockError: its clock ran wild, twice.
     """
+    kernel = find_kernel(cache, wishes.kernel, wishes.modules)  # first: a mistyped path costs no download
     emulator = find_emulator(cache, wishes.emulator)
-    kernel = find_kernel(cache, wishes.kernel, wishes.modules)
     chosen = probe_accelerator(cache, emulator, pvh_image(kernel, cache))
     made_from = recipe(
         cache, emulator, kernel, dataclasses.replace(Machine(), accelerator=Accelerator(chosen))

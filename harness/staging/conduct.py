@@ -13,7 +13,7 @@ from harness.history.columns import OPERATION, Edge, Table
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
 from harness.model.plan import Plan
 from harness.model.units import SECOND, Ns
-from harness.staging.trace_text import parse
+from harness.staging.trace_text import gaps, parse
 from harness.target import clock
 from harness.target.protocol import Target
 
@@ -43,7 +43,7 @@ def conduct(plan: Plan, target: Target, platform_of: PlatformOf) -> History:
         end_ns=Ns(seen["end_ns"]),
         operations=_operations(seen["records"]),
         kernel=parse(seen["trace"]["text"], {bdf: index for index, bdf in enumerate(addresses.values())}),
-        lost_kernel_events=seen["trace"]["lost"],
+        lost_kernel_events=seen["trace"]["lost"] + gaps(seen["trace"]["text"]),
         probes=tuple(Probe(**{**probe, "edge": Edge(probe["edge"])}) for probe in seen["trace"]["probes"]),
         actors=tuple(ActorRecord(**actor) for actor in seen["actors"]),
         functions=tuple(_function(one, platform_of) for one in seen["functions"]),

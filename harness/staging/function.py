@@ -147,6 +147,10 @@ class Function:
             UsageError: the function has no FLR.
         """
         self._offered(ResetMethod.FLR)
+        if not self.express:
+            raise UsageError(
+                f"FLR bit of {self.alias} ({self.bdf})", said="no PCI Express capability holds one"
+            )
         write = Step(
             op=Op.WRITE,
             means=operation.FLR_BIT,

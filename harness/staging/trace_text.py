@@ -17,8 +17,14 @@ from harness.history.columns import KERNEL, Table
 _LINE: Final = re.compile(
     r"^.*-(?P<tid>\d+)\s+\[\d+\]\s+\S+\s+(?P<s>\d+)\.(?P<us>\d{6}): p(?P<probe>\d+): \([^)]*\)(?P<fields>.*)$"
 )
+_LOST: Final = "EVENTS]"  # `CPU:1 [LOST 42 EVENTS]` stands where the kernel overwrote some
 _NAME: Final = re.compile(r'\bfn="([^"]*)"')
 _VALUE: Final = re.compile(r"\bv=(-?\d+)")
+
+
+def gaps(text: str) -> int:
+    """How often the trace itself says that events were lost."""
+    return sum(_LOST in line for line in text.splitlines() if not line.startswith("#"))
 
 
 def parse(text: str, functions: Mapping[str, int]) -> Table:
@@ -36,7 +42,7 @@ def parse(text: str, functions: Mapping[str, int]) -> Table:
     """
     rows = []
     for line in text.splitlines():
-        if not line or line.startswith("#"):
+        if not line or line.startswith("#") or _LOST in line:
             continue
         match = _LINE.match(line)
         if match is None:

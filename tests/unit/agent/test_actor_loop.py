@@ -85,6 +85,21 @@ def test_each_row_names_actor_step_and_round(file: Path) -> None:
     assert [sorted(set(table["actor"].tolist())) for table in tables] == [[0], [1]]
 
 
+def test_the_rehearsal_reads_nothing(file: Path) -> None:
+    """A read of no bytes, before the rendezvous, never reaches a device."""
+    accounting = Path("/proc/self/io")
+    if not accounting.exists():
+        pytest.skip("this kernel does not count what a process reads (CONFIG_TASK_IO_ACCOUNTING)")
+
+    def characters() -> int:
+        return int(accounting.read_text().split()[1])
+
+    before = characters()
+    (table,) = run(program([read(0, 4096)], opens=[opening(file)]))
+    assert table["result"].tolist() == [4096]
+    assert 4096 <= characters() - before < 2 * 4096
+
+
 def test_every_call_lies_between_its_time_stamps(file: Path) -> None:
     before = now()
     (table,) = run(program([read()], opens=[opening(file)], times=50))

@@ -64,11 +64,14 @@ def test_an_event_is_one_row(line: str, expected: tuple[int, ...]) -> None:
 
 
 def test_rows_are_sorted_by_time_and_equal_times_keep_the_order_of_the_text() -> None:
+    """Each CPU's buffer is in order; hits within one microsecond must not be swapped."""
     text = "".join(
-        f"          python-{tid}     [00{tid % 2}] .....    {seconds}: p{tid}: (f+0x0/0x9)\n"
-        for tid, seconds in ((3, "2.000000"), (1, "1.000000"), (2, "2.000000"))
+        f"          python-{tid}     [00{tid % 2}] .....    {9 - tid // 20}.000000: p0: (f+0x0/0x9)\n"
+        for tid in range(100)
     )
-    assert parse(text, {})["tid"].tolist() == [1, 3, 2]
+    assert parse(text, {})["tid"].tolist() == [
+        20 * group + n for group in reversed(range(5)) for n in range(20)
+    ]
 
 
 @pytest.mark.parametrize("text", ["", HEADER, "\n\n"])

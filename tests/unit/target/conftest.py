@@ -25,7 +25,9 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Peer
         def start() -> Peer:
             path = tmp_path_factory.mktemp("peer") / "port"
             command = [sys.executable, str(Path(__file__).with_name("peer.py")), str(path)]
-            process = stack.enter_context(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
+            process = stack.enter_context(
+                subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+            )
             stack.callback(process.kill)
             return path, process
 
