@@ -14,7 +14,7 @@ from harness.pci import sysfs
 
 @cache
 def context() -> pyudev.Context:
-    """pyudev's way into sysfs; making one looks for libudev with a child process, so there is only one."""
+    """Pyudev's way into sysfs; making one looks for libudev with a child process, so there is only one."""
     return pyudev.Context()
 
 
