@@ -78,7 +78,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _pytest_arguments(options: argparse.Namespace, folder: Path, arguments: Sequence[str]) -> list[str]:
-    ours = ["--hil-lab=emulated", f"--hil-results={folder}", "-p", "no:cacheprovider", "--tb=short"]
+    ours = ["--hil-lab=emulated", f"--hil-results={folder}", "-p", "no:cacheprovider", "--tb=short", "-rN"]
     for name in ("qemu", "kernel", "modules", "gdb"):
         value = getattr(options, name)
         if value is not None:

@@ -24,6 +24,8 @@ FEWEST_USED = 13
 UNSEEN = {
     # After a raw FLR the BAR is lost: no shipped scenario writes it back to read the oracle register.
     "config-write/flr-bit@none#state",
+    # Of the shipped functions only edu falls under this entry, and nothing in edu shows a reset.
+    "reset/bus@none#state",
 }
 """Claims of used entries that no shipped scenario looks at; a new one must be defended here."""
 

@@ -211,7 +211,6 @@ def test_results_that_somebody_else_owns_are_usage(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.guest  # the emulator is looked for first
 @pytest.mark.parametrize(
     ("wishes", "says"),
     [

@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import HistoryError
 from harness.history.columns import KERNEL
-from harness.staging.trace_text import parse
+from harness.staging.trace_text import gaps, parse
 
 HEADER = """\
 # tracer: nop
@@ -81,10 +81,16 @@ def test_a_trace_without_events_is_an_empty_table(text: str) -> None:
     assert len(table) == 0
 
 
+def test_what_the_kernel_says_it_lost_is_counted_and_no_event() -> None:
+    text = HEADER + "CPU:1 [LOST 5 EVENTS]\nCPU:0 [LOST EVENTS]\n"
+    assert gaps(text) == 2
+    assert len(parse(text, WHERE)) == 0
+    assert gaps(HEADER) == 0
+
+
 @pytest.mark.parametrize(
     "line",
     [
-        "CPU:1 [LOST 5 EVENTS]",
         "nonsense",
         "          python-147     [001] .....    17.998809: sched_switch: prev_comm=a",
         "          python-147     [001] .....    17998809: p0: (f+0x0/0x9)",
