@@ -72,6 +72,11 @@ def red(report: ET.Element) -> list[ET.Element]:
     return [*report.iter("failure"), *report.iter("error")]
 
 
+def cases(report: ET.Element) -> dict[str, ET.Element]:
+    """The test cases of a report by name."""
+    return {str(case.get("name")): case for case in report.iter("testcase")}
+
+
 def command(*arguments: str | Path) -> list[str]:
     """An argv for `harness`."""
     return [sys.executable, "-P", "-m", "harness.cli", *map(str, arguments)]
