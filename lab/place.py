@@ -54,13 +54,13 @@ class Place:
     def clone(self, console: Path, *, gdb: str | None = None) -> Iterator[GuestTarget]:
         """A guest of its own for one test: a copy-on-write clone of the template."""
         with clone(self.template, console=console, gdb=gdb) as guest:
-            yield GuestTarget(guest, self)
+            yield GuestTarget(guest, self, start="clone")
 
     @contextmanager
     def boot(self, console: Path, *, gdb: str | None = None) -> Iterator[GuestTarget]:
         """A guest of its own for one test, booted."""
         with cold(self.recipe, console=console, gdb=gdb) as guest:
-            yield GuestTarget(guest, self)
+            yield GuestTarget(guest, self, start="boot")
 
     def provenance(self) -> dict[str, Any]:
         """Versions of everything that is not the harness."""
@@ -79,8 +79,9 @@ class Place:
 class GuestTarget:
     """A guest as a target; see :class:`~harness.target.protocol.Target`."""
 
-    def __init__(self, guest: Guest, place: Place) -> None:
+    def __init__(self, guest: Guest, place: Place, *, start: str) -> None:
         self.guest: Final = guest
+        self._start = start
         self._place = place
         self._facts: dict[str, dict[str, Any]] = {}
 
@@ -117,7 +118,7 @@ class GuestTarget:
 
     def provenance(self) -> dict[str, Any]:
         """Versions of everything that is not the harness."""
-        return self._place.provenance()
+        return {**self._place.provenance(), "lab.start": self._start}
 
     def _find(self, alias: str) -> dict[str, Any]:
         function = self.guest.machine.function(alias)
