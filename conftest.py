@@ -1,9 +1,6 @@
-"""What this repository's own tests need everywhere; users' tests need nothing of this."""
+"""What this repository's own tests need at the root; users' tests, and the shipped scenarios, need nothing of this.
 
-from hypothesis import HealthCheck, settings
+`./lab/run` loads this file too, without the packages that only tests use: import none of them here.
+"""
 
-# Machines here are shared and slow at times: an example may take long, and a red run must be red again.
-settings.register_profile(
-    "repository", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("repository")
+pytest_plugins = ["pytester"]

@@ -23,6 +23,7 @@ from harness.journal.record import HealthRecord, SessionStart, Status
 from harness.journal.session import Session
 from harness.journal.writer import JournalWriter
 from harness.model.units import Ns
+from harness.report.exit import PYTEST_USAGE, ExitStatus
 from harness.report.junit import to_junit
 
 SCENARIOS: Final = ("--pyargs", "harness.scenarios")
@@ -62,6 +63,8 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         signal.signal(number, lambda received, _: child.send_signal(received))
     status = _wait(child)
     verdict = results.complete(folder)
+    if status == PYTEST_USAGE:
+        return ExitStatus.USAGE
     if status < 0:
         died = f"the runner was killed by {signal.Signals(-status).name}"
         sys.stderr.write(f"harness: {died}; {folder / results.JUNIT} is complete: {verdict.name.lower()}\n")
@@ -117,13 +120,15 @@ def _redden(folder: Path) -> None:
             f"results folder {folder}", said=error.strerror or str(error), hint="Name one with --results DIR."
         ) from error
     results.publish(folder / results.JUNIT, to_junit(Session(start=_start())))
+    journal = JournalWriter(folder / results.JOURNAL)  # pytest may die before it writes one
+    journal.append(_start())
+    journal.close()
 
 
 def _say_why_not(folder: Path, error: LabError | UsageError) -> None:
     """No lab, no tests: the report says so."""
     kind = error.kind if isinstance(error, LabError) else SetupError.kind
     journal = JournalWriter(folder / results.JOURNAL)
-    journal.append(_start())
     journal.append(
         HealthRecord(
             name="lab_prepared", status=Status.ERROR, type=kind, summary=str(error), details=error.evidence

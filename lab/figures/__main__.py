@@ -41,9 +41,8 @@ def main() -> int:
             for name in options.names or FIGURES:
                 with step(f"measuring {name}", expected_s=60.0):
                     rows += FIGURES[name](place, options.results.absolute())
-        (options.results / "bench.json").write_text(
-            json.dumps([row.to_json() for row in rows], indent=1) + "\n"
-        )
+                written = json.dumps([row.to_json() for row in rows], indent=1) + "\n"
+                (options.results / "bench.json").write_text(written)  # a later figure may fail
     except HarnessError as error:
         sys.stderr.write(f"lab/bench: {error}\n")
         return 125
