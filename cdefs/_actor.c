@@ -669,7 +669,7 @@ struct hx_lane {
 };
 
 #define SLOTS 16
-#define POPULATED (1 << 20) /* enough for 26,000 records; touching everything takes longer than most stages */
+#define POPULATED (3 << 20) /* enough for 78,000 records; touching everything takes longer than most stages */
 #define LARGEST 4096 /* one read never asks for more than a whole extended config space */
 
 static const int64_t GATHER_NS = 4000000; /* from last arrival to release: everybody has seen the release time */
@@ -854,7 +854,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
     const uint8_t *data = memory + lane->data_at;
     struct hx_record *records = (struct hx_record *)(memory + lane->records_at);
     struct hx_record overflow;
-    int64_t planned = 0, end = 0;
+    int64_t planned = 0, end = 0, latest = 0;
     uint32_t round = 0;
     cpu_set_t everywhere;
     int settled = 0;
@@ -903,7 +903,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
                 sched_setaffinity(0, sizeof(everywhere), &everywhere);
                 settled = 0;
             }
-            if ((step->times != 0 && round + 1 >= step->times) || hx_now() >= end ||
+            if ((step->times != 0 && round + 1 >= step->times) || latest >= end ||
                 __atomic_load_n(&stage->stop, __ATOMIC_ACQUIRE))
                 goto done;
             round++;
@@ -914,6 +914,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
             struct hx_record *record = next_record(lane, records, step, round, &overflow);
             if (step->op != HX_PAUSE) {
                 operate(step, data, files, maps, record);
+                latest = record->end_ns; /* the clock is read twice for an operation, and not once more */
                 break;
             }
             planned += (int64_t)step->time_ns;
@@ -926,7 +927,8 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
             sleep_until(planned);
             record->value = (uint64_t)planned;
             record->result = record->error = 0;
-            __atomic_store_n(&record->end_ns, hx_now(), __ATOMIC_RELEASE);
+            latest = hx_now();
+            __atomic_store_n(&record->end_ns, latest, __ATOMIC_RELEASE);
         }
         }
     }
