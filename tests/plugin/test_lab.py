@@ -15,7 +15,6 @@ from harness.history.container import from_bytes
 from harness.model.pci import Bdf, ResetMethod
 from harness.plugin.lab import Start, TargetSource, describe
 
-
 # Hypothesis's plugin imports all of Hypothesis at the end of every session
 ALONE = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "--strict-markers")
 GOLDEN = Path(__file__).parents[1] / "golden" / "history" / "v1.history.zip"

@@ -16,7 +16,6 @@ from harness.errors import UsageError
 from harness.report import ExitStatus
 from harness.results import JOURNAL, JUNIT, complete, load
 
-
 THREE = """
 import os, signal, sys, time
 def test_good(): pass

@@ -11,7 +11,6 @@ import pytest
 
 from tests.plugin import staged
 
-
 # Hypothesis's plugin imports all of Hypothesis at the end of every session
 ALONE = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "-p", staged.__name__)
 
