@@ -672,8 +672,8 @@ struct hx_lane {
 #define POPULATED (3 << 20) /* enough for 78,000 records; touching everything takes longer than most stages */
 #define LARGEST 4096 /* one read never asks for more than a whole extended config space */
 
-static const int64_t GATHER_NS = 4000000; /* from last arrival to release: everybody has seen the release time */
-static const int64_t SPIN_NS = 400000;    /* the last stretch is spun: waking from sleep is what makes starts differ */
+static const int64_t GATHER_NS = 7000000; /* from last arrival to release: everybody has seen the release time */
+static const int64_t SPIN_NS = 2500000;  /* the last stretch is spun: an emulated timer wakes up to some ms late */
 static const int64_t POLL_NS = 300000;
 
 static int64_t hx_now(void)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -309,10 +308,14 @@ def test_a_workspace_is_lent_to_one_at_a_time(tmp_path: Path) -> None:
     assert not (tmp_path / "work" / "apt").exists()
 
 
+def write_large(folder: Path) -> None:
+    (folder / "file").write_bytes(bytes(300_000))
+
+
 def test_entries_tell_size_and_age(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache:
         cache.publish("thing", "small", write_hello)
-        cache.publish("thing", "large", lambda folder: shutil.copyfile(sys.executable, folder / "python"))
+        cache.publish("thing", "large", write_large)
         found = cache.entries()
     assert [entry.key for entry in found] == ["large", "small"]
     assert found[0].size_bytes == allocated_bytes(found[0].path) > 100_000
