@@ -68,7 +68,6 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
     """Judge a history again, without a device."""
     from harness.contract import load  # noqa: PLC0415
     from harness.judge import judge as judge_history  # noqa: PLC0415
-    from harness.model.kernel import KernelVersion  # noqa: PLC0415
     from harness.model.verdict import Verdict  # noqa: PLC0415
     from harness.report.findings import as_text  # noqa: PLC0415
     from harness.report.timeline_svg import timeline_svg  # noqa: PLC0415
@@ -77,9 +76,10 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
     worst = Verdict.PASS
     for path in options.histories:
         history = _read(path)
-        release = str(history.provenance.get("kernel.release", ""))
-        judgement = judge_history(history, load().terms(KernelVersion.parse(release), history.functions))
-        print(f"{judgement.verdict.name}  {history.plan.title}  (kernel {release})")
+        judgement = judge_history(history, load().terms_of(history))
+        print(
+            f"{judgement.verdict.name}  {history.plan.title}  (kernel {history.provenance['kernel.release']})"
+        )
         print(as_text(judgement))
         if options.timeline or judgement.verdict is not Verdict.PASS:
             print(timeline_text(history, judgement))

@@ -72,6 +72,7 @@ class Place:
             "qemu.version": emulator.version,
             "qemu.source": emulator.source,
             "qemu.packages": " ".join(emulator.packages),
+            "kernel.release": kernel.release,
             "kernel.package": kernel.package,
         }
 

@@ -80,13 +80,12 @@ class _Source:
         return self.host.suffix == ".so" or ".so." in self.host.name or self.guest == "python/bin/python3"
 
 
-def build_root(cache: Cache, kernel: Kernel, *, shell: Path | None = None) -> Path:
+def build_root(cache: Cache, kernel: Kernel) -> Path:
     """Provide the initramfs for one kernel, from the cache when nothing changed.
 
     Args:
         cache: where it is kept.
         kernel: whose modules go in; without `modules` everything needed is taken to be built in.
-        shell: a static busybox to ship as /bin/sh, for people.
 
     Returns:
         the path of the archive.
@@ -95,8 +94,6 @@ def build_root(cache: Cache, kernel: Kernel, *, shell: Path | None = None) -> Pa
         SetupError: no C compiler, a package or library is missing, or the kernel lacks a needed module.
     """
     sources = [*_interpreter(), *_packages()]
-    if shell:
-        sources.append(_Source(host=shell, guest="bin/busybox"))
     inputs = {
         "format": _FORMAT,
         "files": {source.guest: _digest(source.host) for source in sources},
@@ -109,7 +106,7 @@ def build_root(cache: Cache, kernel: Kernel, *, shell: Path | None = None) -> Pa
     }
 
     def build(folder: Path) -> None:
-        entries = [*_skeleton(shell), *_binaries(sources), *_code(sources), *_modules(kernel)]
+        entries = [*_skeleton(), *_binaries(sources), *_code(sources), *_modules(kernel)]
         (folder / IMAGE).write_bytes(cpio.archive(entries))
 
     return cache.publish("root", key_of(inputs), build, need_bytes=80 << 20) / IMAGE
@@ -174,7 +171,7 @@ def fingerprint(folder: Path) -> str:
 # --- how it is made ---------------------------------------------------------------------------------------
 
 
-def _skeleton(shell: Path | None) -> Iterator[cpio.Entry]:
+def _skeleton() -> Iterator[cpio.Entry]:
     yield cpio.file("init", _compiled_init(), 0o755)
     # The kernel opens it for init's standard descriptors before anything is mounted.
     yield cpio.character_device("dev/console", 5, 1)
@@ -184,8 +181,6 @@ def _skeleton(shell: Path | None) -> Iterator[cpio.Entry]:
     yield cpio.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
     # pyudev finds libudev through ctypes.util.find_library, which asks this program.
     yield cpio.file("sbin/ldconfig", _static_ldconfig().read_bytes(), 0o755)
-    if shell:
-        yield cpio.link("bin/sh", "busybox")
 
 
 def _compiled_init() -> bytes:

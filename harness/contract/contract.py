@@ -14,8 +14,8 @@ from harness.contract.oracles import OracleEntry, read_oracle
 from harness.contract.platforms import UNKNOWN_PLATFORM, Nature, Platform, read_platform
 from harness.contract.promises import ANY_PLATFORM, applicable, read_promise, refuse_conflicts
 from harness.contract.schema import Entry
-from harness.errors import ContractError
-from harness.history.history import FunctionRecord
+from harness.errors import ContractError, HistoryError, UsageError
+from harness.history.history import FunctionRecord, History
 from harness.model.kernel import KernelVersion
 from harness.model.pci import ResetMethod
 from harness.model.promise import Promise
@@ -101,6 +101,23 @@ class Contract:
             unrestored=resolve(self.unrestored, functions),
             log_rules=self.log_rules,
         )
+
+    def terms_of(self, history: History) -> Terms:
+        """Choose what applies to a history, by the kernel and the functions that it names.
+
+        Raises:
+            HistoryError: the history does not say which kernel ran.
+        """
+        release = str(history.provenance.get("kernel.release", ""))
+        try:
+            kernel = KernelVersion.parse(release)
+        except UsageError as error:
+            raise HistoryError(
+                f"history of {history.plan.title!r}",
+                said=f"names no kernel that promises could be chosen for: kernel release {release!r}",
+                hint="Stage it again: `harness replay` needs no more than the plan.",
+            ) from error
+        return self.terms(kernel, history.functions)
 
     def oracle(self, platform: str, method: ResetMethod) -> OracleEntry | None:
         """The register that tells whether `method` reset a function of this platform; None: none is known."""

@@ -16,7 +16,10 @@ Table = npt.NDArray[np.void]
 
 OPERATION: Final = np.dtype(
     [
-        ("begin_ns", "<i8"),  # CLOCK_MONOTONIC before the call or load: just before, or when the last one ended
+        (
+            "begin_ns",
+            "<i8",
+        ),  # CLOCK_MONOTONIC before the call or load: just before, or when the last one ended
         ("end_ns", "<i8"),  # just after; 0: never returned
         ("value", "<u8"),  # first 8 bytes read or written, little-endian
         ("result", "<i4"),  # what the call returned, -1 for an error

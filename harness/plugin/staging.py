@@ -22,7 +22,6 @@ from harness.history import container
 from harness.history.history import History, LogLine
 from harness.journal.record import AttemptRecord
 from harness.judge import judge
-from harness.model.kernel import KernelVersion
 from harness.model.plan import Plan
 from harness.model.units import MS, Ns
 from harness.model.verdict import Blame, Judgement, Verdict
@@ -146,15 +145,16 @@ class Stage:
         When a busy machine alone stands between the stage and a verdict, it is carried out once more.
         """
         history = carry_out(plan, self._source, self._contract, self._node)
-        judgement = judge(history, terms_of(history, self._contract))
+        judgement = judge(history, self._contract.terms_of(history))
+        number = f"{len(self._runs) + 1}." if self._runs else ""
         if judgement.starved:  # the lab's fault: try once more, on a fresh guest, and say so
-            reporting.note_attempt(self._node, _starved(judgement))
+            kept = _write(self._node, f"{number}starved.zip", container.to_bytes(history))
+            reporting.note_attempt(self._node, _starved(judgement, kept))
             self._source.renew()
             history = carry_out(plan, self._source, self._contract, self._node)
-            judgement = judge(history, terms_of(history, self._contract))
+            judgement = judge(history, self._contract.terms_of(history))
         run = Run(history, judgement)
         self._runs.append(run)
-        number = f"{len(self._runs)}." if len(self._runs) > 1 else ""
         _keep(run, self._node, number, self._source)
         return run
 
@@ -228,10 +228,11 @@ def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest
     return again(attempt)
 
 
-def _starved(judgement: Judgement) -> AttemptRecord:
+def _starved(judgement: Judgement, history: str) -> AttemptRecord:
     decisive = judgement.decisive
     claim = decisive.claim if decisive else ""
-    return AttemptRecord(type=Blame.STARVED, summary=claim, details=as_text(judgement))
+    details = f"{as_text(judgement)}\nhistory: {history}"
+    return AttemptRecord(type=Blame.STARVED, summary=claim, details=details)
 
 
 def last_words(plan: Plan, console: str, provenance: dict[str, Any]) -> History:
@@ -242,14 +243,8 @@ def last_words(plan: Plan, console: str, provenance: dict[str, Any]) -> History:
         begin_ns=Ns(0),
         end_ns=Ns(0),
         log=tuple(LogLine(time_us=0, level=0 if "Kernel panic" in line else 6, text=line) for line in lines),
-        provenance={"kernel.release": "0.0 (panicked before it could be asked)", **provenance},
+        provenance=provenance,
     )
-
-
-def terms_of(history: History, contract: Contract) -> Any:
-    """The part of the contract that applies to a history."""
-    kernel = KernelVersion.parse(str(history.provenance["kernel.release"]))
-    return contract.terms(kernel, history.functions)
 
 
 def _keep(

@@ -59,6 +59,7 @@ def conduct(plan: Plan, target: Target, platform_of: PlatformOf) -> History:
 
 def _provenance(facts: dict[str, Any], target: Target) -> dict[str, Any]:
     return {
+        **target.provenance(),
         "kernel.release": facts["release"],
         "kernel.build": facts["version"],
         "kernel.command_line": facts["command_line"],
@@ -66,7 +67,6 @@ def _provenance(facts: dict[str, Any], target: Target) -> dict[str, Any]:
         "target.cpus": facts["cpus"],
         "target.clocksource": facts["clocksource"],
         "harness.version": harness.__version__,
-        **target.provenance(),
     }
 
 

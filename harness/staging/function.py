@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from harness.errors import UsageError
 from harness.model import operation
-from harness.model.operation import Operation
 from harness.model.pci import COMMAND, AccessPath, Bdf, ResetMethod, check_access
 from harness.model.plan import Actor, File, Op, Oracle, Setting, Step
 from harness.model.units import Ns, duration
@@ -240,8 +239,3 @@ class Function:
         mark = Step(op=Op.STORE, means=operation.MARK, file=file, offset=oracle.offset, value=marker)
         check = Step(op=Op.LOAD, means=operation.CHECK, file=file, offset=oracle.offset, width=oracle.width)
         return mark, check
-
-
-def means(part: Part) -> tuple[Operation, ...]:
-    """All operations that a part performs."""
-    return tuple(step.means for actor in part.actors for step in actor.steps)

@@ -17,10 +17,9 @@ from harness.contract import load
 from harness.history.container import from_bytes, to_bytes
 from harness.judge import judge
 from harness.judge.synthetic import synthetic
-from harness.model.kernel import KernelVersion
 count = int(sys.argv[1])
 history = from_bytes(to_bytes(synthetic(count)))
-terms = load().terms(KernelVersion.parse(history.provenance["kernel.release"]), history.functions)
+terms = load().terms_of(history)
 begin = time.perf_counter()
 judgement = judge(history, terms)
 seconds = time.perf_counter() - begin

@@ -23,7 +23,6 @@ from harness.judge import judge
 from harness.model.plan import Plan
 from harness.model.verdict import Blame, Finding, Judgement, Verdict
 from harness.plugin.lab import Start, TargetSource, describe
-from harness.plugin.staging import terms_of
 from harness.staging.conduct import conduct
 from harness.staging.function import Function
 from lab.place import GuestTarget, Place
@@ -184,7 +183,7 @@ class Patient:
 
     def _staged(self, plan: Plan) -> Outcome:
         history = conduct(plan, self.target, self._platform)
-        return Outcome(history, judge(history, terms_of(history, self.contract)))
+        return Outcome(history, judge(history, self.contract.terms_of(history)))
 
     def _platform(self, vendor: int, device: int) -> str:
         return self.contract.platform(vendor, device, Nature.EMULATED)

@@ -21,7 +21,6 @@ from harness.contract import Nature, load
 from harness.judge import judge
 from harness.model.verdict import Verdict
 from harness.plugin.lab import describe
-from harness.plugin.staging import terms_of
 from harness.staging.conduct import conduct
 from harness.staging.part import plan_of
 from lab.place import Place
@@ -103,7 +102,7 @@ def test_no_tracefs_is_no_verdict(place: Place, console: Path) -> None:
         )
     assert not len(history.kernel)
     assert not any(probe.present for probe in history.probes)
-    judgement = judge(history, terms_of(history, contract))
+    judgement = judge(history, contract.terms_of(history))
     assert judgement.verdict is Verdict.UNKNOWN, judgement
     doubts = [finding for finding in judgement.findings if finding.checker == "reads_blocked"]
     assert "pci_cfg_access_lock" in doubts[0].claim, doubts

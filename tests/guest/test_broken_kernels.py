@@ -14,7 +14,7 @@ from harness.history.windows import lock_windows
 from harness.judge import judge
 from harness.model.pci import COMMAND
 from harness.model.verdict import Blame, EventKind, Verdict
-from harness.plugin.staging import carry_out, terms_of
+from harness.plugin.staging import carry_out
 from harness.report.timeline_text import timeline_text
 from harness.staging.function import Function
 from harness.staging.part import Part, plan_of
@@ -214,7 +214,7 @@ def test_a_panic_in_the_middle_of_a_reset(patient: Patient, request: pytest.Fixt
     )
     plan = plan_of(readers_and_a_reset(igb0), title="panic", lasting="300ms")
     history = carry_out(plan, patient.source, patient.contract, request.node)
-    judgement = judge(history, terms_of(history, patient.contract))
+    judgement = judge(history, patient.contract.terms_of(history))
     decisive = judgement.decisive
     assert decisive is not None
     assert (decisive.verdict, decisive.blame) == (Verdict.FAIL, Blame.KERNEL_FAULT)

@@ -15,7 +15,6 @@ from harness.history.history import History
 from harness.judge import judge
 from harness.model.promise import Promise
 from harness.model.verdict import Verdict
-from harness.plugin.staging import terms_of
 from tests.guest.invocation import Invocation
 
 FEWEST_USED = 13
@@ -43,7 +42,7 @@ class Evidence:
 def evidence(shipped: Invocation) -> list[Evidence]:
     contract, found = load(), []
     for name, history in shipped.histories().items():
-        terms = terms_of(history, contract)
+        terms = contract.terms_of(history)
         judgement = judge(history, terms)
         assert judgement.verdict is Verdict.PASS, name
         named = {finding.promise for finding in judgement.findings}
@@ -53,7 +52,7 @@ def evidence(shipped: Invocation) -> list[Evidence]:
 
 
 def turns_red(one: Evidence, contract: Contract) -> bool:
-    return judge(one.history, terms_of(one.history, contract)).verdict is not Verdict.PASS
+    return judge(one.history, contract.terms_of(one.history)).verdict is not Verdict.PASS
 
 
 def test_every_used_entry_turns_a_scenario_red_when_flipped(evidence: list[Evidence]) -> None:

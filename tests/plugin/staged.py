@@ -17,7 +17,7 @@ from harness.history.windows import waited
 from harness.judge import judge
 from harness.judge.synthetic import synthetic
 from harness.model.verdict import Finding, Judgement, Verdict
-from harness.plugin.staging import _RUNS, Run, terms_of
+from harness.plugin.staging import _RUNS, Run
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden" / "history" / "v1.history.zip"
 CONTRACT: Final[Contract] = load()
@@ -51,7 +51,7 @@ def staged(request: pytest.FixtureRequest) -> Callable[[str], Run]:
 
     def make(kind: str) -> Run:
         history = HISTORIES[kind]()
-        judgement = judge(history, terms_of(history, CONTRACT))
+        judgement = judge(history, CONTRACT.terms_of(history))
         if kind == "weak":
             seen = Finding(checker="c", verdict=Verdict.PASS, claim="seen", weakness="pm resets nothing")
             judgement = Judgement(findings=(*judgement.findings, seen))

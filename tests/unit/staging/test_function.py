@@ -11,7 +11,7 @@ from harness.model.operation import ATTRIBUTE_READ, CHECK, FLR_BIT, MARK, WAIT
 from harness.model.pci import Bdf, ResetMethod
 from harness.model.plan import Actor, File, Op, Oracle, Setting
 from harness.model.units import MS
-from harness.staging.function import Function, means
+from harness.staging.function import Function
 from harness.staging.part import Part, plan_of
 
 ORACLE = Oracle(
@@ -91,7 +91,7 @@ def test_resets_with_a_pause_between_them() -> None:
 def test_an_oracle_is_marked_checked_reset_and_checked_again() -> None:
     part = IGB.resets_with_oracle("flr", times=3)
     actor = only(part)
-    assert means(part) == (MARK, CHECK, "reset/flr", CHECK)
+    assert tuple(step.means for step in only(part).steps) == (MARK, CHECK, "reset/flr", CHECK)
     mark, check, _, _ = actor.steps
     assert (mark.op, mark.value, mark.offset) == (Op.STORE, b"\x5a\0\0\0", 0x5B50)
     assert (check.op, check.width, check.file) == (Op.LOAD, 4, File(function="igb0", role="resource0"))
@@ -104,7 +104,7 @@ def test_an_oracle_is_marked_checked_reset_and_checked_again() -> None:
 
 def test_the_flr_bit_is_set_and_nothing_else_of_device_control() -> None:
     part = IGB.sets_flr_bit(at="20ms")
-    assert means(part) == (FLR_BIT,)
+    assert tuple(step.means for step in only(part).steps) == (FLR_BIT,)
     (write,) = only(part).steps
     assert (write.offset, write.value) == (0xA8, (0x2810 | 0x8000).to_bytes(2, "little"))
     assert part.settings == (Setting(function="igb0", attribute="enable", value="1"),)
