@@ -20,6 +20,69 @@ MARK: Final = Operation("oracle/mark")
 """Put the oracle register into a state that only a reset clears."""
 CHECK: Final = Operation("oracle/check")
 """Read the oracle register back."""
+ATTRIBUTE_WRITE: Final = Operation("attribute-write/reset_method")
+"""Choose reset methods: no lock is taken, not even that of the function (`reset_method_store()`)."""
+VFIO_READ: Final = Operation("config-read/vfio")
+"""Read of bits that VFIO's config region takes from the function."""
+VFIO_COPY_READ: Final = Operation("config-read/vfio-copy")
+"""Read of bits that VFIO answers from memory (vendor, BARs, capability pointer, interrupt line): the control sample."""
+VFIO_WRITE: Final = Operation("config-write/vfio")
+"""Write of bits that VFIO's config region passes on (cache line size)."""
+VFIO_COMMAND: Final = Operation("config-write/vfio-command")
+"""Write of COMMAND through VFIO, which keeps its own account of decode bits."""
+VFIO_FLR_BIT: Final = Operation("reset/vfio-flr-bit")
+"""Write of Initiate FLR through VFIO's config region: VFIO tries a reset of its own and forgets its result."""
+VFIO_RESET: Final = Operation("reset/vfio")
+"""`VFIO_DEVICE_RESET`."""
+HOT_RESET: Final = Operation("reset/hot")
+"""`VFIO_DEVICE_PCI_HOT_RESET` of every function behind the port."""
+SUBORDINATE_RESET: Final = Operation("reset/subordinate")
+"""A write to `reset_subordinate` of a bridge."""
+VFIO_OPEN: Final = Operation("open/vfio")
+"""`VFIO_GROUP_GET_DEVICE_FD` while nobody has the function open: resets it."""
+VFIO_REOPEN: Final = Operation("open/vfio-again")
+"""`VFIO_GROUP_GET_DEVICE_FD` while the function is open already: resets nothing."""
+VFIO_CLOSE: Final = Operation("close/vfio")
+"""Close of the last descriptor of the function: resets it."""
+VFIO_INFO: Final = Operation("info/vfio")
+"""`VFIO_DEVICE_GET_REGION_INFO` of the config region."""
+BAR_READ: Final = Operation("bar-read/vfio")
+"""`pread` of a register through VFIO."""
+BAR_WRITE: Final = Operation("bar-write/vfio")
+MAPPED_READ: Final = Operation("bar-read/mapped")
+"""Load from a mapping of VFIO's BAR region."""
+MAPPED_WRITE: Final = Operation("bar-write/mapped")
+SYSFS_MAPPED_READ: Final = Operation("bar-read/sysfs-mapped")
+"""Load from a mapping of sysfs `resourceN`: nobody takes the mapping away during a reset."""
+UNBIND: Final = Operation("driver/unbind")
+BIND: Final = Operation("driver/bind")
+"""A write to `drivers_probe`, with `driver_override` set."""
+OVERRIDE: Final = Operation("driver/override")
+"""A write to `driver_override`."""
+ENABLE_VFS: Final = Operation("sriov/enable")
+DISABLE_VFS: Final = Operation("sriov/disable")
+REMOVE: Final = Operation("topology/remove")
+RESCAN: Final = Operation("topology/rescan")
+LOCK_PORT: Final = "port-lock"
+"""Verb of the question whether a reset locks the port above its function; see :func:`port_lock`."""
+HOLD_CONFIG: Final = Operation("hold/config-lock")
+"""Our kernel module takes the config access lock for a while."""
+HOLD_DEVICE: Final = Operation("hold/device-lock")
+HOLD_BOTH: Final = Operation("hold/both")
+HOLD_PORT: Final = Operation("hold/port")
+"""Both locks of the port above the function."""
+TRY_CONFIG: Final = Operation("hold/try")
+"""`pci_cfg_access_trylock()`: fails at once when the lock is taken."""
+STEAL: Final = Operation("misuse/steal")
+"""Unlock what another thread has locked."""
+UNLOCK_TWICE: Final = Operation("misuse/unlock-twice")
+NEVER_UNLOCK: Final = Operation("misuse/never-unlock")
+UNPRIVILEGED_READ: Final = Operation("config-read/unprivileged")
+"""Read of config space through a descriptor that was opened without CAP_SYS_ADMIN: ends after 64 bytes."""
+KEPT_READ: Final = Operation("config-read/kept")
+"""The same by a process without CAP_SYS_ADMIN through a descriptor that it opened before it gave it up."""
+UNPRIVILEGED_OPEN: Final = Operation("open/unprivileged")
+"""Opening a file of a function for writing without privilege."""
 HEARTBEAT: Final = Operation("heartbeat")
 """Wake at regular times: how late it wakes is how starved the machine is."""
 SET_UP: Final = Operation("set-up")
@@ -41,6 +104,11 @@ def config_write(path: AccessPath) -> Operation:
 def reset(method: ResetMethod) -> Operation:
     """The word for a write to sysfs `reset` while `method` alone is active."""
     return Operation(f"reset/{method}")
+
+
+def port_lock(resetting: Operation) -> Operation:
+    """The word for what `resetting` does to the port above: `port-lock/flr`, `port-lock/vfio`."""
+    return Operation(f"{LOCK_PORT}/{way(resetting)}")
 
 
 def verb(operation: Operation) -> str:

@@ -7,7 +7,8 @@ again on another machine.  It is written into every history; :func:`Plan.from_js
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.errors import HistoryError, UsageError
@@ -28,14 +29,56 @@ class Op(enum.StrEnum):
     """Store of `value` to the mapped file at `offset`."""
     PAUSE = "pause"
     """Sleep until `time_ns` after the previous pause ended (or after the stage began)."""
+    OPEN = "open"
+    """`open` of a path, for reading, or for writing when `width` is 1; the descriptor is closed again at once."""
+    OPEN_DEVICE = "open-device"
+    """VFIO_GROUP_GET_DEVICE_FD on the function's group; the descriptor is this actor's `vfio` from then on."""
+    CLOSE = "close"
+    """`close` of this actor's descriptor."""
+    RESET_DEVICE = "reset-device"
+    """VFIO_DEVICE_RESET."""
+    HOT_RESET = "hot-reset"
+    """VFIO_DEVICE_PCI_HOT_RESET, showing the groups of `owners`."""
+    INFO = "info"
+    """VFIO_DEVICE_GET_REGION_INFO of the config region."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file of a function by its role: `config`, `proc`, `reset`, `vendor`, `resource0`, and so on."""
+    """A file of a function by its role.
+
+    Roles are names in its sysfs folder (`config`, `reset`, `vendor`, `resource0` …), `proc` for its file in
+    /proc/bus/pci, or:
+
+    * `vfio`, `vfio-config`, `vfio-bar0` … `vfio-bar5`: its VFIO device, and that device's regions.  The agent opens the
+      device before the stage and gives every actor that uses it a descriptor; an actor that opens it itself
+      (:attr:`Op.OPEN_DEVICE`) is given none.
+    * `vfio-group`: its VFIO group, in a container.
+    * `driver/unbind`, `drivers_probe`, `rescan`: of the driver that owns it when the stage begins; of the PCI bus.
+    * `windows`: the control file of the kernel module `hil_windows`.
+    """
 
     function: str
     role: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """How an actor tries again what was refused; every attempt is an operation of the history, of the same round.
+
+    Attributes:
+        errnos: errno numbers that may be retried, 1 to 8; any other answer is final.
+        attempts: at most this many in all, at least 2.
+        first_ns: pause before the second attempt; it doubles for each further one.
+        longest_ns: longest pause.
+        patience_ns: no attempt begins later than this after the first began.
+    """
+
+    errnos: tuple[int, ...]
+    attempts: int
+    first_ns: Ns
+    longest_ns: Ns
+    patience_ns: Ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +92,11 @@ class Step:
         offset: in bytes from the start of the file.
         width: in bytes, of a read or load: 1, 2, 4 or 8 (a `READ` may ask for up to 4096, the history then keeps the
             first 8 bytes).
-        value: bytes to write or store (little-endian as the device sees them).
+        value: bytes to write or store (little-endian as the device sees them).  `{bdf}` in what is written to a
+            file that is not `config`, `proc` or a region stands for the function's address on the target.
         time_ns: length of a pause.
+        owners: aliases whose groups a hot reset shows.
+        retries: what to do when it is refused; None takes the answer as it is.
     """
 
     op: Op
@@ -60,6 +106,18 @@ class Step:
     width: int = 0
     value: bytes = b""
     time_ns: Ns = Ns(0)
+    owners: tuple[str, ...] = ()
+    retries: Retries | None = None
+
+
+class Privilege(enum.StrEnum):
+    """What an actor may do."""
+
+    ROOT = "root"
+    NONE = "none"
+    """It becomes the user nobody, without capabilities, before it opens its files."""
+    DROPPED = "dropped"
+    """It becomes the user nobody after it has opened its files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +129,22 @@ class Actor:
         steps: done in this order, again and again.
         starts_ns: when the first round begins, counted from the common release of all actors.
         times: number of rounds, at least 1; None repeats until the stage ends.
+        privilege: what it may do.
     """
 
     name: str
     steps: tuple[Step, ...]
     starts_ns: Ns = Ns(0)
     times: int | None = None
+    privilege: Privilege = Privilege.ROOT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A sysfs attribute that is written before the stage and put back after it."""
+    """A sysfs attribute that is written before the stage and put back after it.
+
+    The attribute `driver` binds the driver of that name, and afterwards the one that was bound before.
+    """
 
     function: str
     attribute: str
@@ -125,6 +188,8 @@ class Plan:
         deadline_ns: how long after that every operation must have returned.
         settings: attributes to set before, and to put back after.
         oracles: registers that `oracle/mark` and `oracle/check` steps use.
+        modules: kernel modules to load before, in this order.
+        ports: for each function whose port takes part too, the alias of that port.
         meets: how many operations must meet a window for a PASS; 0 when the plan opens none.
         seed: of everything random in the plan.
     """
@@ -136,6 +201,8 @@ class Plan:
     deadline_ns: Ns
     settings: tuple[Setting, ...] = ()
     oracles: tuple[Oracle, ...] = ()
+    modules: tuple[str, ...] = ()
+    ports: Mapping[str, str] = field(default_factory=dict)
     meets: int = 0
     seed: int = 0
 
@@ -166,6 +233,8 @@ class Plan:
                 deadline_ns=Ns(data["deadline_ns"]),
                 settings=tuple(Setting(**setting) for setting in data["settings"]),
                 oracles=tuple(Oracle(**oracle) for oracle in data["oracles"]),
+                modules=tuple(data.get("modules", ())),
+                ports=dict(data.get("ports", {})),
                 meets=data["meets"],
                 seed=data["seed"],
             )
@@ -197,9 +266,16 @@ def _actor(data: dict[str, Any]) -> Actor:
                 width=step["width"],
                 value=bytes.fromhex(step["value"]),
                 time_ns=Ns(step["time_ns"]),
+                owners=tuple(step.get("owners", ())),
+                retries=_retries(step.get("retries")),
             )
             for step in data["steps"]
         ),
         starts_ns=Ns(data["starts_ns"]),
         times=data["times"],
+        privilege=Privilege(data.get("privilege", Privilege.ROOT)),
     )
+
+
+def _retries(data: dict[str, Any] | None) -> Retries | None:
+    return None if data is None else Retries(**{**data, "errnos": tuple(data["errnos"])})

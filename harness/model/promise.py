@@ -17,7 +17,26 @@ class WindowKind(enum.StrEnum):
     NONE = "none"
     """Nothing: the function was free."""
     CONFIG_LOCK = "config-lock"
-    """The config access lock of the function (`pci_cfg_access_lock`), seen in the kernel's own trace."""
+    """The config access lock of the function (`pci_cfg_access_lock`), seen in the kernel's own trace; who holds it
+    and why is not known or makes no difference."""
+    DEVICE_LOCK = "device-lock"
+    """The function's device_lock alone, as an unbind holds it that waits for its user; config access is free."""
+    SYSFS_RESET = "sysfs-reset"
+    """A write to sysfs `reset` holds both locks."""
+    VFIO_RESET = "vfio-reset"
+    """`VFIO_DEVICE_RESET` or a write of the FLR bit through VFIO holds both locks and `memory_lock`."""
+    HOT_RESET = "hot-reset"
+    """`VFIO_DEVICE_PCI_HOT_RESET` holds all of these, of every function behind the port, and of the port."""
+    VFIO_OPEN = "vfio-open"
+    """The first open or the last close of the function through VFIO resets it."""
+    SRIOV = "sriov"
+    """A write to `sriov_numvfs` holds both locks; the function itself is alive."""
+
+    @property
+    def wider(self) -> WindowKind | None:
+        """What an entry must speak of to apply to this window too, when none speaks of it by name."""
+        alone = (WindowKind.NONE, WindowKind.CONFIG_LOCK, WindowKind.DEVICE_LOCK)
+        return None if self in alone else WindowKind.CONFIG_LOCK
 
 
 class DeviceState(enum.StrEnum):

@@ -79,8 +79,14 @@ class Terms:
     log_rules: tuple[LogRule, ...] = ()
 
     def promise(self, function: str, operation: Operation, window: WindowKind) -> Promise | None:
-        """The entry for one operation on `function` in one window; None when the contract is silent."""
-        for promise in self.promises.get(function, ()):
-            if promise.operation == operation and promise.window is window:
-                return promise
+        """The entry for one operation on `function` in one window; None when the contract is silent.
+
+        Where no entry speaks of a window by name, that of the wider kind applies.
+        """
+        kind: WindowKind | None = window
+        while kind is not None:
+            for promise in self.promises.get(function, ()):
+                if promise.operation == operation and promise.window is kind:
+                    return promise
+            kind = kind.wider
         return None
