@@ -591,9 +591,13 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -602,13 +606,21 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
 
 enum { /* hx_step.op */
     HX_OPEN,       /* open the path at `data` with flags `width` into `slot` */
-    HX_MAP,        /* map the whole file in `slot`, shared, readable and writable */
+    HX_TAKE,       /* the descriptor `width`, which came with the order, is `slot` */
+    HX_MAP,        /* map `time_ns` bytes (0: all) at `offset` of `width` as mapping `slot`, shared, read and write */
+    HX_DROP,       /* become the user nobody, for ever */
     HX_RENDEZVOUS, /* wait until every actor of the stage is here; all leave together */
     HX_BEGIN,      /* sleep until `time_ns` after the release; the first pause counts from there */
     HX_READ,       /* pread `width` bytes at `offset` of `slot` */
     HX_WRITE,      /* pwrite the `width` bytes at `data` to `offset` of `slot` */
-    HX_LOAD,       /* load `width` bytes at `offset` of the mapping of `slot` */
+    HX_LOAD,       /* load `width` bytes at `offset` of the mapping `slot` */
     HX_STORE,      /* store the `width` bytes at `data` there */
+    HX_TRY_OPEN,   /* open the path at `data` with flags `width`, and close it again */
+    HX_IOCTL,      /* request `offset` on `slot` with a copy of the `width` bytes at `data`; what it returns is
+                      a descriptor for slot `times` - 1, unless `times` is 0 */
+    HX_CLOSE,      /* close `slot` */
+    HX_RETRY,      /* when the step before was refused with an errno of `struct hx_patience` at `data`, sleep and go
+                      back to step `slot`, until `times` attempts were made or `time_ns` went by since the first */
     HX_PAUSE,      /* sleep until `time_ns` after the planned end of the last pause */
     HX_REPEAT,     /* go back to step `slot`, until `times` rounds (0: any number) or the end of the stage */
 };
@@ -630,6 +642,12 @@ struct hx_step {
     uint32_t data;  /* offset of its bytes in the lane's data */
     uint32_t step;  /* number of the step in the plan, for the record */
     uint32_t times;
+};
+
+struct hx_patience { /* the data of HX_RETRY */
+    int64_t first_ns;   /* pause before the second attempt; doubles for each further one */
+    int64_t longest_ns; /* but is never longer than this */
+    int32_t errnos[8];  /* what may be retried; 0 ends the list */
 };
 
 struct hx_record { /* the row OPERATION of harness/history/columns.py, byte for byte */
@@ -669,6 +687,8 @@ struct hx_lane {
 };
 
 #define SLOTS 16
+#define NOBODY 65534
+#define LARGEST_ARGUMENT 256 /* of an ioctl */
 #define POPULATED (3 << 20) /* enough for 78,000 records; touching everything takes longer than most stages */
 #define LARGEST 4096 /* one read never asks for more than a whole extended config space */
 
@@ -744,60 +764,110 @@ static void store(volatile uint8_t *at, uint32_t width, uint64_t value)
     }
 }
 
-/* Open and map before the stage begins.  Returns 0 or the errno. */
+/* What happens when the kernel has taken a mapping away: the access ends here.  One actor is one thread. */
+static __thread sigjmp_buf landing;
+static __thread uintptr_t fault;
+
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+    (void)number, (void)context;
+    fault = (uintptr_t)info->si_addr;
+    siglongjmp(landing, 1);
+}
+
+/* Load or store through a mapping.  Returns the width, or -1 with errno -SIGBUS and the offset in `value`. */
+static ssize_t touch(const struct hx_step *step, uint8_t *map, uint64_t *value)
+{
+    if (sigsetjmp(landing, 0) != 0) {
+        *value = fault - (uintptr_t)map;
+        errno = -SIGBUS;
+        return -1;
+    }
+    if (step->op == HX_LOAD)
+        *value = load(map + step->offset, step->width);
+    else
+        store(map + step->offset, step->width, *value);
+    return (ssize_t)step->width;
+}
+
+/* Open, map, give up privilege: before the stage begins.  Returns 0 or the errno. */
 static int set_up(const struct hx_step *step, const uint8_t *data, int *files, void **maps, size_t *sizes)
 {
     struct stat status;
+    size_t size = (size_t)step->time_ns;
 
     if (step->slot >= SLOTS)
         return EINVAL;
-    if (step->op == HX_OPEN) {
+    switch (step->op) {
+    case HX_OPEN:
         files[step->slot] = open((const char *)data + step->data, (int)step->width | O_CLOEXEC);
         return files[step->slot] < 0 ? errno : 0;
+    case HX_TAKE:
+        files[step->slot] = (int)step->width;
+        return fcntl(files[step->slot], F_GETFD) < 0 ? errno : 0;
+    case HX_DROP:
+        return setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+               setresuid(NOBODY, NOBODY, NOBODY) < 0 ? errno : 0;
+    default:
+        if (step->width >= SLOTS)
+            return EINVAL;
+        if (size == 0) {
+            if (fstat(files[step->width], &status) < 0)
+                return errno;
+            size = (size_t)status.st_size;
+        }
+        maps[step->slot] = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, files[step->width], (off_t)step->offset);
+        if (maps[step->slot] == MAP_FAILED)
+            return errno;
+        sizes[step->slot] = size;
+        return 0;
     }
-    if (fstat(files[step->slot], &status) < 0)
-        return errno;
-    maps[step->slot] = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, files[step->slot], 0);
-    if (maps[step->slot] == MAP_FAILED)
-        return errno;
-    sizes[step->slot] = (size_t)status.st_size;
-    return 0;
 }
 
 /* One measured operation.  `since` is when the one before it ended, 0 when something else lies between: operations
  * that follow one another share a reading of the clock, so that half of the readings are spared. */
-static void operate(const struct hx_step *step, const uint8_t *data, const int *files, void *const *maps,
+static void operate(const struct hx_step *step, const uint8_t *data, int *files, void *const *maps,
                     struct hx_record *record, int64_t since)
 {
-    uint8_t buffer[LARGEST];
+    uint8_t buffer[LARGEST], argument[LARGEST_ARGUMENT];
     uint64_t value = 0;
     ssize_t result = 0;
 
     if (step->op == HX_WRITE || step->op == HX_STORE)
         memcpy(&value, data + step->data, step->width < 8 ? step->width : 8);
+    if (step->op == HX_IOCTL && step->width > 0) /* the kernel writes into it: the next round needs it as it was */
+        memcpy(argument, data + step->data, step->width < LARGEST_ARGUMENT ? step->width : LARGEST_ARGUMENT);
     record->value = value;
+    __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
     switch (step->op) {
     case HX_READ:
-        __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
         result = pread(files[step->slot], buffer, step->width < LARGEST ? step->width : LARGEST, (off_t)step->offset);
         break;
     case HX_WRITE:
-        __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
         result = pwrite(files[step->slot], data + step->data, step->width, (off_t)step->offset);
         break;
     case HX_LOAD:
-        __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
-        value = load((const uint8_t *)maps[step->slot] + step->offset, step->width);
-        result = (ssize_t)step->width;
-        break;
     case HX_STORE:
-        __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
-        store((uint8_t *)maps[step->slot] + step->offset, step->width, value);
-        result = (ssize_t)step->width;
+        result = touch(step, maps[step->slot], &value);
+        break;
+    case HX_TRY_OPEN:
+        result = open((const char *)data + step->data, (int)step->width | O_CLOEXEC);
+        break;
+    case HX_IOCTL:
+        result = ioctl(files[step->slot], (unsigned long)step->offset, step->width > 0 ? argument : NULL);
+        break;
+    case HX_CLOSE:
+        result = close(files[step->slot]);
         break;
     }
     int error = errno;
     int64_t end = hx_now();
+    if (step->op == HX_TRY_OPEN && result >= 0)
+        close((int)result);
+    if (step->op == HX_IOCTL && step->times > 0)
+        files[step->times - 1] = (int)result;
+    if (step->op == HX_CLOSE)
+        files[step->slot] = -1;
     if (step->op == HX_READ && result > 0)
         memcpy(&value, buffer, result < 8 ? (size_t)result : 8);
     record->value = value;
@@ -825,7 +895,7 @@ static struct hx_record *next_record(struct hx_lane *lane, struct hx_record *rec
 
 /* Go through the motions of a first read, of no bytes, which sysfs and procfs answer before they touch a device.
  * An emulated CPU translates code when it first runs it: that must not fall between release and first operation. */
-static void rehearse(const struct hx_step *step, const uint8_t *data, const int *files, void *const *maps)
+static void rehearse(const struct hx_step *step, const uint8_t *data, int *files, void *const *maps)
 {
     struct hx_step nothing = *step;
     struct hx_lane scratch = {.capacity = 0};
@@ -834,6 +904,25 @@ static void rehearse(const struct hx_step *step, const uint8_t *data, const int 
     nothing.width = 0;
     if (step->op == HX_READ)
         operate(&nothing, data, files, maps, next_record(&scratch, &record, &nothing, 0, &record), 0);
+}
+
+/* How long to sleep before attempt `tried` + 2 of what failed with `error`; -1 when it must not be tried again. */
+static int64_t pause_before_retry(const struct hx_step *step, const struct hx_patience *patience, int32_t error,
+                                  uint32_t tried, int64_t since_first)
+{
+    int64_t pause = patience->first_ns;
+    size_t known = 0;
+
+    while (known < sizeof(patience->errnos) / sizeof(patience->errnos[0]) && patience->errnos[known] != 0 &&
+           patience->errnos[known] != error)
+        known++;
+    if (error == 0 || known == sizeof(patience->errnos) / sizeof(patience->errnos[0]) || patience->errnos[known] == 0)
+        return -1;
+    for (uint32_t n = 0; n < tried && pause < patience->longest_ns; n++)
+        pause *= 2;
+    if (pause > patience->longest_ns)
+        pause = patience->longest_ns;
+    return tried + 1 < step->times && since_first + pause <= (int64_t)step->time_ns ? pause : -1;
 }
 
 /* Run the program of the lane at `lane_at`.  Returns 0, or -1 with errno when the memory cannot be mapped;
@@ -855,12 +944,15 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
     const uint8_t *data = memory + lane->data_at;
     struct hx_record *records = (struct hx_record *)(memory + lane->records_at);
     struct hx_record overflow;
-    int64_t planned = 0, end = 0, latest = 0;
-    uint32_t round = 0;
+    int64_t planned = 0, end = 0, latest = 0, first_attempt = 0;
+    uint32_t round = 0, tried = 0;
+    int32_t last_error = 0;
     cpu_set_t everywhere;
     int settled = 0;
+    struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER}, bus_before;
 
     lane->tid = (int32_t)syscall(SYS_gettid);
+    sigaction(SIGBUS, &bus, &bus_before);
     /* Touch the first records now: a page fault in the loop would look like a slow machine. */
     size_t room = lane->capacity * sizeof(*records);
     madvise(records, room < POPULATED ? room : POPULATED, MADV_POPULATE_WRITE);
@@ -870,6 +962,8 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
         lane->at = at;
         switch (step->op) {
         case HX_OPEN:
+        case HX_TAKE:
+        case HX_DROP:
         case HX_MAP: {
             int error = set_up(step, data, files, maps, sizes);
             if (error != 0) {
@@ -904,18 +998,41 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
                 sched_setaffinity(0, sizeof(everywhere), &everywhere);
                 settled = 0;
             }
-            if ((step->times != 0 && round + 1 >= step->times) || latest >= end ||
+            if ((step->times != 0 && round + 1 >= step->times) || (latest ? latest : hx_now()) >= end ||
                 __atomic_load_n(&stage->stop, __ATOMIC_ACQUIRE))
                 goto done;
             round++;
             lane->rounds = round + 1;
             at = step->slot - 1; /* the loop adds one */
             break;
+        case HX_RETRY: {
+            struct hx_patience patience;
+            memcpy(&patience, data + step->data, sizeof(patience));
+            int64_t pause = pause_before_retry(step, &patience, last_error, tried, hx_now() - first_attempt);
+            if (pause < 0 || __atomic_load_n(&stage->stop, __ATOMIC_ACQUIRE)) {
+                tried = 0;
+                break;
+            }
+            sleep_until(hx_now() + pause);
+            tried++;
+            latest = 0;
+            at = step->slot - 1;
+            break;
+        }
         default: {
+            /* What uses a descriptor that could not be had is not done, and not recorded. */
+            if ((step->op == HX_READ || step->op == HX_WRITE || step->op == HX_IOCTL || step->op == HX_CLOSE) &&
+                files[step->slot] < 0) {
+                latest = 0;
+                break;
+            }
             struct hx_record *record = next_record(lane, records, step, round, &overflow);
             if (step->op != HX_PAUSE) {
                 operate(step, data, files, maps, record, latest);
                 latest = record->end_ns;
+                last_error = record->error;
+                if (tried == 0)
+                    first_attempt = record->begin_ns;
                 break;
             }
             planned += (int64_t)step->time_ns;
@@ -936,6 +1053,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
 done:
     __atomic_store_n(&lane->state, HX_DONE, __ATOMIC_RELEASE);
 out:
+    sigaction(SIGBUS, &bus_before, NULL);
     if (settled)
         sched_setaffinity(0, sizeof(everywhere), &everywhere);
     for (int slot = 0; slot < SLOTS; slot++) {
@@ -957,16 +1075,19 @@ static void *_cffi_types[] = {
 /*  2 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
 /*  3 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
 /*  4 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 8), // int64_t()(void)
+/*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 10), // int64_t()(void)
 /*  6 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  7 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 21), // int32_t
-/*  8 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
-/*  9 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // struct hx_lane
-/* 10 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // struct hx_record
-/* 11 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // struct hx_stage
-/* 12 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // struct hx_step
-/* 13 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 20), // uint16_t
-/* 14 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
+/*  8 */ _CFFI_OP(_CFFI_OP_ARRAY, 7), // int32_t[8]
+/*  9 */ (_cffi_opcode_t)(8),
+/* 10 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
+/* 11 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // struct hx_lane
+/* 12 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // struct hx_patience
+/* 13 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // struct hx_record
+/* 14 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // struct hx_stage
+/* 15 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // struct hx_step
+/* 16 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 20), // uint16_t
+/* 17 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
 };
 
 static int _cffi_d_hx_act(int x0, uint64_t x1, uint64_t x2)
@@ -1055,10 +1176,31 @@ static int _cffi_const_HX_BEGIN(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_HX_CLOSE(unsigned long long *o)
+{
+  int n = (HX_CLOSE) <= 0;
+  *o = (unsigned long long)((HX_CLOSE) | 0);  /* check that HX_CLOSE is an integer */
+  return n;
+}
+
 static int _cffi_const_HX_DONE(unsigned long long *o)
 {
   int n = (HX_DONE) <= 0;
   *o = (unsigned long long)((HX_DONE) | 0);  /* check that HX_DONE is an integer */
+  return n;
+}
+
+static int _cffi_const_HX_DROP(unsigned long long *o)
+{
+  int n = (HX_DROP) <= 0;
+  *o = (unsigned long long)((HX_DROP) | 0);  /* check that HX_DROP is an integer */
+  return n;
+}
+
+static int _cffi_const_HX_IOCTL(unsigned long long *o)
+{
+  int n = (HX_IOCTL) <= 0;
+  *o = (unsigned long long)((HX_IOCTL) | 0);  /* check that HX_IOCTL is an integer */
   return n;
 }
 
@@ -1125,6 +1267,13 @@ static int _cffi_const_HX_REPEAT(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_HX_RETRY(unsigned long long *o)
+{
+  int n = (HX_RETRY) <= 0;
+  *o = (unsigned long long)((HX_RETRY) | 0);  /* check that HX_RETRY is an integer */
+  return n;
+}
+
 static int _cffi_const_HX_RUNNING(unsigned long long *o)
 {
   int n = (HX_RUNNING) <= 0;
@@ -1136,6 +1285,20 @@ static int _cffi_const_HX_STORE(unsigned long long *o)
 {
   int n = (HX_STORE) <= 0;
   *o = (unsigned long long)((HX_STORE) | 0);  /* check that HX_STORE is an integer */
+  return n;
+}
+
+static int _cffi_const_HX_TAKE(unsigned long long *o)
+{
+  int n = (HX_TAKE) <= 0;
+  *o = (unsigned long long)((HX_TAKE) | 0);  /* check that HX_TAKE is an integer */
+  return n;
+}
+
+static int _cffi_const_HX_TRY_OPEN(unsigned long long *o)
+{
+  int n = (HX_TRY_OPEN) <= 0;
+  *o = (unsigned long long)((HX_TRY_OPEN) | 0);  /* check that HX_TRY_OPEN is an integer */
   return n;
 }
 
@@ -1166,6 +1329,17 @@ static void _cffi_checkfld_struct_hx_lane(struct hx_lane *p)
   (void)((p->records_at) | 0);  /* check that 'struct hx_lane.records_at' is an integer */
 }
 struct _cffi_align_struct_hx_lane { char x; struct hx_lane y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_hx_patience(struct hx_patience *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->first_ns) | 0);  /* check that 'struct hx_patience.first_ns' is an integer */
+  (void)((p->longest_ns) | 0);  /* check that 'struct hx_patience.longest_ns' is an integer */
+  { int32_t(*tmp)[8] = &p->errnos; (void)tmp; }
+}
+struct _cffi_align_struct_hx_patience { char x; struct hx_patience y; };
 
 _CFFI_UNUSED_FN
 static void _cffi_checkfld_struct_hx_record(struct hx_record *p)
@@ -1216,7 +1390,10 @@ struct _cffi_align_struct_hx_step { char x; struct hx_step y; };
 static const struct _cffi_global_s _cffi_globals[] = {
   { "HX_ARRIVED", (void *)_cffi_const_HX_ARRIVED, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_BEGIN", (void *)_cffi_const_HX_BEGIN, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_CLOSE", (void *)_cffi_const_HX_CLOSE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_DONE", (void *)_cffi_const_HX_DONE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_DROP", (void *)_cffi_const_HX_DROP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_IOCTL", (void *)_cffi_const_HX_IOCTL, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_LOAD", (void *)_cffi_const_HX_LOAD, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_MAP", (void *)_cffi_const_HX_MAP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_NEW", (void *)_cffi_const_HX_NEW, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -1226,8 +1403,11 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "HX_REFUSED", (void *)_cffi_const_HX_REFUSED, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_RENDEZVOUS", (void *)_cffi_const_HX_RENDEZVOUS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_REPEAT", (void *)_cffi_const_HX_REPEAT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_RETRY", (void *)_cffi_const_HX_RETRY, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_RUNNING", (void *)_cffi_const_HX_RUNNING, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_STORE", (void *)_cffi_const_HX_STORE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_TAKE", (void *)_cffi_const_HX_TAKE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_TRY_OPEN", (void *)_cffi_const_HX_TRY_OPEN, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_WRITE", (void *)_cffi_const_HX_WRITE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "hx_act", (void *)_cffi_f_hx_act, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 0), (void *)_cffi_d_hx_act },
   { "hx_now", (void *)_cffi_f_hx_now, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 5), (void *)_cffi_d_hx_now },
@@ -1236,10 +1416,10 @@ static const struct _cffi_global_s _cffi_globals[] = {
 static const struct _cffi_field_s _cffi_fields[] = {
   { "state", offsetof(struct hx_lane, state),
              sizeof(((struct hx_lane *)0)->state),
-             _CFFI_OP(_CFFI_OP_NOOP, 14) },
+             _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "actor", offsetof(struct hx_lane, actor),
              sizeof(((struct hx_lane *)0)->actor),
-             _CFFI_OP(_CFFI_OP_NOOP, 14) },
+             _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "tid", offsetof(struct hx_lane, tid),
            sizeof(((struct hx_lane *)0)->tid),
            _CFFI_OP(_CFFI_OP_NOOP, 7) },
@@ -1248,22 +1428,22 @@ static const struct _cffi_field_s _cffi_fields[] = {
              _CFFI_OP(_CFFI_OP_NOOP, 7) },
   { "at", offsetof(struct hx_lane, at),
           sizeof(((struct hx_lane *)0)->at),
-          _CFFI_OP(_CFFI_OP_NOOP, 14) },
+          _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "rounds", offsetof(struct hx_lane, rounds),
               sizeof(((struct hx_lane *)0)->rounds),
-              _CFFI_OP(_CFFI_OP_NOOP, 14) },
+              _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "count", offsetof(struct hx_lane, count),
              sizeof(((struct hx_lane *)0)->count),
-             _CFFI_OP(_CFFI_OP_NOOP, 14) },
+             _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "capacity", offsetof(struct hx_lane, capacity),
                 sizeof(((struct hx_lane *)0)->capacity),
-                _CFFI_OP(_CFFI_OP_NOOP, 14) },
+                _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "lost", offsetof(struct hx_lane, lost),
             sizeof(((struct hx_lane *)0)->lost),
-            _CFFI_OP(_CFFI_OP_NOOP, 14) },
+            _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "steps", offsetof(struct hx_lane, steps),
              sizeof(((struct hx_lane *)0)->steps),
-             _CFFI_OP(_CFFI_OP_NOOP, 14) },
+             _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "steps_at", offsetof(struct hx_lane, steps_at),
                 sizeof(((struct hx_lane *)0)->steps_at),
                 _CFFI_OP(_CFFI_OP_NOOP, 2) },
@@ -1273,12 +1453,21 @@ static const struct _cffi_field_s _cffi_fields[] = {
   { "records_at", offsetof(struct hx_lane, records_at),
                   sizeof(((struct hx_lane *)0)->records_at),
                   _CFFI_OP(_CFFI_OP_NOOP, 2) },
+  { "first_ns", offsetof(struct hx_patience, first_ns),
+                sizeof(((struct hx_patience *)0)->first_ns),
+                _CFFI_OP(_CFFI_OP_NOOP, 10) },
+  { "longest_ns", offsetof(struct hx_patience, longest_ns),
+                  sizeof(((struct hx_patience *)0)->longest_ns),
+                  _CFFI_OP(_CFFI_OP_NOOP, 10) },
+  { "errnos", offsetof(struct hx_patience, errnos),
+              sizeof(((struct hx_patience *)0)->errnos),
+              _CFFI_OP(_CFFI_OP_NOOP, 8) },
   { "begin_ns", offsetof(struct hx_record, begin_ns),
                 sizeof(((struct hx_record *)0)->begin_ns),
-                _CFFI_OP(_CFFI_OP_NOOP, 8) },
+                _CFFI_OP(_CFFI_OP_NOOP, 10) },
   { "end_ns", offsetof(struct hx_record, end_ns),
               sizeof(((struct hx_record *)0)->end_ns),
-              _CFFI_OP(_CFFI_OP_NOOP, 8) },
+              _CFFI_OP(_CFFI_OP_NOOP, 10) },
   { "value", offsetof(struct hx_record, value),
              sizeof(((struct hx_record *)0)->value),
              _CFFI_OP(_CFFI_OP_NOOP, 2) },
@@ -1290,37 +1479,37 @@ static const struct _cffi_field_s _cffi_fields[] = {
              _CFFI_OP(_CFFI_OP_NOOP, 7) },
   { "actor", offsetof(struct hx_record, actor),
              sizeof(((struct hx_record *)0)->actor),
-             _CFFI_OP(_CFFI_OP_NOOP, 13) },
+             _CFFI_OP(_CFFI_OP_NOOP, 16) },
   { "step", offsetof(struct hx_record, step),
             sizeof(((struct hx_record *)0)->step),
-            _CFFI_OP(_CFFI_OP_NOOP, 13) },
+            _CFFI_OP(_CFFI_OP_NOOP, 16) },
   { "round", offsetof(struct hx_record, round),
              sizeof(((struct hx_record *)0)->round),
-             _CFFI_OP(_CFFI_OP_NOOP, 14) },
+             _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "actors", offsetof(struct hx_stage, actors),
               sizeof(((struct hx_stage *)0)->actors),
-              _CFFI_OP(_CFFI_OP_NOOP, 14) },
+              _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "arrived", offsetof(struct hx_stage, arrived),
                sizeof(((struct hx_stage *)0)->arrived),
-               _CFFI_OP(_CFFI_OP_NOOP, 14) },
+               _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "stop", offsetof(struct hx_stage, stop),
             sizeof(((struct hx_stage *)0)->stop),
-            _CFFI_OP(_CFFI_OP_NOOP, 14) },
+            _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "reserved", offsetof(struct hx_stage, reserved),
                 sizeof(((struct hx_stage *)0)->reserved),
-                _CFFI_OP(_CFFI_OP_NOOP, 14) },
+                _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "release_ns", offsetof(struct hx_stage, release_ns),
                   sizeof(((struct hx_stage *)0)->release_ns),
-                  _CFFI_OP(_CFFI_OP_NOOP, 8) },
+                  _CFFI_OP(_CFFI_OP_NOOP, 10) },
   { "lasting_ns", offsetof(struct hx_stage, lasting_ns),
                   sizeof(((struct hx_stage *)0)->lasting_ns),
-                  _CFFI_OP(_CFFI_OP_NOOP, 8) },
+                  _CFFI_OP(_CFFI_OP_NOOP, 10) },
   { "op", offsetof(struct hx_step, op),
           sizeof(((struct hx_step *)0)->op),
-          _CFFI_OP(_CFFI_OP_NOOP, 14) },
+          _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "slot", offsetof(struct hx_step, slot),
             sizeof(((struct hx_step *)0)->slot),
-            _CFFI_OP(_CFFI_OP_NOOP, 14) },
+            _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "offset", offsetof(struct hx_step, offset),
               sizeof(((struct hx_step *)0)->offset),
               _CFFI_OP(_CFFI_OP_NOOP, 2) },
@@ -1329,27 +1518,29 @@ static const struct _cffi_field_s _cffi_fields[] = {
                _CFFI_OP(_CFFI_OP_NOOP, 2) },
   { "width", offsetof(struct hx_step, width),
              sizeof(((struct hx_step *)0)->width),
-             _CFFI_OP(_CFFI_OP_NOOP, 14) },
+             _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "data", offsetof(struct hx_step, data),
             sizeof(((struct hx_step *)0)->data),
-            _CFFI_OP(_CFFI_OP_NOOP, 14) },
+            _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "step", offsetof(struct hx_step, step),
             sizeof(((struct hx_step *)0)->step),
-            _CFFI_OP(_CFFI_OP_NOOP, 14) },
+            _CFFI_OP(_CFFI_OP_NOOP, 17) },
   { "times", offsetof(struct hx_step, times),
              sizeof(((struct hx_step *)0)->times),
-             _CFFI_OP(_CFFI_OP_NOOP, 14) },
+             _CFFI_OP(_CFFI_OP_NOOP, 17) },
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "hx_lane", 9, _CFFI_F_CHECK_FIELDS,
+  { "hx_lane", 11, _CFFI_F_CHECK_FIELDS,
     sizeof(struct hx_lane), offsetof(struct _cffi_align_struct_hx_lane, y), 0, 13 },
-  { "hx_record", 10, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_record), offsetof(struct _cffi_align_struct_hx_record, y), 13, 8 },
-  { "hx_stage", 11, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_stage), offsetof(struct _cffi_align_struct_hx_stage, y), 21, 6 },
-  { "hx_step", 12, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_step), offsetof(struct _cffi_align_struct_hx_step, y), 27, 8 },
+  { "hx_patience", 12, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_patience), offsetof(struct _cffi_align_struct_hx_patience, y), 13, 3 },
+  { "hx_record", 13, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_record), offsetof(struct _cffi_align_struct_hx_record, y), 16, 8 },
+  { "hx_stage", 14, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_stage), offsetof(struct _cffi_align_struct_hx_stage, y), 24, 6 },
+  { "hx_step", 15, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_step), offsetof(struct _cffi_align_struct_hx_step, y), 30, 8 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -1359,12 +1550,12 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   NULL,  /* no typenames */
-  17,  /* num_globals */
-  4,  /* num_struct_unions */
+  23,  /* num_globals */
+  5,  /* num_struct_unions */
   0,  /* num_enums */
   0,  /* num_typenames */
   NULL,  /* no includes */
-  15,  /* num_types */
+  18,  /* num_types */
   0,  /* flags */
 };
 

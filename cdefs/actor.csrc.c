@@ -11,9 +11,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,13 +26,21 @@
 
 enum { /* hx_step.op */
     HX_OPEN,       /* open the path at `data` with flags `width` into `slot` */
-    HX_MAP,        /* map the whole file in `slot`, shared, readable and writable */
+    HX_TAKE,       /* the descriptor `width`, which came with the order, is `slot` */
+    HX_MAP,        /* map `time_ns` bytes (0: all) at `offset` of `width` as mapping `slot`, shared, read and write */
+    HX_DROP,       /* become the user nobody, for ever */
     HX_RENDEZVOUS, /* wait until every actor of the stage is here; all leave together */
     HX_BEGIN,      /* sleep until `time_ns` after the release; the first pause counts from there */
     HX_READ,       /* pread `width` bytes at `offset` of `slot` */
     HX_WRITE,      /* pwrite the `width` bytes at `data` to `offset` of `slot` */
-    HX_LOAD,       /* load `width` bytes at `offset` of the mapping of `slot` */
+    HX_LOAD,       /* load `width` bytes at `offset` of the mapping `slot` */
     HX_STORE,      /* store the `width` bytes at `data` there */
+    HX_TRY_OPEN,   /* open the path at `data` with flags `width`, and close it again */
+    HX_IOCTL,      /* request `offset` on `slot` with a copy of the `width` bytes at `data`; what it returns is
+                      a descriptor for slot `times` - 1, unless `times` is 0 */
+    HX_CLOSE,      /* close `slot` */
+    HX_RETRY,      /* when the step before was refused with an errno of `struct hx_patience` at `data`, sleep and go
+                      back to step `slot`, until `times` attempts were made or `time_ns` went by since the first */
     HX_PAUSE,      /* sleep until `time_ns` after the planned end of the last pause */
     HX_REPEAT,     /* go back to step `slot`, until `times` rounds (0: any number) or the end of the stage */
 };
@@ -50,6 +62,12 @@ struct hx_step {
     uint32_t data;  /* offset of its bytes in the lane's data */
     uint32_t step;  /* number of the step in the plan, for the record */
     uint32_t times;
+};
+
+struct hx_patience { /* the data of HX_RETRY */
+    int64_t first_ns;   /* pause before the second attempt; doubles for each further one */
+    int64_t longest_ns; /* but is never longer than this */
+    int32_t errnos[8];  /* what may be retried; 0 ends the list */
 };
 
 struct hx_record { /* the row OPERATION of harness/history/columns.py, byte for byte */
@@ -89,6 +107,8 @@ struct hx_lane {
 };
 
 #define SLOTS 16
+#define NOBODY 65534
+#define LARGEST_ARGUMENT 256 /* of an ioctl */
 #define POPULATED (3 << 20) /* enough for 78,000 records; touching everything takes longer than most stages */
 #define LARGEST 4096 /* one read never asks for more than a whole extended config space */
 
@@ -164,60 +184,110 @@ static void store(volatile uint8_t *at, uint32_t width, uint64_t value)
     }
 }
 
-/* Open and map before the stage begins.  Returns 0 or the errno. */
+/* What happens when the kernel has taken a mapping away: the access ends here.  One actor is one thread. */
+static __thread sigjmp_buf landing;
+static __thread uintptr_t fault;
+
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+    (void)number, (void)context;
+    fault = (uintptr_t)info->si_addr;
+    siglongjmp(landing, 1);
+}
+
+/* Load or store through a mapping.  Returns the width, or -1 with errno -SIGBUS and the offset in `value`. */
+static ssize_t touch(const struct hx_step *step, uint8_t *map, uint64_t *value)
+{
+    if (sigsetjmp(landing, 0) != 0) {
+        *value = fault - (uintptr_t)map;
+        errno = -SIGBUS;
+        return -1;
+    }
+    if (step->op == HX_LOAD)
+        *value = load(map + step->offset, step->width);
+    else
+        store(map + step->offset, step->width, *value);
+    return (ssize_t)step->width;
+}
+
+/* Open, map, give up privilege: before the stage begins.  Returns 0 or the errno. */
 static int set_up(const struct hx_step *step, const uint8_t *data, int *files, void **maps, size_t *sizes)
 {
     struct stat status;
+    size_t size = (size_t)step->time_ns;
 
     if (step->slot >= SLOTS)
         return EINVAL;
-    if (step->op == HX_OPEN) {
+    switch (step->op) {
+    case HX_OPEN:
         files[step->slot] = open((const char *)data + step->data, (int)step->width | O_CLOEXEC);
         return files[step->slot] < 0 ? errno : 0;
+    case HX_TAKE:
+        files[step->slot] = (int)step->width;
+        return fcntl(files[step->slot], F_GETFD) < 0 ? errno : 0;
+    case HX_DROP:
+        return setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+               setresuid(NOBODY, NOBODY, NOBODY) < 0 ? errno : 0;
+    default:
+        if (step->width >= SLOTS)
+            return EINVAL;
+        if (size == 0) {
+            if (fstat(files[step->width], &status) < 0)
+                return errno;
+            size = (size_t)status.st_size;
+        }
+        maps[step->slot] = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, files[step->width], (off_t)step->offset);
+        if (maps[step->slot] == MAP_FAILED)
+            return errno;
+        sizes[step->slot] = size;
+        return 0;
     }
-    if (fstat(files[step->slot], &status) < 0)
-        return errno;
-    maps[step->slot] = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, files[step->slot], 0);
-    if (maps[step->slot] == MAP_FAILED)
-        return errno;
-    sizes[step->slot] = (size_t)status.st_size;
-    return 0;
 }
 
 /* One measured operation.  `since` is when the one before it ended, 0 when something else lies between: operations
  * that follow one another share a reading of the clock, so that half of the readings are spared. */
-static void operate(const struct hx_step *step, const uint8_t *data, const int *files, void *const *maps,
+static void operate(const struct hx_step *step, const uint8_t *data, int *files, void *const *maps,
                     struct hx_record *record, int64_t since)
 {
-    uint8_t buffer[LARGEST];
+    uint8_t buffer[LARGEST], argument[LARGEST_ARGUMENT];
     uint64_t value = 0;
     ssize_t result = 0;
 
     if (step->op == HX_WRITE || step->op == HX_STORE)
         memcpy(&value, data + step->data, step->width < 8 ? step->width : 8);
+    if (step->op == HX_IOCTL && step->width > 0) /* the kernel writes into it: the next round needs it as it was */
+        memcpy(argument, data + step->data, step->width < LARGEST_ARGUMENT ? step->width : LARGEST_ARGUMENT);
     record->value = value;
+    __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
     switch (step->op) {
     case HX_READ:
-        __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
         result = pread(files[step->slot], buffer, step->width < LARGEST ? step->width : LARGEST, (off_t)step->offset);
         break;
     case HX_WRITE:
-        __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
         result = pwrite(files[step->slot], data + step->data, step->width, (off_t)step->offset);
         break;
     case HX_LOAD:
-        __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
-        value = load((const uint8_t *)maps[step->slot] + step->offset, step->width);
-        result = (ssize_t)step->width;
-        break;
     case HX_STORE:
-        __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
-        store((uint8_t *)maps[step->slot] + step->offset, step->width, value);
-        result = (ssize_t)step->width;
+        result = touch(step, maps[step->slot], &value);
+        break;
+    case HX_TRY_OPEN:
+        result = open((const char *)data + step->data, (int)step->width | O_CLOEXEC);
+        break;
+    case HX_IOCTL:
+        result = ioctl(files[step->slot], (unsigned long)step->offset, step->width > 0 ? argument : NULL);
+        break;
+    case HX_CLOSE:
+        result = close(files[step->slot]);
         break;
     }
     int error = errno;
     int64_t end = hx_now();
+    if (step->op == HX_TRY_OPEN && result >= 0)
+        close((int)result);
+    if (step->op == HX_IOCTL && step->times > 0)
+        files[step->times - 1] = (int)result;
+    if (step->op == HX_CLOSE)
+        files[step->slot] = -1;
     if (step->op == HX_READ && result > 0)
         memcpy(&value, buffer, result < 8 ? (size_t)result : 8);
     record->value = value;
@@ -245,7 +315,7 @@ static struct hx_record *next_record(struct hx_lane *lane, struct hx_record *rec
 
 /* Go through the motions of a first read, of no bytes, which sysfs and procfs answer before they touch a device.
  * An emulated CPU translates code when it first runs it: that must not fall between release and first operation. */
-static void rehearse(const struct hx_step *step, const uint8_t *data, const int *files, void *const *maps)
+static void rehearse(const struct hx_step *step, const uint8_t *data, int *files, void *const *maps)
 {
     struct hx_step nothing = *step;
     struct hx_lane scratch = {.capacity = 0};
@@ -254,6 +324,25 @@ static void rehearse(const struct hx_step *step, const uint8_t *data, const int 
     nothing.width = 0;
     if (step->op == HX_READ)
         operate(&nothing, data, files, maps, next_record(&scratch, &record, &nothing, 0, &record), 0);
+}
+
+/* How long to sleep before attempt `tried` + 2 of what failed with `error`; -1 when it must not be tried again. */
+static int64_t pause_before_retry(const struct hx_step *step, const struct hx_patience *patience, int32_t error,
+                                  uint32_t tried, int64_t since_first)
+{
+    int64_t pause = patience->first_ns;
+    size_t known = 0;
+
+    while (known < sizeof(patience->errnos) / sizeof(patience->errnos[0]) && patience->errnos[known] != 0 &&
+           patience->errnos[known] != error)
+        known++;
+    if (error == 0 || known == sizeof(patience->errnos) / sizeof(patience->errnos[0]) || patience->errnos[known] == 0)
+        return -1;
+    for (uint32_t n = 0; n < tried && pause < patience->longest_ns; n++)
+        pause *= 2;
+    if (pause > patience->longest_ns)
+        pause = patience->longest_ns;
+    return tried + 1 < step->times && since_first + pause <= (int64_t)step->time_ns ? pause : -1;
 }
 
 /* Run the program of the lane at `lane_at`.  Returns 0, or -1 with errno when the memory cannot be mapped;
@@ -275,12 +364,15 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
     const uint8_t *data = memory + lane->data_at;
     struct hx_record *records = (struct hx_record *)(memory + lane->records_at);
     struct hx_record overflow;
-    int64_t planned = 0, end = 0, latest = 0;
-    uint32_t round = 0;
+    int64_t planned = 0, end = 0, latest = 0, first_attempt = 0;
+    uint32_t round = 0, tried = 0;
+    int32_t last_error = 0;
     cpu_set_t everywhere;
     int settled = 0;
+    struct sigaction bus = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER}, bus_before;
 
     lane->tid = (int32_t)syscall(SYS_gettid);
+    sigaction(SIGBUS, &bus, &bus_before);
     /* Touch the first records now: a page fault in the loop would look like a slow machine. */
     size_t room = lane->capacity * sizeof(*records);
     madvise(records, room < POPULATED ? room : POPULATED, MADV_POPULATE_WRITE);
@@ -290,6 +382,8 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
         lane->at = at;
         switch (step->op) {
         case HX_OPEN:
+        case HX_TAKE:
+        case HX_DROP:
         case HX_MAP: {
             int error = set_up(step, data, files, maps, sizes);
             if (error != 0) {
@@ -324,18 +418,41 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
                 sched_setaffinity(0, sizeof(everywhere), &everywhere);
                 settled = 0;
             }
-            if ((step->times != 0 && round + 1 >= step->times) || latest >= end ||
+            if ((step->times != 0 && round + 1 >= step->times) || (latest ? latest : hx_now()) >= end ||
                 __atomic_load_n(&stage->stop, __ATOMIC_ACQUIRE))
                 goto done;
             round++;
             lane->rounds = round + 1;
             at = step->slot - 1; /* the loop adds one */
             break;
+        case HX_RETRY: {
+            struct hx_patience patience;
+            memcpy(&patience, data + step->data, sizeof(patience));
+            int64_t pause = pause_before_retry(step, &patience, last_error, tried, hx_now() - first_attempt);
+            if (pause < 0 || __atomic_load_n(&stage->stop, __ATOMIC_ACQUIRE)) {
+                tried = 0;
+                break;
+            }
+            sleep_until(hx_now() + pause);
+            tried++;
+            latest = 0;
+            at = step->slot - 1;
+            break;
+        }
         default: {
+            /* What uses a descriptor that could not be had is not done, and not recorded. */
+            if ((step->op == HX_READ || step->op == HX_WRITE || step->op == HX_IOCTL || step->op == HX_CLOSE) &&
+                files[step->slot] < 0) {
+                latest = 0;
+                break;
+            }
             struct hx_record *record = next_record(lane, records, step, round, &overflow);
             if (step->op != HX_PAUSE) {
                 operate(step, data, files, maps, record, latest);
                 latest = record->end_ns;
+                last_error = record->error;
+                if (tried == 0)
+                    first_attempt = record->begin_ns;
                 break;
             }
             planned += (int64_t)step->time_ns;
@@ -356,6 +473,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
 done:
     __atomic_store_n(&lane->state, HX_DONE, __ATOMIC_RELEASE);
 out:
+    sigaction(SIGBUS, &bus_before, NULL);
     if (settled)
         sched_setaffinity(0, sizeof(everywhere), &everywhere);
     for (int slot = 0; slot < SLOTS; slot++) {

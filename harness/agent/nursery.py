@@ -14,14 +14,18 @@ import signal
 import socket
 import struct
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NoReturn
 
 from harness.bindings import actor
 from harness.errors import AgentLost
 
 _ORDER: Final = struct.Struct("<QQ")  # size of the memory, offset of the lane
+_NUMBER: Final = struct.Struct("<H")  # follows the order, for each descriptor that comes with it
+_MOST_GRANTS: Final = 32
 _DONE: Final = b"d"
 _FORK: Final = b"f"
 _DYING_S: Final = 1.0  # a dying process closes its socket a moment before its parent can collect it
@@ -34,9 +38,19 @@ class ActorProcess:
     pid: int
     control: socket.socket
 
-    def begin(self, stage: actor.SharedStage, number: int) -> None:
-        """Let it run the program of lane `number`; returns at once."""
-        socket.send_fds(self.control, [_ORDER.pack(stage.size_bytes, stage.lane_at(number))], [stage.fd])
+    def begin(
+        self, stage: actor.SharedStage, number: int, granted: Mapping[int, int] = MappingProxyType({})
+    ) -> None:
+        """Let it run the program of lane `number`; returns at once.
+
+        Args:
+            stage: the shared memory.
+            number: of the lane.
+            granted: descriptors that it gets for as long as it runs: number there to descriptor here.
+        """
+        order = _ORDER.pack(stage.size_bytes, stage.lane_at(number))
+        numbers = b"".join(map(_NUMBER.pack, granted))
+        socket.send_fds(self.control, [order + numbers], [stage.fd, *granted.values()])
 
     def fileno(self) -> int:
         """For select: readable when the program has ended, or the process has."""
@@ -81,6 +95,11 @@ class Nursery:
     def give_back(self, process: ActorProcess) -> None:
         """Return an actor whose program has ended."""
         self._idle.append(process)
+
+    def dismiss(self, process: ActorProcess) -> None:
+        """Let an actor end that can never be used again, such as one that gave its privilege up."""
+        process.control.close()
+        self.fate(process.pid)
 
     def fate(self, pid: int) -> str:
         """How a dead actor died, in words; the nursery is its parent and knows."""
@@ -133,12 +152,22 @@ def _nurse(control: socket.socket) -> None:
 def _act(control: socket.socket) -> None:
     """Life of an actor: run programs until nobody can order any more."""
     while True:
-        order, fds, _, _ = socket.recv_fds(control, _ORDER.size, 1)
+        order, fds, _, _ = socket.recv_fds(
+            control, _ORDER.size + _MOST_GRANTS * _NUMBER.size, 1 + _MOST_GRANTS
+        )
         if not order:
             return
-        size, lane_at = _ORDER.unpack(order)
-        actor.act(fds[0], size, lane_at)
-        os.close(fds[0])
+        size, lane_at = _ORDER.unpack_from(order)
+        memory_fd, *granted = fds
+        numbers = [number for (number,) in _NUMBER.iter_unpack(order[_ORDER.size :])]
+        for number, fd in zip(numbers, granted, strict=True):
+            os.dup2(fd, number, inheritable=False)
+            os.close(fd)
+        actor.act(memory_fd, size, lane_at)
+        os.close(memory_fd)
+        for number in numbers:
+            with suppress(OSError):  # the program may have closed it
+                os.close(number)
         control.send(_DONE)
 
 

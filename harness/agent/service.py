@@ -111,6 +111,10 @@ class Service:
         """Facts on every PCI function of this machine."""
         return functions.everywhere()
 
+    def function(self, bdf: str) -> dict[str, Any]:
+        """Facts on one function."""
+        return functions.facts(Bdf.parse(bdf))
+
     def function_below(self, port: str, number: int) -> dict[str, Any] | None:
         """Facts on the function with this number right below a port; None while there is none."""
         bdf = functions.below(Bdf.parse(port), number)
@@ -165,4 +169,6 @@ class Service:
     def stage(self, plan: str, addresses: dict[str, str]) -> dict[str, Any]:
         """Carry out a plan (as JSON text) on the functions at `addresses` (alias to BDF)."""
         where = {alias: Bdf.parse(bdf) for alias, bdf in addresses.items()}
-        return carry_out(Plan.from_json(json.loads(plan)), where, self._nursery, self._trace)
+        return carry_out(
+            Plan.from_json(json.loads(plan)), where, self._nursery, self._trace, self.load_module
+        )

@@ -8,57 +8,75 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from harness.agent.files import Files
 from harness.agent.kernel_log import KernelLog
 from harness.agent.nursery import ActorProcess, Nursery, wait_any
-from harness.agent.program import compile_actor
+from harness.agent.program import RECORDED, compile_actor
 from harness.agent.trace import KernelTrace
 from harness.agent.uevents import Uevents
-from harness.bindings.actor import Instruction, LaneState, SharedStage, now
+from harness.bindings.actor import Code, Instruction, LaneState, SharedStage, now
 from harness.errors import KernelRefusal, StagingError
 from harness.model.pci import Bdf
-from harness.model.plan import File, Op, Plan
+from harness.model.plan import Plan, Privilege, Setting
 from harness.model.units import SECOND, Ns
-from harness.pci import functions, sysfs
+from harness.pci import driver, functions, sysfs
 
 _LARGEST_LANE: Final = 600_000  # records, 24 MB: 1 us apart for 0.6 s, 10 us apart for 6 s
 _SMALLEST_LANE: Final = 64
 _FASTEST: Final = Ns(1_000)  # no config access takes less
+_DRIVER: Final = "driver"
+_PARAMETER: Final = "module/"
+_LEFT: Final[list[ExitStack]] = []  # what cannot be undone behind a stuck actor; dropping it would undo it
 _ARRIVAL: Final = Ns(20 * SECOND)  # for opening files and meeting, on a slow machine
 
 
 def carry_out(
-    plan: Plan, addresses: Mapping[str, Bdf], nursery: Nursery, trace: KernelTrace
+    plan: Plan,
+    addresses: Mapping[str, Bdf],
+    nursery: Nursery,
+    trace: KernelTrace,
+    load_module: Callable[[str], object],
 ) -> dict[str, Any]:
     """Stage `plan` on the functions at `addresses`.
 
+    When an actor is stuck in the kernel, nothing is put back: whoever tries would get stuck behind it.
+
     Returns:
         Plain values, tables as bytes: `begin_ns`, `end_ns`, `records` (one bytes each actor), `actors`, `functions`,
-        `trace`, `log`, `uevents`, `taint_before`, `taint_after`.
+        `trace`, `log`, `uevents`, `taint_before`, `taint_after`, `left` (settings that were not put back).
 
     Raises:
         KernelRefusal: a setting was refused.
         StagingError: an actor could not open its files, or did not arrive.
     """
-    seen: dict[str, Any] = {"taint_before": _taint()}
+    for module in plan.modules:
+        load_module(module)
+    seen: dict[str, Any] = {"taint_before": _taint(), "left": []}
     about = {alias: functions.facts(bdf) for alias, bdf in addresses.items()}
     with ExitStack() as undo:
         for setting in plan.settings:
-            path = sysfs.path_of(addresses[setting.function], setting.attribute)
-            undo.enter_context(_set_for_a_while(path, setting.value))
+            undo.enter_context(_set_for_a_while(setting, addresses))
+        for setting in plan.settings:
+            if setting.attribute == _DRIVER:
+                about[setting.function]["driver"] = setting.value
+        files = undo.enter_context(Files(plan, addresses))
         before = {alias: sysfs.read_config(bdf) for alias, bdf in addresses.items()}
-        programs = [compile_actor(actor, lambda file: _resolve(addresses, file)) for actor in plan.actors]
+        programs = [compile_actor(actor, files) for actor in plan.actors]
         memory = SharedStage(programs, plan.lasting_ns, [_room(p, plan.lasting_ns) for p in programs])
         undo.callback(memory.close)
         processes = nursery.borrow(len(programs))
         log, uevents = KernelLog(), Uevents()
         trace.begin(list(addresses.values()))
         try:
-            ends = _run(plan, programs, memory, processes, nursery)
+            for number, process in enumerate(processes):
+                process.begin(memory, number, files.granted(plan.actors[number]))
+            files.hand_over()
+            ends = _wait(plan, programs, memory, processes, nursery)
         finally:
             seen["trace"] = trace.end()
             seen["uevents"] = uevents.collect()
@@ -70,13 +88,18 @@ def carry_out(
             for number, actor in enumerate(plan.actors)
         ]
         stuck = any(end["end"] == "abandoned" for end in ends)
+        if stuck:
+            _LEFT.append(undo.pop_all())
+            seen["left"] = [f"{one.attribute} of {one.function}" for one in plan.settings]
         # A function whose lock nobody gives back would take the agent with it: do not read it again.
         seen["functions"] = [
             {
                 "alias": alias,
                 **about[alias],
                 "config_before": before[alias],
-                "config_after": b"" if stuck else sysfs.read_config(bdf),
+                "config_after": b""
+                if stuck or not sysfs.path_of(bdf, "config").exists()
+                else sysfs.read_config(bdf),
             }
             for alias, bdf in addresses.items()
         ]
@@ -85,16 +108,14 @@ def carry_out(
     return seen
 
 
-def _run(
+def _wait(
     plan: Plan,
     programs: list[list[Instruction]],
     memory: SharedStage,
     processes: list[ActorProcess],
     nursery: Nursery,
 ) -> list[dict[str, str]]:
-    """Start the actors and wait for all of them, or until the deadline; how each of them ended."""
-    for number, process in enumerate(processes):
-        process.begin(memory, number)
+    """Wait for all actors, or until the deadline; how each of them ended."""
     running = {process.pid: number for number, process in enumerate(processes)}
     ends: list[dict[str, str]] = [{} for _ in processes]
     arrival = now() + _ARRIVAL
@@ -112,7 +133,8 @@ def _run(
         for process in wait_any(waiting, step):
             number = running.pop(process.pid)
             if process.ended():
-                nursery.give_back(process)
+                spent = plan.actors[number].privilege is not Privilege.ROOT
+                (nursery.dismiss if spent else nursery.give_back)(process)
                 ends[number] = {"end": "done"}
             else:
                 ends[number] = {"end": "died", "detail": nursery.fate(process.pid)}
@@ -151,17 +173,14 @@ def _lane_facts(memory: SharedStage, number: int) -> dict[str, int]:
 
 def _room(program: list[Instruction], lasting: Ns) -> int:
     """How many records an actor can need: its slowest possible pace is not known, its fastest is."""
-    recorded = [i for i in program if i.op.name in {op.name for op in Op}]
+    recorded = [i for i in program if i.op in RECORDED]
+    most = len(recorded) + sum(i.times for i in program if i.op is Code.RETRY)  # records of one round
     times = program[-1].times
     if times:
-        return min(max(times * len(recorded), _SMALLEST_LANE), _LARGEST_LANE)
+        return min(max(times * most, _SMALLEST_LANE), _LARGEST_LANE)
     pause = sum(i.time_ns for i in recorded)
     rounds = lasting // (pause or _FASTEST * len(recorded)) + 2
-    return min(max(rounds * len(recorded), _SMALLEST_LANE), _LARGEST_LANE)
-
-
-def _resolve(addresses: Mapping[str, Bdf], file: File) -> Path:
-    return sysfs.path_of(addresses[file.function], file.role)
+    return min(max(rounds * most, _SMALLEST_LANE), _LARGEST_LANE)
 
 
 def _where(tid: int) -> dict[str, str]:
@@ -180,9 +199,18 @@ def _taint() -> int:
 
 
 @contextmanager
-def _set_for_a_while(path: Path, value: str) -> Iterator[None]:
-    before = sysfs.read_attribute(path)
-    sysfs.write_attribute(path, value)
+def _set_for_a_while(setting: Setting, addresses: Mapping[str, Bdf]) -> Iterator[None]:
+    if setting.attribute == _DRIVER:
+        with driver.borrowed(addresses[setting.function], setting.value):
+            yield
+        return
+    if setting.attribute.startswith(_PARAMETER):
+        _, module, name = setting.attribute.split("/")
+        path = Path("/sys/module", module, "parameters", name)
+    else:
+        path = sysfs.path_of(addresses[setting.function], setting.attribute)
+    before = sysfs.read_attribute(path).replace("(null)", "")  # how driver_override says that there is none
+    sysfs.write_attribute(path, setting.value)
     try:
         yield
     finally:

@@ -30,13 +30,19 @@ class Code(enum.IntEnum):
     """`hx_step.op`: what the C loop can do (cdefs/actor.csrc.c)."""
 
     OPEN = _lib.HX_OPEN
+    TAKE = _lib.HX_TAKE
     MAP = _lib.HX_MAP
+    DROP = _lib.HX_DROP
     RENDEZVOUS = _lib.HX_RENDEZVOUS
     BEGIN = _lib.HX_BEGIN
     READ = _lib.HX_READ
     WRITE = _lib.HX_WRITE
     LOAD = _lib.HX_LOAD
     STORE = _lib.HX_STORE
+    TRY_OPEN = _lib.HX_TRY_OPEN
+    IOCTL = _lib.HX_IOCTL
+    CLOSE = _lib.HX_CLOSE
+    RETRY = _lib.HX_RETRY
     PAUSE = _lib.HX_PAUSE
     REPEAT = _lib.HX_REPEAT
 
@@ -88,6 +94,15 @@ class Lane:
     rounds: int
     count: int
     lost: int
+
+
+def patience(first: Ns, longest: Ns, errnos: Sequence[int]) -> bytes:
+    """The data of :attr:`Code.RETRY`, `struct hx_patience`: pauses, and up to 8 errnos that may be retried."""
+    return bytes(
+        _ffi.buffer(
+            _ffi.new("struct hx_patience *", {"first_ns": first, "longest_ns": longest, "errnos": list(errnos)})
+        )
+    )
 
 
 def now() -> Ns:

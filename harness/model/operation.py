@@ -44,6 +44,8 @@ VFIO_REOPEN: Final = Operation("open/vfio-again")
 """`VFIO_GROUP_GET_DEVICE_FD` while the function is open already: resets nothing."""
 VFIO_CLOSE: Final = Operation("close/vfio")
 """Close of the last descriptor of the function: resets it."""
+VFIO_DROP: Final = Operation("close/vfio-again")
+"""Close of a descriptor of the function while others are open: resets nothing."""
 VFIO_INFO: Final = Operation("info/vfio")
 """`VFIO_DEVICE_GET_REGION_INFO` of the config region."""
 BAR_READ: Final = Operation("bar-read/vfio")
@@ -54,6 +56,10 @@ MAPPED_READ: Final = Operation("bar-read/mapped")
 MAPPED_WRITE: Final = Operation("bar-write/mapped")
 SYSFS_MAPPED_READ: Final = Operation("bar-read/sysfs-mapped")
 """Load from a mapping of sysfs `resourceN`: nobody takes the mapping away during a reset."""
+UNDECODED_LOAD: Final = Operation("bar-read/undecoded-mapped")
+"""Load from a mapping of VFIO's BAR region while the user has memory decode off."""
+UNDECODED_READ: Final = Operation("bar-read/undecoded-vfio")
+"""`pread` of a register through VFIO while the user has memory decode off."""
 UNBIND: Final = Operation("driver/unbind")
 BIND: Final = Operation("driver/bind")
 """A write to `drivers_probe`, with `driver_override` set."""

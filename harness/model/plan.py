@@ -143,7 +143,8 @@ class Actor:
 class Setting:
     """A sysfs attribute that is written before the stage and put back after it.
 
-    The attribute `driver` binds the driver of that name, and afterwards the one that was bound before.
+    The attribute `driver` binds the driver of that name, and afterwards the one that was bound before;
+    `module/NAME/PARAMETER` is a parameter of a kernel module.
     """
 
     function: str

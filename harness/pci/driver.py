@@ -49,11 +49,14 @@ def bind(bdf: Bdf, driver: str) -> None:
 
 @contextmanager
 def borrowed(bdf: Bdf, driver: str) -> Iterator[None]:
-    """Bind a driver for a while; afterwards the function is as it was before, whatever happened."""
+    """Bind a driver for a while, or none when it is empty; afterwards all is as it was before, whatever happened."""
     before = bound_driver(bdf)
     override = sysfs.read_attribute(sysfs.path_of(bdf, "driver_override"))
     try:
-        bind(bdf, driver)
+        if driver:
+            bind(bdf, driver)
+        else:
+            unbind(bdf)
         yield
     finally:
         unbind(bdf)

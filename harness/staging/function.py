@@ -5,18 +5,21 @@ Every verb returns a :class:`~harness.staging.part.Part`; nothing happens before
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from harness.errors import UsageError
 from harness.model import operation
 from harness.model.pci import COMMAND, AccessPath, Bdf, ResetMethod, check_access
-from harness.model.plan import Actor, File, Op, Oracle, Setting, Step
-from harness.model.units import Ns, duration
-from harness.staging.part import Part
+from harness.model.plan import File, Op, Oracle, Privilege, Setting, Step
+from harness.model.units import Ns
+from harness.staging.acting import acting, pause
+from harness.staging.part import PORT, Part
 
-_FLR_BIT_OFFSET = 0x08  # Device Control, in the PCI Express capability (PCIe r6.0 §7.5.3.4)
-_FLR_BIT = 1 << 15  # Initiate Function Level Reset
+FLR_BIT_OFFSET: Final = 0x08  # Device Control, in the PCI Express capability (PCIe r6.0 §7.5.3.4)
+FLR_BIT: Final = 1 << 15  # Initiate Function Level Reset
+_PRIVATE: Final = 0x40  # where the part of config space begins that only CAP_SYS_ADMIN may read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +76,50 @@ class Function:
             offset=at,
             width=width,
         )
-        return self._part("reader", (step,), actors=actors, starting=starting)
+        return acting((self.alias,), "reader", (step,), actors=actors, starting=starting)
 
     def reads_attribute(self, name: str = "vendor", *, actors: int = 1) -> Part:
         """Read a cached attribute until the stage ends: the control sample, no lock holds it up."""
         step = Step(op=Op.READ, means=operation.ATTRIBUTE_READ, file=self._file(name), width=64)
-        return self._part("control", (step,), actors=actors)
+        return acting((self.alias,), "control", (step,), actors=actors)
+
+    def reads_without_privilege(self, *, at: int = _PRIVATE, width: int = 4) -> Part:
+        """Read config space as the user nobody: what lies past the first 64 bytes must stay hidden, without a wait."""
+        return self._reads_as("nobody", operation.UNPRIVILEGED_READ, Privilege.NONE, at, width)
+
+    def reads_with_a_kept_descriptor(self, *, at: int = _PRIVATE, width: int = 4) -> Part:
+        """Read config space as the user nobody, through a descriptor that was opened as root before."""
+        return self._reads_as("nobody-now", operation.KEPT_READ, Privilege.DROPPED, at, width)
+
+    def opens_without_privilege(self, *roles: str) -> Part:
+        """Try to open files for writing as the user nobody.
+
+        Args:
+            roles: `config`, `reset`, `resource0`, `proc` …
+        """
+        steps = [
+            Step(op=Op.OPEN, means=operation.UNPRIVILEGED_OPEN, file=self._file(role), width=1)
+            for role in roles
+        ]
+        return acting((self.alias,), "nobody", steps, times=1, privilege=Privilege.NONE)
+
+    def resets_all_below(self, *, at: str | Ns = Ns(0), times: int = 1) -> Part:
+        """Write to `reset_subordinate` of this port or bridge."""
+        step = Step(
+            op=Op.WRITE, means=operation.SUBORDINATE_RESET, file=self._file("reset_subordinate"), value=b"1"
+        )
+        return acting((self.alias,), "port-resetter", (step,), starting=at, times=times)
+
+    def writes_reset_method(self, method: str) -> Part:
+        """Write the one active reset method again and again: no lock is taken for that."""
+        chosen = self._offered(method)
+        step = Step(
+            op=Op.WRITE,
+            means=operation.ATTRIBUTE_WRITE,
+            file=self._file("reset_method"),
+            value=str(chosen).encode(),
+        )
+        return acting((self.alias,), "method-writer", (step,), settings=(self._only(method),))
 
     def resets(
         self,
@@ -101,11 +142,14 @@ class Function:
         Raises:
             UsageError: Linux has no such method, or does not offer it for this function.
         """
-        steps: tuple[Step, ...] = (self._reset_step(method),)
-        if duration(every):
-            steps += (Step(op=Op.PAUSE, means=operation.WAIT, time_ns=duration(every)),)
-        return self._part(
-            "resetter", steps, actors=actors, starting=at, times=times, settings=(self._only(method),)
+        return acting(
+            (self.alias,),
+            "resetter",
+            (self._reset_step(method), *pause(every)),
+            actors=actors,
+            starting=at,
+            times=times,
+            settings=(self._only(method),),
         )
 
     def resets_with_oracle(
@@ -126,15 +170,16 @@ class Function:
             UsageError: the contract knows no oracle register for this function and method.
         """
         chosen = ResetMethod.named(method)
-        mark, check = self._oracle_steps(chosen)
-        hold = Step(op=Op.PAUSE, means=operation.WAIT, time_ns=duration(holding))
-        return self._part(
+        oracle = self.oracle(chosen)
+        mark, check = oracle_steps(oracle, self._file(oracle.resource))
+        return acting(
+            (self.alias,),
             "resetter",
-            (mark, check, *((hold,) if hold.time_ns else ()), self._reset_step(method), check),
+            (mark, check, *pause(holding), self._reset_step(method), check),
             starting=at,
             times=times,
             settings=(self._only(method), self._decoding()),
-            oracles=(self.oracles[chosen],),
+            oracles=(oracle,),
         )
 
     def sets_flr_bit(self, *, at: str | Ns = Ns(0)) -> Part:
@@ -154,10 +199,10 @@ class Function:
             op=Op.WRITE,
             means=operation.FLR_BIT,
             file=self._file("config"),
-            offset=self.express + _FLR_BIT_OFFSET,
-            value=(self.device_control | _FLR_BIT).to_bytes(2, "little"),
+            offset=self.express + FLR_BIT_OFFSET,
+            value=(self.device_control | FLR_BIT).to_bytes(2, "little"),
         )
-        return self._part("flr-bit", (write,), starting=at, times=1, settings=(self._decoding(),))
+        return acting((self.alias,), "flr-bit", (write,), starting=at, times=1, settings=(self._decoding(),))
 
     def writes(self, path: str, *, at: int, value: bytes, actors: int = 1, times: int | None = None) -> Part:
         """Write config space.
@@ -181,30 +226,36 @@ class Function:
             offset=at,
             value=value,
         )
-        return self._part("writer", (step,), actors=actors, times=times)
+        return acting((self.alias,), "writer", (step,), actors=actors, times=times)
+
+    @property
+    def port(self) -> str:
+        """The alias of the port above: a function of its own, `functions(dut.port)`."""
+        return self.alias + PORT
+
+    def oracle(self, method: ResetMethod) -> Oracle:
+        """The register that shows whether a reset by `method` happened.
+
+        Raises:
+            UsageError: the contract names none.
+        """
+        if method not in self.oracles:
+            raise UsageError(
+                f"oracle register of {self.alias} ({self.platform}) for {method}",
+                said="the contract names none",
+                hint="Add one to harness/contract/oracles.toml.",
+            )
+        return self.oracles[method]
 
     def _file(self, role: str) -> File:
         return File(function=self.alias, role=role)
 
-    def _part(
-        self,
-        name: str,
-        steps: Sequence[Step],
-        *,
-        actors: int = 1,
-        starting: str | Ns = Ns(0),
-        times: int | None = None,
-        settings: tuple[Setting, ...] = (),
-        oracles: tuple[Oracle, ...] = (),
+    def _reads_as(
+        self, name: str, means: operation.Operation, privilege: Privilege, at: int, width: int
     ) -> Part:
-        if actors < 1:
-            raise UsageError(f"{actors} actors on {self.alias}", said="nobody acts", hint="Use 1 or more.")
-        if times is not None and times < 1:
-            raise UsageError(
-                f"{times} rounds on {self.alias}", said="nothing happens", hint="Use 1 or more, or None."
-            )
-        actor = Actor(name=name, steps=tuple(steps), starts_ns=duration(starting), times=times)
-        return Part(functions=(self.alias,), actors=(actor,) * actors, settings=settings, oracles=oracles)
+        check_access(at, width, size=self.config_bytes)
+        step = Step(op=Op.READ, means=means, file=self._file("config"), offset=at, width=width)
+        return acting((self.alias,), name, (step,), privilege=privilege)
 
     def _reset_step(self, method: str) -> Step:
         chosen = self._offered(method)
@@ -226,16 +277,10 @@ class Function:
         """Memory decode on, by the kernel's own count of users, for as long as the stage lasts."""
         return Setting(function=self.alias, attribute="enable", value="1")
 
-    def _oracle_steps(self, method: ResetMethod) -> tuple[Step, Step]:
-        oracle = self.oracles.get(method)
-        if oracle is None:
-            raise UsageError(
-                f"oracle register of {self.alias} ({self.platform}) for {method}",
-                said="the contract names none",
-                hint="Add one to harness/contract/oracles.toml.",
-            )
-        file = self._file(oracle.resource)
-        marker = oracle.marker.to_bytes(oracle.width, "little")
-        mark = Step(op=Op.STORE, means=operation.MARK, file=file, offset=oracle.offset, value=marker)
-        check = Step(op=Op.LOAD, means=operation.CHECK, file=file, offset=oracle.offset, width=oracle.width)
-        return mark, check
+
+def oracle_steps(oracle: Oracle, file: File) -> tuple[Step, Step]:
+    """Mark an oracle register, and read it back, through a mapping of `file`."""
+    marker = oracle.marker.to_bytes(oracle.width, "little")
+    mark = Step(op=Op.STORE, means=operation.MARK, file=file, offset=oracle.offset, value=marker)
+    check = Step(op=Op.LOAD, means=operation.CHECK, file=file, offset=oracle.offset, width=oracle.width)
+    return mark, check

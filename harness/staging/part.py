@@ -29,12 +29,18 @@ class Part:
         actors: numbered later when two share a name.
         settings: put in place before, and back after.
         oracles: registers that the actors use.
+        modules: kernel modules that the actors need.
     """
 
     functions: tuple[str, ...]
     actors: tuple[Actor, ...]
     settings: tuple[Setting, ...] = ()
     oracles: tuple[Oracle, ...] = ()
+    modules: tuple[str, ...] = ()
+
+
+PORT: Final = ".port"
+"""What follows a function's alias in that of the port above it: `igb0.port`."""
 
 
 def plan_of(
@@ -73,15 +79,18 @@ def plan_of(
                     said=f"{one.attribute} of {one.function} cannot be both {one.value!r} and {other.value!r}",
                     hint="One method at a time: the attribute belongs to the function, not to the actor.",
                 )
+    functions = tuple(dict.fromkeys(alias for part in parts for alias in part.functions))
     actors = _named([actor for part in parts for actor in part.actors])
     return Plan(
         title=title,
-        functions=tuple(dict.fromkeys(alias for part in parts for alias in part.functions)),
+        functions=functions,
         actors=(*actors, HEART),
         lasting_ns=duration(lasting),
         deadline_ns=duration(deadline),
         settings=settings,
         oracles=tuple(dict.fromkeys(oracle for part in parts for oracle in part.oracles)),
+        modules=tuple(dict.fromkeys(module for part in parts for module in part.modules)),
+        ports={alias: alias + PORT for alias in functions if alias + PORT in functions},
         meets=meets,
         seed=seed,
     )

@@ -1,0 +1,176 @@
+"""The files that the actors of a plan use: paths for those in sysfs, descriptors for those of VFIO.
+
+A VFIO group opens only once, so the agent opens it and hands descriptors to the actors.  Of a device it then keeps
+none: the function is open as long as an actor has it open, and an unbind waits for the actors alone.
+
+Source: Linux drivers/vfio/group.c, `vfio_group_fops_open()`, `vfio_group_ioctl_get_device_fd()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from harness.bindings import vfio
+from harness.errors import UsageError
+from harness.model.pci import Bdf
+from harness.model.plan import Actor, File, Op, Plan
+from harness.pci import sysfs
+from harness.vfio.container import Container
+from harness.vfio.device import Device
+
+DEVICE: Final = "vfio"
+GROUP: Final = "vfio-group"
+CONFIG: Final = "vfio-config"
+_BAR: Final = "vfio-bar"
+_REGIONS: Final = {CONFIG: vfio.CONFIG_REGION, **{f"{_BAR}{bar}": bar for bar in range(6)}}
+_WINDOWS: Final = "windows"
+_OF_THE_BUS: Final = ("drivers_probe", "rescan")
+_FIRST_NUMBER: Final = 100  # of the descriptors that come with an order: above all that an actor opens itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """Where a file lies in its descriptor: offset and size in bytes, size 0 for all of it."""
+
+    offset: int = 0
+    size: int = 0
+
+
+def descriptor_of(file: File) -> File:
+    """The file whose descriptor an access to `file` uses: regions share that of their device."""
+    return File(function=file.function, role=DEVICE) if file.role in _REGIONS else file
+
+
+def is_granted(file: File) -> bool:
+    """Whether the agent opens the file and gives actors a descriptor."""
+    return file.role in (DEVICE, GROUP)
+
+
+def needed(actor: Actor) -> tuple[File, ...]:
+    """The files that an actor keeps open, each once, in the order of its steps."""
+    found: dict[File, None] = {}
+    for step in actor.steps:
+        if step.file is None or step.op is Op.OPEN:
+            continue
+        if step.op is Op.OPEN_DEVICE:
+            found[File(function=step.file.function, role=GROUP)] = None
+        found[descriptor_of(step.file)] = None
+    return tuple(found)
+
+
+def opens_itself(actor: Actor, function: str) -> bool:
+    """Whether an actor opens the VFIO device of a function with a step of its own."""
+    return any(
+        step.op is Op.OPEN_DEVICE and step.file is not None and step.file.function == function
+        for step in actor.steps
+    )
+
+
+class Files:
+    """All files of one plan, on this machine.  A context manager: whatever is still open is closed at its end."""
+
+    def __init__(self, plan: Plan, addresses: Mapping[str, Bdf]) -> None:
+        """Open groups and devices that the plan uses.
+
+        Raises:
+            KernelRefusal, TargetError: a function cannot be opened through VFIO; which one, and why.
+        """
+        self._plan, self._addresses = plan, addresses
+        self._closing = ExitStack()
+        self._devices: dict[str, Device] = {}
+        self._extents: dict[File, Extent] = {}
+        self._open: dict[File, int] = {}
+        try:
+            self._open_all()
+        except BaseException:
+            self._closing.close()
+            raise
+        self._numbers = {file: _FIRST_NUMBER + place for place, file in enumerate(self._open)}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._closing.close()
+
+    def _open_all(self) -> None:
+        used = {
+            (step.file.function, step.file.role)
+            for actor in self._plan.actors
+            for step in actor.steps
+            if step.file
+        }
+        used |= {
+            (owner, GROUP) for actor in self._plan.actors for step in actor.steps for owner in step.owners
+        }
+        aliases = sorted({alias for alias, role in used if role in (DEVICE, GROUP) or role in _REGIONS})
+        if not aliases:
+            return
+        container = self._closing.enter_context(Container())
+        for alias in aliases:
+            group = container.attach(self._addresses[alias])
+            self._open[File(function=alias, role=GROUP)] = group.fd
+            regions = [role for role in _REGIONS if (alias, role) in used]
+            mine = File(function=alias, role=DEVICE)
+            given = [a for a in self._plan.actors if mine in needed(a) and not opens_itself(a, alias)]
+            # Opened in any case: the first user of a function turns its decode on, and closing leaves that so.
+            device = group.open(self._addresses[alias])
+            for role in regions:
+                region = device.region(_REGIONS[role])
+                self._extents[File(function=alias, role=role)] = Extent(offset=region.offset, size=region.size)
+            if given:
+                self._devices[alias] = device
+                self._open[mine] = device.fd
+            else:
+                device.close()
+
+    def path(self, file: File) -> Path:
+        """Where a file is that actors open by its path."""
+        if file.role == _WINDOWS:
+            return Path("/dev/hil_windows")
+        if file.role in _OF_THE_BUS:
+            return sysfs.DEVICES.parent / file.role
+        return sysfs.path_of(self._addresses[file.function], file.role)
+
+    def extent(self, file: File) -> Extent:
+        """Where a region lies in its device's descriptor; the whole file for everything else."""
+        return self._extents.get(file, Extent())
+
+    def number(self, file: File) -> int:
+        """The number by which every actor knows a descriptor that it is given.
+
+        Raises:
+            UsageError: the plan gives it to nobody.
+        """
+        if file not in self._numbers:
+            raise UsageError(
+                f"file {file.role} of {file.function}", said="no actor is given a descriptor of it"
+            )
+        return self._numbers[file]
+
+    def address(self, alias: str) -> Bdf:
+        """Where a function is."""
+        return self._addresses[alias]
+
+    def granted(self, actor: Actor) -> dict[int, int]:
+        """The descriptors that an actor is given: number there to descriptor here."""
+        wanted = set(needed(actor))
+        wanted |= {File(function=owner, role=GROUP) for step in actor.steps for owner in step.owners}
+        return {
+            self._numbers[file]: fd
+            for file, fd in self._open.items()
+            if file in wanted and not (file.role == DEVICE and opens_itself(actor, file.function))
+        }
+
+    def hand_over(self) -> None:
+        """Close our descriptors of devices: from now on they are the actors' alone."""
+        for device in self._devices.values():
+            device.close()
+        self._devices.clear()

@@ -1,0 +1,252 @@
+"""A user of a function through VFIO, in verbs: `VfioUser(dut).resets()`.
+
+Every part binds the function to vfio-pci for as long as the stage lasts.  All parts of a stage share one open device
+(the agent opens it before the stage and gives each actor a descriptor), but for those that open and close it
+themselves.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Final
+
+from harness.errors import UsageError
+from harness.model import operation
+from harness.model.operation import Operation
+from harness.model.pci import CACHE_LINE_SIZE, COMMAND, REVISION_ID, VENDOR_ID, ResetMethod, check_access
+from harness.model.plan import File, Op, Oracle, Setting, Step
+from harness.model.policy import policy_of
+from harness.model.units import Ns
+from harness.staging.acting import acting, pause
+from harness.staging.function import FLR_BIT, FLR_BIT_OFFSET, Function, oracle_steps
+from harness.staging.part import Part
+
+DRIVER: Final = "vfio-pci"
+_DEVICE: Final = "vfio"
+_CONFIG: Final = "vfio-config"
+_DECODING: Final = b"\x06\x00"  # COMMAND: memory space and bus mastering
+
+
+@dataclass(frozen=True, slots=True)
+class VfioUser:
+    """What a process can do to a function that it has open through VFIO."""
+
+    function: Function
+
+    def reads(self, *, at: int = REVISION_ID, width: int = 4, actors: int = 1) -> Part:
+        """Read bits of config space that VFIO takes from the function, until the stage ends.
+
+        Args:
+            at: offset in bytes.
+            width: 1, 2 or 4 bytes.
+            actors: how many processes do so at once.
+
+        Raises:
+            UsageError: no such access.
+        """
+        return self._reads("vfio-reader", operation.VFIO_READ, at, width, actors)
+
+    def reads_copies(self, *, at: int = VENDOR_ID, width: int = 4, actors: int = 1) -> Part:
+        """Read bits that VFIO answers from memory: the control sample, no lock holds it up."""
+        return self._reads("vfio-control", operation.VFIO_COPY_READ, at, width, actors)
+
+    def writes(self, *, at: int = CACHE_LINE_SIZE, value: bytes = b"\x10") -> Part:
+        """Write bits that VFIO passes on to the function, until the stage ends."""
+        return self._writes("vfio-writer", operation.VFIO_WRITE, at, value)
+
+    def writes_command(self, value: bytes = _DECODING) -> Part:
+        """Write COMMAND, until the stage ends; memory decode stays on."""
+        return self._writes("vfio-command", operation.VFIO_COMMAND, COMMAND, value)
+
+    def asks(self) -> Part:
+        """VFIO_DEVICE_GET_REGION_INFO until the stage ends: takes no lock."""
+        step = Step(op=Op.INFO, means=operation.VFIO_INFO, file=self._file(_DEVICE))
+        return self._acts("vfio-info", (step,))
+
+    def reads_register(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
+        """`pread` a register of a BAR until the stage ends."""
+        step = Step(
+            op=Op.READ, means=operation.BAR_READ, file=self._file(f"vfio-bar{bar}"), offset=at, width=width
+        )
+        return self._acts("bar-reader", (step,))
+
+    def writes_register(self, value: bytes, bar: int = 0, *, at: int = 0) -> Part:
+        """`pwrite` a register of a BAR until the stage ends."""
+        step = Step(
+            op=Op.WRITE, means=operation.BAR_WRITE, file=self._file(f"vfio-bar{bar}"), offset=at, value=value
+        )
+        return self._acts("bar-writer", (step,))
+
+    def loads_register(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
+        """Load a register through a mapping of its BAR until the stage ends."""
+        step = Step(
+            op=Op.LOAD, means=operation.MAPPED_READ, file=self._file(f"vfio-bar{bar}"), offset=at, width=width
+        )
+        return self._acts("mapped-reader", (step,))
+
+    def touches_without_decode(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
+        """Clear memory decode through VFIO, load and `pread` a register, and set decode again; three times.
+
+        VFIO takes mappings of BARs away while decode is off: the load ends in SIGBUS.
+        """
+        file = self._file(f"vfio-bar{bar}")
+        on = Step(
+            op=Op.WRITE,
+            means=operation.VFIO_COMMAND,
+            file=self._file(_CONFIG),
+            offset=COMMAND,
+            value=_DECODING,
+        )
+        off = dataclasses.replace(on, value=b"\x00\x00")
+        load = Step(op=Op.LOAD, means=operation.UNDECODED_LOAD, file=file, offset=at, width=width)
+        read = dataclasses.replace(load, op=Op.READ, means=operation.UNDECODED_READ)
+        return self._acts("undecoded", (off, load, read, on), times=3)
+
+    def resets(
+        self, *, at: str | Ns = Ns(0), times: int | None = 1, every: str | Ns = Ns(0), actors: int = 1
+    ) -> Part:
+        """VFIO_DEVICE_RESET; a refusal is taken as it is."""
+        return self._acts(
+            "vfio-resetter", (self._reset(), *pause(every)), starting=at, times=times, actors=actors
+        )
+
+    def insists_on_reset(self, *, at: str | Ns = Ns(0), times: int | None = 1) -> Part:
+        """VFIO_DEVICE_RESET, again and again while it is refused, as its policy allows."""
+        step = dataclasses.replace(self._reset(), retries=policy_of(operation.VFIO_RESET).retries_plan())
+        return self._acts("vfio-insistent", (step,), starting=at, times=times)
+
+    def resets_with_oracle(
+        self, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)
+    ) -> Part:
+        """Mark the oracle register, VFIO_DEVICE_RESET, read the register back."""
+        return self._with_oracle("vfio-resetter", self._reset(), at=at, times=times, holding=holding)
+
+    def sets_flr_bit(self, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)) -> Part:
+        """Set Initiate FLR through VFIO's config region, between a mark and a check of the oracle register.
+
+        The write always reports success; only the register tells whether there was a reset.
+
+        Raises:
+            UsageError: the function has no FLR, or no oracle register for it.
+        """
+        dut = self.function
+        if ResetMethod.FLR not in dut.reset_methods or not dut.express:
+            raise UsageError(f"FLR bit of {dut.alias} ({dut.bdf})", said="it has none")
+        step = Step(
+            op=Op.WRITE,
+            means=operation.VFIO_FLR_BIT,
+            file=self._file(_CONFIG),
+            offset=dut.express + FLR_BIT_OFFSET,
+            value=(dut.device_control | FLR_BIT).to_bytes(2, "little"),
+        )
+        return self._with_oracle("vfio-flr-bit", step, at=at, times=times, holding=holding)
+
+    def hot_resets(
+        self,
+        *,
+        at: str | Ns = Ns(0),
+        times: int | None = 1,
+        every: str | Ns = Ns(0),
+        beside: tuple[Function, ...] = (),
+        means: Operation = operation.HOT_RESET,
+    ) -> Part:
+        """VFIO_DEVICE_PCI_HOT_RESET, showing the group of this function and those of `beside`.
+
+        Args:
+            at: when the first begins.
+            times: how often; None until the stage ends.
+            every: pause between two.
+            beside: other functions behind the same port, which are bound to vfio-pci too.
+            means: what it is in the contract's words, where something is missing on purpose.
+        """
+        everyone = (self.function, *beside)
+        step = Step(
+            op=Op.HOT_RESET,
+            means=means,
+            file=self._file(_DEVICE),
+            owners=tuple(one.alias for one in everyone),
+        )
+        return self._acts("hot-resetter", (step, *pause(every)), starting=at, times=times, beside=beside)
+
+    def opens(self, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)) -> Part:
+        """Open the function while nobody has it open, keep it for a while, and close it: both reset it."""
+        return self._opens("vfio-opener", operation.VFIO_OPEN, (*pause(holding), self._close()), at, times)
+
+    def opens_again(self, *, at: str | Ns = Ns(0), times: int | None = 1, every: str | Ns = Ns(0)) -> Part:
+        """Open the function while another part of the stage has it open: resets nothing."""
+        drop = dataclasses.replace(self._close(), means=operation.VFIO_DROP)
+        return self._opens("vfio-second", operation.VFIO_REOPEN, (drop, *pause(every)), at, times)
+
+    def keeps_open(self, until: str | Ns) -> Part:
+        """Have the function open until then, and do nothing."""
+        step = Step(op=Op.INFO, means=operation.VFIO_INFO, file=self._file(_DEVICE))
+        return self._acts("vfio-user", (step, *pause(until)), times=1)
+
+    def closes(self, *, at: str | Ns) -> Part:
+        """Close the function, which this part alone has open."""
+        return self._acts("vfio-closer", (*pause(at), self._close()), times=1)
+
+    def _reset(self) -> Step:
+        return Step(op=Op.RESET_DEVICE, means=operation.VFIO_RESET, file=self._file(_DEVICE))
+
+    def _close(self) -> Step:
+        return Step(op=Op.CLOSE, means=operation.VFIO_CLOSE, file=self._file(_DEVICE))
+
+    def _opens(
+        self, name: str, means: Operation, then: tuple[Step, ...], at: str | Ns, times: int | None
+    ) -> Part:
+        step = Step(op=Op.OPEN_DEVICE, means=means, file=self._file(_DEVICE))
+        return self._acts(name, (step, *then), starting=at, times=times)
+
+    def _reads(self, name: str, means: Operation, at: int, width: int, actors: int) -> Part:
+        check_access(at, width, size=self.function.config_bytes)
+        step = Step(op=Op.READ, means=means, file=self._file(_CONFIG), offset=at, width=width)
+        return self._acts(name, (step,), actors=actors)
+
+    def _writes(self, name: str, means: Operation, at: int, value: bytes) -> Part:
+        check_access(at, len(value), size=self.function.config_bytes)
+        step = Step(op=Op.WRITE, means=means, file=self._file(_CONFIG), offset=at, value=value)
+        return self._acts(name, (step,))
+
+    def _with_oracle(
+        self, name: str, step: Step, *, at: str | Ns, times: int | None, holding: str | Ns
+    ) -> Part:
+        dut = self.function
+        # Which method VFIO's reset takes is the kernel's choice: the first that works.
+        oracle = dut.oracle(dut.reset_methods[0])
+        bar = oracle.resource.removeprefix("resource")
+        mark, check = oracle_steps(oracle, self._file(f"vfio-bar{bar}"))
+        steps = (mark, check, *pause(holding), step, check)
+        return self._acts(name, steps, starting=at, times=times, oracles=(oracle,))
+
+    def _acts(
+        self,
+        name: str,
+        steps: tuple[Step, ...],
+        *,
+        actors: int = 1,
+        starting: str | Ns = Ns(0),
+        times: int | None = None,
+        beside: tuple[Function, ...] = (),
+        oracles: tuple[Oracle, ...] = (),
+    ) -> Part:
+        everyone = (self.function, *beside)
+        return acting(
+            tuple(one.alias for one in everyone),
+            name,
+            steps,
+            actors=actors,
+            starting=starting,
+            times=times,
+            settings=tuple(bound(one, DRIVER) for one in everyone),
+            oracles=oracles,
+        )
+
+    def _file(self, role: str) -> File:
+        return File(function=self.function.alias, role=role)
+
+
+def bound(function: Function, driver: str) -> Setting:
+    """The function belongs to `driver` for as long as the stage lasts; to none when it is empty."""
+    return Setting(function=function.alias, attribute="driver", value=driver)
