@@ -578,10 +578,53 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
 
 /************************************************************/
 
-/* One typed C function per ioctl of <linux/vfio.h>: the variadic ioctl() would accept any mistake. */
+/* One typed C function per ioctl of <linux/vfio.h>: the variadic ioctl() would accept any mistake.
+ *
+ * Written for any header from Linux 5.10 on: what came later is guarded by its own name.
+ */
+#include <errno.h>
+#include <linux/version.h>
 #include <linux/vfio.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/ioctl.h>
+
+struct hx_newer {
+    const char *name;
+    const char *since;
+    int64_t value;
+};
+
+static const struct hx_newer hx_vfio_newer[] = {
+#ifdef VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY
+    { "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY", "6.1", VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY },
+    { "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP", "6.1", VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP },
+    { "VFIO_DEVICE_FEATURE_LOW_POWER_EXIT", "6.1", VFIO_DEVICE_FEATURE_LOW_POWER_EXIT },
+#else
+    { "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY", "6.1", -1 },
+    { "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP", "6.1", -1 },
+    { "VFIO_DEVICE_FEATURE_LOW_POWER_EXIT", "6.1", -1 },
+#endif
+#ifdef VFIO_PCI_HOT_RESET_FLAG_DEV_ID
+    { "VFIO_PCI_HOT_RESET_FLAG_DEV_ID", "6.6", VFIO_PCI_HOT_RESET_FLAG_DEV_ID },
+    { "VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED", "6.6", VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED },
+#else
+    { "VFIO_PCI_HOT_RESET_FLAG_DEV_ID", "6.6", -1 },
+    { "VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED", "6.6", -1 },
+#endif
+#ifdef VFIO_DEVICE_BIND_IOMMUFD
+    { "VFIO_DEVICE_BIND_IOMMUFD", "6.6", VFIO_DEVICE_BIND_IOMMUFD },
+    { "VFIO_DEVICE_ATTACH_IOMMUFD_PT", "6.6", VFIO_DEVICE_ATTACH_IOMMUFD_PT },
+    { "VFIO_DEVICE_DETACH_IOMMUFD_PT", "6.6", VFIO_DEVICE_DETACH_IOMMUFD_PT },
+#else
+    { "VFIO_DEVICE_BIND_IOMMUFD", "6.6", -1 },
+    { "VFIO_DEVICE_ATTACH_IOMMUFD_PT", "6.6", -1 },
+    { "VFIO_DEVICE_DETACH_IOMMUFD_PT", "6.6", -1 },
+#endif
+};
+
+/* ---- container ---- */
 
 static int hx_vfio_api_version(int container)
 {
@@ -598,9 +641,25 @@ static int hx_vfio_set_iommu(int container, int type)
     return ioctl(container, VFIO_SET_IOMMU, type);
 }
 
+static int hx_vfio_iommu_info(int container, struct vfio_iommu_type1_info *info)
+{
+    return ioctl(container, VFIO_IOMMU_GET_INFO, info);
+}
+
+static int hx_vfio_map_dma(int container, struct vfio_iommu_type1_dma_map *map)
+{
+    return ioctl(container, VFIO_IOMMU_MAP_DMA, map);
+}
+
+static int hx_vfio_unmap_dma(int container, struct vfio_iommu_type1_dma_unmap *unmap)
+{
+    return ioctl(container, VFIO_IOMMU_UNMAP_DMA, unmap);
+}
+
+/* ---- group ---- */
+
 static int hx_vfio_group_status(int group, struct vfio_group_status *status)
 {
-    status->argsz = sizeof(*status);
     return ioctl(group, VFIO_GROUP_GET_STATUS, status);
 }
 
@@ -609,27 +668,147 @@ static int hx_vfio_group_set_container(int group, int container)
     return ioctl(group, VFIO_GROUP_SET_CONTAINER, &container);
 }
 
+static int hx_vfio_group_unset_container(int group)
+{
+    return ioctl(group, VFIO_GROUP_UNSET_CONTAINER);
+}
+
 static int hx_vfio_group_device_fd(int group, const char *bdf)
 {
     return ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf);
 }
 
+/* ---- device ---- */
+
 static int hx_vfio_device_info(int device, struct vfio_device_info *info)
 {
-    info->argsz = sizeof(*info);
     return ioctl(device, VFIO_DEVICE_GET_INFO, info);
 }
 
 static int hx_vfio_region_info(int device, struct vfio_region_info *info)
 {
-    info->argsz = sizeof(*info);
     return ioctl(device, VFIO_DEVICE_GET_REGION_INFO, info);
+}
+
+static int hx_vfio_irq_info(int device, struct vfio_irq_info *info)
+{
+    return ioctl(device, VFIO_DEVICE_GET_IRQ_INFO, info);
+}
+
+static int hx_vfio_set_irqs(int device, const struct vfio_irq_set *set)
+{
+    return ioctl(device, VFIO_DEVICE_SET_IRQS, set);
 }
 
 static int hx_vfio_device_reset(int device)
 {
     return ioctl(device, VFIO_DEVICE_RESET);
 }
+
+static int hx_vfio_hot_reset_info(int device, struct vfio_pci_hot_reset_info *info)
+{
+    return ioctl(device, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, info);
+}
+
+struct hx_vfio_affected {
+    uint32_t owner;
+    uint32_t segment;
+    uint32_t bus;
+    uint32_t devfn;
+};
+
+/* group_id became a union with devid in 6.6: it is the first member, whatever the header calls it. */
+static struct hx_vfio_affected hx_vfio_affected(const struct vfio_pci_hot_reset_info *info, uint32_t number)
+{
+    const struct vfio_pci_dependent_device *one = &info->devices[number];
+    struct hx_vfio_affected affected = { .segment = one->segment, .bus = one->bus, .devfn = one->devfn };
+
+    memcpy(&affected.owner, one, sizeof(affected.owner));
+    return affected;
+}
+
+static int hx_vfio_hot_reset(int device, const struct vfio_pci_hot_reset *reset)
+{
+    return ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, reset);
+}
+
+static int hx_vfio_ioeventfd(int device, const struct vfio_device_ioeventfd *ioeventfd)
+{
+    return ioctl(device, VFIO_DEVICE_IOEVENTFD, ioeventfd);
+}
+
+static int hx_vfio_feature(int device, struct vfio_device_feature *feature)
+{
+    return ioctl(device, VFIO_DEVICE_FEATURE, feature);
+}
+
+#ifdef VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP
+static int hx_vfio_low_power_entry_with_wakeup(int device, int eventfd)
+{
+    struct vfio_device_low_power_entry_with_wakeup wakeup = { .wakeup_eventfd = eventfd };
+    union {
+        struct vfio_device_feature feature;
+        uint8_t bytes[sizeof(struct vfio_device_feature) + sizeof(wakeup)];
+    } request = { .feature = { .argsz = sizeof(request),
+                               .flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP } };
+
+    memcpy(request.bytes + sizeof(struct vfio_device_feature), &wakeup, sizeof(wakeup));
+    return ioctl(device, VFIO_DEVICE_FEATURE, &request);
+}
+#else
+static int hx_vfio_low_power_entry_with_wakeup(int device, int eventfd)
+{
+    errno = ENOSYS;
+    return -1;
+}
+#endif
+
+/* ---- device, opened through its own character device ---- */
+
+#ifdef VFIO_DEVICE_BIND_IOMMUFD
+static int hx_vfio_bind_iommufd(int device, int iommufd, uint32_t *out_devid)
+{
+    struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind), .iommufd = iommufd };
+    int result = ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind);
+
+    *out_devid = bind.out_devid;
+    return result;
+}
+
+static int hx_vfio_attach_iommufd_pt(int device, uint32_t *pt_id)
+{
+    struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach), .pt_id = *pt_id };
+    int result = ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach);
+
+    *pt_id = attach.pt_id;
+    return result;
+}
+
+static int hx_vfio_detach_iommufd_pt(int device)
+{
+    struct vfio_device_detach_iommufd_pt detach = { .argsz = sizeof(detach) };
+
+    return ioctl(device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
+}
+#else
+static int hx_vfio_bind_iommufd(int device, int iommufd, uint32_t *out_devid)
+{
+    errno = ENOSYS;
+    return -1;
+}
+
+static int hx_vfio_attach_iommufd_pt(int device, uint32_t *pt_id)
+{
+    errno = ENOSYS;
+    return -1;
+}
+
+static int hx_vfio_detach_iommufd_pt(int device)
+{
+    errno = ENOSYS;
+    return -1;
+}
+#endif
 
 
 /************************************************************/
@@ -640,31 +819,159 @@ static void *_cffi_types[] = {
 /*  2 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  3 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, char const *)
 /*  4 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/*  5 */ _CFFI_OP(_CFFI_OP_POINTER, 23), // char const *
+/*  5 */ _CFFI_OP(_CFFI_OP_POINTER, 72), // char const *
 /*  6 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  7 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, int)
 /*  8 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /*  9 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 10 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 11 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_device_info *)
+/* 11 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, int, uint32_t *)
 /* 12 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 13 */ _CFFI_OP(_CFFI_OP_POINTER, 24), // struct vfio_device_info *
-/* 14 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 15 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_group_status *)
-/* 16 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 17 */ _CFFI_OP(_CFFI_OP_POINTER, 25), // struct vfio_group_status *
-/* 18 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 19 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_region_info *)
-/* 20 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 21 */ _CFFI_OP(_CFFI_OP_POINTER, 26), // struct vfio_region_info *
-/* 22 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 23 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
-/* 24 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // struct vfio_device_info
-/* 25 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // struct vfio_group_status
-/* 26 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // struct vfio_region_info
-/* 27 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
-/* 28 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
+/* 13 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 14 */ _CFFI_OP(_CFFI_OP_POINTER, 70), // uint32_t *
+/* 15 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 16 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_device_feature *)
+/* 17 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 18 */ _CFFI_OP(_CFFI_OP_POINTER, 80), // struct vfio_device_feature *
+/* 19 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 20 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_device_info *)
+/* 21 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 22 */ _CFFI_OP(_CFFI_OP_POINTER, 81), // struct vfio_device_info *
+/* 23 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 24 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_device_ioeventfd const *)
+/* 25 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 26 */ _CFFI_OP(_CFFI_OP_POINTER, 82), // struct vfio_device_ioeventfd const *
+/* 27 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 28 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_group_status *)
+/* 29 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 30 */ _CFFI_OP(_CFFI_OP_POINTER, 83), // struct vfio_group_status *
+/* 31 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 32 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_iommu_type1_dma_map *)
+/* 33 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 34 */ _CFFI_OP(_CFFI_OP_POINTER, 85), // struct vfio_iommu_type1_dma_map *
+/* 35 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 36 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_iommu_type1_dma_unmap *)
+/* 37 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 38 */ _CFFI_OP(_CFFI_OP_POINTER, 86), // struct vfio_iommu_type1_dma_unmap *
+/* 39 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 40 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_iommu_type1_info *)
+/* 41 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 42 */ _CFFI_OP(_CFFI_OP_POINTER, 87), // struct vfio_iommu_type1_info *
+/* 43 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 44 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_irq_info *)
+/* 45 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 46 */ _CFFI_OP(_CFFI_OP_POINTER, 91), // struct vfio_irq_info *
+/* 47 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 48 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_irq_set const *)
+/* 49 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 50 */ _CFFI_OP(_CFFI_OP_POINTER, 92), // struct vfio_irq_set const *
+/* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_pci_hot_reset const *)
+/* 53 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 54 */ _CFFI_OP(_CFFI_OP_POINTER, 95), // struct vfio_pci_hot_reset const *
+/* 55 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_pci_hot_reset_info *)
+/* 57 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 58 */ _CFFI_OP(_CFFI_OP_POINTER, 96), // struct vfio_pci_hot_reset_info *
+/* 59 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 60 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_region_info *)
+/* 61 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 62 */ _CFFI_OP(_CFFI_OP_POINTER, 97), // struct vfio_region_info *
+/* 63 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 64 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, uint32_t *)
+/* 65 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
+/* 66 */ _CFFI_OP(_CFFI_OP_NOOP, 14),
+/* 67 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 68 */ _CFFI_OP(_CFFI_OP_FUNCTION, 79), // struct hx_vfio_affected()(struct vfio_pci_hot_reset_info const *, uint32_t)
+/* 69 */ _CFFI_OP(_CFFI_OP_POINTER, 96), // struct vfio_pci_hot_reset_info const *
+/* 70 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
+/* 71 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 72 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
+/* 73 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 21), // int32_t
+/* 74 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 73), // int32_t[]
+/* 75 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
+/* 76 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // struct hx_newer
+/* 77 */ _CFFI_OP(_CFFI_OP_ARRAY, 76), // struct hx_newer[_cffi_array_len(hx_vfio_newer)]
+/* 78 */ (_cffi_opcode_t)(_cffi_array_len(hx_vfio_newer)),
+/* 79 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // struct hx_vfio_affected
+/* 80 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // struct vfio_device_feature
+/* 81 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // struct vfio_device_info
+/* 82 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // struct vfio_device_ioeventfd
+/* 83 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // struct vfio_group_status
+/* 84 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // struct vfio_info_cap_header
+/* 85 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // struct vfio_iommu_type1_dma_map
+/* 86 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // struct vfio_iommu_type1_dma_unmap
+/* 87 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 9), // struct vfio_iommu_type1_info
+/* 88 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 10), // struct vfio_iommu_type1_info_cap_iova_range
+/* 89 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 11), // struct vfio_iova_range
+/* 90 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 89), // struct vfio_iova_range[]
+/* 91 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 12), // struct vfio_irq_info
+/* 92 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 13), // struct vfio_irq_set
+/* 93 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 14), // struct vfio_pci_dependent_device
+/* 94 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 93), // struct vfio_pci_dependent_device[]
+/* 95 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 15), // struct vfio_pci_hot_reset
+/* 96 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 16), // struct vfio_pci_hot_reset_info
+/* 97 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 17), // struct vfio_region_info
+/* 98 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 18), // struct vfio_region_info_cap_sparse_mmap
+/* 99 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 19), // struct vfio_region_info_cap_type
+/* 100 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 20), // struct vfio_region_sparse_mmap_area
+/* 101 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 100), // struct vfio_region_sparse_mmap_area[]
+/* 102 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 20), // uint16_t
+/* 103 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
+/* 104 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 18), // uint8_t
+/* 105 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 104), // uint8_t[]
 };
+
+static struct hx_vfio_affected _cffi_d_hx_vfio_affected(struct vfio_pci_hot_reset_info const * x0, uint32_t x1)
+{
+  return hx_vfio_affected(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_affected(PyObject *self, PyObject *args)
+{
+  struct vfio_pci_hot_reset_info const * x0;
+  uint32_t x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  struct hx_vfio_affected result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_affected", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(69), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (struct vfio_pci_hot_reset_info const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(69), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, uint32_t);
+  if (x1 == (uint32_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_affected(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_struct((char *)&result, _cffi_type(79));
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+static void _cffi_f_hx_vfio_affected(struct hx_vfio_affected *result, struct vfio_pci_hot_reset_info const * x0, uint32_t x1)
+{
+  { *result = hx_vfio_affected(x0, x1); }
+}
+#endif
 
 static int _cffi_d_hx_vfio_api_version(int x0)
 {
@@ -696,6 +1003,138 @@ _cffi_f_hx_vfio_api_version(PyObject *self, PyObject *arg0)
 #  define _cffi_f_hx_vfio_api_version _cffi_d_hx_vfio_api_version
 #endif
 
+static int _cffi_d_hx_vfio_attach_iommufd_pt(int x0, uint32_t * x1)
+{
+  return hx_vfio_attach_iommufd_pt(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_attach_iommufd_pt(PyObject *self, PyObject *args)
+{
+  int x0;
+  uint32_t * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_attach_iommufd_pt", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(14), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (uint32_t *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(14), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_attach_iommufd_pt(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_attach_iommufd_pt _cffi_d_hx_vfio_attach_iommufd_pt
+#endif
+
+static int _cffi_d_hx_vfio_bind_iommufd(int x0, int x1, uint32_t * x2)
+{
+  return hx_vfio_bind_iommufd(x0, x1, x2);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_bind_iommufd(PyObject *self, PyObject *args)
+{
+  int x0;
+  int x1;
+  uint32_t * x2;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+  PyObject *arg2;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_bind_iommufd", 3, 3, &arg0, &arg1, &arg2))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  x1 = _cffi_to_c_int(arg1, int);
+  if (x1 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(14), arg2, (char **)&x2);
+  if (datasize != 0) {
+    x2 = ((size_t)datasize) <= 640 ? (uint32_t *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(14), arg2, (char **)&x2,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_bind_iommufd(x0, x1, x2); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_bind_iommufd _cffi_d_hx_vfio_bind_iommufd
+#endif
+
+static int _cffi_d_hx_vfio_detach_iommufd_pt(int x0)
+{
+  return hx_vfio_detach_iommufd_pt(x0);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_detach_iommufd_pt(PyObject *self, PyObject *arg0)
+{
+  int x0;
+  int result;
+  PyObject *pyresult;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_detach_iommufd_pt(x0); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_detach_iommufd_pt _cffi_d_hx_vfio_detach_iommufd_pt
+#endif
+
 static int _cffi_d_hx_vfio_device_info(int x0, struct vfio_device_info * x1)
 {
   return hx_vfio_device_info(x0, x1);
@@ -721,10 +1160,10 @@ _cffi_f_hx_vfio_device_info(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(13), arg1, (char **)&x1);
+      _cffi_type(22), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_device_info *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(13), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(22), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -772,6 +1211,54 @@ _cffi_f_hx_vfio_device_reset(PyObject *self, PyObject *arg0)
 }
 #else
 #  define _cffi_f_hx_vfio_device_reset _cffi_d_hx_vfio_device_reset
+#endif
+
+static int _cffi_d_hx_vfio_feature(int x0, struct vfio_device_feature * x1)
+{
+  return hx_vfio_feature(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_feature(PyObject *self, PyObject *args)
+{
+  int x0;
+  struct vfio_device_feature * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_feature", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(18), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (struct vfio_device_feature *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(18), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_feature(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_feature _cffi_d_hx_vfio_feature
 #endif
 
 static int _cffi_d_hx_vfio_group_device_fd(int x0, char const * x1)
@@ -887,10 +1374,10 @@ _cffi_f_hx_vfio_group_status(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(17), arg1, (char **)&x1);
+      _cffi_type(30), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_group_status *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(17), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(30), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -908,6 +1395,36 @@ _cffi_f_hx_vfio_group_status(PyObject *self, PyObject *args)
 }
 #else
 #  define _cffi_f_hx_vfio_group_status _cffi_d_hx_vfio_group_status
+#endif
+
+static int _cffi_d_hx_vfio_group_unset_container(int x0)
+{
+  return hx_vfio_group_unset_container(x0);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_group_unset_container(PyObject *self, PyObject *arg0)
+{
+  int x0;
+  int result;
+  PyObject *pyresult;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_group_unset_container(x0); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_group_unset_container _cffi_d_hx_vfio_group_unset_container
 #endif
 
 static int _cffi_d_hx_vfio_has_extension(int x0, int x1)
@@ -950,6 +1467,334 @@ _cffi_f_hx_vfio_has_extension(PyObject *self, PyObject *args)
 #  define _cffi_f_hx_vfio_has_extension _cffi_d_hx_vfio_has_extension
 #endif
 
+static int _cffi_d_hx_vfio_hot_reset(int x0, struct vfio_pci_hot_reset const * x1)
+{
+  return hx_vfio_hot_reset(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_hot_reset(PyObject *self, PyObject *args)
+{
+  int x0;
+  struct vfio_pci_hot_reset const * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_hot_reset", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(54), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (struct vfio_pci_hot_reset const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(54), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_hot_reset(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_hot_reset _cffi_d_hx_vfio_hot_reset
+#endif
+
+static int _cffi_d_hx_vfio_hot_reset_info(int x0, struct vfio_pci_hot_reset_info * x1)
+{
+  return hx_vfio_hot_reset_info(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_hot_reset_info(PyObject *self, PyObject *args)
+{
+  int x0;
+  struct vfio_pci_hot_reset_info * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_hot_reset_info", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(58), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (struct vfio_pci_hot_reset_info *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(58), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_hot_reset_info(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_hot_reset_info _cffi_d_hx_vfio_hot_reset_info
+#endif
+
+static int _cffi_d_hx_vfio_ioeventfd(int x0, struct vfio_device_ioeventfd const * x1)
+{
+  return hx_vfio_ioeventfd(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_ioeventfd(PyObject *self, PyObject *args)
+{
+  int x0;
+  struct vfio_device_ioeventfd const * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_ioeventfd", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(26), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (struct vfio_device_ioeventfd const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(26), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_ioeventfd(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_ioeventfd _cffi_d_hx_vfio_ioeventfd
+#endif
+
+static int _cffi_d_hx_vfio_iommu_info(int x0, struct vfio_iommu_type1_info * x1)
+{
+  return hx_vfio_iommu_info(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_iommu_info(PyObject *self, PyObject *args)
+{
+  int x0;
+  struct vfio_iommu_type1_info * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_iommu_info", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(42), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (struct vfio_iommu_type1_info *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(42), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_iommu_info(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_iommu_info _cffi_d_hx_vfio_iommu_info
+#endif
+
+static int _cffi_d_hx_vfio_irq_info(int x0, struct vfio_irq_info * x1)
+{
+  return hx_vfio_irq_info(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_irq_info(PyObject *self, PyObject *args)
+{
+  int x0;
+  struct vfio_irq_info * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_irq_info", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(46), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (struct vfio_irq_info *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(46), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_irq_info(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_irq_info _cffi_d_hx_vfio_irq_info
+#endif
+
+static int _cffi_d_hx_vfio_low_power_entry_with_wakeup(int x0, int x1)
+{
+  return hx_vfio_low_power_entry_with_wakeup(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_low_power_entry_with_wakeup(PyObject *self, PyObject *args)
+{
+  int x0;
+  int x1;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_low_power_entry_with_wakeup", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  x1 = _cffi_to_c_int(arg1, int);
+  if (x1 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_low_power_entry_with_wakeup(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_low_power_entry_with_wakeup _cffi_d_hx_vfio_low_power_entry_with_wakeup
+#endif
+
+static int _cffi_d_hx_vfio_map_dma(int x0, struct vfio_iommu_type1_dma_map * x1)
+{
+  return hx_vfio_map_dma(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_map_dma(PyObject *self, PyObject *args)
+{
+  int x0;
+  struct vfio_iommu_type1_dma_map * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_map_dma", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(34), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (struct vfio_iommu_type1_dma_map *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(34), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_map_dma(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_map_dma _cffi_d_hx_vfio_map_dma
+#endif
+
 static int _cffi_d_hx_vfio_region_info(int x0, struct vfio_region_info * x1)
 {
   return hx_vfio_region_info(x0, x1);
@@ -975,10 +1820,10 @@ _cffi_f_hx_vfio_region_info(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(21), arg1, (char **)&x1);
+      _cffi_type(62), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_region_info *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(21), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(62), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1038,6 +1883,109 @@ _cffi_f_hx_vfio_set_iommu(PyObject *self, PyObject *args)
 #  define _cffi_f_hx_vfio_set_iommu _cffi_d_hx_vfio_set_iommu
 #endif
 
+static int _cffi_d_hx_vfio_set_irqs(int x0, struct vfio_irq_set const * x1)
+{
+  return hx_vfio_set_irqs(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_set_irqs(PyObject *self, PyObject *args)
+{
+  int x0;
+  struct vfio_irq_set const * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_set_irqs", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(50), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (struct vfio_irq_set const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(50), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_set_irqs(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_set_irqs _cffi_d_hx_vfio_set_irqs
+#endif
+
+static int _cffi_d_hx_vfio_unmap_dma(int x0, struct vfio_iommu_type1_dma_unmap * x1)
+{
+  return hx_vfio_unmap_dma(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_hx_vfio_unmap_dma(PyObject *self, PyObject *args)
+{
+  int x0;
+  struct vfio_iommu_type1_dma_unmap * x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "hx_vfio_unmap_dma", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  x0 = _cffi_to_c_int(arg0, int);
+  if (x0 == (int)-1 && PyErr_Occurred())
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(38), arg1, (char **)&x1);
+  if (datasize != 0) {
+    x1 = ((size_t)datasize) <= 640 ? (struct vfio_iommu_type1_dma_unmap *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(38), arg1, (char **)&x1,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = hx_vfio_unmap_dma(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_hx_vfio_unmap_dma _cffi_d_hx_vfio_unmap_dma
+#endif
+
+static int _cffi_const_LINUX_VERSION_CODE(unsigned long long *o)
+{
+  int n = (LINUX_VERSION_CODE) <= 0;
+  *o = (unsigned long long)((LINUX_VERSION_CODE) | 0);  /* check that LINUX_VERSION_CODE is an integer */
+  return n;
+}
+
 static int _cffi_const_VFIO_API_VERSION(unsigned long long *o)
 {
   int n = (VFIO_API_VERSION) <= 0;
@@ -1049,6 +1997,48 @@ static int _cffi_const_VFIO_CHECK_EXTENSION(unsigned long long *o)
 {
   int n = (VFIO_CHECK_EXTENSION) <= 0;
   *o = (unsigned long long)((VFIO_CHECK_EXTENSION) | 0);  /* check that VFIO_CHECK_EXTENSION is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_FEATURE(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_FEATURE) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_FEATURE) | 0);  /* check that VFIO_DEVICE_FEATURE is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_FEATURE_GET(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_FEATURE_GET) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_FEATURE_GET) | 0);  /* check that VFIO_DEVICE_FEATURE_GET is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_FEATURE_PCI_VF_TOKEN(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_FEATURE_PCI_VF_TOKEN) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_FEATURE_PCI_VF_TOKEN) | 0);  /* check that VFIO_DEVICE_FEATURE_PCI_VF_TOKEN is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_FEATURE_PROBE(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_FEATURE_PROBE) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_FEATURE_PROBE) | 0);  /* check that VFIO_DEVICE_FEATURE_PROBE is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_FEATURE_SET(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_FEATURE_SET) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_FEATURE_SET) | 0);  /* check that VFIO_DEVICE_FEATURE_SET is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_FLAGS_CAPS(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_FLAGS_CAPS) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_FLAGS_CAPS) | 0);  /* check that VFIO_DEVICE_FLAGS_CAPS is an integer */
   return n;
 }
 
@@ -1073,6 +2063,20 @@ static int _cffi_const_VFIO_DEVICE_GET_INFO(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_VFIO_DEVICE_GET_IRQ_INFO(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_GET_IRQ_INFO) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_GET_IRQ_INFO) | 0);  /* check that VFIO_DEVICE_GET_IRQ_INFO is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_GET_PCI_HOT_RESET_INFO(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_GET_PCI_HOT_RESET_INFO) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_GET_PCI_HOT_RESET_INFO) | 0);  /* check that VFIO_DEVICE_GET_PCI_HOT_RESET_INFO is an integer */
+  return n;
+}
+
 static int _cffi_const_VFIO_DEVICE_GET_REGION_INFO(unsigned long long *o)
 {
   int n = (VFIO_DEVICE_GET_REGION_INFO) <= 0;
@@ -1080,10 +2084,80 @@ static int _cffi_const_VFIO_DEVICE_GET_REGION_INFO(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_VFIO_DEVICE_IOEVENTFD(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_IOEVENTFD) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_IOEVENTFD) | 0);  /* check that VFIO_DEVICE_IOEVENTFD is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_IOEVENTFD_16(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_IOEVENTFD_16) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_IOEVENTFD_16) | 0);  /* check that VFIO_DEVICE_IOEVENTFD_16 is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_IOEVENTFD_32(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_IOEVENTFD_32) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_IOEVENTFD_32) | 0);  /* check that VFIO_DEVICE_IOEVENTFD_32 is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_IOEVENTFD_64(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_IOEVENTFD_64) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_IOEVENTFD_64) | 0);  /* check that VFIO_DEVICE_IOEVENTFD_64 is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_IOEVENTFD_8(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_IOEVENTFD_8) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_IOEVENTFD_8) | 0);  /* check that VFIO_DEVICE_IOEVENTFD_8 is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_PCI_HOT_RESET(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_PCI_HOT_RESET) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_PCI_HOT_RESET) | 0);  /* check that VFIO_DEVICE_PCI_HOT_RESET is an integer */
+  return n;
+}
+
 static int _cffi_const_VFIO_DEVICE_RESET(unsigned long long *o)
 {
   int n = (VFIO_DEVICE_RESET) <= 0;
   *o = (unsigned long long)((VFIO_DEVICE_RESET) | 0);  /* check that VFIO_DEVICE_RESET is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DEVICE_SET_IRQS(unsigned long long *o)
+{
+  int n = (VFIO_DEVICE_SET_IRQS) <= 0;
+  *o = (unsigned long long)((VFIO_DEVICE_SET_IRQS) | 0);  /* check that VFIO_DEVICE_SET_IRQS is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DMA_CC_IOMMU(unsigned long long *o)
+{
+  int n = (VFIO_DMA_CC_IOMMU) <= 0;
+  *o = (unsigned long long)((VFIO_DMA_CC_IOMMU) | 0);  /* check that VFIO_DMA_CC_IOMMU is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DMA_MAP_FLAG_READ(unsigned long long *o)
+{
+  int n = (VFIO_DMA_MAP_FLAG_READ) <= 0;
+  *o = (unsigned long long)((VFIO_DMA_MAP_FLAG_READ) | 0);  /* check that VFIO_DMA_MAP_FLAG_READ is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_DMA_MAP_FLAG_WRITE(unsigned long long *o)
+{
+  int n = (VFIO_DMA_MAP_FLAG_WRITE) <= 0;
+  *o = (unsigned long long)((VFIO_DMA_MAP_FLAG_WRITE) | 0);  /* check that VFIO_DMA_MAP_FLAG_WRITE is an integer */
   return n;
 }
 
@@ -1129,6 +2203,153 @@ static int _cffi_const_VFIO_GROUP_SET_CONTAINER(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_VFIO_GROUP_UNSET_CONTAINER(unsigned long long *o)
+{
+  int n = (VFIO_GROUP_UNSET_CONTAINER) <= 0;
+  *o = (unsigned long long)((VFIO_GROUP_UNSET_CONTAINER) | 0);  /* check that VFIO_GROUP_UNSET_CONTAINER is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IOMMU_GET_INFO(unsigned long long *o)
+{
+  int n = (VFIO_IOMMU_GET_INFO) <= 0;
+  *o = (unsigned long long)((VFIO_IOMMU_GET_INFO) | 0);  /* check that VFIO_IOMMU_GET_INFO is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IOMMU_INFO_CAPS(unsigned long long *o)
+{
+  int n = (VFIO_IOMMU_INFO_CAPS) <= 0;
+  *o = (unsigned long long)((VFIO_IOMMU_INFO_CAPS) | 0);  /* check that VFIO_IOMMU_INFO_CAPS is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IOMMU_INFO_PGSIZES(unsigned long long *o)
+{
+  int n = (VFIO_IOMMU_INFO_PGSIZES) <= 0;
+  *o = (unsigned long long)((VFIO_IOMMU_INFO_PGSIZES) | 0);  /* check that VFIO_IOMMU_INFO_PGSIZES is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IOMMU_MAP_DMA(unsigned long long *o)
+{
+  int n = (VFIO_IOMMU_MAP_DMA) <= 0;
+  *o = (unsigned long long)((VFIO_IOMMU_MAP_DMA) | 0);  /* check that VFIO_IOMMU_MAP_DMA is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE(unsigned long long *o)
+{
+  int n = (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) <= 0;
+  *o = (unsigned long long)((VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) | 0);  /* check that VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION(unsigned long long *o)
+{
+  int n = (VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION) <= 0;
+  *o = (unsigned long long)((VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION) | 0);  /* check that VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IOMMU_UNMAP_DMA(unsigned long long *o)
+{
+  int n = (VFIO_IOMMU_UNMAP_DMA) <= 0;
+  *o = (unsigned long long)((VFIO_IOMMU_UNMAP_DMA) | 0);  /* check that VFIO_IOMMU_UNMAP_DMA is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IRQ_INFO_AUTOMASKED(unsigned long long *o)
+{
+  int n = (VFIO_IRQ_INFO_AUTOMASKED) <= 0;
+  *o = (unsigned long long)((VFIO_IRQ_INFO_AUTOMASKED) | 0);  /* check that VFIO_IRQ_INFO_AUTOMASKED is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IRQ_INFO_EVENTFD(unsigned long long *o)
+{
+  int n = (VFIO_IRQ_INFO_EVENTFD) <= 0;
+  *o = (unsigned long long)((VFIO_IRQ_INFO_EVENTFD) | 0);  /* check that VFIO_IRQ_INFO_EVENTFD is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IRQ_INFO_MASKABLE(unsigned long long *o)
+{
+  int n = (VFIO_IRQ_INFO_MASKABLE) <= 0;
+  *o = (unsigned long long)((VFIO_IRQ_INFO_MASKABLE) | 0);  /* check that VFIO_IRQ_INFO_MASKABLE is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IRQ_INFO_NORESIZE(unsigned long long *o)
+{
+  int n = (VFIO_IRQ_INFO_NORESIZE) <= 0;
+  *o = (unsigned long long)((VFIO_IRQ_INFO_NORESIZE) | 0);  /* check that VFIO_IRQ_INFO_NORESIZE is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IRQ_SET_ACTION_MASK(unsigned long long *o)
+{
+  int n = (VFIO_IRQ_SET_ACTION_MASK) <= 0;
+  *o = (unsigned long long)((VFIO_IRQ_SET_ACTION_MASK) | 0);  /* check that VFIO_IRQ_SET_ACTION_MASK is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IRQ_SET_ACTION_TRIGGER(unsigned long long *o)
+{
+  int n = (VFIO_IRQ_SET_ACTION_TRIGGER) <= 0;
+  *o = (unsigned long long)((VFIO_IRQ_SET_ACTION_TRIGGER) | 0);  /* check that VFIO_IRQ_SET_ACTION_TRIGGER is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IRQ_SET_ACTION_UNMASK(unsigned long long *o)
+{
+  int n = (VFIO_IRQ_SET_ACTION_UNMASK) <= 0;
+  *o = (unsigned long long)((VFIO_IRQ_SET_ACTION_UNMASK) | 0);  /* check that VFIO_IRQ_SET_ACTION_UNMASK is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IRQ_SET_DATA_BOOL(unsigned long long *o)
+{
+  int n = (VFIO_IRQ_SET_DATA_BOOL) <= 0;
+  *o = (unsigned long long)((VFIO_IRQ_SET_DATA_BOOL) | 0);  /* check that VFIO_IRQ_SET_DATA_BOOL is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IRQ_SET_DATA_EVENTFD(unsigned long long *o)
+{
+  int n = (VFIO_IRQ_SET_DATA_EVENTFD) <= 0;
+  *o = (unsigned long long)((VFIO_IRQ_SET_DATA_EVENTFD) | 0);  /* check that VFIO_IRQ_SET_DATA_EVENTFD is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_IRQ_SET_DATA_NONE(unsigned long long *o)
+{
+  int n = (VFIO_IRQ_SET_DATA_NONE) <= 0;
+  *o = (unsigned long long)((VFIO_IRQ_SET_DATA_NONE) | 0);  /* check that VFIO_IRQ_SET_DATA_NONE is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_NOIOMMU_IOMMU(unsigned long long *o)
+{
+  int n = (VFIO_NOIOMMU_IOMMU) <= 0;
+  *o = (unsigned long long)((VFIO_NOIOMMU_IOMMU) | 0);  /* check that VFIO_NOIOMMU_IOMMU is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_PCI_BAR0_REGION_INDEX(unsigned long long *o)
+{
+  int n = (VFIO_PCI_BAR0_REGION_INDEX) <= 0;
+  *o = (unsigned long long)((VFIO_PCI_BAR0_REGION_INDEX) | 0);  /* check that VFIO_PCI_BAR0_REGION_INDEX is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_PCI_BAR5_REGION_INDEX(unsigned long long *o)
+{
+  int n = (VFIO_PCI_BAR5_REGION_INDEX) <= 0;
+  *o = (unsigned long long)((VFIO_PCI_BAR5_REGION_INDEX) | 0);  /* check that VFIO_PCI_BAR5_REGION_INDEX is an integer */
+  return n;
+}
+
 static int _cffi_const_VFIO_PCI_CONFIG_REGION_INDEX(unsigned long long *o)
 {
   int n = (VFIO_PCI_CONFIG_REGION_INDEX) <= 0;
@@ -1136,10 +2357,87 @@ static int _cffi_const_VFIO_PCI_CONFIG_REGION_INDEX(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_VFIO_PCI_ERR_IRQ_INDEX(unsigned long long *o)
+{
+  int n = (VFIO_PCI_ERR_IRQ_INDEX) <= 0;
+  *o = (unsigned long long)((VFIO_PCI_ERR_IRQ_INDEX) | 0);  /* check that VFIO_PCI_ERR_IRQ_INDEX is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_PCI_INTX_IRQ_INDEX(unsigned long long *o)
+{
+  int n = (VFIO_PCI_INTX_IRQ_INDEX) <= 0;
+  *o = (unsigned long long)((VFIO_PCI_INTX_IRQ_INDEX) | 0);  /* check that VFIO_PCI_INTX_IRQ_INDEX is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_PCI_MSIX_IRQ_INDEX(unsigned long long *o)
+{
+  int n = (VFIO_PCI_MSIX_IRQ_INDEX) <= 0;
+  *o = (unsigned long long)((VFIO_PCI_MSIX_IRQ_INDEX) | 0);  /* check that VFIO_PCI_MSIX_IRQ_INDEX is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_PCI_MSI_IRQ_INDEX(unsigned long long *o)
+{
+  int n = (VFIO_PCI_MSI_IRQ_INDEX) <= 0;
+  *o = (unsigned long long)((VFIO_PCI_MSI_IRQ_INDEX) | 0);  /* check that VFIO_PCI_MSI_IRQ_INDEX is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_PCI_NUM_IRQS(unsigned long long *o)
+{
+  int n = (VFIO_PCI_NUM_IRQS) <= 0;
+  *o = (unsigned long long)((VFIO_PCI_NUM_IRQS) | 0);  /* check that VFIO_PCI_NUM_IRQS is an integer */
+  return n;
+}
+
 static int _cffi_const_VFIO_PCI_NUM_REGIONS(unsigned long long *o)
 {
   int n = (VFIO_PCI_NUM_REGIONS) <= 0;
   *o = (unsigned long long)((VFIO_PCI_NUM_REGIONS) | 0);  /* check that VFIO_PCI_NUM_REGIONS is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_PCI_REQ_IRQ_INDEX(unsigned long long *o)
+{
+  int n = (VFIO_PCI_REQ_IRQ_INDEX) <= 0;
+  *o = (unsigned long long)((VFIO_PCI_REQ_IRQ_INDEX) | 0);  /* check that VFIO_PCI_REQ_IRQ_INDEX is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_PCI_ROM_REGION_INDEX(unsigned long long *o)
+{
+  int n = (VFIO_PCI_ROM_REGION_INDEX) <= 0;
+  *o = (unsigned long long)((VFIO_PCI_ROM_REGION_INDEX) | 0);  /* check that VFIO_PCI_ROM_REGION_INDEX is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_PCI_VGA_REGION_INDEX(unsigned long long *o)
+{
+  int n = (VFIO_PCI_VGA_REGION_INDEX) <= 0;
+  *o = (unsigned long long)((VFIO_PCI_VGA_REGION_INDEX) | 0);  /* check that VFIO_PCI_VGA_REGION_INDEX is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_REGION_INFO_CAP_MSIX_MAPPABLE(unsigned long long *o)
+{
+  int n = (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE) <= 0;
+  *o = (unsigned long long)((VFIO_REGION_INFO_CAP_MSIX_MAPPABLE) | 0);  /* check that VFIO_REGION_INFO_CAP_MSIX_MAPPABLE is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_REGION_INFO_CAP_SPARSE_MMAP(unsigned long long *o)
+{
+  int n = (VFIO_REGION_INFO_CAP_SPARSE_MMAP) <= 0;
+  *o = (unsigned long long)((VFIO_REGION_INFO_CAP_SPARSE_MMAP) | 0);  /* check that VFIO_REGION_INFO_CAP_SPARSE_MMAP is an integer */
+  return n;
+}
+
+static int _cffi_const_VFIO_REGION_INFO_CAP_TYPE(unsigned long long *o)
+{
+  int n = (VFIO_REGION_INFO_CAP_TYPE) <= 0;
+  *o = (unsigned long long)((VFIO_REGION_INFO_CAP_TYPE) | 0);  /* check that VFIO_REGION_INFO_CAP_TYPE is an integer */
   return n;
 }
 
@@ -1193,6 +2491,40 @@ static int _cffi_const_VFIO_TYPE1v2_IOMMU(unsigned long long *o)
 }
 
 _CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_hx_newer(struct hx_newer *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  { char const * *tmp = &p->name; (void)tmp; }
+  { char const * *tmp = &p->since; (void)tmp; }
+  (void)((p->value) | 0);  /* check that 'struct hx_newer.value' is an integer */
+}
+struct _cffi_align_struct_hx_newer { char x; struct hx_newer y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_hx_vfio_affected(struct hx_vfio_affected *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->owner) | 0);  /* check that 'struct hx_vfio_affected.owner' is an integer */
+  (void)((p->segment) | 0);  /* check that 'struct hx_vfio_affected.segment' is an integer */
+  (void)((p->bus) | 0);  /* check that 'struct hx_vfio_affected.bus' is an integer */
+  (void)((p->devfn) | 0);  /* check that 'struct hx_vfio_affected.devfn' is an integer */
+}
+struct _cffi_align_struct_hx_vfio_affected { char x; struct hx_vfio_affected y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_device_feature(struct vfio_device_feature *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->argsz) | 0);  /* check that 'struct vfio_device_feature.argsz' is an integer */
+  (void)((p->flags) | 0);  /* check that 'struct vfio_device_feature.flags' is an integer */
+  { uint8_t *tmp = &p->data[0]; (void)tmp; }
+}
+struct _cffi_align_struct_vfio_device_feature { char x; struct vfio_device_feature y; };
+
+_CFFI_UNUSED_FN
 static void _cffi_checkfld_struct_vfio_device_info(struct vfio_device_info *p)
 {
   /* only to generate compile-time warnings or errors */
@@ -1201,8 +2533,22 @@ static void _cffi_checkfld_struct_vfio_device_info(struct vfio_device_info *p)
   (void)((p->flags) | 0);  /* check that 'struct vfio_device_info.flags' is an integer */
   (void)((p->num_regions) | 0);  /* check that 'struct vfio_device_info.num_regions' is an integer */
   (void)((p->num_irqs) | 0);  /* check that 'struct vfio_device_info.num_irqs' is an integer */
+  (void)((p->cap_offset) | 0);  /* check that 'struct vfio_device_info.cap_offset' is an integer */
 }
 struct _cffi_align_struct_vfio_device_info { char x; struct vfio_device_info y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_device_ioeventfd(struct vfio_device_ioeventfd *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->argsz) | 0);  /* check that 'struct vfio_device_ioeventfd.argsz' is an integer */
+  (void)((p->flags) | 0);  /* check that 'struct vfio_device_ioeventfd.flags' is an integer */
+  (void)((p->offset) | 0);  /* check that 'struct vfio_device_ioeventfd.offset' is an integer */
+  (void)((p->data) | 0);  /* check that 'struct vfio_device_ioeventfd.data' is an integer */
+  (void)((p->fd) | 0);  /* check that 'struct vfio_device_ioeventfd.fd' is an integer */
+}
+struct _cffi_align_struct_vfio_device_ioeventfd { char x; struct vfio_device_ioeventfd y; };
 
 _CFFI_UNUSED_FN
 static void _cffi_checkfld_struct_vfio_group_status(struct vfio_group_status *p)
@@ -1213,6 +2559,134 @@ static void _cffi_checkfld_struct_vfio_group_status(struct vfio_group_status *p)
   (void)((p->flags) | 0);  /* check that 'struct vfio_group_status.flags' is an integer */
 }
 struct _cffi_align_struct_vfio_group_status { char x; struct vfio_group_status y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_info_cap_header(struct vfio_info_cap_header *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->id) | 0);  /* check that 'struct vfio_info_cap_header.id' is an integer */
+  (void)((p->version) | 0);  /* check that 'struct vfio_info_cap_header.version' is an integer */
+  (void)((p->next) | 0);  /* check that 'struct vfio_info_cap_header.next' is an integer */
+}
+struct _cffi_align_struct_vfio_info_cap_header { char x; struct vfio_info_cap_header y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_iommu_type1_dma_map(struct vfio_iommu_type1_dma_map *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->argsz) | 0);  /* check that 'struct vfio_iommu_type1_dma_map.argsz' is an integer */
+  (void)((p->flags) | 0);  /* check that 'struct vfio_iommu_type1_dma_map.flags' is an integer */
+  (void)((p->vaddr) | 0);  /* check that 'struct vfio_iommu_type1_dma_map.vaddr' is an integer */
+  (void)((p->iova) | 0);  /* check that 'struct vfio_iommu_type1_dma_map.iova' is an integer */
+  (void)((p->size) | 0);  /* check that 'struct vfio_iommu_type1_dma_map.size' is an integer */
+}
+struct _cffi_align_struct_vfio_iommu_type1_dma_map { char x; struct vfio_iommu_type1_dma_map y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_iommu_type1_dma_unmap(struct vfio_iommu_type1_dma_unmap *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->argsz) | 0);  /* check that 'struct vfio_iommu_type1_dma_unmap.argsz' is an integer */
+  (void)((p->flags) | 0);  /* check that 'struct vfio_iommu_type1_dma_unmap.flags' is an integer */
+  (void)((p->iova) | 0);  /* check that 'struct vfio_iommu_type1_dma_unmap.iova' is an integer */
+  (void)((p->size) | 0);  /* check that 'struct vfio_iommu_type1_dma_unmap.size' is an integer */
+}
+struct _cffi_align_struct_vfio_iommu_type1_dma_unmap { char x; struct vfio_iommu_type1_dma_unmap y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_iommu_type1_info(struct vfio_iommu_type1_info *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->argsz) | 0);  /* check that 'struct vfio_iommu_type1_info.argsz' is an integer */
+  (void)((p->flags) | 0);  /* check that 'struct vfio_iommu_type1_info.flags' is an integer */
+  (void)((p->iova_pgsizes) | 0);  /* check that 'struct vfio_iommu_type1_info.iova_pgsizes' is an integer */
+  (void)((p->cap_offset) | 0);  /* check that 'struct vfio_iommu_type1_info.cap_offset' is an integer */
+}
+struct _cffi_align_struct_vfio_iommu_type1_info { char x; struct vfio_iommu_type1_info y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_iommu_type1_info_cap_iova_range(struct vfio_iommu_type1_info_cap_iova_range *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  { struct vfio_info_cap_header *tmp = &p->header; (void)tmp; }
+  (void)((p->nr_iovas) | 0);  /* check that 'struct vfio_iommu_type1_info_cap_iova_range.nr_iovas' is an integer */
+  (void)((p->reserved) | 0);  /* check that 'struct vfio_iommu_type1_info_cap_iova_range.reserved' is an integer */
+  { struct vfio_iova_range *tmp = &p->iova_ranges[0]; (void)tmp; }
+}
+struct _cffi_align_struct_vfio_iommu_type1_info_cap_iova_range { char x; struct vfio_iommu_type1_info_cap_iova_range y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_iova_range(struct vfio_iova_range *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->start) | 0);  /* check that 'struct vfio_iova_range.start' is an integer */
+  (void)((p->end) | 0);  /* check that 'struct vfio_iova_range.end' is an integer */
+}
+struct _cffi_align_struct_vfio_iova_range { char x; struct vfio_iova_range y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_irq_info(struct vfio_irq_info *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->argsz) | 0);  /* check that 'struct vfio_irq_info.argsz' is an integer */
+  (void)((p->flags) | 0);  /* check that 'struct vfio_irq_info.flags' is an integer */
+  (void)((p->index) | 0);  /* check that 'struct vfio_irq_info.index' is an integer */
+  (void)((p->count) | 0);  /* check that 'struct vfio_irq_info.count' is an integer */
+}
+struct _cffi_align_struct_vfio_irq_info { char x; struct vfio_irq_info y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_irq_set(struct vfio_irq_set *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->argsz) | 0);  /* check that 'struct vfio_irq_set.argsz' is an integer */
+  (void)((p->flags) | 0);  /* check that 'struct vfio_irq_set.flags' is an integer */
+  (void)((p->index) | 0);  /* check that 'struct vfio_irq_set.index' is an integer */
+  (void)((p->start) | 0);  /* check that 'struct vfio_irq_set.start' is an integer */
+  (void)((p->count) | 0);  /* check that 'struct vfio_irq_set.count' is an integer */
+  { uint8_t *tmp = &p->data[0]; (void)tmp; }
+}
+struct _cffi_align_struct_vfio_irq_set { char x; struct vfio_irq_set y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_pci_dependent_device(struct vfio_pci_dependent_device *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+}
+struct _cffi_align_struct_vfio_pci_dependent_device { char x; struct vfio_pci_dependent_device y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_pci_hot_reset(struct vfio_pci_hot_reset *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->argsz) | 0);  /* check that 'struct vfio_pci_hot_reset.argsz' is an integer */
+  (void)((p->flags) | 0);  /* check that 'struct vfio_pci_hot_reset.flags' is an integer */
+  (void)((p->count) | 0);  /* check that 'struct vfio_pci_hot_reset.count' is an integer */
+  { int32_t *tmp = &p->group_fds[0]; (void)tmp; }
+}
+struct _cffi_align_struct_vfio_pci_hot_reset { char x; struct vfio_pci_hot_reset y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_pci_hot_reset_info(struct vfio_pci_hot_reset_info *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->argsz) | 0);  /* check that 'struct vfio_pci_hot_reset_info.argsz' is an integer */
+  (void)((p->flags) | 0);  /* check that 'struct vfio_pci_hot_reset_info.flags' is an integer */
+  (void)((p->count) | 0);  /* check that 'struct vfio_pci_hot_reset_info.count' is an integer */
+  { struct vfio_pci_dependent_device *tmp = &p->devices[0]; (void)tmp; }
+}
+struct _cffi_align_struct_vfio_pci_hot_reset_info { char x; struct vfio_pci_hot_reset_info y; };
 
 _CFFI_UNUSED_FN
 static void _cffi_checkfld_struct_vfio_region_info(struct vfio_region_info *p)
@@ -1228,22 +2702,111 @@ static void _cffi_checkfld_struct_vfio_region_info(struct vfio_region_info *p)
 }
 struct _cffi_align_struct_vfio_region_info { char x; struct vfio_region_info y; };
 
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_region_info_cap_sparse_mmap(struct vfio_region_info_cap_sparse_mmap *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  { struct vfio_info_cap_header *tmp = &p->header; (void)tmp; }
+  (void)((p->nr_areas) | 0);  /* check that 'struct vfio_region_info_cap_sparse_mmap.nr_areas' is an integer */
+  (void)((p->reserved) | 0);  /* check that 'struct vfio_region_info_cap_sparse_mmap.reserved' is an integer */
+  { struct vfio_region_sparse_mmap_area *tmp = &p->areas[0]; (void)tmp; }
+}
+struct _cffi_align_struct_vfio_region_info_cap_sparse_mmap { char x; struct vfio_region_info_cap_sparse_mmap y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_region_info_cap_type(struct vfio_region_info_cap_type *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  { struct vfio_info_cap_header *tmp = &p->header; (void)tmp; }
+  (void)((p->type) | 0);  /* check that 'struct vfio_region_info_cap_type.type' is an integer */
+  (void)((p->subtype) | 0);  /* check that 'struct vfio_region_info_cap_type.subtype' is an integer */
+}
+struct _cffi_align_struct_vfio_region_info_cap_type { char x; struct vfio_region_info_cap_type y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_vfio_region_sparse_mmap_area(struct vfio_region_sparse_mmap_area *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->offset) | 0);  /* check that 'struct vfio_region_sparse_mmap_area.offset' is an integer */
+  (void)((p->size) | 0);  /* check that 'struct vfio_region_sparse_mmap_area.size' is an integer */
+}
+struct _cffi_align_struct_vfio_region_sparse_mmap_area { char x; struct vfio_region_sparse_mmap_area y; };
+
+static struct hx_newer const (*_cffi_var_hx_vfio_newer(void))[_cffi_array_len(hx_vfio_newer)]
+{
+  return &(hx_vfio_newer);
+}
+
 static const struct _cffi_global_s _cffi_globals[] = {
+  { "LINUX_VERSION_CODE", (void *)_cffi_const_LINUX_VERSION_CODE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_API_VERSION", (void *)_cffi_const_VFIO_API_VERSION, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_CHECK_EXTENSION", (void *)_cffi_const_VFIO_CHECK_EXTENSION, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_FEATURE", (void *)_cffi_const_VFIO_DEVICE_FEATURE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_FEATURE_GET", (void *)_cffi_const_VFIO_DEVICE_FEATURE_GET, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_FEATURE_PCI_VF_TOKEN", (void *)_cffi_const_VFIO_DEVICE_FEATURE_PCI_VF_TOKEN, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_FEATURE_PROBE", (void *)_cffi_const_VFIO_DEVICE_FEATURE_PROBE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_FEATURE_SET", (void *)_cffi_const_VFIO_DEVICE_FEATURE_SET, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_FLAGS_CAPS", (void *)_cffi_const_VFIO_DEVICE_FLAGS_CAPS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DEVICE_FLAGS_PCI", (void *)_cffi_const_VFIO_DEVICE_FLAGS_PCI, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DEVICE_FLAGS_RESET", (void *)_cffi_const_VFIO_DEVICE_FLAGS_RESET, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DEVICE_GET_INFO", (void *)_cffi_const_VFIO_DEVICE_GET_INFO, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_GET_IRQ_INFO", (void *)_cffi_const_VFIO_DEVICE_GET_IRQ_INFO, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO", (void *)_cffi_const_VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DEVICE_GET_REGION_INFO", (void *)_cffi_const_VFIO_DEVICE_GET_REGION_INFO, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_IOEVENTFD", (void *)_cffi_const_VFIO_DEVICE_IOEVENTFD, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_IOEVENTFD_16", (void *)_cffi_const_VFIO_DEVICE_IOEVENTFD_16, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_IOEVENTFD_32", (void *)_cffi_const_VFIO_DEVICE_IOEVENTFD_32, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_IOEVENTFD_64", (void *)_cffi_const_VFIO_DEVICE_IOEVENTFD_64, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_IOEVENTFD_8", (void *)_cffi_const_VFIO_DEVICE_IOEVENTFD_8, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_PCI_HOT_RESET", (void *)_cffi_const_VFIO_DEVICE_PCI_HOT_RESET, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DEVICE_RESET", (void *)_cffi_const_VFIO_DEVICE_RESET, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DEVICE_SET_IRQS", (void *)_cffi_const_VFIO_DEVICE_SET_IRQS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DMA_CC_IOMMU", (void *)_cffi_const_VFIO_DMA_CC_IOMMU, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DMA_MAP_FLAG_READ", (void *)_cffi_const_VFIO_DMA_MAP_FLAG_READ, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_DMA_MAP_FLAG_WRITE", (void *)_cffi_const_VFIO_DMA_MAP_FLAG_WRITE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_GET_API_VERSION", (void *)_cffi_const_VFIO_GET_API_VERSION, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_GROUP_FLAGS_CONTAINER_SET", (void *)_cffi_const_VFIO_GROUP_FLAGS_CONTAINER_SET, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_GROUP_FLAGS_VIABLE", (void *)_cffi_const_VFIO_GROUP_FLAGS_VIABLE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_GROUP_GET_DEVICE_FD", (void *)_cffi_const_VFIO_GROUP_GET_DEVICE_FD, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_GROUP_GET_STATUS", (void *)_cffi_const_VFIO_GROUP_GET_STATUS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_GROUP_SET_CONTAINER", (void *)_cffi_const_VFIO_GROUP_SET_CONTAINER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_GROUP_UNSET_CONTAINER", (void *)_cffi_const_VFIO_GROUP_UNSET_CONTAINER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IOMMU_GET_INFO", (void *)_cffi_const_VFIO_IOMMU_GET_INFO, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IOMMU_INFO_CAPS", (void *)_cffi_const_VFIO_IOMMU_INFO_CAPS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IOMMU_INFO_PGSIZES", (void *)_cffi_const_VFIO_IOMMU_INFO_PGSIZES, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IOMMU_MAP_DMA", (void *)_cffi_const_VFIO_IOMMU_MAP_DMA, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE", (void *)_cffi_const_VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION", (void *)_cffi_const_VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IOMMU_UNMAP_DMA", (void *)_cffi_const_VFIO_IOMMU_UNMAP_DMA, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IRQ_INFO_AUTOMASKED", (void *)_cffi_const_VFIO_IRQ_INFO_AUTOMASKED, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IRQ_INFO_EVENTFD", (void *)_cffi_const_VFIO_IRQ_INFO_EVENTFD, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IRQ_INFO_MASKABLE", (void *)_cffi_const_VFIO_IRQ_INFO_MASKABLE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IRQ_INFO_NORESIZE", (void *)_cffi_const_VFIO_IRQ_INFO_NORESIZE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IRQ_SET_ACTION_MASK", (void *)_cffi_const_VFIO_IRQ_SET_ACTION_MASK, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IRQ_SET_ACTION_TRIGGER", (void *)_cffi_const_VFIO_IRQ_SET_ACTION_TRIGGER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IRQ_SET_ACTION_UNMASK", (void *)_cffi_const_VFIO_IRQ_SET_ACTION_UNMASK, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IRQ_SET_DATA_BOOL", (void *)_cffi_const_VFIO_IRQ_SET_DATA_BOOL, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IRQ_SET_DATA_EVENTFD", (void *)_cffi_const_VFIO_IRQ_SET_DATA_EVENTFD, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_IRQ_SET_DATA_NONE", (void *)_cffi_const_VFIO_IRQ_SET_DATA_NONE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_NOIOMMU_IOMMU", (void *)_cffi_const_VFIO_NOIOMMU_IOMMU, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_PCI_BAR0_REGION_INDEX", (void *)_cffi_const_VFIO_PCI_BAR0_REGION_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_PCI_BAR5_REGION_INDEX", (void *)_cffi_const_VFIO_PCI_BAR5_REGION_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_PCI_CONFIG_REGION_INDEX", (void *)_cffi_const_VFIO_PCI_CONFIG_REGION_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_PCI_ERR_IRQ_INDEX", (void *)_cffi_const_VFIO_PCI_ERR_IRQ_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_PCI_INTX_IRQ_INDEX", (void *)_cffi_const_VFIO_PCI_INTX_IRQ_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_PCI_MSIX_IRQ_INDEX", (void *)_cffi_const_VFIO_PCI_MSIX_IRQ_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_PCI_MSI_IRQ_INDEX", (void *)_cffi_const_VFIO_PCI_MSI_IRQ_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_PCI_NUM_IRQS", (void *)_cffi_const_VFIO_PCI_NUM_IRQS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_PCI_NUM_REGIONS", (void *)_cffi_const_VFIO_PCI_NUM_REGIONS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_PCI_REQ_IRQ_INDEX", (void *)_cffi_const_VFIO_PCI_REQ_IRQ_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_PCI_ROM_REGION_INDEX", (void *)_cffi_const_VFIO_PCI_ROM_REGION_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_PCI_VGA_REGION_INDEX", (void *)_cffi_const_VFIO_PCI_VGA_REGION_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_REGION_INFO_CAP_MSIX_MAPPABLE", (void *)_cffi_const_VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_REGION_INFO_CAP_SPARSE_MMAP", (void *)_cffi_const_VFIO_REGION_INFO_CAP_SPARSE_MMAP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "VFIO_REGION_INFO_CAP_TYPE", (void *)_cffi_const_VFIO_REGION_INFO_CAP_TYPE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_REGION_INFO_FLAG_CAPS", (void *)_cffi_const_VFIO_REGION_INFO_FLAG_CAPS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_REGION_INFO_FLAG_MMAP", (void *)_cffi_const_VFIO_REGION_INFO_FLAG_MMAP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_REGION_INFO_FLAG_READ", (void *)_cffi_const_VFIO_REGION_INFO_FLAG_READ, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -1251,63 +2814,310 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "VFIO_SET_IOMMU", (void *)_cffi_const_VFIO_SET_IOMMU, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_TYPE1_IOMMU", (void *)_cffi_const_VFIO_TYPE1_IOMMU, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_TYPE1v2_IOMMU", (void *)_cffi_const_VFIO_TYPE1v2_IOMMU, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "hx_vfio_affected", (void *)_cffi_f_hx_vfio_affected, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 68), (void *)_cffi_d_hx_vfio_affected },
   { "hx_vfio_api_version", (void *)_cffi_f_hx_vfio_api_version, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 0), (void *)_cffi_d_hx_vfio_api_version },
-  { "hx_vfio_device_info", (void *)_cffi_f_hx_vfio_device_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 11), (void *)_cffi_d_hx_vfio_device_info },
+  { "hx_vfio_attach_iommufd_pt", (void *)_cffi_f_hx_vfio_attach_iommufd_pt, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 64), (void *)_cffi_d_hx_vfio_attach_iommufd_pt },
+  { "hx_vfio_bind_iommufd", (void *)_cffi_f_hx_vfio_bind_iommufd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 11), (void *)_cffi_d_hx_vfio_bind_iommufd },
+  { "hx_vfio_detach_iommufd_pt", (void *)_cffi_f_hx_vfio_detach_iommufd_pt, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 0), (void *)_cffi_d_hx_vfio_detach_iommufd_pt },
+  { "hx_vfio_device_info", (void *)_cffi_f_hx_vfio_device_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 20), (void *)_cffi_d_hx_vfio_device_info },
   { "hx_vfio_device_reset", (void *)_cffi_f_hx_vfio_device_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 0), (void *)_cffi_d_hx_vfio_device_reset },
+  { "hx_vfio_feature", (void *)_cffi_f_hx_vfio_feature, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 16), (void *)_cffi_d_hx_vfio_feature },
   { "hx_vfio_group_device_fd", (void *)_cffi_f_hx_vfio_group_device_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 3), (void *)_cffi_d_hx_vfio_group_device_fd },
   { "hx_vfio_group_set_container", (void *)_cffi_f_hx_vfio_group_set_container, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 7), (void *)_cffi_d_hx_vfio_group_set_container },
-  { "hx_vfio_group_status", (void *)_cffi_f_hx_vfio_group_status, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 15), (void *)_cffi_d_hx_vfio_group_status },
+  { "hx_vfio_group_status", (void *)_cffi_f_hx_vfio_group_status, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 28), (void *)_cffi_d_hx_vfio_group_status },
+  { "hx_vfio_group_unset_container", (void *)_cffi_f_hx_vfio_group_unset_container, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 0), (void *)_cffi_d_hx_vfio_group_unset_container },
   { "hx_vfio_has_extension", (void *)_cffi_f_hx_vfio_has_extension, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 7), (void *)_cffi_d_hx_vfio_has_extension },
-  { "hx_vfio_region_info", (void *)_cffi_f_hx_vfio_region_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 19), (void *)_cffi_d_hx_vfio_region_info },
+  { "hx_vfio_hot_reset", (void *)_cffi_f_hx_vfio_hot_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 52), (void *)_cffi_d_hx_vfio_hot_reset },
+  { "hx_vfio_hot_reset_info", (void *)_cffi_f_hx_vfio_hot_reset_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 56), (void *)_cffi_d_hx_vfio_hot_reset_info },
+  { "hx_vfio_ioeventfd", (void *)_cffi_f_hx_vfio_ioeventfd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 24), (void *)_cffi_d_hx_vfio_ioeventfd },
+  { "hx_vfio_iommu_info", (void *)_cffi_f_hx_vfio_iommu_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 40), (void *)_cffi_d_hx_vfio_iommu_info },
+  { "hx_vfio_irq_info", (void *)_cffi_f_hx_vfio_irq_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 44), (void *)_cffi_d_hx_vfio_irq_info },
+  { "hx_vfio_low_power_entry_with_wakeup", (void *)_cffi_f_hx_vfio_low_power_entry_with_wakeup, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 7), (void *)_cffi_d_hx_vfio_low_power_entry_with_wakeup },
+  { "hx_vfio_map_dma", (void *)_cffi_f_hx_vfio_map_dma, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 32), (void *)_cffi_d_hx_vfio_map_dma },
+  { "hx_vfio_newer", (void *)_cffi_var_hx_vfio_newer, _CFFI_OP(_CFFI_OP_GLOBAL_VAR_F, 77), (void *)0 },
+  { "hx_vfio_region_info", (void *)_cffi_f_hx_vfio_region_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 60), (void *)_cffi_d_hx_vfio_region_info },
   { "hx_vfio_set_iommu", (void *)_cffi_f_hx_vfio_set_iommu, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 7), (void *)_cffi_d_hx_vfio_set_iommu },
+  { "hx_vfio_set_irqs", (void *)_cffi_f_hx_vfio_set_irqs, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 48), (void *)_cffi_d_hx_vfio_set_irqs },
+  { "hx_vfio_unmap_dma", (void *)_cffi_f_hx_vfio_unmap_dma, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 36), (void *)_cffi_d_hx_vfio_unmap_dma },
 };
 
 static const struct _cffi_field_s _cffi_fields[] = {
+  { "name", offsetof(struct hx_newer, name),
+            sizeof(((struct hx_newer *)0)->name),
+            _CFFI_OP(_CFFI_OP_NOOP, 5) },
+  { "since", offsetof(struct hx_newer, since),
+             sizeof(((struct hx_newer *)0)->since),
+             _CFFI_OP(_CFFI_OP_NOOP, 5) },
+  { "value", offsetof(struct hx_newer, value),
+             sizeof(((struct hx_newer *)0)->value),
+             _CFFI_OP(_CFFI_OP_NOOP, 75) },
+  { "owner", offsetof(struct hx_vfio_affected, owner),
+             sizeof(((struct hx_vfio_affected *)0)->owner),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "segment", offsetof(struct hx_vfio_affected, segment),
+               sizeof(((struct hx_vfio_affected *)0)->segment),
+               _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "bus", offsetof(struct hx_vfio_affected, bus),
+           sizeof(((struct hx_vfio_affected *)0)->bus),
+           _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "devfn", offsetof(struct hx_vfio_affected, devfn),
+             sizeof(((struct hx_vfio_affected *)0)->devfn),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "argsz", offsetof(struct vfio_device_feature, argsz),
+             sizeof(((struct vfio_device_feature *)0)->argsz),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "flags", offsetof(struct vfio_device_feature, flags),
+             sizeof(((struct vfio_device_feature *)0)->flags),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "data", offsetof(struct vfio_device_feature, data),
+            (size_t)-1,
+            _CFFI_OP(_CFFI_OP_NOOP, 105) },
   { "argsz", offsetof(struct vfio_device_info, argsz),
              sizeof(((struct vfio_device_info *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 27) },
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
   { "flags", offsetof(struct vfio_device_info, flags),
              sizeof(((struct vfio_device_info *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 27) },
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
   { "num_regions", offsetof(struct vfio_device_info, num_regions),
                    sizeof(((struct vfio_device_info *)0)->num_regions),
-                   _CFFI_OP(_CFFI_OP_NOOP, 27) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 70) },
   { "num_irqs", offsetof(struct vfio_device_info, num_irqs),
                 sizeof(((struct vfio_device_info *)0)->num_irqs),
-                _CFFI_OP(_CFFI_OP_NOOP, 27) },
+                _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "cap_offset", offsetof(struct vfio_device_info, cap_offset),
+                  sizeof(((struct vfio_device_info *)0)->cap_offset),
+                  _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "argsz", offsetof(struct vfio_device_ioeventfd, argsz),
+             sizeof(((struct vfio_device_ioeventfd *)0)->argsz),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "flags", offsetof(struct vfio_device_ioeventfd, flags),
+             sizeof(((struct vfio_device_ioeventfd *)0)->flags),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "offset", offsetof(struct vfio_device_ioeventfd, offset),
+              sizeof(((struct vfio_device_ioeventfd *)0)->offset),
+              _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "data", offsetof(struct vfio_device_ioeventfd, data),
+            sizeof(((struct vfio_device_ioeventfd *)0)->data),
+            _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "fd", offsetof(struct vfio_device_ioeventfd, fd),
+          sizeof(((struct vfio_device_ioeventfd *)0)->fd),
+          _CFFI_OP(_CFFI_OP_NOOP, 73) },
   { "argsz", offsetof(struct vfio_group_status, argsz),
              sizeof(((struct vfio_group_status *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 27) },
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
   { "flags", offsetof(struct vfio_group_status, flags),
              sizeof(((struct vfio_group_status *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 27) },
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "id", offsetof(struct vfio_info_cap_header, id),
+          sizeof(((struct vfio_info_cap_header *)0)->id),
+          _CFFI_OP(_CFFI_OP_NOOP, 102) },
+  { "version", offsetof(struct vfio_info_cap_header, version),
+               sizeof(((struct vfio_info_cap_header *)0)->version),
+               _CFFI_OP(_CFFI_OP_NOOP, 102) },
+  { "next", offsetof(struct vfio_info_cap_header, next),
+            sizeof(((struct vfio_info_cap_header *)0)->next),
+            _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "argsz", offsetof(struct vfio_iommu_type1_dma_map, argsz),
+             sizeof(((struct vfio_iommu_type1_dma_map *)0)->argsz),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "flags", offsetof(struct vfio_iommu_type1_dma_map, flags),
+             sizeof(((struct vfio_iommu_type1_dma_map *)0)->flags),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "vaddr", offsetof(struct vfio_iommu_type1_dma_map, vaddr),
+             sizeof(((struct vfio_iommu_type1_dma_map *)0)->vaddr),
+             _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "iova", offsetof(struct vfio_iommu_type1_dma_map, iova),
+            sizeof(((struct vfio_iommu_type1_dma_map *)0)->iova),
+            _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "size", offsetof(struct vfio_iommu_type1_dma_map, size),
+            sizeof(((struct vfio_iommu_type1_dma_map *)0)->size),
+            _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "argsz", offsetof(struct vfio_iommu_type1_dma_unmap, argsz),
+             sizeof(((struct vfio_iommu_type1_dma_unmap *)0)->argsz),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "flags", offsetof(struct vfio_iommu_type1_dma_unmap, flags),
+             sizeof(((struct vfio_iommu_type1_dma_unmap *)0)->flags),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "iova", offsetof(struct vfio_iommu_type1_dma_unmap, iova),
+            sizeof(((struct vfio_iommu_type1_dma_unmap *)0)->iova),
+            _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "size", offsetof(struct vfio_iommu_type1_dma_unmap, size),
+            sizeof(((struct vfio_iommu_type1_dma_unmap *)0)->size),
+            _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "argsz", offsetof(struct vfio_iommu_type1_info, argsz),
+             sizeof(((struct vfio_iommu_type1_info *)0)->argsz),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "flags", offsetof(struct vfio_iommu_type1_info, flags),
+             sizeof(((struct vfio_iommu_type1_info *)0)->flags),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "iova_pgsizes", offsetof(struct vfio_iommu_type1_info, iova_pgsizes),
+                    sizeof(((struct vfio_iommu_type1_info *)0)->iova_pgsizes),
+                    _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "cap_offset", offsetof(struct vfio_iommu_type1_info, cap_offset),
+                  sizeof(((struct vfio_iommu_type1_info *)0)->cap_offset),
+                  _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "header", offsetof(struct vfio_iommu_type1_info_cap_iova_range, header),
+              sizeof(((struct vfio_iommu_type1_info_cap_iova_range *)0)->header),
+              _CFFI_OP(_CFFI_OP_NOOP, 84) },
+  { "nr_iovas", offsetof(struct vfio_iommu_type1_info_cap_iova_range, nr_iovas),
+                sizeof(((struct vfio_iommu_type1_info_cap_iova_range *)0)->nr_iovas),
+                _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "reserved", offsetof(struct vfio_iommu_type1_info_cap_iova_range, reserved),
+                sizeof(((struct vfio_iommu_type1_info_cap_iova_range *)0)->reserved),
+                _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "iova_ranges", offsetof(struct vfio_iommu_type1_info_cap_iova_range, iova_ranges),
+                   (size_t)-1,
+                   _CFFI_OP(_CFFI_OP_NOOP, 90) },
+  { "start", offsetof(struct vfio_iova_range, start),
+             sizeof(((struct vfio_iova_range *)0)->start),
+             _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "end", offsetof(struct vfio_iova_range, end),
+           sizeof(((struct vfio_iova_range *)0)->end),
+           _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "argsz", offsetof(struct vfio_irq_info, argsz),
+             sizeof(((struct vfio_irq_info *)0)->argsz),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "flags", offsetof(struct vfio_irq_info, flags),
+             sizeof(((struct vfio_irq_info *)0)->flags),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "index", offsetof(struct vfio_irq_info, index),
+             sizeof(((struct vfio_irq_info *)0)->index),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "count", offsetof(struct vfio_irq_info, count),
+             sizeof(((struct vfio_irq_info *)0)->count),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "argsz", offsetof(struct vfio_irq_set, argsz),
+             sizeof(((struct vfio_irq_set *)0)->argsz),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "flags", offsetof(struct vfio_irq_set, flags),
+             sizeof(((struct vfio_irq_set *)0)->flags),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "index", offsetof(struct vfio_irq_set, index),
+             sizeof(((struct vfio_irq_set *)0)->index),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "start", offsetof(struct vfio_irq_set, start),
+             sizeof(((struct vfio_irq_set *)0)->start),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "count", offsetof(struct vfio_irq_set, count),
+             sizeof(((struct vfio_irq_set *)0)->count),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "data", offsetof(struct vfio_irq_set, data),
+            (size_t)-1,
+            _CFFI_OP(_CFFI_OP_NOOP, 105) },
+  { "argsz", offsetof(struct vfio_pci_hot_reset, argsz),
+             sizeof(((struct vfio_pci_hot_reset *)0)->argsz),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "flags", offsetof(struct vfio_pci_hot_reset, flags),
+             sizeof(((struct vfio_pci_hot_reset *)0)->flags),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "count", offsetof(struct vfio_pci_hot_reset, count),
+             sizeof(((struct vfio_pci_hot_reset *)0)->count),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "group_fds", offsetof(struct vfio_pci_hot_reset, group_fds),
+                 (size_t)-1,
+                 _CFFI_OP(_CFFI_OP_NOOP, 74) },
+  { "argsz", offsetof(struct vfio_pci_hot_reset_info, argsz),
+             sizeof(((struct vfio_pci_hot_reset_info *)0)->argsz),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "flags", offsetof(struct vfio_pci_hot_reset_info, flags),
+             sizeof(((struct vfio_pci_hot_reset_info *)0)->flags),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "count", offsetof(struct vfio_pci_hot_reset_info, count),
+             sizeof(((struct vfio_pci_hot_reset_info *)0)->count),
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "devices", offsetof(struct vfio_pci_hot_reset_info, devices),
+               (size_t)-1,
+               _CFFI_OP(_CFFI_OP_NOOP, 94) },
   { "argsz", offsetof(struct vfio_region_info, argsz),
              sizeof(((struct vfio_region_info *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 27) },
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
   { "flags", offsetof(struct vfio_region_info, flags),
              sizeof(((struct vfio_region_info *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 27) },
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
   { "index", offsetof(struct vfio_region_info, index),
              sizeof(((struct vfio_region_info *)0)->index),
-             _CFFI_OP(_CFFI_OP_NOOP, 27) },
+             _CFFI_OP(_CFFI_OP_NOOP, 70) },
   { "cap_offset", offsetof(struct vfio_region_info, cap_offset),
                   sizeof(((struct vfio_region_info *)0)->cap_offset),
-                  _CFFI_OP(_CFFI_OP_NOOP, 27) },
+                  _CFFI_OP(_CFFI_OP_NOOP, 70) },
   { "size", offsetof(struct vfio_region_info, size),
             sizeof(((struct vfio_region_info *)0)->size),
-            _CFFI_OP(_CFFI_OP_NOOP, 28) },
+            _CFFI_OP(_CFFI_OP_NOOP, 103) },
   { "offset", offsetof(struct vfio_region_info, offset),
               sizeof(((struct vfio_region_info *)0)->offset),
-              _CFFI_OP(_CFFI_OP_NOOP, 28) },
+              _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "header", offsetof(struct vfio_region_info_cap_sparse_mmap, header),
+              sizeof(((struct vfio_region_info_cap_sparse_mmap *)0)->header),
+              _CFFI_OP(_CFFI_OP_NOOP, 84) },
+  { "nr_areas", offsetof(struct vfio_region_info_cap_sparse_mmap, nr_areas),
+                sizeof(((struct vfio_region_info_cap_sparse_mmap *)0)->nr_areas),
+                _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "reserved", offsetof(struct vfio_region_info_cap_sparse_mmap, reserved),
+                sizeof(((struct vfio_region_info_cap_sparse_mmap *)0)->reserved),
+                _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "areas", offsetof(struct vfio_region_info_cap_sparse_mmap, areas),
+             (size_t)-1,
+             _CFFI_OP(_CFFI_OP_NOOP, 101) },
+  { "header", offsetof(struct vfio_region_info_cap_type, header),
+              sizeof(((struct vfio_region_info_cap_type *)0)->header),
+              _CFFI_OP(_CFFI_OP_NOOP, 84) },
+  { "type", offsetof(struct vfio_region_info_cap_type, type),
+            sizeof(((struct vfio_region_info_cap_type *)0)->type),
+            _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "subtype", offsetof(struct vfio_region_info_cap_type, subtype),
+               sizeof(((struct vfio_region_info_cap_type *)0)->subtype),
+               _CFFI_OP(_CFFI_OP_NOOP, 70) },
+  { "offset", offsetof(struct vfio_region_sparse_mmap_area, offset),
+              sizeof(((struct vfio_region_sparse_mmap_area *)0)->offset),
+              _CFFI_OP(_CFFI_OP_NOOP, 103) },
+  { "size", offsetof(struct vfio_region_sparse_mmap_area, size),
+            sizeof(((struct vfio_region_sparse_mmap_area *)0)->size),
+            _CFFI_OP(_CFFI_OP_NOOP, 103) },
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "vfio_device_info", 24, 0,
-    sizeof(struct vfio_device_info), offsetof(struct _cffi_align_struct_vfio_device_info, y), 0, 4 },
-  { "vfio_group_status", 25, 0,
-    sizeof(struct vfio_group_status), offsetof(struct _cffi_align_struct_vfio_group_status, y), 4, 2 },
-  { "vfio_region_info", 26, 0,
-    sizeof(struct vfio_region_info), offsetof(struct _cffi_align_struct_vfio_region_info, y), 6, 6 },
+  { "hx_newer", 76, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_newer), offsetof(struct _cffi_align_struct_hx_newer, y), 0, 3 },
+  { "hx_vfio_affected", 79, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_vfio_affected), offsetof(struct _cffi_align_struct_hx_vfio_affected, y), 3, 4 },
+  { "vfio_device_feature", 80, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_device_feature), offsetof(struct _cffi_align_struct_vfio_device_feature, y), 7, 3 },
+  { "vfio_device_info", 81, 0,
+    sizeof(struct vfio_device_info), offsetof(struct _cffi_align_struct_vfio_device_info, y), 10, 5 },
+  { "vfio_device_ioeventfd", 82, 0,
+    sizeof(struct vfio_device_ioeventfd), offsetof(struct _cffi_align_struct_vfio_device_ioeventfd, y), 15, 5 },
+  { "vfio_group_status", 83, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_group_status), offsetof(struct _cffi_align_struct_vfio_group_status, y), 20, 2 },
+  { "vfio_info_cap_header", 84, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_info_cap_header), offsetof(struct _cffi_align_struct_vfio_info_cap_header, y), 22, 3 },
+  { "vfio_iommu_type1_dma_map", 85, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_iommu_type1_dma_map), offsetof(struct _cffi_align_struct_vfio_iommu_type1_dma_map, y), 25, 5 },
+  { "vfio_iommu_type1_dma_unmap", 86, 0,
+    sizeof(struct vfio_iommu_type1_dma_unmap), offsetof(struct _cffi_align_struct_vfio_iommu_type1_dma_unmap, y), 30, 4 },
+  { "vfio_iommu_type1_info", 87, 0,
+    sizeof(struct vfio_iommu_type1_info), offsetof(struct _cffi_align_struct_vfio_iommu_type1_info, y), 34, 4 },
+  { "vfio_iommu_type1_info_cap_iova_range", 88, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_iommu_type1_info_cap_iova_range), offsetof(struct _cffi_align_struct_vfio_iommu_type1_info_cap_iova_range, y), 38, 4 },
+  { "vfio_iova_range", 89, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_iova_range), offsetof(struct _cffi_align_struct_vfio_iova_range, y), 42, 2 },
+  { "vfio_irq_info", 91, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_irq_info), offsetof(struct _cffi_align_struct_vfio_irq_info, y), 44, 4 },
+  { "vfio_irq_set", 92, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_irq_set), offsetof(struct _cffi_align_struct_vfio_irq_set, y), 48, 6 },
+  { "vfio_pci_dependent_device", 93, 0,
+    sizeof(struct vfio_pci_dependent_device), offsetof(struct _cffi_align_struct_vfio_pci_dependent_device, y), 54, 0 },
+  { "vfio_pci_hot_reset", 95, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_pci_hot_reset), offsetof(struct _cffi_align_struct_vfio_pci_hot_reset, y), 54, 4 },
+  { "vfio_pci_hot_reset_info", 96, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_pci_hot_reset_info), offsetof(struct _cffi_align_struct_vfio_pci_hot_reset_info, y), 58, 4 },
+  { "vfio_region_info", 97, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_region_info), offsetof(struct _cffi_align_struct_vfio_region_info, y), 62, 6 },
+  { "vfio_region_info_cap_sparse_mmap", 98, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_region_info_cap_sparse_mmap), offsetof(struct _cffi_align_struct_vfio_region_info_cap_sparse_mmap, y), 68, 4 },
+  { "vfio_region_info_cap_type", 99, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_region_info_cap_type), offsetof(struct _cffi_align_struct_vfio_region_info_cap_type, y), 72, 3 },
+  { "vfio_region_sparse_mmap_area", 100, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_region_sparse_mmap_area), offsetof(struct _cffi_align_struct_vfio_region_sparse_mmap_area, y), 75, 2 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -1317,12 +3127,12 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   NULL,  /* no typenames */
-  31,  /* num_globals */
-  3,  /* num_struct_unions */
+  98,  /* num_globals */
+  21,  /* num_struct_unions */
   0,  /* num_enums */
   0,  /* num_typenames */
   NULL,  /* no includes */
-  29,  /* num_types */
+  106,  /* num_types */
   0,  /* flags */
 };
 

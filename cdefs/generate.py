@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-MODULES = ("actor", "vfio")
+MODULES = ("actor", "iommufd", "vfio")
 
 
 def generate(name: str, output: Path) -> None:

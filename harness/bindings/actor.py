@@ -100,7 +100,9 @@ def patience(first: Ns, longest: Ns, errnos: Sequence[int]) -> bytes:
     """The data of :attr:`Code.RETRY`, `struct hx_patience`: pauses, and up to 8 errnos that may be retried."""
     return bytes(
         _ffi.buffer(
-            _ffi.new("struct hx_patience *", {"first_ns": first, "longest_ns": longest, "errnos": list(errnos)})
+            _ffi.new(
+                "struct hx_patience *", {"first_ns": first, "longest_ns": longest, "errnos": list(errnos)}
+            )
         )
     )
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from harness.errors import TargetError
 from harness.model.pci import Bdf
 from harness.pci import sysfs
+
+_ATTACHED_S: Final = 2.0
 
 
 def bound_driver(bdf: Bdf) -> str:
@@ -39,12 +43,16 @@ def bind(bdf: Bdf, driver: str) -> None:
     unbind(bdf)
     sysfs.write_attribute(sysfs.path_of(bdf, "driver_override"), driver)
     sysfs.write_attribute(sysfs.DEVICES.parent / "drivers_probe", str(bdf))
-    if bound_driver(bdf) != driver:
-        raise TargetError(
-            f"binding {driver} to {bdf}",
-            said=f"it is bound to {bound_driver(bdf) or 'nothing'} afterwards",
-            hint="The kernel log of the target says why the driver refused.",
-        )
+    # A function that was plugged just now matches no driver yet: `pci_bus_add_device()` attaches it a moment later.
+    deadline = time.monotonic() + _ATTACHED_S
+    while (bound := bound_driver(bdf)) != driver:
+        if time.monotonic() > deadline:
+            raise TargetError(
+                f"binding {driver} to {bdf}",
+                said=f"it is bound to {bound or 'nothing'} afterwards",
+                hint="The kernel log of the target says why the driver refused.",
+            )
+        time.sleep(0.001)
 
 
 @contextmanager

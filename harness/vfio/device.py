@@ -1,30 +1,91 @@
-"""Open a function through its IOMMU group and the type 1 container.
+"""An open function: what it is, its regions and interrupts, its resets.
 
+A device does not know how it was opened: through its IOMMU group (group.py) or its own character device (cdev.py).
 Source: Linux Documentation/driver-api/vfio.rst.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
 
 from harness.bindings import vfio
-from harness.errors import KernelRefusal, TargetError
 from harness.model.pci import Bdf, check_access
-from harness.pci import sysfs
+from harness.vfio import hot_reset
+from harness.vfio.feature import Features
+from harness.vfio.interrupt import Interrupt
+from harness.vfio.region import Region
+from harness.vfio.step import Step, doing
+
+if TYPE_CHECKING:
+    from harness.vfio.group import Group
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """An open function; valid inside :func:`opened`."""
+    """An open function.  Owns its descriptor, and the mappings and eventfds that its regions and interrupts made."""
 
-    bdf: Bdf
-    fd: vfio.DeviceFd
-    regions: int
-    irqs: int
-    config: vfio.RegionInfo
+    def __init__(self, bdf: Bdf, fd: vfio.DeviceFd) -> None:
+        """Take a descriptor over; it is closed also when this fails.
+
+        Raises:
+            KernelRefusal: it does not say what it is.
+        """
+        self.bdf: Final = bdf
+        self.fd: Final = fd
+        self._regions: dict[int, Region] = {}
+        self._interrupts: dict[vfio.Irq, Interrupt] = {}
+        with ExitStack() as opening:
+            opening.callback(os.close, fd)
+            with doing(Step.DEVICE_INFO, bdf):
+                self.info: Final = vfio.device_info(fd)
+            self._closing = opening.pop_all()
+
+    @property
+    def regions(self) -> int:
+        """How many regions it has; BARs 0 to 5, ROM 6, config space 7, VGA 8, and any beyond."""
+        return self.info.regions
+
+    @property
+    def irqs(self) -> int:
+        """How many interrupt indexes it has."""
+        return self.info.irqs
+
+    def region(self, index: int) -> Region:
+        """One of its regions; the same object each time.
+
+        Raises:
+            KernelRefusal: EINVAL for an index that it does not have.
+        """
+        if index not in self._regions:
+            with doing(Step.REGION_INFO, self.bdf):
+                info = vfio.region_info(self.fd, index)
+            self._regions[index] = self._closing.enter_context(Region(self.bdf, self.fd, info))
+        return self._regions[index]
+
+    def interrupt(self, index: vfio.Irq) -> Interrupt:
+        """One of its interrupt indexes; the same object each time.
+
+        Raises:
+            KernelRefusal: EINVAL for an index that it does not have.
+        """
+        if index not in self._interrupts:
+            with doing(Step.IRQ_INFO, self.bdf):
+                info = vfio.irq_info(self.fd, index)
+            self._interrupts[index] = self._closing.enter_context(Interrupt(self.bdf, self.fd, info))
+        return self._interrupts[index]
+
+    @property
+    def features(self) -> Features:
+        """What else it can do."""
+        return Features(self.bdf, self.fd)
+
+    @property
+    def config(self) -> Region:
+        """Config space."""
+        return self.region(vfio.CONFIG_REGION)
 
     def read_config(self, offset: int, width: int) -> int:
         """Read config space through VFIO: some bits come from a copy (`vfio_pci_config.c`), 0x04 and 0x08 do not.
@@ -34,17 +95,54 @@ class Device:
             KernelRefusal: with the errno.
         """
         check_access(offset, width, size=self.config.size)
-        try:
-            return int.from_bytes(os.pread(self.fd, width, self.config.offset + offset), "little")
-        except OSError as error:
-            raise KernelRefusal(
-                f"reading config of {self.bdf} through VFIO", errno=error.errno or 0
-            ) from error
+        return self.config.read(offset, width)
+
+    def reset(self) -> None:
+        """VFIO_DEVICE_RESET: reset this function, and no other.
+
+        Raises:
+            KernelRefusal: EAGAIN under contention, EINVAL when it could not be reset at its opening, ENOTTY when no
+                method worked.
+        """
+        with doing(Step.RESET, self.bdf):
+            vfio.device_reset(self.fd)
+
+    def hot_reset_info(self) -> tuple[hot_reset.Affected, ...]:
+        """Every function that :meth:`hot_reset` would reset.
+
+        Raises:
+            KernelRefusal: ENODEV where neither slot nor bus can be reset.
+        """
+        return hot_reset.affected(self.bdf, self.fd)
+
+    def hot_reset(self, groups: Sequence[Group] = ()) -> None:
+        """VFIO_DEVICE_PCI_HOT_RESET: reset the slot or bus.
+
+        Args:
+            groups: those of all its functions; none when this was opened through its character device.
+
+        Raises:
+            KernelRefusal: EINVAL when a function is not owned, ENODEV where nothing can be reset, EAGAIN or EBUSY under
+                contention.
+        """
+        hot_reset.reset(self.bdf, self.fd, [group.fd for group in groups])
+
+    def close(self) -> None:
+        """Take mappings and interrupts away, then close the function, which resets it; a second time does nothing."""
+        self._closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 @contextmanager
 def opened(bdf: Bdf) -> Iterator[Device]:
-    """Open a function that is bound to vfio-pci; closed again in the order device, group, container.
+    """Open a function that is bound to vfio-pci through its group; closed again in the order device, group, container.
 
     Opening resets the function, and so does closing it.
 
@@ -52,38 +150,7 @@ def opened(bdf: Bdf) -> Iterator[Device]:
         TargetError: no IOMMU group, or a group that is not viable.
         KernelRefusal: a step was refused; which one, and the errno.
     """
-    link = sysfs.path_of(bdf, "iommu_group")
-    if not link.exists():
-        raise TargetError(
-            f"opening {bdf} through VFIO",
-            said="it has no IOMMU group",
-            hint="Boot with intel_iommu=on or amd_iommu=on.",
-        )
-    group_path = f"/dev/vfio/{link.resolve().name}"
-    with ExitStack() as closing:
-        step = "opening /dev/vfio/vfio"
-        try:
-            container = vfio.ContainerFd(os.open("/dev/vfio/vfio", os.O_RDWR | os.O_CLOEXEC))
-            closing.callback(os.close, container)
-            step = f"opening {group_path} of {bdf}"
-            group = vfio.GroupFd(os.open(group_path, os.O_RDWR | os.O_CLOEXEC))
-            closing.callback(os.close, group)
-            if not vfio.group_flags(group) & vfio.GROUP_VIABLE:
-                raise TargetError(
-                    f"opening {bdf} through VFIO",
-                    said=f"group {link.resolve().name} is not viable",
-                    hint="Every function of the group must be bound to vfio-pci or to nothing.",
-                )
-            step = f"putting {group_path} into a container"
-            vfio.set_container(group, container)
-            step = f"choosing the type 1 IOMMU for {bdf}"
-            vfio.set_iommu(container, vfio.TYPE1V2)
-            step = f"VFIO_GROUP_GET_DEVICE_FD of {bdf}"
-            device = vfio.device_fd(group, str(bdf))
-            closing.callback(os.close, device)
-            step = f"asking {bdf} for its regions"
-            info = vfio.device_info(device)
-            config = vfio.region_info(device, vfio.CONFIG_REGION)
-        except OSError as error:
-            raise KernelRefusal(step, errno=error.errno or 0) from error
-        yield Device(bdf=bdf, fd=device, regions=info.regions, irqs=info.irqs, config=config)
+    from harness.vfio.container import Container  # noqa: PLC0415 - a container knows groups, a group knows devices
+
+    with Container() as container:
+        yield container.attach(bdf).open(bdf)

@@ -10,14 +10,16 @@ from typing import Final
 
 from harness.errors import HarnessError
 from lab.cache import Cache
-from lab.figures import first_verdict, fresh_guest, judging, op_rate, release_skew
+from lab.figures import first_verdict, fresh_guest, judging, op_rate, release_skew, vfio_cycle
 from lab.figures.row import Row, table
 from lab.place import Wishes, prepare
 from lab.progress import step
 
 FIGURES: Final = {
     "op_rate": op_rate.measure,
+    "vfio_op_rate": op_rate.measure_vfio,
     "release_skew": release_skew.measure,
+    "vfio_cycle": vfio_cycle.measure,
     "fresh_guest": fresh_guest.measure,
     "judge": judging.measure,
     "first_verdict": first_verdict.measure,

@@ -1,4 +1,7 @@
-"""`op_rate`: config reads a second of one actor, beside a bare C loop of the same preads in the same guest."""
+"""`op_rate`, `vfio_op_rate`: config reads a second of one actor, beside a bare C loop of the same in the same guest.
+
+Through sysfs, and through VFIO's config region.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +17,9 @@ import numpy as np
 
 from harness.errors import SetupError
 from harness.history.columns import OPERATION
-from harness.model.operation import config_read
-from harness.model.pci import COMMAND, AccessPath
-from harness.model.plan import Actor, File, Op, Plan, Step
+from harness.model.operation import VFIO_READ, config_read
+from harness.model.pci import COMMAND, REVISION_ID, AccessPath
+from harness.model.plan import Actor, File, Op, Plan, Setting, Step
 from harness.model.units import MS, SECOND, Ns
 from lab.figures.row import Row, median
 from lab.place import GuestTarget, Place
@@ -23,40 +27,38 @@ from lab.place import GuestTarget, Place
 _ROUNDS: Final = 7
 _MS: Final = 400
 _SOURCE: Final = Path(__file__).with_name("preads.c")
-_RUN: Final = """
+_PREADS: Final = """
 import os, subprocess
-program, path, milliseconds = channel.receive(), channel.receive(), channel.receive()
-if not os.path.exists("/tmp/preads"):
-    with open("/tmp/preads", "wb") as file:
-        file.write(program)
-    os.chmod("/tmp/preads", 0o755)
-done = subprocess.run(["/tmp/preads", path, milliseconds], capture_output=True, text=True)
-channel.send(done.stdout or done.stderr)
+def preads(program, file, offset, milliseconds, **options):
+    if not os.path.exists("/tmp/preads"):
+        with open("/tmp/preads", "wb") as out:
+            out.write(program)
+        os.chmod("/tmp/preads", 0o755)
+    command = ["/tmp/preads", str(file), str(offset), milliseconds]
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    return done.stdout or done.stderr
+program, place, offset, milliseconds = (channel.receive() for _ in range(4))
 """
+_BY_SYSFS: Final = _PREADS + "channel.send(preads(program, place, offset, milliseconds))"
+_BY_VFIO: Final = (
+    _PREADS
+    + """
+from harness.bindings import vfio
+from harness.model.pci import Bdf
+from harness.pci import driver
+from harness.vfio.container import Container
+bdf = Bdf.parse(place)
+with driver.borrowed(bdf, "vfio-pci"), Container() as container:
+    device = container.attach(bdf).open(bdf)
+    at = device.region(vfio.CONFIG_REGION).offset + offset
+    rate = preads(program, device.fd, at, milliseconds, pass_fds=[device.fd])
+channel.send(rate)  # only now: whoever hears it may bind the function again
+"""
+)
 
 
 def measure(place: Place, folder: Path) -> list[Row]:
-    """Alternate between the two, in one guest."""
-    program = _compiled()
-    ours, theirs = [], []
-    with place.clone(folder / "op_rate.console.log") as target:
-        path = f"/sys/bus/pci/devices/{target.address('igb0')}/config"
-        for _ in range(_ROUNDS):
-            ours.append(_our_rate(target))
-            theirs.append(float(target.agent.run_source(_RUN, program, path, str(_MS))))
-    return [
-        Row(
-            name="op_rate",
-            ours=median(ours),
-            peer=median(theirs),
-            peer_name="bare C loop of preads",
-            better="high",
-            unit="reads/s",
-        )
-    ]
-
-
-def _our_rate(target: GuestTarget) -> float:
+    """Read COMMAND by sysfs: alternate between the two, in one guest."""
     step = Step(
         op=Op.READ,
         means=config_read(AccessPath.SYSFS),
@@ -64,15 +66,71 @@ def _our_rate(target: GuestTarget) -> float:
         offset=COMMAND,
         width=4,
     )
-    plan = Plan(
+
+    def path(target: GuestTarget) -> str:
+        return f"/sys/bus/pci/devices/{target.address('igb0')}/config"
+
+    return [_row("op_rate", place, folder, _plan(step), lambda target: (_BY_SYSFS, path(target), COMMAND))]
+
+
+def measure_vfio(place: Place, folder: Path) -> list[Row]:
+    """Read the revision through VFIO's config region, which asks the function: alternate, in one guest."""
+    step = Step(
+        op=Op.READ,
+        means=VFIO_READ,
+        file=File(function="igb0", role="vfio-config"),
+        offset=REVISION_ID,
+        width=4,
+    )
+    plan = _plan(step, Setting(function="igb0", attribute="driver", value="vfio-pci"))
+    return [
+        _row(
+            "vfio_op_rate",
+            place,
+            folder,
+            plan,
+            lambda target: (_BY_VFIO, str(target.address("igb0")), REVISION_ID),
+        )
+    ]
+
+
+def _row(
+    name: str,
+    place: Place,
+    folder: Path,
+    plan: Plan,
+    peer: Callable[[GuestTarget], tuple[str, str, int]],
+) -> Row:
+    program = _compiled()
+    ours, theirs = [], []
+    with place.clone(folder / f"{name}.console.log") as target:
+        source, where, offset = peer(target)
+        for _ in range(_ROUNDS):
+            ours.append(_our_rate(target, plan))
+            theirs.append(float(target.agent.run_source(source, program, where, offset, str(_MS))))
+    return Row(
+        name=name,
+        ours=median(ours),
+        peer=median(theirs),
+        peer_name="bare C loop of preads",
+        better="high",
+        unit="reads/s",
+    )
+
+
+def _plan(step: Step, *settings: Setting) -> Plan:
+    return Plan(
         title="op_rate",
         functions=("igb0",),
         actors=(Actor(name="reader", steps=(step,)),),
         lasting_ns=Ns(_MS * MS),
         deadline_ns=Ns(10 * SECOND),
+        settings=settings,
     )
-    addresses = {"igb0": str(target.address("igb0"))}
 
+
+def _our_rate(target: GuestTarget, plan: Plan) -> float:
+    addresses = {"igb0": str(target.address("igb0"))}
     seen = target.agent.ask("stage", plan=json.dumps(plan.to_json()), addresses=addresses, deadline_s=60)
     records = np.frombuffer(seen["records"][0], dtype=OPERATION)
     return float(len(records) * SECOND / (records["end_ns"][-1] - records["begin_ns"][0]))

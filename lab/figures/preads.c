@@ -1,4 +1,5 @@
-/* The peer of op_rate: nothing but preads of 4 bytes at offset 4, for so many milliseconds; prints reads a second. */
+/* The peer of op_rate and vfio_op_rate: nothing but preads of 4 bytes at one offset, for so many milliseconds; prints
+ * reads a second. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,20 +18,22 @@ int main(int argc, char **argv)
 {
     uint32_t value;
     int64_t count = 0, begin, end;
-    int file = argc > 2 ? open(argv[1], O_RDONLY) : -1;
+    /* a descriptor that was inherited is named by its number */
+    int file = argc < 4 ? -1 : argv[1][0] == '/' ? open(argv[1], O_RDONLY) : atoi(argv[1]);
 
     if (file < 0) {
-        perror("preads FILE MILLISECONDS");
+        perror("preads FILE|DESCRIPTOR OFFSET MILLISECONDS");
         return 1;
     }
+    off_t offset = (off_t)atoll(argv[2]);
     begin = now();
     do { /* the clock is read once in 64 reads: what is measured is pread alone */
         for (int i = 0; i < 64; i++)
-            if (pread(file, &value, 4, 4) != 4)
+            if (pread(file, &value, 4, offset) != 4)
                 return 1;
         count += 64;
         end = now();
-    } while (end - begin < atoll(argv[2]) * 1000000);
+    } while (end - begin < atoll(argv[3]) * 1000000);
     printf("%f\n", (double)count * 1e9 / (double)(end - begin));
     return 0;
 }

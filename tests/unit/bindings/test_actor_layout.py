@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import struct
 import time
 
 import pytest
 
 from harness.agent.program import _SLOTS
 from harness.bindings import _actor
-from harness.bindings.actor import RECORD_BYTES, Code, Instruction, LaneState, SharedStage, act, now
+from harness.bindings.actor import RECORD_BYTES, Code, Instruction, LaneState, SharedStage, act, now, patience
 from harness.errors import HarnessError
 from harness.history.columns import OPERATION
 from harness.model.units import Ns
@@ -25,11 +27,22 @@ def test_a_record_is_a_row_of_operations() -> None:
         assert _actor.ffi.sizeof(fields[name].type) == OPERATION[name].itemsize, name
 
 
-@pytest.mark.parametrize("struct", ["hx_step", "hx_record", "hx_stage", "hx_lane"])
-def test_every_struct_is_laid_out_as_declared(struct: str) -> None:
+@pytest.mark.parametrize("name", ["hx_step", "hx_record", "hx_stage", "hx_lane", "hx_patience"])
+def test_every_struct_is_laid_out_as_declared(name: str) -> None:
     """Cffi compares our declaration with the compiler's layout at the first use, and raises when they differ."""
-    made = _actor.ffi.new(f"struct {struct} *")
-    assert all(getattr(made, name) == 0 for name, _ in _actor.ffi.typeof(f"struct {struct}").fields)
+    made = _actor.ffi.new(f"struct {name} *")
+    assert bytes(_actor.ffi.buffer(made)) == bytes(_actor.ffi.sizeof(f"struct {name}"))
+
+
+def test_patience_is_two_times_and_eight_errnos() -> None:
+    data = patience(Ns(5), Ns(2**40), (errno.EAGAIN, errno.EBUSY, errno.EINTR))
+    assert struct.unpack("=2q8i", data) == (5, 2**40, errno.EAGAIN, errno.EBUSY, errno.EINTR, 0, 0, 0, 0, 0)
+    assert struct.unpack("=2q8i", patience(Ns(0), Ns(0), range(1, 9)))[2:] == tuple(range(1, 9))
+
+
+def test_more_than_eight_errnos_are_not_cut_short() -> None:
+    with pytest.raises(IndexError):
+        patience(Ns(0), Ns(0), range(1, 10))
 
 
 def test_codes_and_states_are_those_of_the_loop() -> None:
