@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import tenacity
-
 from harness.errors import SetupError
+from harness.model.policy import Policy
+from harness.model.units import SECOND, Ns
+from harness.target.attempts import attempting
 from lab.mirror import MIRROR_VARIABLE, Mirror, host_mirror
 
 if TYPE_CHECKING:
@@ -53,6 +54,17 @@ _TRANSIENT: Final = re.compile(
 
 class _TransientError(SetupError):
     """A failure of the network that may pass."""
+
+
+_NETWORK: Final = Policy(
+    reason="a mirror that is busy or unreachable often is not a moment later; what was fetched is kept",
+    source="measured: mirrors in the middle of a sync, proxies that answer 503",
+    errors=(_TransientError,),
+    attempts=3,
+    first_ns=Ns(SECOND),
+    longest_ns=Ns(8 * SECOND),
+    patience_ns=Ns(3600 * SECOND),
+)
 
 
 def keyring() -> Path:
@@ -225,15 +237,7 @@ Acquire::https::Timeout "20";
         folder: Path | None = None,
         total_bytes: int = 0,
     ) -> None:
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_TransientError),
-            stop=tenacity.stop_after_attempt(3),
-            wait=tenacity.wait_exponential(multiplier=1, max=8),
-            reraise=True,
-        )
-        for attempt in retrying:
-            with attempt:
-                self._run(arguments, tried, step=step, folder=folder, total_bytes=total_bytes)
+        attempting(_NETWORK)(self._run, arguments, tried, step=step, folder=folder, total_bytes=total_bytes)
 
     def _run(
         self,

@@ -17,9 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
-
-from harness.errors import ClockError
+from harness.model.policy import WILD_CLOCK
+from harness.target.attempts import attempting
 from lab import freeze
 from lab.cache import key_of
 from lab.command_line import Boot, Memory, Wiring, arguments
@@ -210,8 +209,7 @@ def _awake(start: Start, name: str, timeout_s: float) -> Guest:
 
 def with_a_sane_clock(make: Callable[[], _T]) -> _T:
     """Try once more when the guest's clock ran wild; a second time is an error."""
-    attempts = Retrying(stop=stop_after_attempt(2), retry=retry_if_exception_type(ClockError), reraise=True)
-    return attempts(make)
+    return attempting(WILD_CLOCK)(make)
 
 
 def _sha256(path: Path) -> str:

@@ -16,10 +16,11 @@ from typing import Any, Final
 import execnet
 from execnet import gateway_base
 from execnet.gateway import Gateway
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from harness.errors import AgentLost
+from harness.model.policy import CONNECT
 from harness.target.agent import Agent
+from harness.target.attempts import Deadline, attempting
 
 PROTOCOL: Final = 1  # PROTOCOL of harness/agent/worker.py
 
@@ -158,16 +159,9 @@ def connect(path: Path, *, deadline_s: float) -> Agent:
 
 
 def _connect(path: Path, deadline_s: float) -> socket.socket:
-    """QEMU makes its sockets a moment after it started."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    retry = Retrying(
-        retry=retry_if_exception_type((FileNotFoundError, ConnectionRefusedError)),
-        stop=stop_after_delay(min(deadline_s, 10.0)),
-        wait=wait_fixed(0.01),
-        reraise=True,
-    )
     try:
-        retry(connection.connect, str(path))
+        attempting(CONNECT, until=Deadline.after(deadline_s))(connection.connect, str(path))
     except OSError as error:
         connection.close()
         raise AgentLost(

@@ -15,7 +15,7 @@ from harness.model.operation import (
     reset,
 )
 from harness.model.pci import AccessPath, ResetMethod
-from harness.model.plan import Actor, File, Op, Oracle, Plan, Setting, Step
+from harness.model.plan import Actor, File, Op, Oracle, Plan, Privilege, Retries, Setting, Step
 from harness.model.units import Ns
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
@@ -32,6 +32,14 @@ OPERATIONS = st.sampled_from(
         *map(reset, ResetMethod),
     ]
 )
+RETRIES = st.builds(
+    Retries,
+    errnos=st.lists(st.integers(1, 4095), min_size=1, max_size=8).map(tuple),
+    attempts=st.integers(2, 2**32 - 1),
+    first_ns=TIMES,
+    longest_ns=TIMES,
+    patience_ns=TIMES,
+)
 STEPS = st.builds(
     Step,
     op=st.sampled_from(Op),
@@ -41,6 +49,8 @@ STEPS = st.builds(
     width=st.sampled_from([0, 1, 2, 4, 8, 4096]),
     value=st.binary(max_size=8),
     time_ns=TIMES,
+    owners=st.lists(WORDS, max_size=2).map(tuple),
+    retries=st.none() | RETRIES,
 )
 ACTORS = st.lists(
     st.builds(
@@ -49,6 +59,7 @@ ACTORS = st.lists(
         steps=st.lists(STEPS, max_size=4).map(tuple),
         starts_ns=TIMES,
         times=st.none() | st.integers(1, 10**6),
+        privilege=st.sampled_from(Privilege),
     ),
     min_size=1,
     max_size=4,
@@ -79,6 +90,8 @@ PLANS = st.builds(
         ),
         max_size=2,
     ).map(tuple),
+    modules=st.lists(WORDS, max_size=2).map(tuple),
+    ports=st.dictionaries(WORDS, WORDS, max_size=2),
     meets=st.integers(0, 1000),
     seed=NUMBERS,
 )

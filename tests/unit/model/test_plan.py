@@ -11,7 +11,7 @@ from hypothesis import given
 from harness.errors import HarnessError, HistoryError, UsageError
 from harness.model.operation import HEARTBEAT, config_read, reset, verb, way
 from harness.model.pci import AccessPath, ResetMethod
-from harness.model.plan import Actor, Op, Plan, Step
+from harness.model.plan import Actor, Op, Plan, Privilege, Retries, Step
 from harness.model.units import Ns
 from tests.unit.model.strategies import PLANS
 
@@ -42,11 +42,64 @@ def test_names_of_actors_are_unique() -> None:
         plan(BEAT, BEAT)
 
 
+OLD_STEP = plan(BEAT).to_json()["actors"][0]["steps"][0]
+AGAIN = {"errnos": [11, 16], "attempts": 3, "first_ns": 1, "longest_ns": 2, "patience_ns": 3}
+
+
+def test_what_an_actor_may_do_and_how_it_tries_again_is_read_back() -> None:
+    step = OLD_STEP | {"owners": ["igb0", "igb1"], "retries": AGAIN}
+    data = plan(BEAT).to_json() | {"ports": {"igb0": "igb0.port"}, "modules": ["vfio-pci"]}
+    data["actors"] = [data["actors"][0] | {"privilege": "dropped", "steps": [step]}]
+    read = Plan.from_json(data)
+    (actor,) = read.actors
+    assert actor.privilege is Privilege.DROPPED
+    assert actor.steps[0].owners == ("igb0", "igb1")
+    assert actor.steps[0].retries == Retries(
+        errnos=(11, 16), attempts=3, first_ns=Ns(1), longest_ns=Ns(2), patience_ns=Ns(3)
+    )
+    assert (read.ports, read.modules) == ({"igb0": "igb0.port"}, ("vfio-pci",))
+
+
+def test_plans_of_older_histories_lack_what_came_later() -> None:
+    step = _without(_without(OLD_STEP, "owners"), "retries")
+    data = _without(_without(plan(BEAT).to_json(), "ports"), "modules")
+    data["actors"] = [_without(data["actors"][0], "privilege") | {"steps": [step]}]
+    assert Plan.from_json(data) == plan(BEAT)
+
+
+@pytest.mark.parametrize(
+    ("errnos", "attempts"), [((), 3), (tuple(range(1, 10)), 3), ((11, 0, 16), 3), ((-7,), 3), ((11,), 1)]
+)
+def test_retries_that_the_loop_cannot_carry_out_are_refused(errnos: tuple[int, ...], attempts: int) -> None:
+    with pytest.raises(UsageError, match=r"1 to 8 errno numbers.*at least 2 attempts"):
+        Retries(errnos=errnos, attempts=attempts, first_ns=Ns(1), longest_ns=Ns(1), patience_ns=Ns(1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"privilege": "king"},
+        {"steps": [OLD_STEP | {"retries": {"errnos": [11]}}]},
+        {"steps": [OLD_STEP | {"retries": AGAIN | {"hope": 1}}]},
+        {"steps": [OLD_STEP | {"retries": AGAIN | {"errnos": 11}}]},
+        {"steps": [OLD_STEP | {"retries": AGAIN | {"errnos": []}}]},
+        {"steps": [OLD_STEP | {"retries": 5}]},
+        {"steps": [OLD_STEP | {"owners": 5}]},
+    ],
+    ids=str,
+)
+def test_an_actor_of_the_wrong_form_is_malformed_evidence(change: dict[str, Any]) -> None:
+    data = plan(BEAT).to_json()
+    data["actors"] = [data["actors"][0] | change]
+    with pytest.raises(HistoryError, match="malformed"):
+        Plan.from_json(data)
+
+
 def _without(data: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name != key}
 
 
-@pytest.mark.parametrize("key", sorted(plan(BEAT).to_json()))
+@pytest.mark.parametrize("key", sorted({*plan(BEAT).to_json()} - {"modules", "ports"}))
 def test_a_missing_field_is_malformed_evidence(key: str) -> None:
     with pytest.raises(HistoryError, match="malformed"):
         Plan.from_json(_without(plan(BEAT).to_json(), key))
