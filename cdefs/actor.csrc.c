@@ -186,11 +186,17 @@ static void store(volatile uint8_t *at, uint32_t width, uint64_t value)
 
 /* What happens when the kernel has taken a mapping away: the access ends here.  One actor is one thread. */
 static __thread sigjmp_buf landing;
+static __thread volatile sig_atomic_t touching;
 static __thread uintptr_t fault;
 
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
-    (void)number, (void)context;
+    (void)context;
+    if (!touching) { /* none of ours: there is nowhere to land */
+        signal(number, SIG_DFL);
+        raise(number);
+        return;
+    }
     fault = (uintptr_t)info->si_addr;
     siglongjmp(landing, 1);
 }
@@ -199,14 +205,17 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 static ssize_t touch(const struct hx_step *step, uint8_t *map, uint64_t *value)
 {
     if (sigsetjmp(landing, 0) != 0) {
+        touching = 0;
         *value = fault - (uintptr_t)map;
         errno = -SIGBUS;
         return -1;
     }
+    touching = 1;
     if (step->op == HX_LOAD)
         *value = load(map + step->offset, step->width);
     else
         store(map + step->offset, step->width, *value);
+    touching = 0;
     return (ssize_t)step->width;
 }
 
@@ -284,8 +293,11 @@ static void operate(const struct hx_step *step, const uint8_t *data, int *files,
     int64_t end = hx_now();
     if (step->op == HX_TRY_OPEN && result >= 0)
         close((int)result);
-    if (step->op == HX_IOCTL && step->times > 0)
+    if (step->op == HX_IOCTL && step->times > 0 && result >= 0) {
+        if (files[step->times - 1] >= 0) /* nobody else would ever close it */
+            close(files[step->times - 1]);
         files[step->times - 1] = (int)result;
+    }
     if (step->op == HX_CLOSE)
         files[step->slot] = -1;
     if (step->op == HX_READ && result > 0)
@@ -434,8 +446,12 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
                 break;
             }
             sleep_until(hx_now() + pause);
-            tried++;
             latest = 0;
+            if (__atomic_load_n(&stage->stop, __ATOMIC_ACQUIRE)) {
+                tried = 0;
+                break;
+            }
+            tried++;
             at = step->slot - 1;
             break;
         }
@@ -444,6 +460,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
             if ((step->op == HX_READ || step->op == HX_WRITE || step->op == HX_IOCTL || step->op == HX_CLOSE) &&
                 files[step->slot] < 0) {
                 latest = 0;
+                last_error = 0;
                 break;
             }
             struct hx_record *record = next_record(lane, records, step, round, &overflow);

@@ -228,11 +228,11 @@ def _first_clone(start: Start) -> ConfigSpaces:
 def _config_spaces(machine: Machine, ask: Callable[..., Any]) -> ConfigSpaces:
     spaces: ConfigSpaces = {}
     for one in machine.in_template():
-        found = ask("function_below", port=machine.port_bdf(one.alias), number=one.function_number)
+        found = ask("function_below", port=machine.port_bdf(one.alias), number=one.number_below)
         if found is None:
             raise GuestError(
                 f"find the function {one.alias} in the guest",
-                said=f"nothing is below root port {machine.port_bdf(one.alias)}",
+                said=f"nothing is below root port {machine.port_bdf(one.alias) or '(none)'}",
             )
         content = ask("config_space", bdf=found["bdf"])
         # The plain conversation is JSON, which has no bytes.

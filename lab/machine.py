@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RPC_PORT: Final = "hil.rpc"
 
+_ROOT_FUNCTION_DEVICE: Final = 0x04
 _FIRST_PORT_DEVICE: Final = 0x05
 _LAST_PORT_DEVICE: Final = 0x1B  # 0x1c pvpanic, 0x1e virtio-serial, 0x1f the chipset itself
 
@@ -90,6 +91,7 @@ class EmulatedFunction:
         model: QEMU's name of the model.
         port: the root port it sits behind; functions that share a port share a device (and a bus reset).
         function_number: 0 to 7.
+        root_device: its device number on the root bus, 0 when it sits behind a root port.
         placement: in the template, or plugged on request.
         properties: properties of the model.
         drives: names of null block devices it needs: readable and writable, without contents.
@@ -101,6 +103,7 @@ class EmulatedFunction:
     model: str
     port: str = ""
     function_number: int = 0
+    root_device: int = 0
     placement: Placement = Placement.TEMPLATE
     properties: Mapping[str, str | int | bool] = field(default_factory=dict)
     drives: tuple[str, ...] = ()
@@ -112,6 +115,11 @@ class EmulatedFunction:
         """The root port it sits behind: its own, unless one was named."""
         return self.port or self.alias
 
+    @property
+    def number_below(self) -> int:
+        """Its function number behind its port, or its device number on the root bus."""
+        return self.root_device or self.function_number
+
     def arguments(self, *, siblings: bool) -> dict[str, Any]:
         """Return the arguments of `device_add` for it.
 
@@ -119,6 +127,8 @@ class EmulatedFunction:
             siblings: whether other functions share its port.
         """
         device = Device(alias=self.alias, model=self.model, properties=self.properties)
+        if self.root_device:
+            return device.arguments(bus="pcie.0", addr=f"{self.root_device:#x}")
         place: dict[str, str | int | bool] = {
             "bus": port_id(self.port_name),
             "addr": f"0.{self.function_number}",
@@ -160,6 +170,13 @@ DEFAULT_FUNCTIONS: Final = (
         function_number=1,
         properties={"serial": "hil-2", "drive": "pair1-disk"},
         drives=("pair1-disk",),
+    ),
+    # No port above: nothing can reset its bus.
+    EmulatedFunction(
+        alias="rngroot",
+        model="virtio-rng-pci",
+        root_device=_ROOT_FUNCTION_DEVICE,
+        properties={"disable-legacy": "on", "romfile": "", "rombar": 0},
     ),
     # QEMU saves no state of edu: in a clone its command register and BAR would read zero.
     EmulatedFunction(alias="edu0", model="edu", placement=Placement.HOT_PLUG),
@@ -211,7 +228,7 @@ class Machine:
     parameters: tuple[str, ...] = KERNEL_PARAMETERS
 
     def __post_init__(self) -> None:
-        places = [(one.port_name, one.function_number) for one in self.functions]
+        places = [(one.port_name, one.number_below) for one in self.functions]
         if len(set(places)) < len(places) or len({one.alias for one in self.functions}) < len(places):
             raise UsageError(f"describe a machine with functions at {places}", said="two in one place")
         if len(self.ports) > _LAST_PORT_DEVICE - _FIRST_PORT_DEVICE + 1:
@@ -222,7 +239,7 @@ class Machine:
     @property
     def ports(self) -> tuple[str, ...]:
         """Names of all root ports, in the order of their addresses."""
-        names = [*(one.port_name for one in self.functions), *self.empty_ports]
+        names = [*(one.port_name for one in self.functions if not one.root_device), *self.empty_ports]
         return tuple(dict.fromkeys(names))
 
     @property
@@ -246,9 +263,11 @@ class Machine:
     def port_bdf(self, alias: str) -> str:
         """Return the guest's address of the root port above a function, or of a port named directly.
 
-        The function itself is the child of that port with its `function_number`; bus numbers are the guest's
-        business.
+        The function itself is the child of that port with its `number_below`; bus numbers are the guest's
+        business.  Empty for a function on the root bus.
         """
+        if alias in self.aliases and self.function(alias).root_device:
+            return ""
         port = alias if alias in self.empty_ports else self.function(alias).port_name
         return f"0000:00:{_FIRST_PORT_DEVICE + self.ports.index(port):02x}.0"
 

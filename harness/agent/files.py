@@ -124,7 +124,9 @@ class Files:
             device = group.open(self._addresses[alias])
             for role in regions:
                 region = device.region(_REGIONS[role])
-                self._extents[File(function=alias, role=role)] = Extent(offset=region.offset, size=region.size)
+                self._extents[File(function=alias, role=role)] = Extent(
+                    offset=region.offset, size=region.size
+                )
             if given:
                 self._devices[alias] = device
                 self._open[mine] = device.fd

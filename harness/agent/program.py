@@ -36,13 +36,17 @@ def compile_actor(plan: Actor, files: Files) -> list[Instruction]:
     """Open every file once, meet the others, then repeat the plan's steps.
 
     Raises:
-        StagingError: more than 16 files or mappings.
+        StagingError: more than 16 files or mappings, or a mapping of a device that a step opens.
     """
     slots, program = _opened(plan, files)
     if plan.privilege is Privilege.NONE:
         program.insert(0, Instruction(op=Code.DROP))
     maps = _mapped(plan)
     for file, number in maps.items():
+        if descriptor_of(file).role == DEVICE and opens_itself(plan, file.function):
+            raise StagingError(
+                f"actor {plan.name!r}", said=f"maps {file.role} of {file.function}, which it only opens later"
+            )
         extent = files.extent(file)
         program.append(
             Instruction(

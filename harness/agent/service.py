@@ -116,7 +116,12 @@ class Service:
         return functions.facts(Bdf.parse(bdf))
 
     def function_below(self, port: str, number: int) -> dict[str, Any] | None:
-        """Facts on the function with this number right below a port; None while there is none."""
+        """Facts on the function with this number right below a port; None while there is none.
+
+        Without a port (an empty text): the function with this device number on the root bus.
+        """
+        if not port:
+            return functions.facts(Bdf(0, 0, number, 0))
         bdf = functions.below(Bdf.parse(port), number)
         return None if bdf is None else functions.facts(bdf)
 

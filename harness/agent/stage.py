@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,20 +17,19 @@ from harness.agent.files import Files
 from harness.agent.kernel_log import KernelLog
 from harness.agent.nursery import ActorProcess, Nursery, wait_any
 from harness.agent.program import RECORDED, compile_actor
+from harness.agent.settings import DRIVER, applied
 from harness.agent.trace import KernelTrace
 from harness.agent.uevents import Uevents
 from harness.bindings.actor import Code, Instruction, LaneState, SharedStage, now
-from harness.errors import KernelRefusal, StagingError
+from harness.errors import StagingError
 from harness.model.pci import Bdf
-from harness.model.plan import Plan, Privilege, Setting
+from harness.model.plan import Plan, Privilege
 from harness.model.units import SECOND, Ns
-from harness.pci import driver, functions, sysfs
+from harness.pci import functions, sysfs
 
 _LARGEST_LANE: Final = 600_000  # records, 24 MB: 1 us apart for 0.6 s, 10 us apart for 6 s
 _SMALLEST_LANE: Final = 64
 _FASTEST: Final = Ns(1_000)  # no config access takes less
-_DRIVER: Final = "driver"
-_PARAMETER: Final = "module/"
 _LEFT: Final[list[ExitStack]] = []  # what cannot be undone behind a stuck actor; dropping it would undo it
 _ARRIVAL: Final = Ns(20 * SECOND)  # for opening files and meeting, on a slow machine
 
@@ -60,9 +59,9 @@ def carry_out(
     about = {alias: functions.facts(bdf) for alias, bdf in addresses.items()}
     with ExitStack() as undo:
         for setting in plan.settings:
-            undo.enter_context(_set_for_a_while(setting, addresses))
+            undo.enter_context(applied(setting, addresses))
         for setting in plan.settings:
-            if setting.attribute == _DRIVER:
+            if setting.attribute == DRIVER:
                 about[setting.function]["driver"] = setting.value
         files = undo.enter_context(Files(plan, addresses))
         before = {alias: sysfs.read_config(bdf) for alias, bdf in addresses.items()}
@@ -155,15 +154,25 @@ def _refused(memory: SharedStage, programs: list[list[Instruction]]) -> tuple[in
         lane = memory.lane(number)
         if lane.state is LaneState.REFUSED:
             name = errno.errorcode.get(lane.error, str(lane.error))
-            path = next(os.fsdecode(i.data) for i in reversed(program[: lane.at + 1]) if i.data)
             hint = {
                 "ENOENT": "The function has no such file on this kernel.",
-                "EACCES": "The agent needs root.",
+                "EACCES": "Root may; the agent must run as root, and the actor must not have given that up.",
                 "EPERM": "The kernel is locked down, or a driver owns the resource.",
                 "EINVAL": "A driver owns this resource: a mapped register needs a function without driver.",
             }.get(name, "")
-            return number, f"opening {path}: {name} ({os.strerror(lane.error)})", hint
+            return number, f"{_intention(program, lane.at)}: {name} ({os.strerror(lane.error)})", hint
     return None
+
+
+def _intention(program: list[Instruction], at: int) -> str:
+    """What instruction `at` of the set-up was to do, in words."""
+    wanted = program[at]
+    if wanted.op is Code.DROP:
+        return "becoming the user nobody"
+    slot = wanted.width if wanted.op is Code.MAP else wanted.slot
+    source = next(i for i in program if i.op in (Code.OPEN, Code.TAKE) and i.slot == slot)
+    file = os.fsdecode(source.data) if source.op is Code.OPEN else "a VFIO device or group"
+    return f"{'mapping' if wanted.op is Code.MAP else 'opening'} {file}"
 
 
 def _lane_facts(memory: SharedStage, number: int) -> dict[str, int]:
@@ -196,38 +205,3 @@ def _where(tid: int) -> dict[str, str]:
 
 def _taint() -> int:
     return int(Path("/proc/sys/kernel/tainted").read_text())
-
-
-@contextmanager
-def _set_for_a_while(setting: Setting, addresses: Mapping[str, Bdf]) -> Iterator[None]:
-    if setting.attribute == _DRIVER:
-        with driver.borrowed(addresses[setting.function], setting.value):
-            yield
-        return
-    if setting.attribute.startswith(_PARAMETER):
-        _, module, name = setting.attribute.split("/")
-        path = Path("/sys/module", module, "parameters", name)
-    else:
-        path = sysfs.path_of(addresses[setting.function], setting.attribute)
-    before = sysfs.read_attribute(path).replace("(null)", "")  # how driver_override says that there is none
-    sysfs.write_attribute(path, setting.value)
-    try:
-        yield
-    finally:
-        _put_back(path, before)
-
-
-def _put_back(path: Path, before: str) -> None:
-    try:
-        sysfs.write_attribute(path, before)
-    except KernelRefusal as error:
-        if path.name == "reset_method" and error.errno == errno.EINVAL:
-            # The kernel found the methods before the function had a sibling, and now refuses its own list
-            # ("flr bus" where bus has become impossible): let it look again.
-            sysfs.write_attribute(path, "default")
-            return
-        raise KernelRefusal(
-            f"putting {path} back to {before!r}",
-            errno=error.errno,
-            hint="Set it by hand before using the function.",
-        ) from error

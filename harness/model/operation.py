@@ -36,12 +36,18 @@ VFIO_RESET: Final = Operation("reset/vfio")
 """`VFIO_DEVICE_RESET`."""
 HOT_RESET: Final = Operation("reset/hot")
 """`VFIO_DEVICE_PCI_HOT_RESET` of every function behind the port."""
+HOT_RESET_NOT_OWNED: Final = Operation("reset/hot-not-owned")
+"""The same, while a function behind the port belongs to nobody who shows its group."""
+HOT_RESET_IMPOSSIBLE: Final = Operation("reset/hot-impossible")
+"""The same, of a function that no port or slot can reset, such as one on the root bus."""
 SUBORDINATE_RESET: Final = Operation("reset/subordinate")
 """A write to `reset_subordinate` of a bridge."""
 VFIO_OPEN: Final = Operation("open/vfio")
 """`VFIO_GROUP_GET_DEVICE_FD` while nobody has the function open: resets it."""
 VFIO_REOPEN: Final = Operation("open/vfio-again")
 """`VFIO_GROUP_GET_DEVICE_FD` while the function is open already: resets nothing."""
+VFIO_LATE_OPEN: Final = Operation("open/vfio-late")
+"""`VFIO_GROUP_GET_DEVICE_FD` while the function is open and an unbind waits for that."""
 VFIO_CLOSE: Final = Operation("close/vfio")
 """Close of the last descriptor of the function: resets it."""
 VFIO_DROP: Final = Operation("close/vfio-again")
@@ -113,8 +119,16 @@ def reset(method: ResetMethod) -> Operation:
 
 
 def port_lock(resetting: Operation) -> Operation:
-    """The word for what `resetting` does to the port above: `port-lock/flr`, `port-lock/vfio`."""
-    return Operation(f"{LOCK_PORT}/{way(resetting)}")
+    """The word for what `resetting` does to the port above: `port-lock/flr`, `port-lock/vfio-close`."""
+    name = way(resetting)
+    return Operation(f"{LOCK_PORT}/{name if verb(resetting) == 'reset' else f'{name}-{verb(resetting)}'}")
+
+
+def is_reset(operation: Operation) -> bool:
+    """Whether `operation` resets a function when it succeeds."""
+    refused = (HOT_RESET_NOT_OWNED, HOT_RESET_IMPOSSIBLE)
+    others = (FLR_BIT, VFIO_OPEN, VFIO_CLOSE)
+    return operation in others or (verb(operation) == "reset" and operation not in refused)
 
 
 def verb(operation: Operation) -> str:

@@ -71,7 +71,7 @@ class Retries:
         attempts: at most this many in all, at least 2.
         first_ns: pause before the second attempt; it doubles for each further one.
         longest_ns: longest pause.
-        patience_ns: no attempt begins later than this after the first began.
+        patience_ns: no attempt is planned later than this after the first began.
     """
 
     errnos: tuple[int, ...]
@@ -79,6 +79,14 @@ class Retries:
     first_ns: Ns
     longest_ns: Ns
     patience_ns: Ns
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.errnos) <= 8 or min(self.errnos) < 1 or self.attempts < 2:
+            raise UsageError(
+                "retries",
+                said=f"errnos {self.errnos}, {self.attempts} attempts",
+                hint="Give 1 to 8 errno numbers and at least 2 attempts.",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

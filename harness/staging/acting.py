@@ -46,6 +46,10 @@ def acting(
         raise UsageError(f"{actors} actors on {where}", said="nobody acts", hint="Use 1 or more.")
     if times is not None and times < 1:
         raise UsageError(f"{times} rounds on {where}", said="nothing happens", hint="Use 1 or more, or None.")
+    if not steps:
+        raise UsageError(
+            f"{name} on {where}", said="nothing happens", hint="Give it at least one thing to do."
+        )
     actor = Actor(
         name=name, steps=tuple(steps), starts_ns=duration(starting), times=times, privilege=privilege
     )

@@ -119,7 +119,7 @@ class Function:
             file=self._file("reset_method"),
             value=str(chosen).encode(),
         )
-        return acting((self.alias,), "method-writer", (step,), settings=(self._only(method),))
+        return acting((self.alias,), "method-writer", (step, *pause("1ms")), settings=(self._only(method),))
 
     def resets(
         self,
@@ -136,7 +136,7 @@ class Function:
             method: a name that `reset_method` lists for this function.
             at: when the first reset begins.
             times: how often; None until the stage ends.
-            every: pause between two resets; 0 for none.
+            every: from the beginning of one to that of the next, at least; 0 for at once.
             actors: how many processes do so at once.
 
         Raises:
@@ -255,7 +255,7 @@ class Function:
     ) -> Part:
         check_access(at, width, size=self.config_bytes)
         step = Step(op=Op.READ, means=means, file=self._file("config"), offset=at, width=width)
-        return acting((self.alias,), name, (step,), privilege=privilege)
+        return acting((self.alias,), name, (step, *pause("200us")), privilege=privilege)
 
     def _reset_step(self, method: str) -> Step:
         chosen = self._offered(method)

@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.model import operation
 from harness.model.operation import Operation
 from harness.model.plan import File, Op, Step
-from harness.model.units import MS, SECOND, Ns, duration
+from harness.model.units import MS, SECOND, Ns, as_text, duration
 from harness.staging.acting import acting, pause
 from harness.staging.function import Function
 from harness.staging.part import Part
@@ -21,6 +21,8 @@ from harness.staging.part import Part
 MODULE: Final = "hil_windows"
 LONGEST: Final = Ns(10 * SECOND)
 """The module holds nothing longer."""
+
+_APART: Final = Ns(50 * MS)
 
 _HOLDS: Final = {
     "config": operation.HOLD_CONFIG,
@@ -43,50 +45,64 @@ class Locks:
             lock: `config` (config access lock), `device` (device_lock), `both`, or `bridge` (both, of the port above).
             lasting: how long, 1 ms to 10 s.
             at: when the first begins.
-            times: how often, 50 ms apart.
+            times: how often; from the end of one to the beginning of the next 50 ms go by.
 
         Raises:
-            UsageError: no such lock, or too long.
+            UsageError: no such lock, or a time that the module does not hold one.
         """
         if lock not in _HOLDS:
             raise UsageError(
                 f"holding {lock!r}", said="no such lock", hint=f"Choose one of: {', '.join(_HOLDS)}."
             )
-        return self._acts(f"{lock}-holder", _HOLDS[lock], lock, lasting, at=at, times=times)
+        return self._holds(f"{lock}-holder", _HOLDS[lock], lock, lasting, at=at, times=times)
 
     def tries(self, *, at: str | Ns = Ns(0), times: int = 1, lasting: str | Ns = Ns(MS)) -> Part:
         """`pci_cfg_access_trylock()`, as ipr takes the lock: refused at once when somebody has it."""
-        return self._acts("trier", operation.TRY_CONFIG, "try", lasting, at=at, times=times)
+        return self._holds("trier", operation.TRY_CONFIG, "try", lasting, at=at, times=times)
 
     def steals(self, *, at: str | Ns) -> Part:
         """Unlock the config lock that somebody else holds."""
-        return self._acts("thief", operation.STEAL, "steal", Ns(0), at=at)
+        return self._acts("thief", operation.STEAL, "steal {bdf}", at=at)
 
     def unlocks_twice(self, *, at: str | Ns = Ns(0), lasting: str | Ns = Ns(20 * MS)) -> Part:
         """Hold the config lock, unlock it, and unlock it again."""
-        return self._acts("double-unlocker", operation.UNLOCK_TWICE, "unbalanced", lasting, at=at)
+        return self._holds("double-unlocker", operation.UNLOCK_TWICE, "unbalanced", lasting, at=at)
 
     def never_unlocks(self, *, at: str | Ns = Ns(0)) -> Part:
         """Take the config lock and keep it.  Readers of the function then sleep for ever: the guest is lost."""
-        return self._acts("keeper", operation.NEVER_UNLOCK, "forever", Ns(0), at=at)
+        return self._acts("keeper", operation.NEVER_UNLOCK, "forever {bdf}", at=at)
 
-    def _acts(
+    def _holds(
         self, name: str, means: Operation, kind: str, lasting: str | Ns, *, at: str | Ns, times: int = 1
     ) -> Part:
         length = duration(lasting)
-        if not 0 <= length <= LONGEST:
+        if not MS <= length <= LONGEST:
             raise UsageError(
-                f"holding a lock of {self.function.alias} for {length / SECOND:g} s",
-                said="the module holds nothing longer than 10 s",
+                f"holding a lock of {self.function.alias} for {as_text(length)}",
+                said="the module holds one for 1 ms to 10 s",
+                hint="Hold it several times for longer: times=2.",
             )
-        command = f"{kind} {{bdf}}" + (f" {-(-length // MS)}" if length else "")
+        command = f"{kind} {{bdf}} {-(-length // MS)}"
+        # Pauses are counted from one to the next, whatever lies between.
+        apart = pause(Ns(length + _APART)) if times > 1 else ()
+        return self._acts(name, means, command, at=at, times=times, then=apart)
+
+    def _acts(
+        self,
+        name: str,
+        means: Operation,
+        command: str,
+        *,
+        at: str | Ns,
+        times: int = 1,
+        then: tuple[Step, ...] = (),
+    ) -> Part:
         step = Step(
             op=Op.WRITE,
             means=means,
             file=File(function=self.function.alias, role="windows"),
             value=command.encode(),
         )
-        apart = pause("50ms") if times > 1 else ()
         return acting(
-            (self.function.alias,), name, (step, *apart), starting=at, times=times, modules=(MODULE,)
+            (self.function.alias,), name, (step, *then), starting=at, times=times, modules=(MODULE,)
         )

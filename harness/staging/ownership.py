@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from harness.errors import UsageError
 from harness.model import operation
 from harness.model.operation import Operation
 from harness.model.plan import File, Op, Setting, Step
@@ -47,13 +48,27 @@ class Ownership:
         """Write the same `driver_override` again and again."""
         override = Setting(function=self.function.alias, attribute="driver_override", value=driver)
         step = self._step(operation.OVERRIDE, "driver_override", driver.encode())
-        return acting((self.function.alias,), "overrider", (step,), settings=(override,))
+        return acting((self.function.alias,), "overrider", (step, *pause("1ms")), settings=(override,))
 
     def makes_vfs(self, count: int = 1, *, at: str | Ns = Ns(0), holding: str | Ns = Ns(0)) -> Part:
         """Make virtual functions, keep them for a while, and remove them again: two windows of both locks.
 
         The function is bound to vfio-pci meanwhile, and stays alive.
+
+        Args:
+            count: how many, at least 1.
+            at: when they begin to be made.
+            holding: from then on, until they begin to be removed.
+
+        Raises:
+            UsageError: none are to be made.
         """
+        if count < 1:
+            raise UsageError(
+                f"{count} virtual functions of {self.function.alias}",
+                said="nothing happens",
+                hint="Use 1 or more.",
+            )
         make = self._step(operation.ENABLE_VFS, "sriov_numvfs", str(count).encode())
         remove = self._step(operation.DISABLE_VFS, "sriov_numvfs", b"0")
         return acting(

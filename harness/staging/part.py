@@ -10,7 +10,7 @@ from typing import Final
 from harness.errors import UsageError
 from harness.model.operation import HEARTBEAT
 from harness.model.plan import Actor, Op, Oracle, Plan, Setting, Step
-from harness.model.units import MS, SECOND, Ns, duration
+from harness.model.units import MS, SECOND, Ns, as_text, duration
 
 HEART: Final = Actor(name="heartbeat", steps=(Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(10 * MS)),))
 """Takes part in every stage: how late it wakes shows how starved the machine is."""
@@ -63,7 +63,8 @@ def plan_of(
         seed: of everything random.
 
     Raises:
-        UsageError: no parts, or two parts set the same attribute to different values.
+        UsageError: no parts, two parts set the same attribute to different values, or an actor would come to something
+            only after the end of the stage.
     """
     if not parts:
         raise UsageError(f"stage {title!r}", said="nobody acts", hint="Name at least one reader or resetter.")
@@ -77,8 +78,11 @@ def plan_of(
                 raise UsageError(
                     f"stage {title!r}",
                     said=f"{one.attribute} of {one.function} cannot be both {one.value!r} and {other.value!r}",
-                    hint="One method at a time: the attribute belongs to the function, not to the actor.",
+                    hint="One value at a time: the attribute belongs to the function, not to the actor.",
                 )
+    for part in parts:
+        for actor in part.actors:
+            _check_time(actor, title, duration(lasting))
     functions = tuple(dict.fromkeys(alias for part in parts for alias in part.functions))
     actors = _named([actor for part in parts for actor in part.actors])
     return Plan(
@@ -94,6 +98,22 @@ def plan_of(
         meets=meets,
         seed=seed,
     )
+
+
+def _check_time(actor: Actor, title: str, lasting: Ns) -> None:
+    """What an actor comes to after the end is never done, and nothing in a history would tell.
+
+    Pauses behind the last access count only in a single round: there they say how long a descriptor is kept.
+    """
+    accesses = [place for place, step in enumerate(actor.steps) if step.op is not Op.PAUSE]
+    counted = actor.steps if actor.times == 1 or not accesses else actor.steps[: accesses[-1]]
+    ends = actor.starts_ns + sum(step.time_ns for step in counted)
+    if ends >= lasting:
+        raise UsageError(
+            f"stage {title!r} of {as_text(lasting)}",
+            said=f"{actor.name} is not done before {as_text(ends)}",
+            hint="Let the stage last longer, or the actor begin earlier.",
+        )
 
 
 def _named(everyone: Sequence[Actor]) -> tuple[Actor, ...]:

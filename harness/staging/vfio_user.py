@@ -17,7 +17,7 @@ from harness.model.operation import Operation
 from harness.model.pci import CACHE_LINE_SIZE, COMMAND, REVISION_ID, VENDOR_ID, ResetMethod, check_access
 from harness.model.plan import File, Op, Oracle, Setting, Step
 from harness.model.policy import policy_of
-from harness.model.units import Ns
+from harness.model.units import US, Ns
 from harness.staging.acting import acting, pause
 from harness.staging.function import FLR_BIT, FLR_BIT_OFFSET, Function, oracle_steps
 from harness.staging.part import Part
@@ -25,6 +25,10 @@ from harness.staging.part import Part
 DRIVER: Final = "vfio-pci"
 _DEVICE: Final = "vfio"
 _CONFIG: Final = "vfio-config"
+_PACE: Final = Ns(200 * US)
+"""Between two accesses of one actor: a window still meets hundreds, and half a dozen actors leave the processors of a
+small guest time for everybody else."""
+
 _DECODING: Final = b"\x06\x00"  # COMMAND: memory space and bus mastering
 
 
@@ -62,35 +66,41 @@ class VfioUser:
     def asks(self) -> Part:
         """VFIO_DEVICE_GET_REGION_INFO until the stage ends: takes no lock."""
         step = Step(op=Op.INFO, means=operation.VFIO_INFO, file=self._file(_DEVICE))
-        return self._acts("vfio-info", (step,))
+        return self._acts("vfio-info", (step, *pause(_PACE)))
 
     def reads_register(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
-        """`pread` a register of a BAR until the stage ends."""
-        step = Step(
-            op=Op.READ, means=operation.BAR_READ, file=self._file(f"vfio-bar{bar}"), offset=at, width=width
-        )
-        return self._acts("bar-reader", (step,))
+        """`pread` a register of a BAR until the stage ends.
+
+        Args:
+            bar: 0 to 5.
+            at: offset in bytes.
+            width: 1, 2, 4 or 8 bytes.
+
+        Raises:
+            UsageError: no such BAR, offset or width.
+        """
+        file = self._register(bar, at, width)
+        step = Step(op=Op.READ, means=operation.BAR_READ, file=file, offset=at, width=width)
+        return self._acts("bar-reader", (step, *pause(_PACE)))
 
     def writes_register(self, value: bytes, bar: int = 0, *, at: int = 0) -> Part:
         """`pwrite` a register of a BAR until the stage ends."""
-        step = Step(
-            op=Op.WRITE, means=operation.BAR_WRITE, file=self._file(f"vfio-bar{bar}"), offset=at, value=value
-        )
-        return self._acts("bar-writer", (step,))
+        file = self._register(bar, at, len(value))
+        step = Step(op=Op.WRITE, means=operation.BAR_WRITE, file=file, offset=at, value=value)
+        return self._acts("bar-writer", (step, *pause(_PACE)))
 
     def loads_register(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
         """Load a register through a mapping of its BAR until the stage ends."""
-        step = Step(
-            op=Op.LOAD, means=operation.MAPPED_READ, file=self._file(f"vfio-bar{bar}"), offset=at, width=width
-        )
-        return self._acts("mapped-reader", (step,))
+        file = self._register(bar, at, width)
+        step = Step(op=Op.LOAD, means=operation.MAPPED_READ, file=file, offset=at, width=width)
+        return self._acts("mapped-reader", (step, *pause(_PACE)))
 
     def touches_without_decode(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
         """Clear memory decode through VFIO, load and `pread` a register, and set decode again; three times.
 
         VFIO takes mappings of BARs away while decode is off: the load ends in SIGBUS.
         """
-        file = self._file(f"vfio-bar{bar}")
+        file = self._register(bar, at, width)
         on = Step(
             op=Op.WRITE,
             means=operation.VFIO_COMMAND,
@@ -119,7 +129,11 @@ class VfioUser:
     def resets_with_oracle(
         self, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)
     ) -> Part:
-        """Mark the oracle register, VFIO_DEVICE_RESET, read the register back."""
+        """Mark the oracle register, VFIO_DEVICE_RESET, read the register back.
+
+        Raises:
+            UsageError: the function has no reset, or no oracle register for the one that VFIO takes.
+        """
         return self._with_oracle("vfio-resetter", self._reset(), at=at, times=times, holding=holding)
 
     def sets_flr_bit(self, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)) -> Part:
@@ -132,7 +146,11 @@ class VfioUser:
         """
         dut = self.function
         if ResetMethod.FLR not in dut.reset_methods or not dut.express:
-            raise UsageError(f"FLR bit of {dut.alias} ({dut.bdf})", said="it has none")
+            raise UsageError(
+                f"FLR bit of {dut.alias} ({dut.bdf})",
+                said="it has none",
+                hint="Choose a function whose reset_method lists flr.",
+            )
         step = Step(
             op=Op.WRITE,
             means=operation.VFIO_FLR_BIT,
@@ -156,7 +174,7 @@ class VfioUser:
         Args:
             at: when the first begins.
             times: how often; None until the stage ends.
-            every: pause between two.
+            every: from the beginning of one to that of the next, at least; 0 for at once.
             beside: other functions behind the same port, which are bound to vfio-pci too.
             means: what it is in the contract's words, where something is missing on purpose.
         """
@@ -175,11 +193,14 @@ class VfioUser:
 
     def opens_again(self, *, at: str | Ns = Ns(0), times: int | None = 1, every: str | Ns = Ns(0)) -> Part:
         """Open the function while another part of the stage has it open: resets nothing."""
-        drop = dataclasses.replace(self._close(), means=operation.VFIO_DROP)
-        return self._opens("vfio-second", operation.VFIO_REOPEN, (drop, *pause(every)), at, times)
+        return self._opens_beside("vfio-second", operation.VFIO_REOPEN, at, times, every)
+
+    def opens_late(self, *, at: str | Ns, times: int | None = 1, every: str | Ns = Ns(0)) -> Part:
+        """Open the function while another part has it open and an unbind waits for that: refused."""
+        return self._opens_beside("vfio-late", operation.VFIO_LATE_OPEN, at, times, every)
 
     def keeps_open(self, until: str | Ns) -> Part:
-        """Have the function open until then, and do nothing."""
+        """Have the function open until then, before the end of the stage, and do nothing."""
         step = Step(op=Op.INFO, means=operation.VFIO_INFO, file=self._file(_DEVICE))
         return self._acts("vfio-user", (step, *pause(until)), times=1)
 
@@ -193,6 +214,12 @@ class VfioUser:
     def _close(self) -> Step:
         return Step(op=Op.CLOSE, means=operation.VFIO_CLOSE, file=self._file(_DEVICE))
 
+    def _opens_beside(
+        self, name: str, means: Operation, at: str | Ns, times: int | None, every: str | Ns
+    ) -> Part:
+        drop = dataclasses.replace(self._close(), means=operation.VFIO_DROP)
+        return self._opens(name, means, (drop, *pause(every)), at, times)
+
     def _opens(
         self, name: str, means: Operation, then: tuple[Step, ...], at: str | Ns, times: int | None
     ) -> Part:
@@ -202,17 +229,23 @@ class VfioUser:
     def _reads(self, name: str, means: Operation, at: int, width: int, actors: int) -> Part:
         check_access(at, width, size=self.function.config_bytes)
         step = Step(op=Op.READ, means=means, file=self._file(_CONFIG), offset=at, width=width)
-        return self._acts(name, (step,), actors=actors)
+        return self._acts(name, (step, *pause(_PACE)), actors=actors)
 
     def _writes(self, name: str, means: Operation, at: int, value: bytes) -> Part:
         check_access(at, len(value), size=self.function.config_bytes)
         step = Step(op=Op.WRITE, means=means, file=self._file(_CONFIG), offset=at, value=value)
-        return self._acts(name, (step,))
+        return self._acts(name, (step, *pause(_PACE)))
 
     def _with_oracle(
         self, name: str, step: Step, *, at: str | Ns, times: int | None, holding: str | Ns
     ) -> Part:
         dut = self.function
+        if not dut.reset_methods:
+            raise UsageError(
+                f"reset of {dut.alias} ({dut.bdf}) through VFIO",
+                said="the kernel offers none",
+                hint="Choose a function whose reset_method is not empty.",
+            )
         # Which method VFIO's reset takes is the kernel's choice: the first that works.
         oracle = dut.oracle(dut.reset_methods[0])
         bar = oracle.resource.removeprefix("resource")
@@ -242,6 +275,16 @@ class VfioUser:
             settings=tuple(bound(one, DRIVER) for one in everyone),
             oracles=oracles,
         )
+
+    def _register(self, bar: int, at: int, width: int) -> File:
+        what = f"register of {width} bytes at {at:#x} in BAR {bar} of {self.function.alias}"
+        if bar not in range(6):
+            raise UsageError(what, said="no such BAR", hint="BARs are 0 to 5.")
+        if width not in (1, 2, 4, 8):
+            raise UsageError(what, said="no such width", hint="A width is 1, 2, 4 or 8 bytes.")
+        if at < 0:
+            raise UsageError(what, said="before the BAR begins", hint="Offsets are 0 or more.")
+        return self._file(f"vfio-bar{bar}")
 
     def _file(self, role: str) -> File:
         return File(function=self.function.alias, role=role)

@@ -227,7 +227,7 @@ def test_the_empty_port_has_nothing_behind_it_and_every_template_function_is_whe
     guest: Guest,
 ) -> None:
     for one in guest.machine.in_template():
-        found = guest.agent.ask("function_below", port=guest.port_bdf(one.alias), number=one.function_number)
+        found = guest.agent.ask("function_below", port=guest.port_bdf(one.alias), number=one.number_below)
         assert found is not None
         assert found["driver"] == "", f"{one.alias} came up bound"
         assert found["iommu_group"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from harness.bindings.actor import Code, Instruction, SharedStage, act
+from harness.bindings.actor import Code, Instruction, SharedStage, act, patience
 from harness.history.columns import OPERATION, Table
 from harness.model.units import MS, Ns
 
@@ -35,6 +36,53 @@ def pause(time_ns: int, *, step: int = 0) -> Instruction:
     return Instruction(op=Code.PAUSE, time_ns=time_ns, step=step)
 
 
+def mapping(slot: int = 0, *, file: int = 0, offset: int = 0, size: int = 0) -> Instruction:
+    return Instruction(op=Code.MAP, slot=slot, width=file, offset=offset, time_ns=size)
+
+
+def load(offset: int = 0, width: int = 4, *, slot: int = 0, step: int = 0) -> Instruction:
+    return Instruction(op=Code.LOAD, slot=slot, offset=offset, width=width, step=step)
+
+
+def store(data: bytes, offset: int = 0, *, slot: int = 0, step: int = 0) -> Instruction:
+    return Instruction(op=Code.STORE, slot=slot, offset=offset, width=len(data), data=data, step=step)
+
+
+def try_open(path: Path | str, flags: int = os.O_RDONLY, *, step: int = 0) -> Instruction:
+    return Instruction(op=Code.TRY_OPEN, width=flags, data=os.fsencode(path), step=step)
+
+
+def ioctl(
+    request: int, argument: bytes = b"", *, slot: int = 0, into: int | None = None, step: int = 0
+) -> Instruction:
+    """Ask `slot`; what it returns is a descriptor for slot `into`."""
+    return Instruction(
+        op=Code.IOCTL,
+        slot=slot,
+        offset=request,
+        width=len(argument),
+        data=argument,
+        times=0 if into is None else into + 1,
+        step=step,
+    )
+
+
+def close(slot: int = 0, *, step: int = 0) -> Instruction:
+    return Instruction(op=Code.CLOSE, slot=slot, step=step)
+
+
+def retry(
+    *errnos: int,
+    attempts: int = 2**31,
+    first: int = MS,
+    longest: int | None = None,
+    within: int = 60_000 * MS,
+) -> Instruction:
+    """Try the step before again; :func:`program` fills in which one that is."""
+    data = patience(Ns(first), Ns(first if longest is None else longest), errnos)
+    return Instruction(op=Code.RETRY, times=attempts, time_ns=within, data=data)
+
+
 def program(
     steps: Sequence[Instruction],
     *,
@@ -44,7 +92,11 @@ def program(
 ) -> Program:
     """Open, meet the others, begin, and repeat the steps."""
     head = [*opens, Instruction(op=Code.RENDEZVOUS), Instruction(op=Code.BEGIN, time_ns=starts_ns)]
-    return [*head, *steps, Instruction(op=Code.REPEAT, slot=len(head), times=times)]
+    body = [
+        replace(step, slot=len(head) + place - 1) if step.op is Code.RETRY else step
+        for place, step in enumerate(steps)
+    ]
+    return [*head, *body, Instruction(op=Code.REPEAT, slot=len(head), times=times)]
 
 
 @contextmanager
@@ -78,6 +130,17 @@ def rows(stage: SharedStage, number: int) -> Table:
     """What an actor has begun so far."""
     table: Table = np.frombuffer(stage.records(number), dtype=OPERATION)
     return table
+
+
+def descriptors() -> set[tuple[str, str]]:
+    """What this process has open; the descriptor that lists them is gone when it is asked for."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            found.add((link.name, str(link.readlink())))
+        except FileNotFoundError:
+            continue
+    return found
 
 
 def until(condition: Any, seconds: float = 10.0) -> None:

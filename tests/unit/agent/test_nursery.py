@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent.nursery import wait_any
-from harness.bindings.actor import LaneState
+from harness.agent.nursery import ActorProcess, wait_any
+from harness.bindings.actor import Code, Instruction, LaneState
 from harness.errors import AgentLost
+from harness.history.columns import Table
 from harness.model.units import MS
 from tests.unit.agent.conftest import Watched
-from tests.unit.agent.run import opening, pause, program, read, rows, staged, until
+from tests.unit.agent.run import Program, close, opening, pause, program, read, rows, staged, until
 
 
 @pytest.fixture
@@ -130,6 +131,91 @@ def test_interrupting_the_runner_does_not_end_the_nursery(nursery: Watched) -> N
     before = time.monotonic()
     nursery.prepare(1)
     assert time.monotonic() - before < 10
+
+
+def held(pid: int) -> set[str]:
+    """Descriptors that a process has open."""
+    return {link.name for link in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def order(actor: ActorProcess, what: Program, granted: dict[int, int]) -> Table:
+    """Let an actor run a program with these descriptors, to its end."""
+    with staged(what) as stage:
+        actor.begin(stage, 0, granted)
+        assert wait_any([actor], 10) == [actor]
+        assert actor.ended()
+        return rows(stage, 0).copy()
+
+
+def taking(number: int, slot: int = 0) -> Instruction:
+    return Instruction(op=Code.TAKE, slot=slot, width=number)
+
+
+def test_descriptors_come_with_an_order_under_their_numbers(
+    nursery: Watched, file: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"\x44\x33\x22\x11")
+    with file.open("rb") as first, other.open("rb") as second:
+        granted = {107: second.fileno(), 100: first.fileno()}
+        steps = [read(slot=0), read(slot=1)]
+        (actor,) = nursery.borrow(1)
+        table = order(actor, program(steps, opens=[taking(100), taking(107, slot=1)]), granted)
+    assert table["value"].tolist() == [0x10D38086, 0x11223344]
+
+
+def test_descriptors_are_the_actors_for_one_order_only(nursery: Watched, file: Path) -> None:
+    (actor,) = nursery.borrow(1)
+    order(actor, program([pause(1)]), {})  # a fresh one has yet to close what it was forked with
+    before = held(actor.pid)
+    with file.open("rb") as granted:
+        numbers = {number: granted.fileno() for number in (100, 101, 102)}
+        for steps in ([read()], [read(), close(step=1)]):  # the program may close its own, and never take one
+            table = order(actor, program(steps, opens=[taking(100)]), numbers)
+            assert table["error"].tolist() == [0] * len(steps)
+            assert held(actor.pid) == before
+        assert os.pread(granted.fileno(), 2, 0) == b"\x86\x80"  # ours is still open
+    with staged(program([read()], opens=[taking(100)])) as stage:
+        actor.begin(stage, 0)
+        assert wait_any([actor], 10) == [actor]
+        assert stage.lane(0).state is LaneState.REFUSED
+
+
+def test_an_actor_has_its_descriptors_while_it_runs(nursery: Watched, file: Path) -> None:
+    """When everybody else has closed a function, it is open as long as the actor has it."""
+    (actor,) = nursery.borrow(1)
+    with staged(program([pause(20_000 * MS)]), lasting=60_000 * MS) as stage:
+        with file.open("rb") as granted:
+            actor.begin(stage, 0, {100: granted.fileno()})
+        until(lambda: stage.lane(0).count == 1)
+        assert Path(f"/proc/{actor.pid}/fd/100").readlink() == file
+        os.kill(actor.pid, signal.SIGKILL)
+
+
+def test_a_refused_actor_gives_its_descriptors_back_too(nursery: Watched, file: Path) -> None:
+    (actor,) = nursery.borrow(1)
+    order(actor, program([pause(1)]), {})  # a fresh one has yet to close what it was forked with
+    before = held(actor.pid)
+    with file.open("rb") as granted:
+        table = order(actor, program([read()], opens=[taking(113)]), {100: granted.fileno()})
+    assert len(table) == 0
+    assert held(actor.pid) == before
+
+
+def test_thirty_two_descriptors_come_with_one_order(nursery: Watched, file: Path) -> None:
+    (actor,) = nursery.borrow(1)
+    with file.open("rb") as granted:
+        numbers = {100 + number: granted.fileno() for number in range(32)}
+        table = order(actor, program([read()], opens=[taking(131)]), numbers)
+    assert table["value"].tolist() == [0x10D38086]
+
+
+def test_an_actor_that_was_dismissed_is_gone_without_a_trace(nursery: Watched) -> None:
+    dismissed, other = nursery.borrow(2)
+    nursery.give_back(other)
+    nursery.dismiss(dismissed)
+    assert not Path(f"/proc/{dismissed.pid}").exists()  # a zombie would still be there
+    assert dismissed not in nursery.borrow(3)
 
 
 def _dead(pid: int) -> bool:

@@ -9,15 +9,31 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent.stage import _LARGEST_LANE, _refused, _room, _run, _set_for_a_while
+from harness.agent.stage import _LARGEST_LANE, _refused, _room, _wait
 from harness.bindings.actor import Code, Instruction, SharedStage
-from harness.errors import KernelRefusal, StagingError
+from harness.errors import StagingError
 from harness.model.operation import HEARTBEAT
 from harness.model.plan import Actor, Op, Plan, Step
 from harness.model.units import MS, SECOND, Ns
 from tests.unit.agent.conftest import Watched
 from tests.unit.agent.gate import guarded
-from tests.unit.agent.run import Program, opening, pause, program, read, rows, staged, until
+from tests.unit.agent.run import (
+    Program,
+    close,
+    ioctl,
+    load,
+    mapping,
+    opening,
+    pause,
+    program,
+    read,
+    retry,
+    rows,
+    staged,
+    store,
+    try_open,
+    until,
+)
 
 
 @pytest.fixture
@@ -40,7 +56,10 @@ def plan(count: int, *, lasting: int = 50 * MS, deadline: int = 200 * MS) -> Pla
 
 
 def run(what: Plan, stage: SharedStage, programs: list[Program], nursery: Watched) -> list[dict[str, str]]:
-    return _run(what, programs, stage, nursery.borrow(len(programs)), nursery)
+    actors = nursery.borrow(len(programs))
+    for number, actor in enumerate(actors):
+        actor.begin(stage, number)
+    return _wait(what, programs, stage, actors, nursery)
 
 
 def test_actors_that_end_are_done_and_used_again(nursery: Watched, file: Path) -> None:
@@ -55,56 +74,58 @@ def test_actors_that_end_are_done_and_used_again(nursery: Watched, file: Path) -
 def test_an_actor_that_dies_is_named_with_its_signal_and_the_others_go_on(
     nursery: Watched, file: Path
 ) -> None:
-    """A load from beyond the end of a mapped file raises SIGBUS, as a load from a dead device can."""
-    target = file.with_name("resource0")
-    target.write_bytes(bytes(8192))
-    deadly = [
-        opening(target, os.O_RDWR),
-        Instruction(op=Code.MAP),
-        Instruction(op=Code.RENDEZVOUS),
-        Instruction(op=Code.BEGIN, time_ns=100 * MS),
-        Instruction(op=Code.LOAD, offset=4096, width=4),
-        Instruction(op=Code.REPEAT, slot=4, times=1),
-    ]
-    programs = [deadly, program([read()], opens=[opening(file)], times=2)]
-    with staged(*programs, lasting=300 * MS) as stage:
-        actors = nursery.borrow(2)
-        for actor in actors:
-            nursery.give_back(actor)
+    programs = [program([pause(30_000 * MS)]), program([read()], opens=[opening(file)], times=2)]
+    with staged(*programs, lasting=60_000 * MS) as stage:
 
-        def shrink() -> None:
-            until(lambda: stage.release_ns > 0)
-            os.truncate(target, 4096)
+        def kill() -> None:
+            until(lambda: stage.lane(0).count == 1)
+            os.kill(stage.lane(0).tid, signal.SIGKILL)
 
-        shrinking = threading.Thread(target=shrink)
-        shrinking.start()
-        ends = run(plan(2, lasting=300 * MS), stage, programs, nursery)
-        shrinking.join()
-        assert ends == [{"end": "died", "detail": "killed by SIGBUS"}, {"end": "done"}]
+        killing = threading.Thread(target=kill)
+        killing.start()
+        ends = run(plan(2, lasting=60_000 * MS), stage, programs, nursery)
+        killing.join()
+        assert ends == [{"end": "died", "detail": "killed by SIGKILL"}, {"end": "done"}]
         assert rows(stage, 0)["end_ns"].tolist() == [0]
         assert len(rows(stage, 1)) == 2
 
 
+def test_a_register_that_is_gone_is_an_outcome_and_the_actor_is_used_again(
+    nursery: Watched, file: Path
+) -> None:
+    """Loads from beyond the end of a mapped file raise SIGBUS, as loads from a dead device can."""
+    target = file.with_name("resource0")
+    target.write_bytes(bytes(4096))
+    dying = program(
+        [load(0), load(4096 + 8), load(8)],
+        opens=[opening(target, os.O_RDWR), mapping(size=8192)],
+    )
+    with staged(dying) as stage:
+        assert run(plan(1), stage, [dying], nursery) == [{"end": "done"}]
+        table = rows(stage, 0)
+    assert table["error"].tolist() == [0, -int(signal.SIGBUS), 0]
+    assert table["value"].tolist() == [0, 4096 + 8, 0]
+    assert nursery.borrow(1) == nursery.forked
+
+
 def test_an_actor_that_never_returns_is_abandoned_at_the_deadline(nursery: Watched, file: Path) -> None:
     """A stopped process stands for one that sleeps in the kernel: nobody can make it return."""
-    programs = [program([pause(20 * MS)]), program([read()], opens=[opening(file)])]
-    with staged(*programs) as stage:
-        actors = nursery.borrow(2)
-        for actor in actors:
-            nursery.give_back(actor)
+    programs = [program([pause(900 * MS)]), program([read()], opens=[opening(file)])]
+    with staged(*programs, lasting=1000 * MS) as stage:
 
         def stop() -> None:
             until(lambda: stage.lane(0).count == 1)
-            os.kill(actors[0].pid, signal.SIGSTOP)
+            os.kill(stage.lane(0).tid, signal.SIGSTOP)
 
         stopping = threading.Thread(target=stop)
         stopping.start()
-        ends = run(plan(2), stage, programs, nursery)
+        ends = run(plan(2, lasting=1000 * MS), stage, programs, nursery)
         stopping.join()
         assert [end["end"] for end in ends] == ["abandoned", "done"]
         assert set(ends[0]) == {"end", "wchan", "stack"}
         assert rows(stage, 0)["end_ns"].tolist() == [0]
-    assert actors[0] not in nursery.borrow(2)  # never used again
+    stuck = nursery.forked[0]
+    assert stuck not in nursery.borrow(2)  # never used again
 
 
 def test_a_read_that_sleeps_in_the_kernel_is_abandoned_with_the_place_it_sleeps_in(
@@ -141,6 +162,23 @@ def test_after_a_refusal_everybody_can_be_used_again(nursery: Watched, tmp_path:
     assert len(nursery.borrow(2)) == len(nursery.forked) == 2
 
 
+def test_what_cannot_be_mapped_is_named_and_not_what_was_opened_last(
+    nursery: Watched, file: Path, tmp_path: Path
+) -> None:
+    register = tmp_path / "resource0"
+    register.touch()
+    opens = [opening(file), opening(register, os.O_RDWR, slot=1), opening(file, slot=2), mapping(file=1)]
+    programs = [program([read()], opens=opens)]
+    with staged(*programs) as stage, pytest.raises(StagingError, match=f"mapping {register}: EINVAL"):
+        run(plan(1), stage, programs, nursery)
+
+
+def test_a_descriptor_that_did_not_come_is_named_by_what_it_was_to_be(nursery: Watched) -> None:
+    programs = [program([read()], opens=[Instruction(op=Code.TAKE, width=100)])]
+    with staged(*programs) as stage, pytest.raises(StagingError, match=r"opening a VFIO device.*EBADF"):
+        run(plan(1), stage, programs, nursery)
+
+
 def test_nothing_is_refused_where_all_is_well(file: Path) -> None:
     programs = [program([read()], opens=[opening(file)])]
     with staged(*programs) as stage:
@@ -157,33 +195,14 @@ def test_nothing_is_refused_where_all_is_well(file: Path) -> None:
         ([read()], 0, 60 * SECOND, _LARGEST_LANE),
         ([pause(10 * MS)], 0, 2 * SECOND, 202),
         ([pause(10 * MS), read()], 0, 2 * SECOND, 404),
+        ([try_open("x"), close(), ioctl(1), load(), store(b"1")], 100, SECOND, 500),
     ],
 )
 def test_there_is_room_for_the_fastest_pace(steps: Program, times: int, lasting: int, room: int) -> None:
     assert _room(program(steps, times=times), Ns(lasting)) == room
 
 
-def test_a_setting_is_put_back(tmp_path: Path) -> None:
-    attribute = tmp_path / "reset_method"
-    attribute.write_text("flr bus\n")
-    with _set_for_a_while(attribute, "flr"):
-        assert attribute.read_text().startswith("flr")
-    assert attribute.read_text().startswith("flr bus")
-
-
-def test_a_setting_is_put_back_after_a_crash_too(tmp_path: Path) -> None:
-    attribute = tmp_path / "enable"
-    attribute.write_text("0")
-    with pytest.raises(ZeroDivisionError), _set_for_a_while(attribute, "1"):
-        raise ZeroDivisionError
-    assert attribute.read_text() == "0"
-
-
-def test_a_setting_that_cannot_be_put_back_says_what_to_do(tmp_path: Path) -> None:
-    attribute = tmp_path / "enable"
-    attribute.write_text("0")
-    with (
-        pytest.raises(KernelRefusal, match=r"back to '0'.*ENOENT.*by hand"),
-        _set_for_a_while(attribute, "1"),
-    ):
-        attribute.unlink()
+@pytest.mark.parametrize("times", [100, 0])
+def test_there_is_room_for_every_attempt(times: int) -> None:
+    steps = [read(), retry(11, attempts=5), pause(10 * MS)]
+    assert _room(program(steps, times=times), Ns(990 * MS)) >= 100 * (5 + 1)
