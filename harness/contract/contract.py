@@ -78,7 +78,9 @@ class Contract:
         """
         tables = {file: _toml(file, text) for file, text in texts.items()}
         return cls(
-            promises=_section(tables, "promise", read_promise),
+            promises=tuple(
+                promise for entry in _section(tables, "promise", read_promise) for promise in entry
+            ),
             oracles=_section(tables, "oracle", read_oracle),
             volatile=_section(tables, "volatile", read_field),
             unrestored=_section(tables, "unrestored", read_field),

@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Final
 
 from harness.contract.contract import Contract
-from harness.model.operation import verb
+from harness.model.operation import is_reset
 from harness.model.outcome import Outcome
 from harness.model.promise import ConfigSpace, DeviceState, Promise
 from harness.model.units import SECOND, Ns
 
 _TOO_LONG: Final = Ns(86_400 * SECOND)
 _TOO_SHORT: Final = Ns(1)
+_WAITING: Final = (Outcome.BLOCKED, Outcome.BLOCKED_AND_RESET)
 
 
 def flips(contract: Contract) -> Iterator[tuple[str, Contract]]:
@@ -32,7 +33,9 @@ def flips(contract: Contract) -> Iterator[tuple[str, Contract]]:
 
 
 def _wrongs(promise: Promise) -> Iterator[tuple[str, Promise]]:
-    yield "outcome", replace(promise, outcome=_opposite(promise))
+    # A bound on waiting counts from the close of a window: who should not have waited has no time inside it.
+    most = _TOO_SHORT if promise.outcome in _WAITING else promise.at_most
+    yield "outcome", replace(promise, outcome=_opposite(promise), at_least=None, at_most=most)
     if promise.at_least is not None:
         yield "at_least", replace(promise, at_least=_TOO_LONG, at_most=None)
     if promise.at_most is not None:
@@ -46,6 +49,12 @@ def _wrongs(promise: Promise) -> Iterator[tuple[str, Promise]]:
 
 
 def _opposite(promise: Promise) -> Outcome:
-    if promise.outcome is not Outcome.OK:
-        return Outcome.OK
-    return Outcome.BLOCKED_AND_RESET if verb(promise.operation) == "reset" else Outcome.BLOCKED
+    match promise.outcome:
+        case Outcome.LOCKED:
+            return Outcome.FREE
+        case Outcome.FREE:
+            return Outcome.LOCKED
+        case Outcome.OK | Outcome.STALE:
+            return Outcome.BLOCKED_AND_RESET if is_reset(promise.operation) else Outcome.BLOCKED
+        case _:
+            return Outcome.OK

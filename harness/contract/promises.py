@@ -2,33 +2,86 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Final
 
 from harness.contract.schema import Entry
 from harness.errors import ContractError
+from harness.model import operation as words
 from harness.model.kernel import KernelRange, KernelVersion
-from harness.model.operation import ATTRIBUTE_READ, FLR_BIT, Operation, config_read, config_write, reset, verb
+from harness.model.operation import Operation, verb
 from harness.model.outcome import Outcome
 from harness.model.pci import AccessPath, ResetMethod
 from harness.model.promise import ConfigSpace, DeviceState, Promise, WindowKind
 
 ANY_PLATFORM: Final = "*"
 
+_RESETS: Final = (
+    *(words.reset(method) for method in ResetMethod),
+    words.VFIO_RESET,
+    words.VFIO_FLR_BIT,
+    words.HOT_RESET,
+    words.HOT_RESET_NOT_OWNED,
+    words.HOT_RESET_IMPOSSIBLE,
+    words.SUBORDINATE_RESET,
+)
+
 OPERATIONS: Final = frozenset(
     {
-        ATTRIBUTE_READ,
-        FLR_BIT,
-        *(config_read(path) for path in AccessPath),
-        *(config_write(path) for path in AccessPath),
-        *(reset(method) for method in ResetMethod),
+        words.ATTRIBUTE_READ,
+        words.ATTRIBUTE_WRITE,
+        *(words.config_read(path) for path in AccessPath),
+        *(words.config_write(path) for path in AccessPath),
+        words.FLR_BIT,
+        words.UNPRIVILEGED_READ,
+        words.KEPT_READ,
+        words.UNPRIVILEGED_OPEN,
+        words.VFIO_READ,
+        words.VFIO_COPY_READ,
+        words.VFIO_WRITE,
+        words.VFIO_COMMAND,
+        words.VFIO_INFO,
+        words.VFIO_OPEN,
+        words.VFIO_REOPEN,
+        words.VFIO_LATE_OPEN,
+        words.VFIO_CLOSE,
+        words.VFIO_DROP,
+        words.BAR_READ,
+        words.BAR_WRITE,
+        words.MAPPED_READ,
+        words.MAPPED_WRITE,
+        words.SYSFS_MAPPED_READ,
+        words.UNDECODED_LOAD,
+        words.UNDECODED_READ,
+        words.UNBIND,
+        words.BIND,
+        words.OVERRIDE,
+        words.ENABLE_VFS,
+        words.DISABLE_VFS,
+        words.REMOVE,
+        words.RESCAN,
+        words.HOLD_CONFIG,
+        words.HOLD_DEVICE,
+        words.HOLD_BOTH,
+        words.HOLD_PORT,
+        words.TRY_CONFIG,
+        words.STEAL,
+        words.UNLOCK_TWICE,
+        words.NEVER_UNLOCK,
+        words.HOT_RESET_NOT_OWNED,
+        words.HOT_RESET_IMPOSSIBLE,
+        *_RESETS,
+        *(words.port_lock(resetting) for resetting in (*_RESETS, words.VFIO_OPEN, words.VFIO_CLOSE)),
     }
 )
 """Operations that the contract can speak of."""
 
+_OF_PORTS: Final = (Outcome.LOCKED, Outcome.FREE)
 
-def read_promise(entry: Entry) -> Promise:
-    """Read one entry.
+
+def read_promise(entry: Entry) -> tuple[Promise, ...]:
+    """Read one entry: a promise for each of its windows.
 
     Raises:
         ContractError: a field is missing, unknown or makes no sense.
@@ -36,8 +89,8 @@ def read_promise(entry: Entry) -> Promise:
     operation = Operation(entry.text("operation"))
     if operation not in OPERATIONS:
         entry.refuse("operation", f"is {operation!r}", f"Choose one of: {', '.join(sorted(OPERATIONS))}.")
-    window = entry.word("window", WindowKind)
-    entry.name = f"promise {operation}@{window}"
+    windows = entry.word_or_words("window", WindowKind)
+    entry.name = f"promise {operation}@{'+'.join(windows)}"
     platforms, kernels = entry.texts("platforms"), entry.texts("kernels")
     if ANY_PLATFORM in platforms and len(platforms) > 1:
         entry.refuse("platforms", f"{ANY_PLATFORM!r} stands for all platforms, the others say nothing")
@@ -46,9 +99,9 @@ def read_promise(entry: Entry) -> Promise:
     except ContractError as error:
         entry.refuse("kernels", str(error))
     promise = Promise(
-        id=_id(operation, window, platforms, kernels),
+        id=_id(operation, windows[0], platforms, kernels),
         operation=operation,
-        window=window,
+        window=windows[0],
         kernels=kernel_range,
         platforms=platforms,
         outcome=entry.word("outcome", Outcome),
@@ -60,8 +113,12 @@ def read_promise(entry: Entry) -> Promise:
         weakness=entry.optional_text("weakness"),
     )
     entry.finish()
-    _check_sense(entry, promise)
-    return promise
+    promises = tuple(
+        replace(promise, id=_id(operation, window, platforms, kernels), window=window) for window in windows
+    )
+    for one in promises:
+        _check_sense(entry, one)
+    return promises
 
 
 def refuse_conflicts(promises: tuple[Promise, ...]) -> None:
@@ -72,9 +129,10 @@ def refuse_conflicts(promises: tuple[Promise, ...]) -> None:
     Raises:
         ContractError: two entries overlap.
     """
-    for one, other in combinations(promises, 2):
-        if (one.operation, one.window) != (other.operation, other.window):
-            continue
+    subjects: dict[tuple[Operation, WindowKind], list[Promise]] = {}
+    for promise in promises:
+        subjects.setdefault((promise.operation, promise.window), []).append(promise)
+    for one, other in (pair for same in subjects.values() for pair in combinations(same, 2)):
         shared = sorted(set(one.platforms) & set(other.platforms))
         if shared and _overlap(one.kernels, other.kernels):
             raise ContractError(
@@ -108,10 +166,15 @@ def _id(
 def _check_sense(entry: Entry, promise: Promise) -> None:
     if promise.at_least is not None and promise.at_most is not None and promise.at_least > promise.at_most:
         entry.refuse("at_least", f"is longer than at_most: {promise.at_least} ns > {promise.at_most} ns")
-    resets_something = verb(promise.operation) == "reset" or promise.operation == FLR_BIT
+    resets_something = words.is_reset(promise.operation)
     for field, value in (("state", promise.state), ("config", promise.config)):
         if value is not None and not resets_something:
             entry.refuse(field, f"{promise.operation} resets nothing")
+    of_port, port_word = verb(promise.operation) == words.LOCK_PORT, promise.outcome in _OF_PORTS
+    if of_port != port_word:
+        entry.refuse(
+            "outcome", f"is {promise.outcome}: {', '.join(_OF_PORTS)} are of port-lock, and only of it"
+        )
     waits = promise.outcome in (Outcome.BLOCKED, Outcome.BLOCKED_AND_RESET)
     if waits and promise.window is WindowKind.NONE:
         entry.refuse("outcome", f"is {promise.outcome}, but without a window there is nothing to wait for")

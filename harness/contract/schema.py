@@ -83,6 +83,12 @@ class Entry:
                 self.refuse(field, f"holds {text!r}", f"Choose from: {', '.join(words)}.")
         return tuple(words(text) for text in texts)
 
+    def word_or_words(self, field: str, words: type[Word]) -> tuple[Word, ...]:
+        """One of a fixed set of words, or a list of some of them."""
+        if isinstance(self._rest.get(field), list):
+            return self.words(field, words)
+        return (self.word(field, words),)
+
     def number(self, field: str, *, most: int, least: int = 0, default: int | None = None) -> int:
         """An integer between `least` and `most`; `default` stands in for an absent field."""
         value = self._take(field) if self.has(field) or default is None else default

@@ -1,17 +1,19 @@
-"""A history as bytes and back: the container `hil-history`, version 1.
+"""A history as bytes and back: the container `hil-history`, version 2.
 
 The container is a ZIP archive (deflate) that any tool can open:
 
 ============== ======================================================================================
 member         contents
 ============== ======================================================================================
-`history.json` an object: `container` = "hil-history", `version` = 1, then every field of
+`history.json` an object: `container` = "hil-history", `version` = 2, then every field of
                :class:`~harness.history.history.History` that is no table, bytes as hexadecimal
 `operations.npy` table :data:`~harness.history.columns.OPERATION`, NumPy format 1.0
 `kernel.npy`   table :data:`~harness.history.columns.KERNEL`, NumPy format 1.0
 ============== ======================================================================================
 
-A later version may add members and fields; every version is readable for ever.
+A later version may add members and fields; every version is readable for ever.  Version 2 added to plans `modules`,
+`ports`, `owners` and `retries` of a step, `privilege` of an actor, and ways to act on a function through VFIO; what
+version 1 does not say is read as nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from harness.model.plan import Plan
 from harness.model.units import Ns
 
 CONTAINER: Final = "hil-history"
-VERSION: Final = 1
+VERSION: Final = 2
 SUFFIX: Final = ".history.zip"
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # members carry no date, so equal histories are equal bytes

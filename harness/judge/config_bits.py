@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final
 
 from harness.history.history import History
-from harness.judge.steps import steps_of
-from harness.model.operation import FLR_BIT, verb
+from harness.judge.steps import Steps, steps_of
+from harness.model.operation import (
+    BIND,
+    DISABLE_VFS,
+    ENABLE_VFS,
+    FLR_BIT,
+    REMOVE,
+    RESCAN,
+    UNBIND,
+    Operation,
+    verb,
+)
+from harness.model.pci import COMMAND
 from harness.model.terms import VolatileField
+from harness.pci.capabilities import find
+
+IDENTITY: Final = (*range(4), *range(0x08, 0x0C), *range(0x2C, 0x30))
+"""Vendor, device, revision, class and subsystem: bytes that nobody can write (PCIe r6.0 §7.5.1.1)."""
+
+_OWNERS: Final = frozenset({UNBIND, BIND, REMOVE, RESCAN})
+_VFS: Final = frozenset({ENABLE_VFS, DISABLE_VFS})
+_PMCSR: Final = 4  # offset in the capability
+_SRIOV_BYTES: Final = 0x40  # PCIe r6.0 §9.3.3
 
 
 def counting(size: int, fields: Iterable[VolatileField], function: str) -> bytearray:
@@ -22,12 +43,26 @@ def counting(size: int, fields: Iterable[VolatileField], function: str) -> bytea
 
 
 def written(history: History, function: str, baseline: bytes) -> dict[int, int]:
-    """Bytes of config space that the plan's own writes changed: offset → when that first could have happened.
+    """Bytes of config space that the plan's own doing changed: offset → when that first could have happened.
 
-    Writes of the value that is there already change nothing.  A raw FLR is not listed: it changes everything.
+    * A write changes what it writes; the value that is there already changes nothing.  A raw FLR is not listed: it
+      changes everything.
+    * VFIO enables the function, and wakes it, when it is opened: the Command register and PMCSR of a function that
+      the plan uses through VFIO differ from what they were before it was opened
+      (Linux drivers/vfio/pci/vfio_pci_core.c, `vfio_pci_core_enable()`).
+    * A driver that comes or goes writes whatever it likes, but not what is wired: :data:`IDENTITY`.
+    * Enabling VFs writes the SR-IOV capability (Linux drivers/pci/iov.c, `sriov_enable()`).
     """
     steps = steps_of(history)
     since: dict[int, int] = {}
+    for offset, time in _changes(steps, function, baseline):
+        since[offset] = min(since.get(offset, time), time)
+    return since
+
+
+def _changes(steps: Steps, function: str, baseline: bytes) -> Iterator[tuple[int, int]]:
+    """Every byte that something changed, and when that could have happened first."""
+    history = steps.history
     for number, (_, step) in enumerate(steps.numbered):
         if verb(step.means) != "config-write" or step.means == FLR_BIT:
             continue
@@ -37,5 +72,27 @@ def written(history: History, function: str, baseline: bytes) -> dict[int, int]:
         if not len(begins) or baseline[step.offset : step.offset + len(step.value)] == step.value:
             continue
         for offset in range(step.offset, step.offset + len(step.value)):
-            since[offset] = min(since.get(offset, int(begins[0])), int(begins[0]))
-    return since
+            yield offset, int(begins[0])
+    config = next((record.config_before for record in history.functions if record.alias == function), b"")
+    if any(
+        step.file is not None and step.file.function == function and step.file.role.startswith("vfio")
+        for _, step in steps.numbered
+    ):
+        for capability in find(config, "pm"):
+            yield from ((capability.offset + _PMCSR + byte, 0) for byte in range(2))
+        yield from ((COMMAND + byte, 0) for byte in range(2))
+    owned = _first(steps, function, _OWNERS)
+    if owned is not None:
+        yield from ((offset, owned) for offset in range(len(config)) if offset not in IDENTITY)
+    enabled = _first(steps, function, _VFS)
+    if enabled is not None:
+        for capability in find(config, "sriov"):
+            yield from ((capability.offset + byte, enabled) for byte in range(_SRIOV_BYTES))
+
+
+def _first(steps: Steps, function: str, operations: Collection[Operation]) -> int | None:
+    """When the first of some operations on a function began."""
+    rows = steps.rows(
+        lambda step: step.means in operations and step.file is not None and step.file.function == function
+    )
+    return int(steps.history.operations["begin_ns"][rows[0]]) if len(rows) else None

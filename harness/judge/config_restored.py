@@ -1,7 +1,11 @@
 """Did config space come back as promised after resets, and only where somebody promised to restore it?
 
+The last call that reset a function counts.  VFIO puts back at close what it had saved at open, whether or not it
+resets: config space is read before the one and after the other.
+
 Source: Linux drivers/pci/pci.c, `pci_save_state()`, `pci_restore_state()`; `pci_dev_save_and_disable()` for
-the save that is skipped when the function reads all-ones.
+the save that is skipped when the function reads all-ones; drivers/vfio/pci/vfio_pci_core.c,
+`vfio_pci_core_disable()`.
 """
 
 from __future__ import annotations
@@ -10,9 +14,9 @@ from typing import Final
 
 from harness.history.history import FunctionRecord, History
 from harness.judge import findings
+from harness.judge.calls import Call, calls, reset_aliases
 from harness.judge.config_bits import counting, written
 from harness.judge.findings import Aspect
-from harness.judge.reset_operations import ResetOperation, reset_operations
 from harness.model.pci import BAR0, COMMAND
 from harness.model.promise import ConfigSpace, Promise
 from harness.model.terms import Terms
@@ -26,13 +30,13 @@ _BARS: Final = {0: 6, 1: 2}  # by header layout, PCIe r6.0 §7.5.1.2, §7.5.1.3
 
 def config_restored(history: History, terms: Terms) -> tuple[Finding, ...]:
     """Compare config space after the stage with before, for each function that was reset."""
-    last: dict[str, ResetOperation] = {}
-    for reset in sorted(reset_operations(history), key=lambda reset: reset.end_ns):
-        if reset.succeeded:
-            last[reset.alias] = reset
+    last: dict[str, Call] = {}
+    for call in sorted(calls(history), key=lambda call: call.end_ns):
+        if call.succeeded:
+            last.update(dict.fromkeys(reset_aliases(history, call), call))
     found = []
-    for alias, reset in last.items():
-        promise = next((p for p in reset.promises(terms) if p.config is not None), None)
+    for alias, call in last.items():
+        promise = next((p for p in call.promises(terms) if p.config is not None), None)
         if promise is None:
             continue
         function = history.function(alias)
@@ -45,14 +49,14 @@ def config_restored(history: History, terms: Terms) -> tuple[Finding, ...]:
                 )
             )
         elif promise.config is ConfigSpace.LOST:
-            found.append(_lost(history, promise, function, reset))
+            found.append(_lost(history, promise, function, call))
         else:
-            found.append(_restored(history, terms, promise, function, reset))
+            found.append(_restored(history, terms, promise, function, call))
     return tuple(found)
 
 
 def _restored(
-    history: History, terms: Terms, promise: Promise, function: FunctionRecord, reset: ResetOperation
+    history: History, terms: Terms, promise: Promise, function: FunctionRecord, call: Call
 ) -> Finding:
     before, after, alias = function.config_before, function.config_after, function.alias
     mask = counting(len(before), (*terms.volatile, *terms.unrestored), alias)
@@ -62,7 +66,7 @@ def _restored(
     if not differ:
         return findings.passed(
             NAME,
-            f"Config space of {alias} ({len(before)} bytes) is what it was before {reset.operation}.",
+            f"Config space of {alias} ({len(before)} bytes) is what it was before {call.operation}.",
             promise=promise,
             met=1,
             weakness=findings.weak(promise, Aspect.CONFIG),
@@ -84,16 +88,16 @@ def _restored(
     return findings.failed(
         NAME,
         Blame.DEVICE_LOST if dead else Blame.MISMATCH,
-        f"Config space of {alias} was not restored after {reset.operation}: {len(differ)} bytes differ "
+        f"Config space of {alias} was not restored after {call.operation}: {len(differ)} bytes differ "
         f"({places}).",
-        events=[findings.operation(reset.row)],
+        events=[findings.operation(call.row)],
         promise=promise,
         met=1,
         weakness=findings.weak(promise, Aspect.CONFIG),
     )
 
 
-def _lost(history: History, promise: Promise, function: FunctionRecord, reset: ResetOperation) -> Finding:
+def _lost(history: History, promise: Promise, function: FunctionRecord, call: Call) -> Finding:
     """Command and base addresses must have been lost, unless the plan wrote them itself."""
     before, after, alias = function.config_before, function.config_after, function.alias
     own = written(history, alias, b"")
@@ -113,7 +117,7 @@ def _lost(history: History, promise: Promise, function: FunctionRecord, reset: R
     if not telling:
         return findings.unknown(
             NAME,
-            f"Nothing in config space of {alias} could show that {reset.operation} lost it.",
+            f"Nothing in config space of {alias} could show that {call.operation} lost it.",
             promise=promise,
         )
     kept = [
@@ -124,15 +128,15 @@ def _lost(history: History, promise: Promise, function: FunctionRecord, reset: R
             NAME,
             Blame.MISMATCH,
             f"Something restored what nobody promised to restore on {alias}: {', '.join(kept)} survived "
-            f"{reset.operation}.",
-            events=[findings.operation(reset.row)],
+            f"{call.operation}.",
+            events=[findings.operation(call.row)],
             promise=promise,
             met=1,
             weakness=findings.weak(promise, Aspect.CONFIG),
         )
     return findings.passed(
         NAME,
-        f"{reset.operation} lost {', '.join(telling)} of {alias}, and nothing restored them.",
+        f"{call.operation} lost {', '.join(telling)} of {alias}, and nothing restored them.",
         promise=promise,
         met=1,
         weakness=findings.weak(promise, Aspect.CONFIG),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from harness.history.history import History
+from harness.model.outcome import Outcome
 from harness.model.promise import Promise
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, EventId, EventKind, Finding, Verdict
@@ -33,16 +34,18 @@ class Aspect(enum.Enum):
 def weak(promise: Promise, aspect: Aspect) -> str:
     """The weakness sentence of an entry if it is about `aspect`, else nothing.
 
-    A weakness is about the state when the entry promises a state, else about config space when it promises
-    one, else about the outcome.
+    A weakness of a reset that is skipped is about the outcome and the state.  Any other is about the state
+    when the entry promises a state, else about config space when it promises one, else about the outcome.
     """
-    if promise.state is not None:
-        about = Aspect.STATE
+    if promise.outcome is Outcome.SKIPPED:
+        about: tuple[Aspect, ...] = (Aspect.OUTCOME, Aspect.STATE)
+    elif promise.state is not None:
+        about = (Aspect.STATE,)
     elif promise.config is not None:
-        about = Aspect.CONFIG
+        about = (Aspect.CONFIG,)
     else:
-        about = Aspect.OUTCOME
-    return promise.weakness or "" if about is aspect else ""
+        about = (Aspect.OUTCOME,)
+    return promise.weakness or "" if aspect in about else ""
 
 
 def operation(row: int) -> EventId:

@@ -8,16 +8,19 @@ from typing import Final
 import numpy as np
 
 from harness.history.history import ActorRecord, History
+from harness.history.windows import LockWindow, doubts, lock_windows
 from harness.judge import findings
+from harness.judge.culprit import doer
 from harness.judge.starvation import starvation
-from harness.judge.steps import Steps, steps_of
-from harness.model.operation import verb
+from harness.judge.steps import Rows, Steps, steps_of
+from harness.model.operation import HEARTBEAT, RENDEZVOUS, SET_UP, WAIT
 from harness.model.terms import Terms
 from harness.model.units import as_text
 from harness.model.verdict import Blame, Finding
 
 NAME: Final = "finished"
-_ACCESSES: Final = frozenset({"config-read", "config-write", "attribute-read", "reset", "oracle"})
+_OWN: Final = frozenset({HEARTBEAT, WAIT, RENDEZVOUS, SET_UP})
+"""The harness's own business: an actor that is abandoned was not stuck in one of these."""
 _STACK_LINES: Final = 4
 
 
@@ -34,19 +37,31 @@ def finished(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: AR
 
 
 def _stuck(steps: Steps) -> Iterator[Finding]:
-    """Operations in flight: the pauses of an actor that was abandoned are the harness's own business."""
-    table, accesses = steps.history.operations, steps.rows(lambda step: verb(step.means) in _ACCESSES)
-    for row in accesses[table["end_ns"][accesses] == 0].tolist():
+    """Operations in flight, and who holds the config lock that they may be waiting for."""
+    table, judged = steps.history.operations, _judged(steps)
+    in_flight = judged[table["end_ns"][judged] == 0]
+    held = _still_held(steps.history) if len(in_flight) else {}
+    for row in in_flight.tolist():
         number = int(table["actor"][row])
         record = steps.history.actors[number]
         step = steps.numbered[steps.of_row[row]][1]
         on = f" on {step.file.function}" if step.file else ""
+        window = held.get(step.file.function) if step.file else None
+        lock = ""
+        if window is not None and window.tid != record.tid:
+            holder = doer(steps.history, window.tid, window.opened_ns)
+            lock = (
+                f"; {holder} has held its config lock for {as_text(steps.history.end_ns - window.opened_ns)}"
+            )
         yield findings.failed(
             NAME,
             Blame.TIMEOUT,
             f"{record.name} never returned from {step.means}{on}"
-            f" ({as_text(steps.history.end_ns - int(table['begin_ns'][row]))} in flight){_asleep(record)}.",
-            events=[findings.operation(row)],
+            f" ({as_text(steps.history.end_ns - int(table['begin_ns'][row]))} in flight){_asleep(record)}{lock}.",
+            events=[
+                findings.operation(row),
+                *(findings.kernel(window.opened_row) if window and lock else ()),
+            ],
             met=1,
         )
 
@@ -55,8 +70,8 @@ def _overdue(steps: Steps) -> Iterator[Finding]:
     history, table = steps.history, steps.history.operations
     plan = history.plan
     deadline = history.begin_ns + plan.lasting_ns + plan.deadline_ns
-    accesses = steps.rows(lambda step: verb(step.means) in _ACCESSES)
-    late = accesses[table["end_ns"][accesses] > deadline]
+    judged = _judged(steps)
+    late = judged[table["end_ns"][judged] > deadline]
     if not len(late):
         return
     starved = starvation(history)
@@ -87,6 +102,21 @@ def _ended_badly(steps: Steps) -> Iterator[Finding]:
             yield findings.unknown(NAME, f"{record.name} {record.end}: {record.detail or 'no detail'}.")
         if record.lost:
             yield findings.unknown(NAME, f"{record.lost} operations of {record.name} were not recorded.")
+
+
+def _judged(steps: Steps) -> Rows:
+    return steps.rows(lambda step: step.means not in _OWN)
+
+
+def _still_held(history: History) -> dict[str, LockWindow]:
+    """The config locks that were certainly held when the stage ended, by alias of their function."""
+    if doubts(history):
+        return {}
+    return {
+        history.plan.functions[window.function]: window
+        for window in lock_windows(history)
+        if window.closed_row < 0 and window.closed_ns == history.end_ns
+    }
 
 
 def _asleep(record: ActorRecord) -> str:

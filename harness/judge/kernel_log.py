@@ -10,6 +10,8 @@ from typing import Final
 
 from harness.history.history import History
 from harness.judge import findings
+from harness.judge.culprit import LOG_PATTERN, told
+from harness.judge.lock_discipline import SOURCE, convicted
 from harness.model.terms import LogClass, LogRule, Terms
 from harness.model.verdict import Blame, Finding
 
@@ -34,9 +36,31 @@ _BLAMES: Final = {
 def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
     """Read every line of the kernel log by the contract's rules, and compare the taint."""
     read = [(row, _rule(text.level, text.text, terms)) for row, text in enumerate(history.log)]
-    found = []
+    found, explained = [], []
+    if faults := convicted(history):
+        explained = [
+            row
+            for row, rule in read
+            if rule and rule.kind is LogClass.FAULT and re.search(LOG_PATTERN, history.log[row].text)
+        ]
+    if explained:
+        first = history.log[explained[0]].text.splitlines()[0]
+        found.append(
+            findings.failed(
+                NAME,
+                Blame.DRIVER_FAULT,
+                f"Kernel log: {first}: that is because {told(history, faults[0])}.",
+                events=[*(findings.log(row) for row in explained[:2]), *findings.kernel(faults[0].rows[-1])],
+                source=SOURCE,
+                met=len(explained),
+            )
+        )
     for kind, blame in _BLAMES.items():
-        lines = [(row, rule) for row, rule in read if rule is not None and rule.kind is kind]
+        lines = [
+            (row, rule)
+            for row, rule in read
+            if rule is not None and rule.kind is kind and row not in explained
+        ]
         if lines:
             row, rule = lines[0]
             more = f" ({len(lines) - 1} more lines like it)" if len(lines) > 1 else ""

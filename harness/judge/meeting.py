@@ -1,4 +1,4 @@
-"""Which operation met which lock window.
+"""Which operation met which window.
 
 Two ideas of a window are needed.  The *certain* one, each edge moved inwards by the resolution of the trace:
 the lock was held for all of it.  The *possible* one, from the locking thread's call to the unlocking
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.history.windows import TRACE_RESOLUTION, LockWindow
+from harness.history.windows import TRACE_RESOLUTION
 from harness.model.units import MS, Ns
 
 UNLOCK_GRACE: Final = Ns(20 * MS)
@@ -25,23 +25,45 @@ Times = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.intp]
 
 
+class Window(Protocol):
+    """What windows of all locks have in common."""
+
+    @property
+    def opened_ns(self) -> Ns:
+        """When the lock was certainly held, to the resolution of the trace."""
+
+    @property
+    def closed_ns(self) -> Ns:
+        """Until when it was certainly held."""
+
+    @property
+    def asked_ns(self) -> Ns | None:
+        """Since when it may have been held; None: not known."""
+
+    @property
+    def released_ns(self) -> Ns | None:
+        """When it was certainly given back; None: not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Meetings:
     """What a set of operations met; one row an operation, indices count the windows of one function.
 
     Attributes:
         opened, closed: edges of the windows as traced.
+        began: the window within which the operation certainly began, or -1.
         inside: the window within which the operation certainly began and ended, or -1.
         touched: the last window that the operation may have overlapped, or -1.
     """
 
     opened: Times
     closed: Times
+    began: Indices
     inside: Indices
     touched: Indices
 
 
-def meet(windows: Sequence[LockWindow], begin: Times, end: Times) -> Meetings:
+def meet(windows: Sequence[Window], begin: Times, end: Times) -> Meetings:
     """Hold operations against the windows of their function.
 
     Args:
@@ -53,16 +75,18 @@ def meet(windows: Sequence[LockWindow], begin: Times, end: Times) -> Meetings:
     closed = np.array([window.closed_ns for window in windows], dtype=np.int64)
     if not windows:
         nothing = np.full(len(begin), -1, dtype=np.intp)
-        return Meetings(opened, closed, nothing, nothing)
+        return Meetings(opened, closed, nothing, nothing, nothing)
     last = np.searchsorted(opened + TRACE_RESOLUTION, begin, "left") - 1
-    inside = np.where((last >= 0) & (end < closed[last] - TRACE_RESOLUTION), last, -1)
+    held_until = np.where(last >= 0, closed[last] - TRACE_RESOLUTION, np.iinfo(np.int64).min)
+    began = np.where(begin < held_until, last, -1)
+    inside = np.where(end < held_until, last, -1)
     earliest, latest = possible(windows)
     last = np.searchsorted(earliest, end, "right") - 1
     touched = np.where((last >= 0) & (latest[last] >= begin), last, -1)
-    return Meetings(opened, closed, inside, touched)
+    return Meetings(opened, closed, began, inside, touched)
 
 
-def possible(windows: Sequence[LockWindow]) -> tuple[Times, Times]:
+def possible(windows: Sequence[Window]) -> tuple[Times, Times]:
     """The outermost edges of each window, both ascending.
 
     A lock that was asked for while another held it cannot have been taken before the other let go.

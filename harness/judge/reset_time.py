@@ -1,9 +1,11 @@
 """Did every reset take the time that it should?
 
 Judged is the traced kernel function that performs the method, not the system call, which also waits for
-locks.  A bound convicts only when the machine was not starved.  That holds for the lower bound too: the
-kernel counts its `msleep(100)` in ticks, and where ticks come late (a guest on a busy host) the sleep is
-short by as much.
+locks.  Where the kernel chose the method, as it does for VFIO, the bounds are those of that method, unless the
+call's own entry has some.
+
+A bound convicts only when the machine was not starved.  That holds for the lower bound too: the kernel counts its
+`msleep(100)` in ticks, and where ticks come late (a guest on a busy host) the sleep is short by as much.
 
 Source: PCIe r6.0 §6.6; Linux drivers/pci/pci.c, `pcie_flr()`, `pci_pm_reset()`, `pci_reset_secondary_bus()`.
 """
@@ -13,11 +15,13 @@ from __future__ import annotations
 from typing import Final
 
 from harness.history.history import History
-from harness.history.windows import TRACE_RESOLUTION, ResetSpan, reset_doubts
+from harness.history.windows import TRACE_RESOLUTION, ResetSpan
 from harness.judge import findings
-from harness.judge.reset_operations import ResetOperation, reset_operations
+from harness.judge.calls import Call, calls, trace_doubts, traced
 from harness.judge.starvation import Starvation, starvation
-from harness.model.promise import Promise
+from harness.model.operation import reset
+from harness.model.outcome import Outcome
+from harness.model.promise import Promise, WindowKind
 from harness.model.terms import Terms
 from harness.model.units import Ns, as_text
 from harness.model.verdict import Blame, EventId, Finding
@@ -26,36 +30,41 @@ NAME: Final = "reset_time"
 
 
 def reset_time(history: History, terms: Terms) -> tuple[Finding, ...]:
-    """Hold the duration of every performed method against its promise."""
-    spans: dict[str, tuple[Promise, str, list[tuple[ResetOperation, ResetSpan]]]] = {}
-    for reset in reset_operations(history):
-        promises = reset.promises(terms)
-        if (
-            reset.method is None
-            or not promises
-            or (promises[0].at_least is None and promises[0].at_most is None)
-        ):
-            continue
-        promise = promises[0]
-        group = spans.setdefault(
-            f"{reset.alias} {promise.id}", (promise, f"{reset.operation} on {reset.alias}", [])
-        )
-        group[2].extend(
-            (reset, span) for span in reset.spans if span.method is reset.method and span.result == 0
-        )
+    """Hold the duration of every performed reset against its promise."""
+    groups: dict[str, tuple[Promise, list[tuple[Call, ResetSpan]]]] = {}
+    for call in calls(history):
+        for span in call.performed if traced(call.operation) else ():
+            promise = _bounds(call, span, terms)
+            if promise is not None:
+                key = f"{call.operation} on {call.alias} {promise.id}"
+                groups.setdefault(key, (promise, []))[1].append((call, span))
     starved = starvation(history)
-    found = []
-    for promise, what, timed in spans.values():
-        if timed:
-            reasons = reset_doubts(history, timed[0][1].method)
-            found.append(_judge(promise, what, timed, starved, reasons))
-    return tuple(found)
+    return tuple(
+        _judge(
+            promise,
+            f"{timed[0][0].operation} on {timed[0][0].alias}",
+            timed,
+            starved,
+            trace_doubts(history, timed[0][0]),
+        )
+        for promise, timed in groups.values()
+    )
+
+
+def _bounds(call: Call, span: ResetSpan, terms: Terms) -> Promise | None:
+    """The entry that says how long this reset may take: that of the call, else that of the method."""
+    own = [promise for promise in call.promises(terms) if promise.outcome is not Outcome.SKIPPED]
+    method = terms.promise(call.alias, reset(span.method), WindowKind.NONE) if span.method else None
+    for promise in (*own[:1], *([method] if method else [])):
+        if promise.at_least is not None or promise.at_most is not None:
+            return promise
+    return None
 
 
 def _judge(
     promise: Promise,
     what: str,
-    timed: list[tuple[ResetOperation, ResetSpan]],
+    timed: list[tuple[Call, ResetSpan]],
     starved: Starvation,
     reasons: tuple[str, ...],
 ) -> Finding:
@@ -89,7 +98,7 @@ def _judge(
     )
 
 
-def _broken(promise: Promise, what: str, pairs: list[tuple[ResetOperation, ResetSpan]], how: str) -> Finding:
+def _broken(promise: Promise, what: str, pairs: list[tuple[Call, ResetSpan]], how: str) -> Finding:
     return findings.failed(
         NAME,
         Blame.TIMEOUT,
@@ -104,7 +113,7 @@ def _length(span: ResetSpan) -> int:
     return span.end_ns - span.begin_ns
 
 
-def _events(pairs: list[tuple[ResetOperation, ResetSpan]]) -> list[EventId]:
+def _events(pairs: list[tuple[Call, ResetSpan]]) -> list[EventId]:
     return [
         event
         for reset, span in pairs[:2]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from harness.history.columns import KERNEL, OPERATION, Edge, Table, empty
 from harness.history.history import ActorRecord, FunctionRecord, History, Probe
-from harness.history.windows import LOCK, UNLOCK, WAIT
+from harness.history.windows import LOCK, TRYLOCK, UNLOCK, WAIT
 from harness.model.operation import HEARTBEAT, config_read, reset
 from harness.model.pci import AccessPath, ResetMethod
 from harness.model.plan import Actor, File, Op, Plan, Step
@@ -35,6 +35,8 @@ _PROBES: Final = (
     (WAIT, Edge.ENTRY),
     ("pcie_flr", Edge.ENTRY),
     ("pcie_flr", Edge.RETURN),
+    (TRYLOCK, Edge.ENTRY),
+    (TRYLOCK, Edge.RETURN),
 )
 
 

@@ -1,24 +1,31 @@
-"""Did every successful config access carry the data that it should?
+"""Did every successful access carry the data that it should?
 
-Each read of at most four bytes must give what config space held before the stage, volatile bits excepted.
+Each config read of at most four bytes must give what config space held before the stage, volatile bits excepted.
 Longer reads are not atomic (the lock is checked for each dword) and are only counted, as are reads of what
-the plan itself has changed.
+the plan itself has changed, and of a function whose lock had been stolen.  What registers gave is judged in
+:mod:`~harness.judge.register_values`.
 
-Source: Linux drivers/pci/access.c; Documentation/PCI/pci-error-recovery.rst on all-ones.
+Source: Linux drivers/pci/access.c; Documentation/PCI/pci-error-recovery.rst on all-ones;
+drivers/vfio/pci/vfio_pci_config.c on what VFIO takes from the function and what from its copy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.history.history import FunctionRecord, History
+from harness.history.windows import lock_faults
 from harness.judge import findings
-from harness.judge.config_bits import counting, written
+from harness.judge.accesses import UNPRIVILEGED_BYTES
+from harness.judge.config_bits import IDENTITY, counting, written
+from harness.judge.register_values import register_values
 from harness.judge.steps import Rows, Steps, steps_of
-from harness.model.operation import FLR_BIT, verb
+from harness.judge.stolen import while_stolen
+from harness.model.operation import FLR_BIT, UNPRIVILEGED_READ, VFIO_COPY_READ, VFIO_READ, verb
 from harness.model.outcome import Outcome
 from harness.model.plan import Step
 from harness.model.promise import WindowKind
@@ -28,6 +35,16 @@ from harness.model.verdict import Blame, Finding
 NAME: Final = "values_sane"
 _ATOMIC: Final = (1, 2, 4)
 _NEVER: Final = np.iinfo(np.int64).max
+_FROM_HARDWARE: Final = frozenset({*IDENTITY[4:], 0x0C, 0x0D, 0x0F})
+"""What VFIO's config region takes from the function as it is: revision, class, cache line size, latency, BIST,
+subsystem.  Elsewhere it mixes in bits of its own: COMMAND's INTx Disable, STATUS' Capabilities List, PME, FLR and
+payload sizes (`init_pci_cap_basic_perm()`, `init_pci_cap_pm_perm()`, `init_pci_cap_exp_perm()`)."""
+_FROM_COPY: Final = frozenset({*range(4), *range(0x10, 0x28)})
+"""What it answers from memory with the value that the function had: vendor, device, base addresses
+(`vfio_config_init()`, `vfio_bar_fixup()`).  Not the expansion ROM, which may be a shadow, the capability pointer, which
+skips what VFIO hides, nor the interrupt pin, which is 0 where VFIO offers no INTx."""
+_ABSENT: Final = b"\xff\xff"
+"""Vendor of a virtual function: its own config space does not hold it (PCIe r6.0 §9.3.4.1.1)."""
 
 
 def values_sane(history: History, terms: Terms) -> tuple[Finding, ...]:
@@ -39,14 +56,16 @@ def values_sane(history: History, terms: Terms) -> tuple[Finding, ...]:
         if len(rows):
             found.extend(_reads(steps, terms, function, rows))
         found.extend(_short_writes(steps, function.alias))
-    return tuple(found)
+    return (*found, *register_values(history, terms))
 
 
 def _reads(steps: Steps, terms: Terms, function: FunctionRecord, rows: Rows) -> list[Finding]:
     history, alias = steps.history, function.alias
     numbers, table = steps.of_row[rows], history.operations
     width = steps.column(lambda step: step.width, np.int64)
-    short = table["result"][rows] != width[numbers]
+    visible = steps.column(_visible, np.int64)
+    result = table["result"][rows]
+    short = (result != width[numbers]) & (result != visible[numbers])
     if short.any():
         row = rows[np.argmax(short)]
         return [
@@ -64,14 +83,27 @@ def _reads(steps: Steps, terms: Terms, function: FunctionRecord, rows: Rows) -> 
         lambda step: step.width in _ATOMIC and step.offset + step.width <= len(config), np.bool_
     )
     if not atomic[numbers].any():
+        if not result.any():
+            return []  # nobody got a byte, as the reader may not
         reason = "its config space could not be read before the stage" if not config else "none was atomic"
         return [findings.unknown(NAME, f"No config read of {alias} can be compared: {reason}.", met=0)]
+    since = written(history, alias, config)
     mask = counting(len(config), terms.volatile, alias)
+    for offset, time in since.items():
+        if time <= history.begin_ns and offset < len(mask):
+            mask[offset] = 0
     expected = steps.column(lambda step: _number(config, step), np.uint64)
-    counts = steps.column(lambda step: _number(mask, step), np.uint64)
+    counts = steps.column(lambda step: _number(_kept(mask, config, step), step), np.uint64)
     ones = steps.column(_all_ones, np.uint64)
     value = table["value"][rows]
-    judged = atomic[numbers] & (table["end_ns"][rows] < _unchanged_until(steps, function)[numbers])
+    begin, end = table["begin_ns"][rows], table["end_ns"][rows]
+    judged = (
+        atomic[numbers]
+        & (counts[numbers] != 0)
+        & (result == width[numbers])
+        & (end < _unchanged_until(steps, alias, since)[numbers])
+        & ~while_stolen(lock_faults(history), history.plan.functions.index(alias), begin, end)
+    )
     if not judged.any():
         return []
     wrong = judged & ((value ^ expected[numbers]) & counts[numbers] != 0)
@@ -133,17 +165,37 @@ def _successful(steps: Steps, alias: str, what: str) -> Rows:
     return good
 
 
-def _unchanged_until(steps: Steps, function: FunctionRecord) -> npt.NDArray[np.int64]:
-    """For each step: until when the bytes that it reads are those from before the stage."""
-    history, alias = steps.history, function.alias
+def _visible(step: Step) -> int:
+    """How many bytes a read may see; what it sees beyond is another checker's business."""
+    if step.means != UNPRIVILEGED_READ:
+        return step.width
+    return min(step.width, max(0, UNPRIVILEGED_BYTES - step.offset))
+
+
+def _kept(mask: bytearray, config: bytes, step: Step) -> bytes:
+    """The mask for one step: what is read by way of VFIO is not all the function's."""
+    if step.means not in (VFIO_READ, VFIO_COPY_READ):
+        return bytes(mask)
+    known = _FROM_HARDWARE if step.means == VFIO_READ else _FROM_COPY
+    if step.means == VFIO_COPY_READ and config[:2] == _ABSENT:
+        known -= frozenset(range(4))
+    return bytes(bits if offset in known else 0 for offset, bits in enumerate(mask))
+
+
+def _unchanged_until(steps: Steps, alias: str, since: Mapping[int, int]) -> npt.NDArray[np.int64]:
+    """For each step: until when the bytes that it reads are those from before the stage.
+
+    What had changed before the stage began is masked instead.
+    """
+    history = steps.history
     resets = steps.rows(
         lambda step: step.means == FLR_BIT and step.file is not None and step.file.function == alias
     )
     everything = int(history.operations["begin_ns"][resets[0]]) if len(resets) else _NEVER
-    since = written(history, alias, function.config_before)
+    later = {offset: time for offset, time in since.items() if time > history.begin_ns}
     until: npt.NDArray[np.int64] = np.array(
         [
-            min([everything, *(since.get(o, _NEVER) for o in range(step.offset, step.offset + step.width))])
+            min([everything, *(later.get(o, _NEVER) for o in range(step.offset, step.offset + step.width))])
             if step.width in _ATOMIC
             else _NEVER
             for _, step in steps.numbered

@@ -5,27 +5,33 @@ from __future__ import annotations
 from typing import Final
 
 from harness.history.history import History
+from harness.judge.access_outcome import access_outcome
+from harness.judge.call_outcome import call_outcome
+from harness.judge.call_time import call_time
 from harness.judge.collided import collided
 from harness.judge.config_restored import config_restored
 from harness.judge.findings import Checker, unknown
 from harness.judge.finished import finished
 from harness.judge.kernel_log import kernel_log
-from harness.judge.reads_blocked import reads_blocked
+from harness.judge.lock_discipline import lock_discipline
+from harness.judge.port_lock import port_lock
 from harness.judge.reset_happened import reset_happened
-from harness.judge.reset_outcome import reset_outcome
 from harness.judge.reset_time import reset_time
 from harness.judge.values_sane import values_sane
 from harness.model.terms import Terms
 from harness.model.verdict import Finding, Judgement
 
 CHECKERS: Final[tuple[Checker, ...]] = (
+    lock_discipline,
     kernel_log,
     finished,
-    reads_blocked,
+    access_outcome,
     values_sane,
-    reset_outcome,
+    call_outcome,
+    call_time,
     reset_happened,
     reset_time,
+    port_lock,
     config_restored,
     collided,
 )

@@ -16,8 +16,15 @@ WAITED: Final = -1
 """Waited for the lock, then succeeded."""
 REFUSED: Final = -2
 """Refused with an errno that has no word of its own."""
+TRUNCATED: Final = -3
+"""Got fewer bytes than it asked for."""
+SIGBUS: Final = -7
+"""Touched a mapping that the kernel had taken away: minus the signal's number, as a history keeps it."""
 
-_ERRNOS: Final = {number: Outcome(name) for number, name in errno.errorcode.items() if name in list(Outcome)}
+_ERRNOS: Final = {
+    **{number: Outcome(name) for number, name in errno.errorcode.items() if name in list(Outcome)},
+    SIGBUS: Outcome.SIGBUS,
+}
 ERRNO_NAMES: Final = frozenset(str(word) for word in _ERRNOS.values())
 _NUMBERS: Final = {word: number for number, word in _ERRNOS.items()}
 
@@ -29,6 +36,8 @@ def number_of(outcome: Outcome) -> int:
             return WAITED
         case Outcome.REFUSED:
             return REFUSED
+        case Outcome.TRUNCATED:
+            return TRUNCATED
         case _:
             return _NUMBERS.get(outcome, PROMPT)
 
@@ -42,6 +51,14 @@ def observed(error: npt.NDArray[np.int32], waited: npt.NDArray[np.bool_]) -> npt
 
 def spoken(number: int) -> str:
     """What people call an observed number."""
-    if number in (PROMPT, WAITED):
-        return "did not wait" if number == PROMPT else "waited"
-    return f"was refused ({_ERRNOS[number]})" if number in _ERRNOS else "was refused"
+    match number:
+        case 0:
+            return "did not wait"
+        case -1:
+            return "waited"
+        case -3:
+            return "got fewer bytes than it asked for"
+        case -7:
+            return "raised SIGBUS"
+        case _:
+            return f"was refused ({_ERRNOS[number]})" if number in _ERRNOS else "was refused"

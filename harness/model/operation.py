@@ -85,6 +85,8 @@ HOLD_PORT: Final = Operation("hold/port")
 """Both locks of the port above the function."""
 TRY_CONFIG: Final = Operation("hold/try")
 """`pci_cfg_access_trylock()`: fails at once when the lock is taken."""
+MISUSE: Final = "misuse"
+"""Verb of what breaks the kernel's rules on purpose, to see that we notice."""
 STEAL: Final = Operation("misuse/steal")
 """Unlock what another thread has locked."""
 UNLOCK_TWICE: Final = Operation("misuse/unlock-twice")

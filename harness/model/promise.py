@@ -20,7 +20,11 @@ class WindowKind(enum.StrEnum):
     """The config access lock of the function (`pci_cfg_access_lock`), seen in the kernel's own trace; who holds it
     and why is not known or makes no difference."""
     DEVICE_LOCK = "device-lock"
-    """The function's device_lock alone, as an unbind holds it that waits for its user; config access is free."""
+    """The function's device_lock alone; config access is free."""
+    UNBIND = "unbind"
+    """The same, held by an unbind that waits until the function's user closes it; the group opens nothing new."""
+    PORT_LOCK = "port-lock"
+    """Another holds the locks of the port above; those of the function itself are free."""
     SYSFS_RESET = "sysfs-reset"
     """A write to sysfs `reset` holds both locks."""
     VFIO_RESET = "vfio-reset"
@@ -35,8 +39,15 @@ class WindowKind(enum.StrEnum):
     @property
     def wider(self) -> WindowKind | None:
         """What an entry must speak of to apply to this window too, when none speaks of it by name."""
-        alone = (WindowKind.NONE, WindowKind.CONFIG_LOCK, WindowKind.DEVICE_LOCK)
-        return None if self in alone else WindowKind.CONFIG_LOCK
+        match self:
+            case WindowKind.NONE | WindowKind.CONFIG_LOCK | WindowKind.DEVICE_LOCK:
+                return None
+            case WindowKind.UNBIND:
+                return WindowKind.DEVICE_LOCK
+            case WindowKind.PORT_LOCK:
+                return WindowKind.NONE
+            case _:
+                return WindowKind.CONFIG_LOCK
 
 
 class DeviceState(enum.StrEnum):

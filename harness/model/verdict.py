@@ -23,6 +23,8 @@ class Blame(enum.StrEnum):
     RESET_FAILED = "hil.reset-failed"
     DEVICE_LOST = "hil.device-lost"
     KERNEL_FAULT = "hil.kernel-fault"
+    DRIVER_FAULT = "hil.driver-fault"
+    """A driver broke the rules of a lock: gave back what it did not hold, or never gave it back."""
     WEAKNESS_GONE = "hil.xpass"
     """A weakness that the contract knows was not seen any more."""
     STARVED = "hil.infra.starved"
@@ -55,7 +57,7 @@ class Finding:
     """One checker's claim, with the events that prove it and the source of the rule.
 
     Attributes:
-        checker: name of the checker's module, e.g. `reads_blocked`.
+        checker: name of the checker's module, e.g. `access_outcome`.
         verdict: what this claim amounts to.
         claim: one sentence for a tired engineer.
         events: rows of the history that prove it, at most a handful; the first two are *the violating pair*.

@@ -10,6 +10,7 @@ from harness.contract import Contract, Nature, load
 from harness.contract.flip import flips
 from harness.errors import ContractError
 from harness.history.history import FunctionRecord
+from harness.model import operation as words
 from harness.model.kernel import KernelVersion
 from harness.model.operation import Operation, config_read, reset
 from harness.model.outcome import Outcome
@@ -199,6 +200,42 @@ def test_kernels_choose_between_entries() -> None:
     assert [p and p.outcome for p in found] == [Outcome.OK, Outcome.EIO, None]
 
 
+def test_a_list_of_windows_makes_a_promise_for_each() -> None:
+    contract = Contract.read({"a.toml": entry("promise", PROMISE, window='["none", "device-lock"]')})
+    assert [(p.id, p.window) for p in contract.promises] == [
+        ("config-read/sysfs@none", WindowKind.NONE),
+        ("config-read/sysfs@device-lock", WindowKind.DEVICE_LOCK),
+    ]
+    for wrong in ("[]", '["ajar"]', '["none", "none"]'):
+        with pytest.raises(ContractError, match="window"):
+            Contract.read({"a.toml": entry("promise", PROMISE, window=wrong)})
+    with pytest.raises(ContractError, match="both speak of"):
+        Contract.read(
+            {
+                "a.toml": entry("promise", PROMISE, window='["none", "device-lock"]')
+                + entry("promise", PROMISE)
+            }
+        )
+
+
+@pytest.mark.parametrize(
+    ("window", "wider"),
+    [
+        (WindowKind.SRIOV, WindowKind.CONFIG_LOCK),
+        (WindowKind.UNBIND, WindowKind.DEVICE_LOCK),
+        (WindowKind.PORT_LOCK, WindowKind.NONE),
+        (WindowKind.DEVICE_LOCK, None),
+    ],
+)
+def test_a_window_without_an_entry_falls_back(window: WindowKind, wider: WindowKind | None) -> None:
+    assert window.wider is wider
+    text = entry("promise", PROMISE, window=f'"{wider or window}"')
+    contract = Contract.read({"a.toml": text + entry("platform", PLATFORM)})
+    found = contract.terms(K612, [function()]).promise("dut", READ, window)
+    assert found is not None
+    assert found.window is (wider or window)
+
+
 # volatile bits
 
 
@@ -254,6 +291,46 @@ def test_what_this_slice_stages_is_promised(kernel: KernelVersion, window: Windo
         *(reset(ResetMethod(m)) for m in ("flr", "pm", "bus", "af_flr", "device_specific")),
     ]:
         assert terms.promise("dut", operation, window) is not None, operation
+
+
+CALLS = [
+    *(words.VFIO_RESET, words.VFIO_FLR_BIT, words.HOT_RESET, words.SUBORDINATE_RESET),
+    *(words.HOT_RESET_NOT_OWNED, words.HOT_RESET_IMPOSSIBLE),
+    *(words.VFIO_OPEN, words.VFIO_REOPEN, words.VFIO_CLOSE, words.VFIO_DROP, words.UNPRIVILEGED_OPEN),
+    *(words.UNBIND, words.BIND, words.OVERRIDE, words.ENABLE_VFS, words.DISABLE_VFS),
+    *(words.REMOVE, words.RESCAN, words.HOLD_BOTH),
+]
+
+
+@pytest.mark.parametrize("kernel", [K61, K612, K70])
+@pytest.mark.parametrize("window", WindowKind)
+def test_every_call_is_promised_in_every_window(kernel: KernelVersion, window: WindowKind) -> None:
+    terms = load().terms(kernel, [function("igb")])
+    assert [call for call in CALLS if terms.promise("dut", call, window) is None] == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "window", "on_61", "on_612", "on_70"),
+    [
+        ("reset/flr", WindowKind.PORT_LOCK, "ok", "blocked-and-reset", "blocked-and-reset"),
+        ("close/vfio", WindowKind.PORT_LOCK, "ok", "skipped", "skipped"),
+        ("reset/hot", WindowKind.PORT_LOCK, "EAGAIN", "EAGAIN", "EAGAIN"),
+        ("driver/override", WindowKind.DEVICE_LOCK, "blocked", "ok", "ok"),
+        ("driver/override", WindowKind.SYSFS_RESET, "blocked", "ok", "ok"),
+        ("driver/override", WindowKind.CONFIG_LOCK, "ok", "ok", "ok"),
+        ("port-lock/bus", WindowKind.NONE, "free", "locked", "locked"),
+        ("port-lock/vfio", WindowKind.NONE, "free", "free", "free"),
+        ("port-lock/vfio-close", WindowKind.NONE, "free", "locked", "locked"),
+        ("port-lock/hot", WindowKind.NONE, "locked", "locked", "locked"),
+    ],
+)
+def test_kernels_differ(operation: str, window: WindowKind, on_61: str, on_612: str, on_70: str) -> None:
+    contract = load()
+    found = [
+        contract.terms(kernel, [function("igb")]).promise("dut", Operation(operation), window)
+        for kernel in (K61, K612, K70)
+    ]
+    assert [p and str(p.outcome) for p in found] == [on_61, on_612, on_70]
 
 
 @pytest.mark.parametrize("platform", ["igb", "e1000e", "virtio-rng"])

@@ -8,21 +8,35 @@ import numpy as np
 
 from harness.history.columns import KERNEL, OPERATION, Edge
 from harness.history.history import ActorRecord, History, Probe
-from harness.history.windows import LOCK, RESET_FUNCTIONS, TRYLOCK, UNLOCK, WAIT
-from harness.model.operation import config_read
+from harness.history.windows import (
+    HOLD_DEVICE_LOCK,
+    LOCK,
+    RESET_FUNCTIONS,
+    TRYLOCK,
+    UNLOCK,
+    UNREGISTER,
+    WAIT,
+)
+from harness.model.operation import Operation, config_read
 from harness.model.pci import AccessPath
-from harness.model.plan import Actor, Op, Plan, Step
+from harness.model.plan import Actor, File, Op, Plan, Step
 from harness.model.units import US, Ns
 
 ENTRY, RETURN = Edge.ENTRY, Edge.RETURN
 END = Ns(1_000_000 * US)
 PROBES = tuple(
     Probe(symbol=symbol, edge=edge)
-    for symbol in (LOCK, TRYLOCK, UNLOCK, WAIT, *RESET_FUNCTIONS)
+    for symbol in (LOCK, TRYLOCK, UNLOCK, WAIT, *RESET_FUNCTIONS, UNREGISTER, HOLD_DEVICE_LOCK)
     for edge in Edge
     if (symbol, edge) != (WAIT, RETURN)
 )
 READ = Step(op=Op.READ, means=config_read(AccessPath.SYSFS), width=4)
+
+
+def write(means: str, role: str = "windows") -> Step:
+    """A write that means `means`."""
+    return Step(op=Op.WRITE, means=Operation(means), file=File(function="igb0", role=role), value=b"1")
+
 
 Hit = tuple[int, int, str, Edge] | tuple[int, int, str, Edge, int] | tuple[int, int, str, Edge, int, int]
 """Microseconds, thread, symbol, edge, function (0 at entries, -1 at returns), value (0)."""
@@ -34,6 +48,7 @@ def history(
     *,
     probes: tuple[Probe, ...] = PROBES,
     tids: Sequence[int] = (501, 502),
+    steps: Sequence[Step] = (READ, READ),
     lost: int = 0,
 ) -> History:
     """A history of two functions.
@@ -43,6 +58,7 @@ def history(
         operations: begin and end in microseconds (end 0: never returned), and the actor.
         probes: that were asked for.
         tids: thread of each actor.
+        steps: the only step of each actor.
         lost: trace events.
     """
     numbers = {(probe.symbol, probe.edge): number for number, probe in enumerate(PROBES)}
@@ -55,7 +71,9 @@ def history(
         plan=Plan(
             title="by hand",
             functions=("igb0", "igb1"),
-            actors=tuple(Actor(name=f"reader-{tid}", steps=(READ,)) for tid in tids),
+            actors=tuple(
+                Actor(name=f"reader-{tid}", steps=(step,)) for tid, step in zip(tids, steps, strict=False)
+            ),
             lasting_ns=END,
             deadline_ns=END,
         ),

@@ -13,14 +13,25 @@ import numpy as np
 from harness.contract import Contract, load
 from harness.history.columns import KERNEL, OPERATION, Edge
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe
-from harness.history.windows import LOCK, RESET_FUNCTIONS, UNLOCK, WAIT
+from harness.history.windows import (
+    HOLD_DEVICE_LOCK,
+    LOCK,
+    RESET_FUNCTIONS,
+    TRYLOCK,
+    UNLOCK,
+    UNREGISTER,
+    WAIT,
+)
 from harness.model.kernel import KernelVersion
 from harness.model.operation import (
     ATTRIBUTE_READ,
+    BAR_READ,
     CHECK,
     FLR_BIT,
     HEARTBEAT,
     MARK,
+    SYSFS_MAPPED_READ,
+    Operation,
     config_read,
     config_write,
     reset,
@@ -49,6 +60,7 @@ PROBES = (
     *((UNLOCK, edge) for edge in Edge),
     (WAIT, Edge.ENTRY),
     *((symbol, edge) for symbol in RESET_FUNCTIONS for edge in Edge),
+    *((symbol, edge) for symbol in (TRYLOCK, UNREGISTER, HOLD_DEVICE_LOCK) for edge in Edge),
 )
 
 
@@ -93,6 +105,8 @@ class Stage:
 
     def reader(self, name: str = "reader", *, means: str = READ, offset: int = 4, width: int = 4) -> int:
         role = "vendor" if means == ATTRIBUTE_READ else "config"
+        if way(Operation(means)).startswith("vfio"):
+            role = "vfio-config"
         step = Step(op=Op.READ, means=means, file=File(function=ALIAS, role=role), offset=offset, width=width)  # type: ignore[arg-type]
         return self.actor(name, step)
 
@@ -147,6 +161,41 @@ class Stage:
         """One hit of a probe."""
         rounded = round(int(at(us)) / US) * US
         self._kernel.append((rounded, value, tid, PROBES.index((symbol, edge)), function))
+
+    def does(self, name: str, means: str, role: str = "windows", *, op: Op = Op.WRITE) -> int:
+        """Add an actor that does one thing to a file of the function."""
+        file = File(function=ALIAS, role=role)
+        return self.actor(name, Step(op=op, means=Operation(means), file=file, value=b"1"))
+
+    def register_reader(self, means: str, *, offset: int = 8, width: int = 4, bar: int = 0) -> int:
+        """Add an actor that reads a register."""
+        mapped = means != BAR_READ
+        role = f"resource{bar}" if means == SYSFS_MAPPED_READ else f"vfio-bar{bar}"
+        step = Step(
+            op=Op.LOAD if mapped else Op.READ,
+            means=Operation(means),
+            file=File(function=ALIAS, role=role),
+            offset=offset,
+            width=width,
+        )
+        return self.actor(f"register-{len(self._actors)}", step)
+
+    def held_by(self, actor: int, begin: float, end: float | None, *, opened: float, closed: float) -> None:
+        """An operation of an actor that holds the config lock for a while."""
+        self.op(actor, begin, end)
+        self.window(opened, closed, tid=100 + actor)
+
+    def device_window(
+        self, opened: float, closed: float, *, tid: int = 900, symbol: str = HOLD_DEVICE_LOCK
+    ) -> None:
+        """device_lock of the function is held."""
+        self.probe(opened, symbol, Edge.ENTRY, tid)
+        self.probe(closed, symbol, Edge.RETURN, tid, function=-1)
+
+    def unlock(self, us: float, tid: int) -> None:
+        """A thread clears the config lock, whoever took it."""
+        self.probe(us, UNLOCK, Edge.ENTRY, tid)
+        self.probe(us + 2, UNLOCK, Edge.RETURN, tid, function=-1)
 
     def window(
         self, opened: float, closed: float | None, *, tid: int = 900, asked: float | None = None

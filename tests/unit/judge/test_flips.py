@@ -1,15 +1,20 @@
-"""Every claim of the contract that a history uses turns its judgement red when it is flipped."""
+"""Every claim of every entry of the contract turns a judgement red when it is flipped."""
 
 from __future__ import annotations
 
 import pytest
 
+from harness.contract import Contract
 from harness.contract.flip import flips
+from harness.history.columns import Edge
 from harness.history.history import History
+from harness.history.windows import HOLD_DEVICE_LOCK
 from harness.judge import judge
 from harness.model.operation import ATTRIBUTE_READ, FLR_BIT
+from harness.model.promise import Promise, WindowKind
 from harness.model.verdict import Verdict
 from tests.unit.judge.build import ALIAS, CONTRACT, PROC_READ, WRITE, Stage, config_space, terms
+from tests.unit.judge.witness import witness
 
 ORACLES = {platform: oracle.on(ALIAS) for oracle in CONTRACT.oracles for platform in oracle.platforms}
 
@@ -53,16 +58,8 @@ def serialised(method: str, platform: str) -> History:
     return stage.history()
 
 
-def alone(method: str, platform: str) -> History:
-    """One reset of a free function."""
-    stage = Stage(platform=platform)
-    stage.heartbeat(until_us=4e6)
-    stage.reset(stage.resetter(means=f"reset/{method}"), 1_000)
-    return stage.history()
-
-
-def raw_flr(*, locked: bool) -> History:
-    """A raw FLR of a free or a locked function, and what it loses."""
+def raw_flr(window: WindowKind) -> History:
+    """A raw FLR of a free function, or of one whose config lock or device_lock another holds, and what it loses."""
     oracle = ORACLES["nvme"]
     after = bytearray(config_space())
     after[0x10:0x18] = bytes.fromhex("0400000000000000")
@@ -71,50 +68,58 @@ def raw_flr(*, locked: bool) -> History:
     flr = stage.oracle_rounds(FLR_BIT)
     stage.op(flr, 1_000, 1_010, step=0, round_=0)
     stage.op(flr, 1_020, 1_030, step=1, value=oracle.marker, round_=0)
-    end = 50_020 if locked else 1_110
+    end = 50_020 if window is WindowKind.CONFIG_LOCK else 1_110
     stage.op(flr, 1_100, end, step=2, round_=0)
-    if locked:
+    if window is WindowKind.CONFIG_LOCK:
         stage.window(1_050, 50_000)
         stage.wait(1_105, flr)
+    elif window is WindowKind.DEVICE_LOCK:
+        stage.probe(1_050, HOLD_DEVICE_LOCK, Edge.ENTRY, 900)
+        stage.probe(50_000, HOLD_DEVICE_LOCK, Edge.RETURN, 900, function=-1)
     stage.op(flr, end + 150_000, end + 150_010, step=4, round_=0)
     stage.op(flr, end + 150_020, end + 150_030, step=3, value=oracle.cleared, round_=0)
     return stage.history()
 
 
-HISTORIES = {
+def history_of(promise: Promise) -> History:
+    """A history that keeps one entry."""
+    return raw_flr(promise.window) if promise.operation == FLR_BIT else witness(promise)
+
+
+COLLISIONS = {
     "flr": serialised("flr", "nvme"),
     "pm": serialised("pm", "igb"),
     "bus": serialised("bus", "e1000e"),
-    "flr-alone": alone("flr", "nvme"),
-    "pm-alone": alone("pm", "igb"),
-    "bus-alone": alone("bus", "e1000e"),
-    "raw-flr": raw_flr(locked=False),
-    "raw-flr-locked": raw_flr(locked=True),
 }
 
 
-@pytest.mark.parametrize("name", HISTORIES)
-def test_the_right_contract_passes(name: str) -> None:
-    history = HISTORIES[name]
+@pytest.mark.parametrize("name", COLLISIONS)
+def test_the_right_contract_passes_a_collision(name: str) -> None:
+    history = COLLISIONS[name]
     judgement = judge(history, terms(history))
     assert [f.claim for f in judgement.findings if f.verdict is not Verdict.PASS] == []
 
 
-def test_every_flip_of_a_used_entry_turns_a_history_red() -> None:
-    users: dict[str, list[str]] = {}
-    for name, history in HISTORIES.items():
-        for finding in judge(history, terms(history)).findings:
-            users.setdefault(finding.promise, []).append(name)
+@pytest.fixture(scope="module")
+def flipped() -> dict[str, list[tuple[str, Contract]]]:
+    """For each entry the contracts that are wrong in one claim of it."""
+    found: dict[str, list[tuple[str, Contract]]] = {}
+    for flip, contract in flips(CONTRACT):
+        found.setdefault(flip.rpartition("#")[0], []).append((flip, contract))
+    return found
+
+
+@pytest.mark.parametrize("promise", CONTRACT.promises, ids=lambda promise: promise.id)
+def test_every_entry_passes_its_history_and_every_flip_of_it_turns_that_red(
+    promise: Promise, flipped: dict[str, list[tuple[str, Contract]]]
+) -> None:
+    history = history_of(promise)
+    judgement = judge(history, CONTRACT.terms_of(history))
+    assert [f.claim for f in judgement.findings if f.verdict is not Verdict.PASS] == []
+    assert promise.id in {finding.promise for finding in judgement.findings}
     survived = [
         flip
-        for flip, contract in flips(CONTRACT)
-        if (names := users.get(flip.rpartition("#")[0]))
-        and all(
-            judge(h, terms(h, contract)).verdict is not Verdict.FAIL for h in map(HISTORIES.get, names) if h
-        )
+        for flip, contract in flipped[promise.id]
+        if judge(history, contract.terms_of(history)).verdict is not Verdict.FAIL
     ]
     assert survived == []
-    unused = {p.id for p in CONTRACT.promises} - set(users)
-    assert {name for name in unused if "af_flr" not in name and "device_specific" not in name} == {
-        f"reset/{method}@{window}" for method in ("flr", "pm", "bus") for window in ("none", "config-lock")
-    }

@@ -345,7 +345,8 @@ def test_a_clean_stage_passes_every_checker() -> None:
     history = stage.history()
     judgement = judge(history, terms(history))
     assert [f.claim for f in judgement.findings if f.verdict is not Verdict.PASS] == []
-    assert {f.checker for f in judgement.findings} == {c.__name__ for c in CHECKERS}
+    silent = {"call_time", "port_lock"}  # on what this stage does not do
+    assert {f.checker for f in judgement.findings} == {c.__name__ for c in CHECKERS} - silent
     assert judgement.verdict is Verdict.PASS
 
 

@@ -1,4 +1,4 @@
-"""reset_outcome, reset_happened, reset_time and config_restored, on histories written by hand."""
+"""call_outcome, reset_happened, reset_time and config_restored, on histories written by hand."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from harness.history.columns import Edge
 from harness.history.history import History
+from harness.judge.call_outcome import call_outcome
+from harness.judge.calls import calls
 from harness.judge.config_restored import config_restored
 from harness.judge.reset_happened import reset_happened
-from harness.judge.reset_operations import reset_operations
-from harness.judge.reset_outcome import reset_outcome
 from harness.judge.reset_time import reset_time
 from harness.model.operation import FLR_BIT
 from harness.model.outcome import Outcome
@@ -36,7 +36,7 @@ def lost(history: History) -> History:
     return replace(history, lost_kernel_events=1)
 
 
-# reset_operations
+# calls
 
 
 def test_resets_know_their_windows_and_spans() -> None:
@@ -44,10 +44,10 @@ def test_resets_know_their_windows_and_spans() -> None:
     one, two = stage.resetter("one"), stage.resetter("two")
     end = stage.reset(one, 1_000)
     stage.reset(two, 50_000, waits=end - 50_000)
-    first, second = reset_operations(stage.history())
+    first, second = calls(stage.history())
     assert (first.window, first.kinds) == (None, (WindowKind.NONE,))
     assert second.window is not None
-    assert second.window.tid == 100
+    assert second.window.kind is WindowKind.SYSFS_RESET
     assert [len(r.spans) for r in (first, second)] == [1, 1]
 
 
@@ -56,14 +56,14 @@ def test_a_reset_that_begins_at_the_edge_of_a_window_may_have_met_either() -> No
     one, two = stage.resetter("one"), stage.resetter("two")
     end = stage.reset(one, 1_000)
     stage.reset(two, 1_010, waits=end - 1_010)
-    assert [len(r.kinds) for r in reset_operations(stage.history())] == [1, 2]
+    assert [len(r.kinds) for r in calls(stage.history())] == [1, 2]
 
 
-# reset_outcome
+# call_outcome
 
 
 def outcome(history: History, changed: Terms | None = None) -> tuple[Finding, ...]:
-    return reset_outcome(history, changed or terms(history))
+    return call_outcome(history, changed or terms(history))
 
 
 def test_resets_that_only_serialise_pass() -> None:
@@ -227,7 +227,7 @@ def test_a_weakness_that_is_gone_fails() -> None:
 def test_another_method_between_mark_and_check_is_no_evidence() -> None:
     stage = oracle_round(IGB, after=IGB.cleared, means="reset/pm", platform="igb")
     other = stage.resetter("other")
-    stage.reset(other, 500, waits=200_000)
+    stage.reset(other, 100, 500)
     (finding,) = states(stage)
     assert finding.verdict is Verdict.UNKNOWN
     assert "came between" in finding.claim

@@ -1,4 +1,4 @@
-"""reads_blocked: accesses wait exactly while the config lock is held."""
+"""access_outcome: accesses wait exactly while the config lock is held."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from harness.history.columns import Edge
 from harness.history.history import Probe
 from harness.history.windows import LOCK
-from harness.judge.reads_blocked import blocked_accesses, reads_blocked
+from harness.judge.access_outcome import access_outcome
+from harness.judge.accesses import blocked_accesses
 from harness.model.operation import ATTRIBUTE_READ
 from harness.model.outcome import Outcome
 from harness.model.terms import Terms
@@ -19,7 +20,7 @@ from tests.unit.judge.build import READ, Stage, terms, worst
 
 def judged(stage: Stage) -> tuple[Finding, ...]:
     history = stage.history()
-    return reads_blocked(history, terms(history))
+    return access_outcome(history, terms(history))
 
 
 def collision(**how: object) -> tuple[Stage, int]:
@@ -135,7 +136,7 @@ def test_doubtful_windows_are_never_a_fail_nor_a_pass(change: dict[str, object])
     stage, reader = collision()
     stage.op(reader, 110_000, 110_012)
     history = stage.history(**change)
-    (finding,) = reads_blocked(history, terms(history))
+    (finding,) = access_outcome(history, terms(history))
     assert finding.verdict is Verdict.UNKNOWN
 
 
@@ -145,7 +146,7 @@ def test_an_absent_probe_and_missed_hits_are_doubts() -> None:
         probes = tuple(
             replace(p, **change) if (p.symbol, p.edge) == (LOCK, Edge.RETURN) else p for p in history.probes
         )
-        (finding,) = reads_blocked(replace(history, probes=probes), terms(history))
+        (finding,) = access_outcome(replace(history, probes=probes), terms(history))
         assert finding.verdict is Verdict.UNKNOWN
         assert "pci_cfg_access_lock" in finding.claim
     assert isinstance(history.probes[0], Probe)
@@ -177,7 +178,7 @@ def test_a_slow_read_of_a_free_function_is_a_timeout() -> None:
 
 def test_a_silent_contract_is_unknown() -> None:
     history = collision()[0].history()
-    findings = reads_blocked(history, Terms(promises={}))
+    findings = access_outcome(history, Terms(promises={}))
     assert {f.verdict for f in findings} == {Verdict.UNKNOWN}
 
 
@@ -190,8 +191,8 @@ def test_a_wrong_promise_turns_the_same_history_red(window: str) -> None:
         replace(p, outcome=wrong) if (p.operation, p.window) == (READ, window) else p
         for p in right.promises["disk"]
     )
-    assert worst(reads_blocked(history, right)) is Verdict.PASS
-    assert worst(reads_blocked(history, replace(right, promises={"disk": flipped}))) is Verdict.FAIL
+    assert worst(access_outcome(history, right)) is Verdict.PASS
+    assert worst(access_outcome(history, replace(right, promises={"disk": flipped}))) is Verdict.FAIL
 
 
 def test_nothing_to_ask_without_accesses() -> None:

@@ -1,4 +1,4 @@
-"""reads_blocked against a twin that compares every access with every window, one pair at a time."""
+"""access_outcome against a twin that compares every access with every window, one pair at a time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from harness.history.history import History
 from harness.history.windows import TRACE_RESOLUTION, LockWindow, lock_windows
+from harness.judge.access_outcome import access_outcome
+from harness.judge.accesses import blocked_accesses
 from harness.judge.meeting import UNLOCK_GRACE
-from harness.judge.reads_blocked import blocked_accesses, reads_blocked
 from harness.model.verdict import Blame, Verdict
 from tests.unit.judge.build import BEGIN, Stage, terms
 
@@ -93,7 +94,7 @@ def latest(windows: list[LockWindow], number: int) -> int:
 def test_it_convicts_exactly_what_the_twin_convicts(case: tuple[History, list[Access]]) -> None:
     history, accesses = case
     wrong, met = twin(history, accesses)
-    findings = reads_blocked(history, terms(history))
+    findings = access_outcome(history, terms(history))
     assert any(f.blame is Blame.MISMATCH for f in findings) is wrong
     assert blocked_accesses(history) == met
     if not accesses:
@@ -105,7 +106,7 @@ def test_it_convicts_exactly_what_the_twin_convicts(case: tuple[History, list[Ac
 def test_lost_events_leave_only_unknown(case: tuple[History, list[Access]], lost: int) -> None:
     history, accesses = case
     doubtful = replace(history, lost_kernel_events=lost)
-    found = {finding.verdict for finding in reads_blocked(doubtful, terms(doubtful))}
+    found = {finding.verdict for finding in access_outcome(doubtful, terms(doubtful))}
     assert found == ({Verdict.UNKNOWN} if accesses else set())
 
 
@@ -115,4 +116,4 @@ def test_a_timeout_needs_a_machine_that_was_watched(case: tuple[History, list[Ac
     history, _ = case
     if any(actor.name == "heartbeat" for actor in history.plan.actors):
         return
-    assert all(finding.blame is not Blame.TIMEOUT for finding in reads_blocked(history, terms(history)))
+    assert all(finding.blame is not Blame.TIMEOUT for finding in access_outcome(history, terms(history)))

@@ -1,0 +1,55 @@
+"""What the kernel's trace tells of a stage: windows of locks, misuse of locks, resets, and who waited.
+
+Times of the trace are rounded to :data:`TRACE_RESOLUTION`, and only what it shows without a doubt can convict: ask
+:func:`doubts`, :func:`device_doubts` or :func:`reset_doubts` first.
+"""
+
+from harness.history.windows.devices import DeviceWindow, device_doubts, device_windows
+from harness.history.windows.locks import (
+    EVIDENCE,
+    FaultKind,
+    LockFault,
+    LockWindow,
+    doubts,
+    lock_faults,
+    lock_windows,
+)
+from harness.history.windows.resets import RESET_FUNCTIONS, ResetSpan, reset_doubts, resets
+from harness.history.windows.threads import NOBODY, rows_at
+from harness.history.windows.trace import (
+    HOLD_DEVICE_LOCK,
+    LOCK,
+    TRACE_RESOLUTION,
+    TRYLOCK,
+    UNLOCK,
+    UNREGISTER,
+    WAIT,
+)
+from harness.history.windows.waits import waited
+
+__all__ = [
+    "EVIDENCE",
+    "HOLD_DEVICE_LOCK",
+    "LOCK",
+    "NOBODY",
+    "RESET_FUNCTIONS",
+    "TRACE_RESOLUTION",
+    "TRYLOCK",
+    "UNLOCK",
+    "UNREGISTER",
+    "WAIT",
+    "DeviceWindow",
+    "FaultKind",
+    "LockFault",
+    "LockWindow",
+    "ResetSpan",
+    "device_doubts",
+    "device_windows",
+    "doubts",
+    "lock_faults",
+    "lock_windows",
+    "reset_doubts",
+    "resets",
+    "rows_at",
+    "waited",
+]
