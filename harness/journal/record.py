@@ -48,6 +48,8 @@ class KernelLog(enum.StrEnum):
     CLEAN = "clean"
     WARN = "warn"
     FAULT = "fault"
+    PROVOKED = "provoked"
+    """A fault in a stage whose plan misuses locks on purpose: what it proves is its test's business."""
     UNKNOWN = "unknown"
 
 
@@ -66,6 +68,25 @@ class Latency:
     p50_ns: int
     p99_ns: int
     max_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusals:
+    """Attempts of one kind of operation that were refused and made again in one stage; they decide nothing.
+
+    Attributes:
+        operation: the contract's word, `reset/vfio`.
+        attempts: how many were refused and made again.
+        errnos: how many of them with which errno, by name.
+        rounds: in how many rounds.
+        ended: how the last attempts of those rounds ended: `ok`, an errno's name, `never returned`; how many of each.
+    """
+
+    operation: str
+    attempts: int
+    errnos: dict[str, int]
+    rounds: int
+    ended: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +128,7 @@ class StageRecord:
         provenance: the part of the history's provenance that a dashboard wants.
         seed: of the plan.
         latencies: one entry for each kind of operation.
+        refusals: one entry for each kind of operation that was refused and tried again.
         kernel_log: what the checker of the kernel log saw.
         kernel_warnings: lines of the kernel log that are tolerated and still worth reading.
         attachments: files relative to the results folder; the picture first.
@@ -128,6 +150,7 @@ class StageRecord:
     provenance: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     latencies: tuple[Latency, ...] = field(default=(), metadata={"of": Latency})
+    refusals: tuple[Refusals, ...] = field(default=(), metadata={"of": Refusals})
     kernel_log: KernelLog = KernelLog.UNKNOWN
     kernel_warnings: tuple[str, ...] = ()
     attachments: tuple[str, ...] = ()

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from harness.contract import Contract, Nature
 from harness.errors import AgentLost, ClockError, GuestError, HarnessError
@@ -23,6 +22,7 @@ from harness.history.history import History, LogLine
 from harness.journal.record import AttemptRecord
 from harness.judge import judge
 from harness.model.plan import Plan
+from harness.model.policy import STARVED, WILD_CLOCK
 from harness.model.units import MS, Ns
 from harness.model.verdict import Blame, Judgement, Verdict
 from harness.plugin import reporting
@@ -33,6 +33,7 @@ from harness.report.stage import stage_record
 from harness.report.timeline_text import timeline_text
 from harness.staging.conduct import conduct
 from harness.staging.part import DEADLINE, Part, plan_of
+from harness.target.attempts import Attempt, attempting
 
 _RUNS: Final = pytest.StashKey["list[Run]"]()
 _CONSOLE_LINES: Final = 200
@@ -83,6 +84,17 @@ class Run:
     def concern(self) -> int:
         """How bad it is, the larger the worse; asking is not looking."""
         return int(self._judgement.verdict)
+
+    @property
+    def starved(self) -> bool:
+        """Whether a busy machine alone stands between it and a verdict; asking is not looking."""
+        return self._judgement.starved
+
+    def attempt(self, kept: str) -> AttemptRecord:
+        """It as an attempt that is given up, whose history is kept in that file."""
+        decisive = self._judgement.decisive
+        details = f"{as_text(self._judgement)}\nhistory: {kept}"
+        return AttemptRecord(type=Blame.STARVED, summary=decisive.claim if decisive else "", details=details)
 
     @property
     def settled(self) -> bool:
@@ -144,16 +156,19 @@ class Stage:
 
         When a busy machine alone stands between the stage and a verdict, it is carried out once more.
         """
-        history = carry_out(plan, self._source, self._contract, self._node)
-        judgement = judge(history, self._contract.terms_of(history))
         number = f"{len(self._runs) + 1}." if self._runs else ""
-        if judgement.starved:  # the lab's fault: try once more, on a fresh guest, and say so
-            kept = _write(self._node, f"{number}starved.zip", container.to_bytes(history))
-            reporting.note_attempt(self._node, _starved(judgement, kept))
-            self._source.renew()
+
+        def once() -> Run:
             history = carry_out(plan, self._source, self._contract, self._node)
-            judgement = judge(history, self._contract.terms_of(history))
-        run = Run(history, judgement)
+            return Run(history, judge(history, self._contract.terms_of(history)))
+
+        def give_up(attempt: Attempt) -> None:
+            starved: Run = attempt.answer
+            kept = _write(self._node, f"{number}starved.zip", container.to_bytes(starved.history))
+            reporting.note_attempt(self._node, starved.attempt(kept))
+            self._source.renew()
+
+        run: Run = attempting(STARVED, unsettled=lambda run: run.starved, observe=give_up)(once)
         self._runs.append(run)
         _keep(run, self._node, number, self._source)
         return run
@@ -204,15 +219,10 @@ def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest
     def platform(vendor: int, device: int) -> str:
         return contract.platform(vendor, device, Nature.EMULATED)
 
-    def attempt() -> History:
+    def once() -> History:
         target = source.target
         try:
             return conduct(plan, target, platform)
-        except ClockError as error:
-            record = AttemptRecord(type=error.kind, summary=str(error), details=error.evidence)
-            reporting.note_attempt(node, record)
-            source.renew()
-            raise
         except AgentLost as error:
             if target.guest.wait_panic(2.0):
                 return last_words(plan, target.guest.console_text(), target.provenance())
@@ -224,15 +234,11 @@ def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest
                 evidence=f"{registers}\n{target.guest.console_text()[-8000:]}",
             ) from error
 
-    again = Retrying(retry=retry_if_exception_type(ClockError), stop=stop_after_attempt(2), reraise=True)
-    return again(attempt)
+    def give_up(attempt: Attempt) -> None:
+        reporting.note_attempt(node, AttemptRecord(type=ClockError.kind, summary=str(attempt.error)))
+        source.renew()
 
-
-def _starved(judgement: Judgement, history: str) -> AttemptRecord:
-    decisive = judgement.decisive
-    claim = decisive.claim if decisive else ""
-    details = f"{as_text(judgement)}\nhistory: {history}"
-    return AttemptRecord(type=Blame.STARVED, summary=claim, details=details)
+    return attempting(WILD_CLOCK, observe=give_up)(once)
 
 
 def last_words(plan: Plan, console: str, provenance: dict[str, Any]) -> History:

@@ -9,6 +9,7 @@
 :mod:`~harness.report.timeline_text`         … drawn in 80 columns of ASCII
 :mod:`~harness.report.timeline_svg`          … drawn as SVG
 :mod:`~harness.report.stage`                 a history and its judgement as one record of the journal
+:mod:`~harness.report.refusals`              operations that were refused and tried again, as numbers
 ============================================ ==============================================================
 
 Nothing here opens a file, reads a clock or starts anything.

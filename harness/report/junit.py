@@ -19,6 +19,7 @@ from harness.journal.record import AttemptRecord, Status
 from harness.journal.session import Entry, Session
 from harness.report.health import CLASSNAME, health
 from harness.report.identity import Identity, identities
+from harness.report.refusals import as_line
 from harness.report.text import fit, one_line, tag
 
 _KIB: Final = 1024
@@ -112,7 +113,8 @@ def _case(
     if result is not None and not isinstance(result, Failure):
         case.append(result)
     red = entry.status in (Status.FAILURE, Status.ERROR)
-    output = fit(entry.output.strip("\n"), limits.output if red else limits.passing_output)
+    said = "\n".join([entry.output.strip("\n"), *_refused(entry)]).strip("\n")
+    output = fit(said, limits.output if red else limits.passing_output)
     strict = properties if dialect is Dialect.STRICT else {}
     tags = _tags(entry, strict, folder, basenames)
     if output or tags:
@@ -167,6 +169,11 @@ def _attempt(kind: Any, number: int, attempt: AttemptRecord, limits: _Limits) ->
     return element
 
 
+def _refused(entry: Entry) -> list[str]:
+    """Operations that were refused and tried again: no attempt of the test, so never a flakyFailure."""
+    return [as_line(refused) for stage in entry.stages for refused in stage.refusals]
+
+
 def _properties(entry: Entry) -> dict[str, str]:
     """What a dashboard may want of one test, the most wanted first."""
     found: dict[str, str] = {}
@@ -177,6 +184,9 @@ def _properties(entry: Entry) -> dict[str, str]:
         found["hil.seed"] = str(entry.stages[0].seed)
     if entry.attempts:
         found["hil.attempts"] = str(len(entry.attempts) + 1)
+    refused = sum(refused.attempts for stage in entry.stages for refused in stage.refusals)
+    if refused:
+        found["hil.refused"] = str(refused)
     reads = [latency for stage in entry.stages for latency in stage.latencies]
     if reads:
         busiest = max(reads, key=lambda latency: latency.count)
@@ -187,7 +197,7 @@ def _properties(entry: Entry) -> dict[str, str]:
 
 
 def _gravity(word: str) -> int:
-    return ("clean", "unknown", "warn", "fault").index(word)
+    return ("clean", "unknown", "warn", "provoked", "fault").index(word)
 
 
 def _tags(entry: Entry, properties: dict[str, str], folder: str, basenames: set[str]) -> list[str]:

@@ -9,18 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.history.history import History
-from harness.history.windows import waited
-from harness.model.operation import HEARTBEAT, RENDEZVOUS, SET_UP, WAIT
+from harness.history.retried import retried
+from harness.history.windows import RESET_FUNCTIONS, TRACE_RESOLUTION, resets, waited
+from harness.model.operation import HEARTBEAT, RENDEZVOUS, SET_UP, VFIO_CLOSE, VFIO_FLR_BIT, WAIT
 from harness.model.plan import Op
 from harness.model.units import as_text
 from harness.model.verdict import EventKind
 from harness.report.layout import MEANINGS, Lane, Look, Mark, Span
 from harness.report.marks import shown
+from harness.report.refusals import SIGBUS, error_name
 
 MOST_SPANS: Final = 5_000
 """More operations than this in one view are drawn as bins."""
 _BINS: Final = 400
 """Bins of a lane, when it has too many operations to draw each."""
+_FORGET: Final = (VFIO_FLR_BIT, VFIO_CLOSE)
+"""Operations that reset a function and forget what came of it: they say that all is well even when nothing was done."""
 
 
 def _looks(history: History) -> npt.NDArray[np.int8]:
@@ -34,9 +38,34 @@ def _looks(history: History) -> npt.NDArray[np.int8]:
                 ones = np.uint64((1 << (8 * step.width)) - 1)
                 mine = (operations["actor"] == actor) & (operations["step"] == number)
                 looks[mine & (operations["value"] == ones) & (operations["result"] >= 0)] = Look.ALL_ONES
+    looks[_without_reset(history)] = Look.UNSEEN
     looks[operations["error"] != 0] = Look.REFUSED
+    looks[retried(history).rows] = Look.RETRIED
+    looks[operations["error"] == SIGBUS] = Look.SIGBUS
     looks[operations["end_ns"] == 0] = Look.IN_FLIGHT
     return looks
+
+
+def _without_reset(history: History) -> list[int]:
+    """Rows of operations that should have reset their function, while the trace shows no reset by their thread."""
+    seen = {probe.symbol for probe in history.probes if probe.present} & set(RESET_FUNCTIONS)
+    if not seen or history.lost_kernel_events:
+        return []
+    operations, spans = history.operations, resets(history)
+    steps = [
+        (number, actor.tid, step)
+        for number, actor in enumerate(history.actors)
+        for step, what in enumerate(history.plan.actors[number].steps)
+        if what.means in _FORGET
+    ]
+    missing = []
+    for number, tid, step in steps:
+        begun = np.array([span.begin_ns for span in spans if span.tid == tid], dtype=np.int64)
+        rows = np.flatnonzero((operations["actor"] == number) & (operations["step"] == step))
+        first = np.searchsorted(begun, operations["begin_ns"][rows] - TRACE_RESOLUTION)
+        last = np.searchsorted(begun, operations["end_ns"][rows] + TRACE_RESOLUTION)
+        missing += rows[first >= last].tolist()
+    return missing
 
 
 def _drawn(history: History) -> npt.NDArray[np.bool_]:
@@ -125,8 +154,17 @@ def _bins(
 
 
 def _span(history: History, row: int, begin: int, end: int, look: int) -> Span:
-    text = f"operation:{row} {shown(history, row)}, {as_text(end - begin)}"
-    return Span(begin=begin, end=end, look=Look(look), count=1, text=text)
+    event = history.operations[row]
+    error = int(event["error"])
+    return Span(
+        begin=begin,
+        end=end,
+        look=Look(look),
+        count=1,
+        text=f"operation:{row} {shown(history, row)}, {as_text(end - begin)}",
+        means=history.means(int(event["actor"]), int(event["step"])),
+        error=error_name(error) if error else "",
+    )
 
 
 def worth_drawing(lanes: tuple[Lane, ...], most: int) -> tuple[list[Lane], list[Lane]]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 from dataclasses import replace
 
 from harness.history.columns import Edge
 from harness.history.history import History
-from harness.history.windows import LockWindow
+from harness.history.windows import FaultKind
 from harness.model.plan import Op
 from harness.model.units import as_text
 from harness.model.verdict import EventId, EventKind, Judgement
-from harness.report.layout import Mark
+from harness.report.holds import who
+from harness.report.layout import Fault, Mark, Window
+from harness.report.refusals import error_name
 
 
-def marks_of(history: History, judgement: Judgement, windows: tuple[LockWindow, ...]) -> tuple[Mark, ...]:
+def marks_of(
+    history: History, judgement: Judgement, windows: tuple[Window, ...], faults: tuple[Fault, ...]
+) -> tuple[Mark, ...]:
     """The first two events of the decisive finding that have a time, in the order of time: A and B."""
     finding = judgement.decisive
     events = finding.events if finding else ()
@@ -25,7 +28,9 @@ def marks_of(history: History, judgement: Judgement, windows: tuple[LockWindow, 
         or (event.kind is EventKind.KERNEL and event.row < len(history.kernel))
     ][:2]
     timed.sort(key=lambda event: _time(history, event))
-    marks = [_mark(history, event, letter, windows) for event, letter in zip(timed, "AB", strict=False)]
+    marks = [
+        _mark(history, event, letter, windows, faults) for event, letter in zip(timed, "AB", strict=False)
+    ]
     if len(marks) == 2:
         gap = _time(history, timed[1]) - _time(history, timed[0])
         marks[1] = replace(marks[1], lines=(*marks[1].lines, f"{as_text(gap)} after A"))
@@ -38,7 +43,9 @@ def _time(history: History, event: EventId) -> int:
     return int(history.operations[event.row]["begin_ns"])
 
 
-def _mark(history: History, event: EventId, letter: str, windows: tuple[LockWindow, ...]) -> Mark:
+def _mark(
+    history: History, event: EventId, letter: str, windows: tuple[Window, ...], faults: tuple[Fault, ...]
+) -> Mark:
     zero = int(history.begin_ns)
     if event.kind is EventKind.KERNEL:
         at = int(history.kernel[event.row]["time_ns"]) - zero
@@ -55,13 +62,18 @@ def _mark(history: History, event: EventId, letter: str, windows: tuple[LockWind
         lines.append(f"began {_ms(begin)} ms, never returned: {as_text(end - begin)} until the stage ended")
     step = actor.steps[int(row["step"])]
     for window in windows:
-        name = history.plan.functions[window.function]
-        if step.file is not None and step.file.function != name:
+        if step.file is not None and step.file.function != window.function:
             continue
-        opened, closed = int(window.opened_ns) - zero, int(window.closed_ns) - zero
-        if opened <= end and closed >= begin:
-            lines.append(f"began {_apart(begin, opened)} the config lock of {name} was taken,")
-            lines.append(f"ended {_apart(end, closed)} it was given back")
+        if window.begin <= end and window.end >= begin:
+            lock = f"the {window.lock} of {window.function}"
+            lines.append(f"began {_apart(begin, window.begin)} {lock} was taken by {window.holder},")
+            lines.append(f"ended {_apart(end, window.end)} it was given back")
+            break
+    for fault in faults:
+        if fault.kind is not FaultKind.STOLEN or step.file is None or step.file.function != fault.function:
+            continue
+        if fault.begin <= end and fault.end >= begin:
+            lines.append(f"began {_apart(begin, fault.begin)} the config lock of {fault.function} was stolen")
             break
     return Mark(letter=letter, event=event, begin=begin, end=end, lane=actor.name, lines=tuple(lines))
 
@@ -84,7 +96,7 @@ def shown(history: History, row: int) -> str:
     if int(event["end_ns"]) == 0:
         return f"{what}: never returned"
     if int(event["error"]):
-        return f"{what}: {errno.errorcode.get(int(event['error']), int(event['error']))}"
+        return f"{what}: {error_name(int(event['error']))}"
     if step.op in (Op.READ, Op.LOAD):
         width = min(step.width or 8, 8)
         return f"{what}: read {int(event['value']):#0{2 + 2 * width}x}"
@@ -97,4 +109,4 @@ def hit(history: History, row: int) -> str:
     probe, function = history.probes[int(event["probe"])], int(event["function"])
     whose = f" of {history.plan.functions[function]}" if 0 <= function < len(history.plan.functions) else ""
     how = "entered" if probe.edge is Edge.ENTRY else "returned"
-    return f"kernel:{row} {probe.symbol} {how}{whose}, thread {int(event['tid'])}"
+    return f"kernel:{row} {probe.symbol} {how}{whose}, {who(history, int(event['tid']))}"

@@ -6,7 +6,7 @@ import enum
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from harness.report.layout import Layout, Look
+from harness.report.layout import Layout
 from harness.report.text import clean, one_line
 
 WIDTH: Final = 1080
@@ -17,17 +17,8 @@ PLOT: Final = WIDTH - LEFT - RIGHT
 INK: Final = "#1b1f24"
 QUIET: Final = "#5b6570"
 LINE: Final = "#d5dae0"
-LOCK: Final = "#6b5cc4"
 RESET: Final = "#0b7a75"
 BAD: Final = "#c4161c"
-FILL: Final = {
-    Look.OK: "#8fb8de",
-    Look.BLOCKED: "#f2c14e",
-    Look.REFUSED: "#e8833a",
-    Look.ALL_ONES: "#7a4a2b",
-    Look.IN_FLIGHT: "#8a8f98",
-    Look.VIOLATING: BAD,
-}
 SANS: Final = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
 MONO: Final = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 
@@ -49,22 +40,6 @@ def extent(begin: int, end: int, layout: Layout) -> tuple[float, float]:
     """Left edge and width of a stretch of time, at least a pixel wide."""
     x = x_of(begin, layout)
     return x, max(x_of(end, layout) - x, 1.0)
-
-
-def pattern(look: Look) -> str:
-    """Fill of an operation: a colour, or hatching where colour alone would not do."""
-    match look:
-        case Look.BLOCKED:
-            return "url(#hil-blocked)"
-        case Look.IN_FLIGHT:
-            return "url(#hil-in-flight)"
-        case _:
-            return FILL[look]
-
-
-def edge(look: Look) -> str:
-    """Stroke of an operation."""
-    return {Look.OK: "#4f86b8", Look.BLOCKED: "#a87b0a", Look.VIOLATING: INK}.get(look, QUIET)
 
 
 def rect(
@@ -98,22 +73,17 @@ def label(text: str, y: float, row: float, detail: Detail, *, marked: bool = Fal
     return text_at(LEFT - 10, y + row / 2 + 4, shown, size=size, anchor="end", fill=colour, bold=marked)
 
 
-def inside(
-    x: float,
-    y: float,
-    width: float,
-    row: float,
-    text: str,
-    *,
-    ink: str = "#ffffff",
-) -> str:
-    """Write into a box what fits: the text, its part before the first comma, or nothing."""
-    if row < 20:
-        return ""
-    shown = text if 6.8 * len(text) < width - 8 else text.partition(",")[0]
-    if 6.8 * len(shown) >= width - 4:
-        return ""
-    return text_at(x + width / 2, y + row / 2 + 4, shown, size=11, fill=ink, anchor="middle")
+def inside(x: float, y: float, width: float, row: float, *texts: str, ink: str = "#ffffff") -> str:
+    """Write into a box the first of some texts that fits, or nothing."""
+    for text in texts:
+        if row >= 20 and text_width(text) < width - 4:
+            return text_at(x + width / 2, y + row / 2 + 4, text, size=11, fill=ink, anchor="middle")
+    return ""
+
+
+def text_width(text: str) -> float:
+    """About how wide a text of size 11 is."""
+    return 6.8 * len(text)
 
 
 def text_at(

@@ -8,9 +8,10 @@ import numpy as np
 
 from harness.history.history import History
 from harness.journal.record import AttemptRecord, KernelLog, Latency, StageRecord
-from harness.model.operation import RENDEZVOUS, SET_UP, WAIT
+from harness.model.operation import MISUSE, RENDEZVOUS, SET_UP, WAIT, verb
 from harness.model.verdict import Blame, Judgement, Verdict
 from harness.report.findings import COLLIDED_CHECKER, as_json, headline
+from harness.report.refusals import refusals
 
 KERNEL_LOG_CHECKER: Final = "kernel_log"
 """Name of the checker whose findings decide `kernel_log_clean`."""
@@ -62,6 +63,7 @@ def stage_record(
         provenance={key: history.provenance[key] for key in _KEPT if key in history.provenance},
         seed=history.plan.seed,
         latencies=latencies(history),
+        refusals=refusals(history),
         kernel_log=_kernel_log(history, judgement),
         kernel_warnings=tuple(line.text for line in history.log if line.level <= _WARNING)[:50],
         attachments=attachments,
@@ -96,10 +98,10 @@ def latencies(history: History) -> tuple[Latency, ...]:
 
 def _kernel_log(history: History, judgement: Judgement) -> KernelLog:
     findings = [finding for finding in judgement.findings if finding.checker == KERNEL_LOG_CHECKER]
-    if any(finding.blame is Blame.KERNEL_FAULT for finding in judgement.findings):
-        return KernelLog.FAULT
-    if any(finding.verdict is Verdict.FAIL for finding in findings):
-        return KernelLog.FAULT
+    faulty = any(finding.blame is Blame.KERNEL_FAULT for finding in judgement.findings)
+    if faulty or any(finding.verdict is Verdict.FAIL for finding in findings):
+        misused = any(verb(step.means) == MISUSE for actor in history.plan.actors for step in actor.steps)
+        return KernelLog.PROVOKED if misused else KernelLog.FAULT
     if not findings or any(finding.verdict is Verdict.UNKNOWN for finding in findings):
         return KernelLog.UNKNOWN
     return KernelLog.WARN if any(line.level <= _WARNING for line in history.log) else KernelLog.CLEAN

@@ -13,6 +13,7 @@ from harness.model.units import as_text
 from harness.report.exit import ExitStatus, exit_status
 from harness.report.health import health
 from harness.report.identity import identities
+from harness.report.refusals import as_line
 from harness.report.text import one_line
 
 _WIDTH: Final = 100
@@ -78,6 +79,9 @@ def _lines(entry: Entry, name: str, style: Style) -> Iterator[str]:
     yield f"{painted} {one_line(name, 150)}{kind}{retried}{time}"
     if entry.summary:
         yield f"          {one_line(entry.summary, _WIDTH * 2)}"
+    for stage in entry.stages:
+        for refused in stage.refusals:
+            yield f"          {one_line(as_line(refused), _WIDTH * 2)}"
 
 
 def _counts(session: Session) -> str:

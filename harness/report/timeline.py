@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 import numpy as np
 
 from harness.history.columns import Edge, Table
 from harness.history.history import History
-from harness.history.windows import LOCK, RESET_FUNCTIONS, TRYLOCK, UNLOCK, WAIT, lock_windows, resets
+from harness.history.windows import (
+    HOLD_DEVICE_LOCK,
+    LOCK,
+    RESET_FUNCTIONS,
+    TRYLOCK,
+    UNLOCK,
+    UNREGISTER,
+    WAIT,
+    ResetSpan,
+    resets,
+)
 from harness.model.units import as_text
 from harness.model.verdict import EventKind, Judgement
 from harness.report.findings import headline
+from harness.report.holds import faults_of, windows_of
 from harness.report.lanes import MOST_SPANS, lanes_of
-from harness.report.layout import Instant, Layout, Reset, Window
+from harness.report.layout import Fault, Instant, Layout, Reset
 from harness.report.marks import hit, marks_of
+from harness.report.refusals import as_line, refusals
+
+_CUT: Final = "------------["
+"""How the kernel begins and ends a report; it says nothing."""
+_MOST_FAULTS: Final = 4
+"""More misuses than these are only counted in words; all are drawn."""
 
 
 def overview(history: History, judgement: Judgement) -> Layout:
@@ -25,22 +43,24 @@ def overview(history: History, judgement: Judgement) -> Layout:
 def close_up(history: History, judgement: Judgement) -> Layout | None:
     """The time around the marked pair, or None when there is no pair or it fills the stage anyway."""
     whole = max(1, int(history.end_ns - history.begin_ns))
-    marks = marks_of(history, judgement, lock_windows(history))
+    windows, faults = windows_of(history), faults_of(history)
+    marks = marks_of(history, judgement, windows, faults)
     if not marks:
         return None
     begin, end = min(mark.begin for mark in marks), max(mark.end for mark in marks)
-    for window in lock_windows(history):  # a window that touches the pair is shown as a whole
-        opened, closed = int(window.opened_ns - history.begin_ns), int(window.closed_ns - history.begin_ns)
-        if opened <= end and closed >= begin and closed - opened <= whole // 3:
-            begin, end = min(begin, opened), max(end, closed)
-    margin = max((end - begin) // 5, whole // 2_000, 1_000)
+    least = whole // 10  # of what lies around, where no window says how much that must be
+    spans = [(held.begin, held.end) for held in windows] + [(fault.begin, fault.end) for fault in faults]
+    for first, last in spans:  # what touches the pair is shown as a whole
+        if first < last and first <= end and last >= begin and last - first <= whole // 3:
+            begin, end, least = min(begin, first), max(end, last), 0
+    margin = max((end - begin) // 5, least, whole // 2_000, 1_000)
     begin, end = max(0, begin - margin), min(whole, end + margin)
     return None if end - begin > whole * 2 // 3 else _layout(history, judgement, (begin, end))
 
 
 def _layout(history: History, judgement: Judgement, view: tuple[int, int]) -> Layout:
-    windows, zero = lock_windows(history), int(history.begin_ns)
-    marks = marks_of(history, judgement, windows)
+    windows, faults, zero = windows_of(history), faults_of(history), int(history.begin_ns)
+    marks = marks_of(history, judgement, windows, faults)
     names = history.plan.functions
     decisive = headline(judgement)
     rule = [decisive.promise, decisive.source] if decisive else []
@@ -50,28 +70,19 @@ def _layout(history: History, judgement: Judgement, view: tuple[int, int]) -> La
         claim=decisive.claim if decisive else "nothing was judged",
         rule=", ".join(part for part in rule if part),
         facts=_facts(history),
+        functions=names,
         begin=view[0],
         end=view[1],
         lanes=lanes_of(history, marks, view),
-        windows=tuple(
-            Window(
-                function=names[window.function],
-                begin=int(window.opened_ns) - zero,
-                end=int(window.closed_ns) - zero,
-                text=f"config lock of {names[window.function]} held "
-                f"{as_text(window.closed_ns - window.opened_ns)} by thread {window.tid}"
-                + ("" if window.closed_row >= 0 else ", never given back in this stage"),
-            )
-            for window in windows
-            if _touches(int(window.opened_ns) - zero, int(window.closed_ns) - zero, view)
-        ),
+        windows=tuple(window for window in windows if _touches(window.begin, window.end, view)),
+        faults=tuple(fault for fault in faults if _touches(fault.begin, fault.end, view)),
         resets=tuple(
             Reset(
                 function=names[span.function],
-                method=str(span.method),
+                method=_name(span),
                 begin=int(span.begin_ns) - zero,
                 end=int(span.end_ns) - zero,
-                text=f"{span.method} of {names[span.function]}, {as_text(span.end_ns - span.begin_ns)}, "
+                text=f"{_name(span)} of {names[span.function]}, {as_text(span.end_ns - span.begin_ns)}, "
                 + ("never returned" if span.result is None else f"returned {_answer(span.result)}"),
             )
             for span in resets(history)
@@ -79,8 +90,20 @@ def _layout(history: History, judgement: Judgement, view: tuple[int, int]) -> La
         ),
         instants=_instants(history, view),
         marks=marks,
+        notes=(*_misuse(faults), *(as_line(refused) for refused in refusals(history))),
         log=_log(history, judgement),
     )
+
+
+def _misuse(faults: tuple[Fault, ...]) -> list[str]:
+    more = len(faults) - _MOST_FAULTS
+    return [fault.text for fault in faults[:_MOST_FAULTS]] + (
+        [f"{more} more misuses of locks"] if more > 0 else []
+    )
+
+
+def _name(span: ResetSpan) -> str:
+    return str(span.method) if span.method else "hot reset"
 
 
 def _touches(begin: int, end: int, view: tuple[int, int]) -> bool:
@@ -125,6 +148,8 @@ def _letter(history: History, kernel: Table, row: int) -> str:
         return "U"
     if probe.symbol == WAIT:
         return "w"
+    if probe.symbol in (UNREGISTER, HOLD_DEVICE_LOCK):
+        return "D" if probe.edge is Edge.ENTRY else "d"
     if probe.symbol not in RESET_FUNCTIONS:
         return "k"
     return "R" if probe.edge is Edge.ENTRY else "r"
@@ -136,4 +161,5 @@ def _log(history: History, judgement: Judgement) -> tuple[str, ...]:
     rows = [event.row for event in finding.events if event.kind is EventKind.LOG] if finding else []
     lines = [history.log[row] for row in rows if row < len(history.log)]
     lines = lines or [line for line in history.log if line.level <= 4]
+    lines = [line for line in lines if not line.text.startswith(_CUT)]
     return tuple(line.text for line in lines[:4])

@@ -7,25 +7,52 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from harness.history.history import History
+from harness.history.windows import FaultKind
+from harness.model.promise import WindowKind
 from harness.model.units import as_text
 from harness.model.verdict import Judgement
 from harness.report.lanes import worth_drawing
-from harness.report.layout import LETTERS, MEANINGS, Lane, Layout, Look, Mark
+from harness.report.layout import (
+    DEVICE_KINDS,
+    FAULTS,
+    KINDS,
+    LETTERS,
+    MEANINGS,
+    Band,
+    Lane,
+    Layout,
+    Look,
+    Mark,
+    Window,
+    meaning,
+)
 from harness.report.text import one_line
 from harness.report.timeline import close_up, overview
 
 WIDTH: Final = 80
-_LABEL: Final = 12
-_PLOT: Final = WIDTH - _LABEL - 2
+_LABELS: Final = (12, 20)
+"""Columns for the names of the rows: at least and at most."""
 _MOST_LANES: Final = 10
-_KERNEL_RANK: Final = "kluwrLUR"
+_KIND: Final = {
+    WindowKind.SYSFS_RESET: "S",
+    WindowKind.VFIO_RESET: "V",
+    WindowKind.HOT_RESET: "H",
+    WindowKind.VFIO_OPEN: "O",
+    WindowKind.SRIOV: "N",
+    WindowKind.UNBIND: "U",
+}
+"""Why a lock was held, where the bar has no room for words."""
+_KERNEL_RANK: Final = "klduwrDLUR"
 _KERNEL_LEGEND: Final = {
     "L": "lock taken",
     "U": "unlock",
     "w": "an access waits",
+    "D": "device lock held",
+    "d": "up to here",
     "R": "reset begins",
     "r": "reset ends",
     "l": "lock asked for",
@@ -34,17 +61,57 @@ _KERNEL_LEGEND: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """One axis in columns: names on the left, time on the right.
+
+    Attributes:
+        layout: what is drawn.
+        label: columns for the names.
+    """
+
+    layout: Layout
+    label: int
+
+    @property
+    def plot(self) -> int:
+        """Columns for the time."""
+        return WIDTH - self.label - 2
+
+    def column(self, time: int) -> int:
+        """Where a time lies, inside the plot."""
+        share = (time - self.layout.begin) / max(1, self.layout.end - self.layout.begin)
+        return min(self.plot - 1, max(0, int(share * self.plot)))
+
+    def columns(self, begin: int, end: int) -> range:
+        """All columns that a stretch of time touches."""
+        return range(self.column(begin), self.column(end) + 1)
+
+    def empty(self) -> list[str]:
+        """A row without anything."""
+        return [" "] * self.plot
+
+    def row(self, name: str, row: list[str]) -> str:
+        """A row with its name."""
+        return f"{_ascii(name, self.label - 1):<{self.label}}|{''.join(row)}|"
+
+
 def timeline_text(history: History, judgement: Judgement) -> str:
     """Draw a judged history: at most 80 columns, ASCII only, ends with a newline."""
     whole, near = overview(history, judgement), close_up(history, judgement)
+    names = [band.name for band in whole.bands] + [lane.name for lane in whole.lanes]
+    label = min(_LABELS[1], max([_LABELS[0], *(len(name) + 1 for name in names)]))
+    grids = [_Grid(layout, label) for layout in (whole, near) if layout]
     lines = [_title(whole), *_wrap(whole.claim), *(_wrap(f"({whole.rule})") if whole.rule else [])]
     lines += [*_wrap(whole.facts), ""]
-    lines += ["the whole stage, ms after release" if near else "ms after release", *_panel(whole)]
+    lines += ["the whole stage, ms after release" if near else "ms after release", *_panel(grids[0])]
     if near:
-        lines += ["", "around the marked events, ms after release", *_panel(near)]
-    lines += ["", *_legend((whole, near) if near else (whole,))]
+        lines += ["", "around the marked events, ms after release", *_panel(grids[1])]
+    lines += ["", *_legend(grids)]
     for mark in whole.marks:
         lines += ["", *_spelled(mark)]
+    if whole.notes:
+        lines += ["", "also seen", *(piece for note in whole.notes for piece in _wrap(note, "    "))]
     if whole.log:
         lines += ["", "kernel log", *(f"    {_ascii(line, WIDTH - 4)}" for line in whole.log)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -65,51 +132,40 @@ def _wrap(text: str, indent: str = "") -> list[str]:
     return textwrap.wrap(_ascii(text, 1_000), WIDTH, initial_indent=indent, subsequent_indent=indent)
 
 
-def _panel(layout: Layout) -> Iterator[str]:
-    yield _axis(layout)
-    for function in layout.functions:
-        row = [" "] * _PLOT
-        for window in layout.windows:
-            if window.function == function:
-                _bar(row, layout, window.begin, window.end, "[=]")
-        if any(window.function == function for window in layout.windows):
-            yield _row(f"lock {function}", row)
-        row = [" "] * _PLOT
-        methods = dict.fromkeys(reset.method for reset in layout.resets if reset.function == function)
-        for reset in layout.resets:
-            if reset.function == function:
-                _bar(row, layout, reset.begin, reset.end, "{~}")
-        if methods:
-            yield _row(f"{'/'.join(methods)} {function}", row)
+def _panel(grid: _Grid) -> Iterator[str]:
+    layout = grid.layout
+    yield _axis(grid)
+    for band in layout.bands:
+        yield grid.row(band.name, _band(band, grid))
     if layout.instants:
-        yield _row("kernel", _kernel(layout))
+        yield grid.row("kernel", _kernel(grid))
     shown, hidden = worth_drawing(layout.lanes, _MOST_LANES)
     for lane in shown:
-        yield _row(lane.name, _operations(lane, layout))
+        yield grid.row(lane.name, _operations(lane, grid))
     if hidden:
         worst = max((span.look for lane in hidden for span in lane.spans), default=Look.OK)
         count = sum(lane.count for lane in hidden)
-        yield f"{'':<{_LABEL}} {len(hidden)} more actors, {count} operations, worst: {MEANINGS[worst]}"
+        yield f"{'':<{grid.label}} {len(hidden)} more actors, {count} operations, worst: {MEANINGS[worst]}"
     if layout.marks:
-        row = [" "] * _PLOT
+        row = grid.empty()
         for mark in reversed(layout.marks):
-            row[_column(mark.begin, layout)] = mark.letter
-        yield _row("", row)
+            row[grid.column(mark.begin)] = mark.letter
+        yield grid.row("", row)
 
 
-def _axis(layout: Layout) -> str:
+def _axis(grid: _Grid) -> str:
     """A line of times with as many ticks as fit, each beginning above its own column."""
-    row = [" "] * (WIDTH - _LABEL)
-    span = layout.end - layout.begin
+    row = [" "] * (WIDTH - grid.label)
+    span = grid.layout.end - grid.layout.begin
     decimals = 0 if span >= 50_000_000 else 1 if span >= 5_000_000 else 3 if span >= 50_000 else 6
     free = 0
-    for time in ticks(layout.begin, layout.end, 6):
+    for time in ticks(grid.layout.begin, grid.layout.end, 6):
         label = f"{time / 1e6:.{decimals}f}"
-        column = 1 + _column(time, layout)
+        column = 1 + grid.column(time)
         if column >= free and column + 1 + len(label) <= len(row):
             row[column : column + 1 + len(label)] = f"'{label}"
             free = column + len(label) + 3
-    return (" " * _LABEL + "".join(row)).rstrip()
+    return (" " * grid.label + "".join(row)).rstrip()
 
 
 def ticks(begin: int, end: int, most: int) -> list[int]:
@@ -127,69 +183,99 @@ def ticks(begin: int, end: int, most: int) -> list[int]:
     return list(range(first, end + 1, step))
 
 
-def _column(time: int, layout: Layout) -> int:
-    share = (time - layout.begin) / max(1, layout.end - layout.begin)
-    return min(_PLOT - 1, max(0, int(share * _PLOT)))
+def _band(band: Band, grid: _Grid) -> list[str]:
+    row = grid.empty()
+    for fault in band.faults:  # a stolen lock: its owner believes to hold it until it unlocks
+        for column in grid.columns(fault.begin, fault.end):
+            row[column] = "_"
+    for window in band.windows:
+        pattern = "[=]" if window.blocks_config else "(-)"
+        _bar(row, grid, window.begin, window.end, pattern)
+        _name(row, grid, window)
+    for reset in band.resets:
+        _bar(row, grid, reset.begin, reset.end, "{~}")
+    for fault in band.faults:
+        row[grid.column(fault.begin)] = "X"
+    return row
 
 
-def _bar(row: list[str], layout: Layout, begin: int, end: int, pattern: str) -> None:
+def _bar(row: list[str], grid: _Grid, begin: int, end: int, pattern: str) -> None:
     """Draw a bar; an edge outside the view has no bracket, a bar of one column is a single `|`."""
-    first, last = _column(begin, layout), _column(end, layout)
-    for column in range(first, last + 1):
+    columns = grid.columns(begin, end)
+    for column in columns:
         row[column] = pattern[1]
-    if begin >= layout.begin:
-        row[first] = pattern[0]
-    if end <= layout.end:
-        row[last] = "|" if first == last else pattern[2]
+    if begin >= grid.layout.begin:
+        row[columns[0]] = pattern[0]
+    if end <= grid.layout.end:
+        row[columns[-1]] = "|" if len(columns) == 1 else pattern[2]
 
 
-def _kernel(layout: Layout) -> list[str]:
-    row = [" "] * _PLOT
-    for instant in layout.instants:
-        column = _column(instant.at, layout)
+def _name(row: list[str], grid: _Grid, window: Window) -> None:
+    """Write into a window's bar why the lock was held: in words, by a letter, or not at all."""
+    columns = grid.columns(window.begin, window.end)
+    words = f" {KINDS[window.kind]} "
+    letter = _KIND.get(window.kind, "") if len(columns) >= 3 else ""
+    name = words if len(words) + 4 <= len(columns) else letter
+    first = columns[0] + (len(columns) - len(name)) // 2
+    row[first : first + len(name)] = name
+
+
+def _kernel(grid: _Grid) -> list[str]:
+    row = grid.empty()
+    for instant in grid.layout.instants:
+        column = grid.column(instant.at)
         if _KERNEL_RANK.find(instant.letter) >= _KERNEL_RANK.find(row[column]):
             row[column] = instant.letter
-    for mark in layout.marks:
+    for mark in grid.layout.marks:
         if mark.lane == "kernel":
-            row[_column(mark.begin, layout)] = mark.letter
+            row[grid.column(mark.begin)] = mark.letter
     return row
 
 
-def _operations(lane: Lane, layout: Layout) -> list[str]:
-    row = [" "] * _PLOT
-    for window in layout.windows:
+def _operations(lane: Lane, grid: _Grid) -> list[str]:
+    row = grid.empty()
+    for window in sorted(grid.layout.windows, key=lambda window: window.blocks_config):
         if window.function == lane.function:
-            for column in range(_column(window.begin, layout), _column(window.end, layout) + 1):
-                row[column] = ":"
-    looks = [-1] * _PLOT
+            for column in grid.columns(window.begin, window.end):
+                row[column] = ":" if window.blocks_config else "."
+    looks = [-1] * grid.plot
     for span in lane.spans:
-        for column in range(_column(span.begin, layout), _column(span.end, layout) + 1):
+        columns = grid.columns(span.begin, span.end)
+        for column in columns:
             if span.look >= looks[column]:
-                goes_on = span.look <= Look.OK and column > _column(span.begin, layout)
+                goes_on = span.look <= Look.OK and column > columns[0]
                 looks[column], row[column] = span.look, "-" if goes_on else LETTERS[span.look]
-    for mark in layout.marks:
-        if mark.lane == lane.name and mark.begin >= layout.begin:
-            row[_column(mark.begin, layout)] = mark.letter
+    for span in lane.spans:  # say which errno where nothing else is drawn
+        first = grid.column(span.begin)
+        if span.look is Look.REFUSED and max(looks[first + 1 : first + 8], default=-1) == -1:
+            name = span.error if first + len(span.error) <= grid.plot else LETTERS[span.look]
+            row[first : first + len(name)] = name
+    for mark in grid.layout.marks:
+        if mark.lane == lane.name and mark.begin >= grid.layout.begin:
+            row[grid.column(mark.begin)] = mark.letter
     return row
 
 
-def _row(label: str, row: list[str]) -> str:
-    return f"{_ascii(label, _LABEL - 1):<{_LABEL}}|{''.join(row)}|"
-
-
-def _legend(layouts: Iterable[Layout]) -> Iterator[str]:
+def _legend(grids: Iterable[_Grid]) -> Iterator[str]:
     """Only what is really drawn."""
-    panels = list(layouts)
-    looks = sorted({span.look for panel in panels for lane in panel.lanes for span in lane.spans})
+    panels = [grid.layout for grid in grids]
+    spans = [span for panel in panels for lane in panel.lanes for span in lane.spans]
     letters = dict.fromkeys(instant.letter for panel in panels for instant in panel.instants)
-    parts = ["[==] config lock held, shaded ::"] if any(panel.windows for panel in panels) else []
+    kinds = dict.fromkeys(window.kind for panel in panels for window in panel.windows)
+    faults = dict.fromkeys(fault.kind for panel in panels for fault in panel.faults)
+    device = [kind for kind in kinds if kind in DEVICE_KINDS]
+    parts = ["[==] config lock held, shaded ::"] if len(device) < len(kinds) else []
+    parts += ["(--) device lock held, shaded .."] if device else []
+    parts += [f"{letter} {KINDS[kind]}" for kind, letter in _KIND.items() if kind in kinds]
+    parts += [f"X lock misused: {', '.join(FAULTS[kind] for kind in faults)}"] if faults else []
+    parts += ["__ its owner does not know"] if FaultKind.STOLEN in faults else []
     parts += ["{~~} reset at work"] if any(panel.resets for panel in panels) else []
-    parts += [f"{LETTERS[look]} {MEANINGS[look]}" for look in looks]
+    parts += [meaning(look, spans) for look in sorted({span.look for span in spans})]
     yield from textwrap.wrap(", ".join(parts), WIDTH)
     if letters:
         kernel = ", ".join(f"{letter} {_KERNEL_LEGEND[letter]}" for letter in letters)
         yield from textwrap.wrap(f"kernel: {kernel}", WIDTH)
-    scale = ", then ".join(as_text((panel.end - panel.begin) // _PLOT) for panel in panels)
+    scale = ", then ".join(as_text((grid.layout.end - grid.layout.begin) // grid.plot) for grid in grids)
     yield f"one column is {scale}"
 
 

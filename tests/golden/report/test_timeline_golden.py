@@ -1,4 +1,4 @@
-"""The timeline of a small history, as it was when a person last looked at it.
+"""The timelines of small histories, as they were when a person last looked at them.
 
 After a wanted change: `HARNESS_UPDATE_GOLDEN=1 pytest tests/golden/report`, then look at the difference and
 at the picture before it is committed.
@@ -14,11 +14,14 @@ import pytest
 from harness.report.timeline_svg import timeline_svg
 from harness.report.timeline_text import timeline_text
 from tests.unit.report.histories import read_in_lock_window
+from tests.unit.report.windows import stolen_lock
 
 HERE = Path(__file__).parent
 DRAWN = {
     "read_in_lock_window.txt": lambda: timeline_text(*read_in_lock_window()).encode(),
     "read_in_lock_window.svg": lambda: timeline_svg(*read_in_lock_window()),
+    "stolen_lock.txt": lambda: timeline_text(*stolen_lock()).encode(),
+    "stolen_lock.svg": lambda: timeline_svg(*stolen_lock()),
 }
 
 

@@ -17,6 +17,7 @@ from harness.journal.record import (
     Latency,
     PhaseReport,
     Record,
+    Refusals,
     SessionEnd,
     SessionStart,
     StageRecord,
@@ -50,6 +51,7 @@ ROWS: dict[str, tuple[Status, str]] = {
     "unknown": (Status.ERROR, "hil.unknown"),
 }
 RETRIED = ("recovered", "timeout", "infra")
+REFUSED = ("ok", "mismatch")
 
 
 def records(
@@ -100,6 +102,13 @@ def records(
                 latencies=(
                     Latency(operation="config-read/sysfs", count=9, p50_ns=9_000, p99_ns=20_000, max_ns=1),
                 ),
+                refusals=(
+                    Refusals(
+                        operation="reset/vfio", attempts=3, errnos={"EAGAIN": 3}, rounds=1, ended={"ok": 1}
+                    ),
+                )
+                if name in REFUSED
+                else (),
                 attachments=(f"att/{name}.timeline.svg", f"att/{name}.console.log"),
             )
         )

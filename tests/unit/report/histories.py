@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.history.columns import KERNEL, OPERATION, Edge
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
-from harness.history.windows import LOCK, UNLOCK, WAIT
+from harness.history.windows import LOCK, TRYLOCK, UNLOCK, WAIT
 from harness.model.operation import config_read, reset
 from harness.model.pci import AccessPath, ResetMethod
 from harness.model.plan import Actor, File, Op, Plan, Step
@@ -47,6 +47,8 @@ PROBES = (
     Probe(symbol=WAIT, edge=Edge.ENTRY),
     Probe(symbol="pcie_flr", edge=Edge.ENTRY),
     Probe(symbol="pcie_flr", edge=Edge.RETURN),
+    Probe(symbol=TRYLOCK, edge=Edge.ENTRY),
+    Probe(symbol=TRYLOCK, edge=Edge.RETURN),
 )
 
 
@@ -108,7 +110,7 @@ def read_in_lock_window() -> tuple[History, Judgement]:
         provenance={"kernel.release": "6.12.117+deb13-amd64"},
     )
     finding = Finding(
-        checker="reads_blocked",
+        checker="access_outcome",
         verdict=Verdict.FAIL,
         claim="reader-1 read config space of igb0 while its config lock was held: "
         "the read took 14 us and should have slept until the lock was given back",

@@ -15,6 +15,7 @@ USAGE = Entry(test="f", status=Status.ERROR, type="hil.usage")
 NOT_RUN = Entry(test="g", status=Status.SKIPPED, type="hil.notrun")
 RECOVERED = Entry(test="h", status=Status.OK, attempts=(AttemptRecord(type="hil.infra.clock", summary="w"),))
 FAULT = StageRecord(history="h", title="t", verdict="PASS", headline="oops", kernel_log=KernelLog.FAULT)
+PROVOKED = StageRecord(history="h", title="t", verdict="FAIL", headline="oops", kernel_log=KernelLog.PROVOKED)
 END = SessionEnd(status=0)
 
 
@@ -40,6 +41,7 @@ END = SessionEnd(status=0)
         (Session(entries=(OK,), end=SessionEnd(status=2, aborted="^C")), ExitStatus.NOTHING_SAID),
         (Session(entries=(RECOVERED,) * 3, end=END), ExitStatus.NOTHING_SAID),
         (Session(entries=(Entry(test="a", status=Status.OK, stages=(FAULT,)),), end=END), ExitStatus.BAD),
+        (Session(entries=(Entry(test="a", status=Status.OK, stages=(PROVOKED,)),), end=END), ExitStatus.GOOD),
         (
             Session(
                 entries=(OK,),

@@ -19,7 +19,7 @@ from harness.journal.fold import fold
 from harness.journal.record import AttemptRecord, SessionEnd, SessionStart, Status
 from harness.journal.session import Entry, Session
 from harness.report.junit import Dialect, to_junit
-from tests.unit.report.conftest import RETRIED, ROWS, SCHEMA, records
+from tests.unit.report.conftest import REFUSED, RETRIED, ROWS, SCHEMA, records
 
 SUREFIRE = [
     "failure",
@@ -68,6 +68,18 @@ def test_each_case_has_one_result_and_one_output_and_says_what_it_is(session: Se
         for attempt in [*case.findall("flakyFailure"), *case.findall("rerunFailure")]:
             assert attempt.get("type")
             assert (attempt.findtext("stackTrace") or "").strip()
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_refused_attempts_are_counted_and_are_no_retries_of_the_test(row: str) -> None:
+    case = cases(to_junit(fold(records())))[f"test_{row}[nvme0]"]
+    output = case.findtext("system-out") or ""
+    assert ("reset/vfio: 3 attempts refused (EAGAIN), then ok\n" in output) == (row in REFUSED)
+    assert ("[[PROPERTY|hil.refused=3]]" in output) == (row in REFUSED)
+    if row not in RETRIED:
+        assert not case.findall("flakyFailure")
+        assert not case.findall("rerunFailure")
+        assert "hil.attempts" not in output
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -26,6 +26,13 @@ def test_counts_windows_latencies_and_paths_are_said() -> None:
     assert "timeout, timeout, recovered" in text
 
 
+def test_refused_attempts_are_said_of_a_test_that_did_not_pass() -> None:
+    lines = summary(fold(records()), results="r").splitlines()
+    said = [number for number, line in enumerate(lines) if "3 attempts refused (EAGAIN), then ok" in line]
+    assert len(said) == 1  # of the mismatch, not of the test that passed
+    assert "mismatch means" in lines[said[0] - 1]
+
+
 def test_colour_only_when_asked() -> None:
     session = fold(records())
     assert "\x1b" not in summary(session, results="r")

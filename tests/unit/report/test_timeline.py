@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.history.columns import KERNEL, OPERATION, empty
 from harness.history.history import History, LogLine
+from harness.history.windows import HOLD_DEVICE_LOCK
 from harness.model.plan import Actor
 from harness.model.units import Ns
 from harness.model.verdict import Blame, EventId, EventKind, Finding, Judgement, Verdict
@@ -107,10 +108,12 @@ def test_any_history_fits_into_80_columns_and_makes_an_svg(
     lengths = random.integers(-10_000_000, 30_000_000, len(begins))
     operations["end_ns"] = np.where(lengths < 0, 0, operations["begin_ns"] + lengths)
     operations["actor"] = random.integers(0, 3, len(begins))
-    operations["error"] = random.choice([0, 0, 5, 999], len(begins))
+    operations["error"] = random.choice([0, 0, 5, 999, -7], len(begins))
     kernel = empty(KERNEL, len(begins))
     kernel["time_ns"] = operations["begin_ns"]
     kernel["probe"] = random.integers(0, 6, len(begins))
+    device = tuple(replace(probe, symbol=HOLD_DEVICE_LOCK) for probe in history.probes[-2:])
+    history = replace(history, probes=(*history.probes[:-2], *device) if seed % 2 else history.probes)
     kernel["function"] = random.integers(-1, 1, len(begins))
     kernel["tid"] = random.integers(501, 504, len(begins))
     history = replace(
@@ -178,7 +181,8 @@ def test_the_svg_needs_no_style_sheet_and_no_script() -> None:
         assert not {"style", "class", "onclick", "href"} & set(element.keys())
     titles = [element.text or "" for element in root.iter(f"{SVG}title")]
     assert any("operation:4 config-read/sysfs at 0x4, 4 bytes: read 0xffffffff" in title for title in titles)
-    assert any("config lock of igb0 held 103 ms by thread 503" in title for title in titles)
+    held = "config lock of igb0 held 103 ms by resetter (thread 503) in reset/flr, sysfs reset"
+    assert held in titles
 
 
 @pytest.mark.parametrize(("begin", "end"), [(0, 410_000_000), (0, 1), (49_999, 50_003), (7, 10**12)])
