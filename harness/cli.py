@@ -181,8 +181,14 @@ def _parser() -> argparse.ArgumentParser:
 
     running = add("run", run, lab=True)
     running.usage = "harness run [options] [pytest arguments]"
+    running.add_argument(
+        "--kernels",
+        metavar="BRANCH,...",
+        help="run everything on each of these branches of Debian's kernels: 6.1,6.12,7.x",
+    )
     _run_options(running)
     again = add("replay", replay, lab=True)
+    again.set_defaults(kernels=None)
     again.add_argument("history", type=Path, help="a *.history.zip")
     _run_options(again)
     judging = add("judge", judge)

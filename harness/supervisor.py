@@ -72,17 +72,29 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    """Fetch and build here, where progress can be seen, what every test will use from the cache."""
+    """Fetch and build here, where progress can be seen, what every test will use from the cache.
+
+    Raises:
+        UsageError: a branch is not written like one, or `--kernels` meets `--kernel`: before anything is fetched.
+    """
     from lab.cache import Cache  # noqa: PLC0415 - the lab is not needed to judge and report
+    from lab.kernel import parse_branches  # noqa: PLC0415
     from lab.place import Wishes, prepare  # noqa: PLC0415
 
-    with Cache() as cache:
-        prepare(cache, Wishes(emulator=options.qemu, kernel=options.kernel, modules=options.modules))
+    branches = ("",) if options.kernels is None else parse_branches(options.kernels)
+    if options.kernels is not None and options.kernel is not None:
+        raise UsageError("--kernels", said="--kernel names another one", hint="Leave one of them out.")
+    for branch in branches:
+        with Cache() as cache:
+            prepare(
+                cache,
+                Wishes(emulator=options.qemu, kernel=options.kernel, modules=options.modules, branch=branch),
+            )
 
 
 def _pytest_arguments(options: argparse.Namespace, folder: Path, arguments: Sequence[str]) -> list[str]:
     ours = ["--hil-lab=emulated", f"--hil-results={folder}", "-p", "no:cacheprovider", "--tb=short", "-rN"]
-    for name in ("qemu", "kernel", "modules", "gdb"):
+    for name in ("qemu", "kernel", "kernels", "modules", "gdb"):
         value = getattr(options, name)
         if value is not None:
             ours.append(f"--hil-{name}={value.absolute() if isinstance(value, Path) else value}")

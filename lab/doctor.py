@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import HarnessError
-from lab import apt, archive
+from lab import apt, archive, kmod
 from lab.cache import VARIABLE, Cache, Entry
 from lab.emulator import MINIMUM, PROGRAM, QEMU, is_new_enough, version_of
 from lab.kernel import DEFAULT_BRANCH, debian_request
@@ -73,7 +73,7 @@ def examine(cache_root: Path | None = None) -> list[Finding]:
     try:
         with Cache(cache_root) as cache:
             entries = cache.entries()
-            parts = [emulator(cache), kernel(cache), template(entries)]
+            parts = [emulator(cache), kernel(cache), template(entries), windows(entries)]
             fetching = [part for part in parts[:2] if part.state is State.WARN]
             findings += [*parts, disk(cache.root, entries, parts), memory(), kvm(entries)]
             findings += [unpacking_tools(needed=bool(fetching))]
@@ -179,12 +179,13 @@ def disk(root: Path, entries: Iterable[Entry], parts: Iterable[Finding]) -> Find
     Args:
         root: the cache folder.
         entries: what it holds.
-        parts: the findings on QEMU, kernel and template; each that is not ok takes space.
+        parts: the findings on QEMU, kernel, template and module; each that is not ok takes space.
     """
     costs = {
         "qemu": QEMU.disk_bytes,
         "kernel": debian_request(DEFAULT_BRANCH).disk_bytes,
         "template": TEMPLATE_BYTES,
+        "windows": kmod.HEADERS_BYTES,
     }
     needed_bytes = sum(costs[part.name] for part in parts if part.state is not State.OK)
     used_bytes = sum(entry.size_bytes for entry in entries)
@@ -241,6 +242,24 @@ def template(entries: Iterable[Entry]) -> Finding:
     return Finding(
         name="template", state=State.WARN, what="no frozen guest yet", todo="lab/run makes one, in 20 s"
     )
+
+
+def windows(entries: Iterable[Entry]) -> Finding:
+    """Look for the module that holds locks on purpose: without it the scenarios that need it are skipped."""
+    if absent := [tool for tool in kmod.TOOLS if not shutil.which(tool)]:
+        what = f"no {' and no '.join(absent)}: no module for lock windows can be built"
+        return Finding(name="windows", state=State.WARN, what=what, todo=f"Type: {kmod.TOOLS_LINE}")
+    built = [entry for entry in entries if entry.kind == kmod.KIND]
+    failed = [entry.path / kmod.WHY_NOT for entry in built if (entry.path / kmod.WHY_NOT).exists()]
+    if failed:
+        what = f"a module for lock windows could not be built: {failed[-1].read_text()}"
+        return Finding(name="windows", state=State.WARN, what=what, todo=f"Look at {failed[-1].parent}")
+    if built:
+        return Finding(
+            name="windows", state=State.OK, what=f"a module for lock windows, for {len(built)} kernels"
+        )
+    todo = f"lab/run builds it: {size_text(kmod.HEADERS_BYTES)} of disk meanwhile, for the kernel's headers"
+    return Finding(name="windows", state=State.WARN, what="no module for lock windows yet", todo=todo)
 
 
 def kvm(entries: Iterable[Entry]) -> Finding:

@@ -43,6 +43,9 @@ class Kernel:
         package: `name=version` of the Debian package, or the path it was given by.
         config: `CONFIG_X` to its value ("y", "m", a number, a string); empty when it could not be found out.
         debug: whether it checks itself (KASAN, LOCKDEP, ...) and so may boot slowly.
+        branch: of Debian, "6.12"; empty for a kernel of the user's own.
+        build: a folder to build modules against, for a kernel of the user's own that has one.
+        windows: the module for lock windows (lab/kmod.py), once it was built for this kernel.
     """
 
     image: Path
@@ -51,18 +54,25 @@ class Kernel:
     package: str
     config: Mapping[str, str]
     debug: bool
+    branch: str = ""
+    build: Path | None = None
+    windows: Path | None = None
 
 
-def find_kernel(cache: Cache, given: Path | None = None, modules: Path | None = None) -> Kernel:
-    """Choose the kernel: the given one, else Debian stable's.
+def find_kernel(
+    cache: Cache, given: Path | None = None, modules: Path | None = None, branch: str = ""
+) -> Kernel:
+    """Choose the kernel: the given one, else Debian's of a branch.
 
     Args:
         cache: where Debian's is kept.
         given: the user's `--kernel`: a bzImage, a vmlinux, or a built kernel tree.
         modules: the user's `--modules`: `lib/modules/RELEASE`, or a folder above it.
+        branch: as :func:`debian_kernel` takes it; empty for that of Debian stable.
 
     Raises:
-        UsageError: `modules` without `given`, or a path that is no kernel.
+        UsageError: `modules` without `given`, `given` with a branch, a path that is no kernel, or a branch
+            that is not written like one.
         SetupError: Debian's could not be had.
     """
     if given is None:
@@ -70,7 +80,9 @@ def find_kernel(cache: Cache, given: Path | None = None, modules: Path | None = 
             raise UsageError(
                 f"using the modules in {modules}", said="they need their kernel", hint="Add --kernel PATH"
             )
-        return debian_kernel(cache, DEFAULT_BRANCH)
+        return debian_kernel(cache, branch or DEFAULT_BRANCH)
+    if branch:
+        raise UsageError(f"using the kernel {given} and {branch}", said="a guest boots only one of them")
     kernel = _given_kernel(given.expanduser().absolute(), modules and modules.expanduser().absolute())
     if not kernel.config:
         note(
@@ -79,6 +91,20 @@ def find_kernel(cache: Cache, given: Path | None = None, modules: Path | None = 
     for line in missing_options(kernel):
         note(f"kernel {kernel.release} lacks {line}")
     return kernel
+
+
+def parse_branches(text: str) -> tuple[str, ...]:
+    """Read the user's `--kernels`: branches with commas between them.
+
+    Raises:
+        UsageError: one is not written like a branch, or named twice.
+    """
+    branches = tuple(word.strip() for word in text.split(","))
+    for branch in branches:
+        debian_request(branch)
+        if branches.count(branch) > 1:
+            raise UsageError(f"choosing the kernels {text!r}", said=f"{branch} is there twice")
+    return branches
 
 
 def debian_request(branch: str) -> archive.Request:
@@ -133,6 +159,7 @@ def debian_kernel(cache: Cache, branch: str) -> Kernel:
         package=package,
         config=config,
         debug=checks_itself(config),
+        branch=branch,
     )
 
 
@@ -152,15 +179,17 @@ def _given_kernel(given: Path, modules: Path | None) -> Kernel:
     config = _config_beside(image, tree, identity.release)
     if not config and (embedded := boot_image.embedded_config(image)):
         config = parse_config(embedded)
+    folder = (
+        _modules_of(modules, identity.release) if modules else _modules_beside(image, tree, identity.release)
+    )
     return Kernel(
         image=image,
-        modules=_modules_of(modules, identity.release)
-        if modules
-        else _modules_beside(image, tree, identity.release),
+        modules=folder,
         release=identity.release,
         package=str(given),
         config=config,
         debug=checks_itself(config),
+        build=tree or _build_folder(folder),
     )
 
 
@@ -195,6 +224,12 @@ def _modules_beside(image: Path, tree: Path | None, release: str) -> Path | None
     root = image.parent.parent
     folders = [root / lib / "modules" / release for lib in ("lib", "usr/lib")]
     return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def _build_folder(modules: Path | None) -> Path | None:
+    """Find the tree that installed modules were built in: they keep a link to it."""
+    link = modules / "build" if modules else None
+    return link.resolve() if link and link.is_dir() else None
 
 
 def _modules_of(folder: Path, release: str) -> Path:

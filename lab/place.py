@@ -12,20 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
-
 from harness.errors import GuestError, UsageError
 from harness.model.pci import Bdf
+from harness.model.policy import PLUGGED
+from harness.model.units import as_text
 from harness.target.agent import Agent
+from harness.target.attempts import attempting
 from lab.accelerator import probe_accelerator
 from lab.cache import Cache
 from lab.emulator import find_emulator
 from lab.guest import Guest
 from lab.kernel import find_kernel, pvh_image
+from lab.kmod import windows_module
 from lab.machine import Accelerator, Machine, Placement
+from lab.progress import note
 from lab.template import Recipe, Template, clone, cold, recipe, template
 
-_PLUG_S: Final = 15.0
+_PORT: Final = ".port"  # what follows a function's alias in that of the port above it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +39,27 @@ class Wishes:
         emulator: a QEMU of their own, or None for the system's or Debian's.
         kernel: a bzImage, vmlinux or built kernel tree, or None for Debian stable's.
         modules: its modules, where they cannot be found beside it.
+        branch: a branch of Debian's kernels instead, as "6.1"; empty for that of Debian stable.
     """
 
     emulator: Path | None = None
     kernel: Path | None = None
     modules: Path | None = None
+    branch: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A lab that is ready: what guests are made from, and the template to clone."""
+    """A lab that is ready: what guests are made from, and the template to clone.
+
+    Attributes:
+        without_windows_module: why its guests have no module for lock windows (lab/kmod.py); empty when they
+            have one.
+    """
 
     recipe: Recipe
     template: Template
+    without_windows_module: str = ""
 
     @contextmanager
     def clone(self, console: Path, *, gdb: str | None = None) -> Iterator[GuestTarget]:
@@ -74,6 +85,7 @@ class Place:
             "qemu.packages": " ".join(emulator.packages),
             "kernel.release": kernel.release,
             "kernel.package": kernel.package,
+            "lab.windows_module": self.without_windows_module or "there",
         }
 
 
@@ -108,7 +120,7 @@ class GuestTarget:
             GuestError: it was plugged and the guest's kernel does not see it.
         """
         if alias not in self._facts:
-            if alias not in self.guest.machine.aliases:
+            if alias.removesuffix(_PORT) not in self.guest.machine.aliases:
                 raise UsageError(
                     f"function {alias!r}",
                     said="not in this lab",
@@ -122,21 +134,22 @@ class GuestTarget:
         return {**self._place.provenance(), "lab.start": self._start}
 
     def _find(self, alias: str) -> dict[str, Any]:
+        if alias.endswith(_PORT):
+            self.facts(alias.removesuffix(_PORT))  # one that is hot-plugged must be there
+            above: dict[str, Any] = self.agent.ask(
+                "function", bdf=self.guest.port_bdf(alias.removesuffix(_PORT))
+            )
+            return above
         function = self.guest.machine.function(alias)
         port = self.guest.port_bdf(alias)
         if function.placement is Placement.HOT_PLUG:
             self.guest.plug(alias)
-        wait = Retrying(
-            retry=retry_if_result(lambda facts: facts is None),
-            stop=stop_after_delay(_PLUG_S),
-            wait=wait_fixed(0.05),
-            retry_error_callback=lambda _: None,
-        )
-        facts = wait(self.agent.ask, "function_below", port=port, number=function.function_number)
+        wait = attempting(PLUGGED, unsettled=lambda facts: facts is None)
+        facts = wait(self.agent.ask, "function_below", port=port, number=function.number_below)
         if facts is None:
             raise GuestError(
                 f"waiting for {alias} below port {port}",
-                said=f"the guest's kernel saw no function in {_PLUG_S:.0f} s",
+                said=f"the guest's kernel saw no function in {as_text(PLUGGED.patience_ns)}",
                 evidence=self.guest.console_text()[-4000:],
             )
         found: dict[str, Any] = facts
@@ -151,10 +164,19 @@ def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
         GuestError: the guest does not boot, or cannot be frozen.
         ClockError: its clock ran wild, twice.
     """
-    kernel = find_kernel(cache, wishes.kernel, wishes.modules)  # first: a mistyped path costs no download
+    # First: a mistyped path costs no download.
+    kernel = find_kernel(cache, wishes.kernel, wishes.modules, wishes.branch)
     emulator = find_emulator(cache, wishes.emulator)
+    windows = windows_module(cache, kernel)
+    if windows.why_not:
+        note(f"no module for lock windows: {windows.why_not}")
+    kernel = dataclasses.replace(kernel, windows=windows.path)
     chosen = probe_accelerator(cache, emulator, pvh_image(kernel, cache))
     made_from = recipe(
         cache, emulator, kernel, dataclasses.replace(Machine(), accelerator=Accelerator(chosen))
     )
-    return Place(recipe=made_from, template=template(cache, made_from))
+    return Place(
+        recipe=made_from,
+        template=template(cache, made_from),
+        without_windows_module=windows.why_not,
+    )

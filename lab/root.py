@@ -7,7 +7,7 @@ out silently what the agent needs; it never starts QEMU.
 
 In the guest: `/init`, `/python` (PYTHONHOME; `/python/site` holds the packages), `/lib` (libraries and
 modules), `/etc/modules.order` (paths, loaded at boot), `/etc/modules.index` (JSON: name to the ordered list
-of paths to load).
+of paths to load; an empty one for what is built in).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import SetupError
 from lab import cpio, modules
 from lab.cache import key_of
+from lab.kmod import NAME as WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -45,7 +46,10 @@ TRANSPORT: Final = ("virtio_pci", "virtio_console")
 """The way to the host.  Built into most kernels, but modules in Debian's 6.1."""
 NEEDED: Final = ("vfio_iommu_type1", "vfio_pci")
 LOADED_AT_BOOT: Final = (*TRANSPORT, *NEEDED, "pvpanic_pci")
-SHIPPED: Final = ("virtio_rng", "igb", "igbvf", "e1000e", "nvme")
+SHIPPED: Final = (
+    *("virtio_rng", "igb", "igbvf", "e1000e", "nvme"),
+    *("pci_stub", "pci_pf_stub", "uio_pci_generic"),  # drivers that own a function and leave it alone
+)
 """Loaded on request.  A kernel may lack any of these, and may lack pvpanic."""
 
 # What runs in the guest, by the direction of imports (harness/agent and everything below it).  A change to
@@ -100,6 +104,7 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
         "init": _digest(_INIT_SOURCE),
         "kernel": [kernel.release, fingerprint(kernel.modules) if kernel.modules else None],
         "modules": [LOADED_AT_BOOT, SHIPPED],
+        "windows": _digest(kernel.windows) if kernel.windows else None,
         # stands for all shared libraries of this machine: rewritten whenever one is installed
         "libraries": _digest(Path("/etc/ld.so.cache")),
         "python": sys.version,
@@ -254,11 +259,10 @@ def _stripped(path: Path) -> bytes:
     """Read an ELF file without debugging symbols: those of libpython alone take 20 MB of guest memory."""
     if shutil.which("strip") is None:
         return path.read_bytes()
-    with tempfile.NamedTemporaryFile(prefix="hil-strip-") as out:
-        done = subprocess.run(
-            ["strip", "--strip-debug", "-o", out.name, path], capture_output=True, check=False
-        )
-        return path.read_bytes() if done.returncode else Path(out.name).read_bytes()
+    with tempfile.TemporaryDirectory(prefix="hil-strip-") as folder:
+        out = Path(folder) / "stripped"  # removed by strip itself when it fails
+        done = subprocess.run(["strip", "--strip-debug", "-o", out, path], capture_output=True, check=False)
+        return path.read_bytes() if done.returncode else out.read_bytes()
 
 
 def _code(sources: Iterable[_Source]) -> Iterator[cpio.Entry]:
@@ -304,6 +308,11 @@ def _modules(kernel: Kernel) -> Iterator[cpio.Entry]:
         for module in closure:
             yield cpio.file(where[module.name].lstrip("/"), module.content)
             index[module.name] = [where[name] for name in modules.load_order(closure, module.name)]
+        # What is part of the kernel need not be loaded, and asking for it is no mistake.
+        index.update({name: [] for name in (*LOADED_AT_BOOT, *SHIPPED) if name in tree.built_in})
         at_boot = list(dict.fromkeys(path for name in LOADED_AT_BOOT for path in index.get(name, ())))
+    if kernel.windows:  # never loaded at boot: it taints the kernel
+        index[WINDOWS] = [f"/lib/modules/{WINDOWS}.ko"]
+        yield cpio.file(index[WINDOWS][0].lstrip("/"), _stripped(kernel.windows))
     yield cpio.file("etc/modules.order", "".join(f"{path}\n" for path in at_boot).encode())
     yield cpio.file("etc/modules.index", json.dumps(index, indent=1, sort_keys=True).encode())

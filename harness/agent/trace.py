@@ -8,6 +8,7 @@ Source: Linux Documentation/trace/kprobetrace.rst; probe points of drivers/pci/a
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -15,12 +16,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from harness.agent.btf import Btf
 from harness.errors import KernelRefusal
 from harness.model.pci import Bdf
 
 TRACEFS: Final = Path("/sys/kernel/tracing")
+_TYPES: Final = Path("/sys/kernel/btf")
 _BUFFER_KB: Final = 4096  # for each CPU: some 40,000 events
 _INSTANCES: Final = 64  # of each return probe: as many threads can sleep inside the function at once
+
+
+Steps = tuple[tuple[tuple[str, str], ...], ...]
+"""From a pointer to a text: in each group members (structure, name) that lie in one another; a pointer leads from the
+last one of a group to the next group, and from the last group to the text."""
+
+_DEVICE: Final = (("device", "kobj"), ("kobject", "name"))
+OF_PCI_DEV: Final[Steps] = ((("pci_dev", "dev"), *_DEVICE),)
+OF_VFIO_DEVICE: Final[Steps] = ((("vfio_device", "dev"),), _DEVICE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +42,19 @@ class ProbePoint:
     Attributes:
         symbol: the function.
         returns: at its return; else at its entry.
-        value: what to fetch, in the kernel's probe syntax; empty for nothing.
-        device: expression for the `struct pci_dev` argument at an entry; empty at returns.
+        value: what to fetch: `$retval` at a return, at an entry the name of the second argument, a bool; empty for
+            nothing.
+        device: name of the first argument, which leads to the function's address.
+        steps: how it leads there.
+        module: the module that the function belongs to; empty for the kernel itself.
     """
 
     symbol: str
     returns: bool = False
     value: str = ""
     device: str = "dev"
+    steps: Steps = OF_PCI_DEV
+    module: str = ""
 
 
 def _method(symbol: str, *, probing: bool = True) -> tuple[ProbePoint, ProbePoint]:
@@ -45,6 +62,14 @@ def _method(symbol: str, *, probing: bool = True) -> tuple[ProbePoint, ProbePoin
     return (
         ProbePoint(symbol=symbol, value="probe" if probing else ""),
         ProbePoint(symbol=symbol, returns=True, value="$retval"),
+    )
+
+
+def _hold(symbol: str) -> tuple[ProbePoint, ProbePoint]:
+    """Entry and return of the function in which our own module sleeps while it holds a lock (lab/kmod)."""
+    return (
+        ProbePoint(symbol=symbol, module="hil_windows"),
+        ProbePoint(symbol=symbol, module="hil_windows", returns=True),
     )
 
 
@@ -63,8 +88,15 @@ POINTS: Final[tuple[ProbePoint, ...]] = (
     *_method("cxl_reset_bus_function"),
     *_method("pci_dev_specific_reset"),
     *_method("pci_dev_acpi_reset"),
+    # Waits until nobody has the function open any more; called when its driver is taken away, under device_lock.
+    ProbePoint(symbol="vfio_unregister_group_dev", device="device", steps=OF_VFIO_DEVICE, module="vfio"),
+    ProbePoint(symbol="vfio_unregister_group_dev", returns=True, module="vfio"),
+    ProbePoint(symbol="pci_reset_bus", device="pdev"),
+    ProbePoint(symbol="pci_reset_bus", returns=True, value="$retval"),
+    *_hold("hil_hold_config_lock"),
+    *_hold("hil_hold_device_lock"),
 )
-"""What every stage asks for: the lock, those who wait for it, and the functions that reset."""
+"""What every stage asks for: the locks, those who wait for them, and the functions that reset."""
 
 
 class KernelTrace:
@@ -78,6 +110,9 @@ class KernelTrace:
         self._name = f"hil_{os.getpid()}"
         self._instance = TRACEFS / "instances" / self._name
         self._reasons: list[str] = []  # of each point: why it is absent; empty when it is there
+        self._unknown: set[int] = set()  # points whose symbol the kernel does not know
+        self._modules: frozenset[str] = frozenset()  # that were loaded when it was asked last
+        self._offsets: dict[Steps, list[int]] = {}
         self._missed_before: dict[str, int] = {}
         self._lost_before = 0
 
@@ -97,9 +132,10 @@ class KernelTrace:
         self._set("tracing_on", "0")
         self._set("trace_clock", "mono")
         self._set("buffer_size_kb", str(_BUFFER_KB))
+        self._modules = _loaded()
+        self._unknown = set()
         self._reasons = [self._define(number, point) for number, point in enumerate(POINTS)]
-        if any(not reason for reason in self._reasons):
-            self._set(f"events/{self._name}/enable", "1")
+        self._enable()
 
     def disarm(self) -> None:
         """Leave nothing behind in the kernel."""
@@ -108,12 +144,16 @@ class KernelTrace:
         self._reasons = []
 
     def begin(self, functions: Sequence[Bdf]) -> None:
-        """Empty the buffer and record, from now on, what happens to these functions and to no other."""
+        """Empty the buffer and record, from now on, what happens to these functions and to no other.
+
+        Probes whose symbol was unknown are tried again when modules were loaded meanwhile.
+        """
         if not self._instance.exists():
             self._reasons = []  # somebody took tracefs or our instance away: what was set is gone
         self.arm()
         if not self._instance.exists():
             return
+        self._try_again()
         condition = " || ".join(f'fn == "{bdf}"' for bdf in functions)
         for number, (point, reason) in enumerate(zip(POINTS, self._reasons, strict=True)):
             if not point.returns and not reason:
@@ -153,21 +193,53 @@ class KernelTrace:
             for number, (point, reason) in enumerate(zip(POINTS, self._reasons, strict=True))
         ]
 
+    def _try_again(self) -> None:
+        modules = _loaded()
+        if modules == self._modules:
+            return
+        self._modules = modules
+        for number in sorted(self._unknown):
+            self._reasons[number] = self._define(number, POINTS[number])
+        self._enable()
+
+    def _enable(self) -> None:
+        if any(not reason for reason in self._reasons):
+            self._set(f"events/{self._name}/enable", "1")
+
     def _define(self, number: int, point: ProbePoint) -> str:
-        """Define and filter one probe; returns why it could not be, or an empty text."""
-        value = f" v={point.value}:s64" if point.value and point.value != "$retval" else ""
+        """Define one probe; returns why it could not be, or an empty text."""
+        event = f"{self._name}/p{number} {point.symbol}"
         if point.returns:
             value = f" v={point.value}:s32" if point.value else ""
-            definition = f"r{_INSTANCES}:{self._name}/p{number} {point.symbol}{value}"
+            refused, said = _try(f"r{_INSTANCES}:{event}{value}")
         else:
-            definition = (
-                f"p:{self._name}/p{number} {point.symbol} fn={point.device}->dev.kobj.name:string{value}"
-            )
-        try:
-            _append(TRACEFS / "dynamic_events", definition)
-        except OSError as error:
-            return f"{definition}: {os.strerror(error.errno or 0)}"
-        return ""
+            refused, said = _try(f"p:{event} {_by_name(point)}")
+            if refused:  # a kernel before 6.6, or a module without type information
+                try:
+                    fetched = self._by_offset(point)
+                except (LookupError, ValueError, OSError) as error:
+                    said = f"{said}; {error}"
+                else:
+                    refused, said = _try(f"p:{event} {fetched}")
+        loaded = not point.module or point.module in self._modules
+        self._unknown.discard(number)
+        if refused == errno.ENOENT or (refused and not loaded):
+            self._unknown.add(number)
+        return said if loaded or not refused else f"{point.symbol}: module {point.module} is not loaded"
+
+    def _by_offset(self, point: ProbePoint) -> str:
+        """What a point fetches, in the syntax that every kernel knows.
+
+        Raises:
+            LookupError, ValueError, OSError: this kernel does not say how its structures are laid out.
+        """
+        if point.steps not in self._offsets:
+            self._offsets[point.steps] = _offsets(point.steps, point.module)
+        place = "$arg1"
+        for offset in self._offsets[point.steps]:
+            place = f"+{offset}({place})"
+        value = " v=$arg2:u8" if point.value else ""
+        return f"fn=+0({place}):string{value}"
 
     def _set(self, name: str, value: str) -> None:
         path = self._instance / name
@@ -201,6 +273,40 @@ class KernelTrace:
     @property
     def _own(self) -> set[str]:
         return {f"p{number}" for number in range(len(POINTS))}
+
+
+def _by_name(point: ProbePoint) -> str:
+    """What a point fetches, by the names of arguments and members."""
+    place = point.device
+    for group in point.steps:
+        place += "->" + ".".join(member for _, member in group)
+    value = f" v={point.value}:s64" if point.value else ""
+    return f"fn={place}:string{value}"
+
+
+def _offsets(steps: Steps, module: str) -> list[int]:
+    types = Btf((_TYPES / "vmlinux").read_bytes())
+    own = _TYPES / module
+    if module and own.exists():
+        types = Btf(own.read_bytes(), types)
+    return [sum(types.offset(structure, member) for structure, member in group) for group in steps]
+
+
+def _loaded() -> frozenset[str]:
+    """Names of the modules in the kernel."""
+    try:
+        return frozenset(line.split(maxsplit=1)[0] for line in Path("/proc/modules").read_text().splitlines())
+    except FileNotFoundError:
+        return frozenset()  # a kernel that loads none
+
+
+def _try(definition: str) -> tuple[int, str]:
+    """Define a probe; returns errno and words of a refusal, or 0 and an empty text."""
+    try:
+        _append(TRACEFS / "dynamic_events", definition)
+    except OSError as error:
+        return error.errno or errno.EIO, f"{definition}: {os.strerror(error.errno or errno.EIO)}"
+    return 0, ""
 
 
 def _sweep() -> None:

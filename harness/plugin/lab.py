@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -21,6 +21,7 @@ from harness.model.pci import ResetMethod
 from harness.pci.capabilities import CAPABILITY_IDS, capabilities
 from harness.plugin import reporting, verdicts
 from harness.staging.function import Function
+from harness.staging.locks import Locks
 
 if TYPE_CHECKING:
     from lab.cache import Cache
@@ -38,6 +39,7 @@ class Start(enum.Enum):
 
 
 _WENT_WRONG: Final = pytest.StashKey[bool]()
+_BRANCHES: Final = pytest.StashKey[tuple[str, ...]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,6 +57,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--hil-modules", type=Path, metavar="DIR", help="its modules, when they do not lie beside it"
     )
     group.addoption(
+        "--hil-kernels",
+        metavar="BRANCH,...",
+        help="run every test on each of these branches of Debian's kernels: 6.1,6.12,7.x",
+    )
+    group.addoption(
         "--hil-keep",
         action="store_true",
         help="keep the guest of a failed test running until Enter is pressed",
@@ -69,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Describe our markers; a lab without a results folder would lose its evidence, so there always is one."""
     if config.option.hil_lab and not config.option.hil_results:
         config.option.hil_results = RESULTS
+    config.stash[_BRANCHES] = _branches(config)
     config.addinivalue_line(
         "markers", "dut(*aliases): run the test once for each of these functions, as `dut`"
     )
@@ -76,10 +84,31 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Turn `@pytest.mark.dut("igb0", "nvme0")` into one test for each alias."""
+    """Turn `@pytest.mark.dut("igb0", "nvme0")` into one test for each alias, and that into one for each kernel."""
     marker = metafunc.definition.get_closest_marker("dut")
     if marker is not None and "dut" in metafunc.fixturenames:
         metafunc.parametrize("dut", marker.args, indirect=True, ids=[str(alias) for alias in marker.args])
+    branches = metafunc.config.stash[_BRANCHES]
+    if branches and "hil_place" in metafunc.fixturenames:
+        # The scope makes pytest run all tests of a kernel before those of the next one.
+        metafunc.parametrize("hil_place", branches, indirect=True, scope="session")
+
+
+def _branches(config: pytest.Config) -> tuple[str, ...]:
+    """What `--hil-kernels` says, understood before anything is collected or fetched."""
+    named: str | None = config.option.hil_kernels
+    if named is None:
+        return ()
+    from lab.kernel import parse_branches  # noqa: PLC0415 - optional at run time, as below
+
+    try:
+        if config.option.hil_kernel is not None:
+            raise UsageError(
+                "--hil-kernels", said="--hil-kernel names another one", hint="Leave one of them out."
+            )
+        return parse_branches(named)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(wrapper=True)
@@ -134,7 +163,7 @@ class TargetSource:
 
 @pytest.fixture(scope="session")
 def hil_place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """The lab, prepared once a session."""
+    """The lab, prepared once a session, or once for each kernel of `--hil-kernels`."""
     options = request.config.option
     if options.hil_lab is None:
         verdicts.refuse("no lab was asked for: use ./lab/run, or add --hil-lab emulated")
@@ -147,9 +176,13 @@ def hil_place(request: pytest.FixtureRequest) -> Iterator[Place]:
         ) from error
     cache: Cache
     with Cache() as cache:
-        yield prepare(
-            cache, Wishes(emulator=options.hil_qemu, kernel=options.hil_kernel, modules=options.hil_modules)
+        wishes = Wishes(
+            emulator=options.hil_qemu,
+            kernel=options.hil_kernel,
+            modules=options.hil_modules,
+            branch=getattr(request, "param", ""),
         )
+        yield prepare(cache, wishes)
     # Guests take their functions with them: none can be left bound.  Real functions will say so one by one.
     summary = "every function belonged to a guest that is gone"
     reporting.note_health(
@@ -181,9 +214,13 @@ def hil_source(request: pytest.FixtureRequest, hil_place: Place) -> Iterator[Tar
         source.close()
 
 
+Functions = Callable[[str], Function]
+"""What the fixture `functions` is."""
+
+
 @pytest.fixture
-def functions(hil_source: TargetSource, hil_contract: Contract) -> Any:
-    """The functions of the lab by alias: `functions("igb0")`."""
+def functions(hil_source: TargetSource, hil_contract: Contract) -> Functions:
+    """The functions of the lab by alias: `functions("igb0")`; ports too: `functions("igb0.port")`."""
 
     def find(alias: str) -> Function:
         return describe(alias, hil_source.target, hil_contract)
@@ -192,7 +229,7 @@ def functions(hil_source: TargetSource, hil_contract: Contract) -> Any:
 
 
 @pytest.fixture
-def dut(request: pytest.FixtureRequest, functions: Any) -> Function:
+def dut(request: pytest.FixtureRequest, functions: Functions) -> Function:
     """The function under test, as the marker `dut` names it."""
     if not hasattr(request, "param"):
         raise UsageError(
@@ -200,8 +237,15 @@ def dut(request: pytest.FixtureRequest, functions: Any) -> Function:
             said="no function was named",
             hint='Mark the test: @pytest.mark.dut("igb0", "nvme0").',
         )
-    found: Function = functions(request.param)
-    return found
+    return functions(request.param)
+
+
+@pytest.fixture
+def locks(hil_place: Place) -> type[Locks]:
+    """Holders of a function's locks: `locks(dut).holds("config", lasting="200ms")`; skips without their module."""
+    if hil_place.without_windows_module:
+        verdicts.refuse(f"the kernel module for lock windows is missing: {hil_place.without_windows_module}")
+    return Locks
 
 
 def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:

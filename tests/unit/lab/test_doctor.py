@@ -37,7 +37,7 @@ def test_an_empty_cache_names_what_will_be_fetched_and_tries_the_mirror(
 ) -> None:
     monkeypatch.setattr(doctor, "PROGRAM", "no-such-qemu")
     found = by_name(examine(tmp_path))
-    for name in ("qemu", "kernel", "template"):
+    for name in ("qemu", "kernel", "template", "windows"):
         assert found[name].state is State.WARN
         assert "lab/run" in found[name].todo
     assert found["network"].state is State.MISSING
@@ -78,8 +78,9 @@ def test_memory(tmp_path: Path, kib: int, state: State) -> None:
 
 
 def test_disk_counts_only_what_is_still_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = [Finding(name=name, state=State.OK, what="") for name in ("qemu", "kernel", "template")]
-    absent = [Finding(name=name, state=State.WARN, what="") for name in ("qemu", "kernel", "template")]
+    names = ("qemu", "kernel", "template", "windows")
+    there = [Finding(name=name, state=State.OK, what="") for name in names]
+    absent = [Finding(name=name, state=State.WARN, what="") for name in names]
     assert "0 B to come" in doctor.disk(tmp_path, [], there).what
     assert doctor.disk(tmp_path, [], absent).state is State.OK
     monkeypatch.setattr(doctor, "TEMPLATE_BYTES", 10**18)
@@ -107,6 +108,18 @@ def test_kvm_tells_what_the_last_probe_said(
         (tmp_path / "kvm").touch()
         cache.publish("accelerator", "x", lambda folder: (folder / "answer").write_text(answer) and None)
         assert doctor.kvm(cache.entries()).state is state
+
+
+def test_the_module_for_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Cache(tmp_path / "cache") as cache:
+        assert "lab/run builds it" in doctor.windows(cache.entries()).todo
+        cache.publish("kmod", "6.12", lambda folder: (folder / "hil_windows.ko").touch())
+        assert doctor.windows(cache.entries()).state is State.OK
+        cache.publish("kmod", "mine", lambda folder: (folder / "why-not").write_text("error: old") and None)
+        failed = doctor.windows(cache.entries())
+        assert (failed.state, "error: old" in failed.what) == (State.WARN, True)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert "sudo apt-get install gcc make" in doctor.windows(cache.entries()).todo
 
 
 @pytest.mark.guest

@@ -19,6 +19,7 @@ from lab.kernel import (
     debian_request,
     find_kernel,
     missing_options,
+    parse_branches,
     pvh_image,
     unwelcome_gaps,
 )
@@ -301,6 +302,29 @@ def test_only_the_signed_image_of_the_branch_fits(branch: str, name: str, fits: 
 def test_a_branch_is_written_like_one(tmp_path: Path, branch: str) -> None:
     with Cache(tmp_path) as cache, pytest.raises(UsageError, match=r"write it like 6\.12"):
         debian_kernel(cache, branch)
+
+
+def test_several_branches_are_read_before_anything_is_fetched(tmp_path: Path) -> None:
+    assert parse_branches("6.1, 6.12,7.x") == ("6.1", "6.12", "7.x")
+    for text, said in (("6.1,6", "write it like"), ("", "write it like"), ("6.1,7.x,6.1", "twice")):
+        with pytest.raises(UsageError, match=said):
+            parse_branches(text)
+    image = write(tmp_path / "vmlinux", vmlinux())
+    with Cache(tmp_path / "cache") as cache, pytest.raises(UsageError, match="only one of them"):
+        find_kernel(cache, image, branch="6.1")
+
+
+def test_modules_that_say_where_they_were_built_name_the_tree(tmp_path: Path) -> None:
+    image = write(tmp_path / "boot/vmlinuz", bzimage(PACKERS["gzip"](vmlinux())))
+    modules, built = tmp_path / "lib/modules" / RELEASE, tmp_path / "src"
+    modules.mkdir(parents=True)
+    (modules / "build").symlink_to(built)
+    with Cache(tmp_path / "cache") as cache:
+        assert find_kernel(cache, image).build is None, "a link to what is gone"
+        built.mkdir()
+        assert find_kernel(cache, image).build == built
+        tree = make_tree(tmp_path / "linux")
+        assert find_kernel(cache, tree).build == tree
 
 
 @pytest.mark.guest

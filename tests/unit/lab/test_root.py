@@ -8,6 +8,7 @@ import stat
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,31 @@ def test_modules_are_listed_in_an_order_in_which_they_load(built: Contents) -> N
     assert "nvme" not in index, "this kernel has none, and that is no error"
     for paths in index.values():
         assert all(path.lstrip("/") in built for path in paths)
+
+
+def test_the_module_for_windows_is_there_and_not_loaded_at_boot(tmp_path: Path) -> None:
+    found = kernel(tmp_path / "modules", vfio="", vfio_iommu_type1="", vfio_pci="")
+    windows = tmp_path / "hil_windows.ko"
+    windows.write_bytes(elf("depends="))
+    with Cache(tmp_path / "cache") as cache:
+        without = root.build_root(cache, found)
+        path = root.build_root(cache, replace(found, windows=windows))
+        assert path != without
+        contents = unpack(path.read_bytes())
+        assert "hil_windows" not in json.loads(unpack(without.read_bytes())["etc/modules.index"][1])
+    (file,) = json.loads(contents["etc/modules.index"][1])["hil_windows"]
+    assert contents[file.lstrip("/")][1][:4] == b"\x7fELF"
+    assert "hil_windows" not in contents["etc/modules.order"][1].decode(), "it taints the kernel"
+
+
+def test_what_is_built_in_may_be_asked_for(tmp_path: Path) -> None:
+    found = kernel(tmp_path / "modules", vfio="", vfio_iommu_type1="", vfio_pci="")
+    (tmp_path / "modules/modules.builtin").write_text("kernel/drivers/pci/pci-stub.ko\nkernel/fs/ext4.ko\n")
+    with Cache(tmp_path / "cache") as cache:
+        index = json.loads(unpack(root.build_root(cache, found).read_bytes())["etc/modules.index"][1])
+    assert index["pci_stub"] == []
+    assert "pci_pf_stub" not in index
+    assert "ext4" not in index, "nobody asks for it"
 
 
 def test_a_kernel_without_vfio_is_refused_by_name(tmp_path: Path) -> None:

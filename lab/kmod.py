@@ -1,0 +1,283 @@
+"""Build the kernel module that holds locks on purpose (lab/kmod), for the very kernel that a guest boots.
+
+For Debian's kernels the headers of exactly that version are fetched into the cache, beside the system; for a
+kernel of the user's own the tree that it was built in serves.  Where the module cannot be built the reason is
+kept, and everything that does not need it works.
+
+Debian's build tools want the C library of their own release: they run with its loader and libraries, so
+that any host will do.  Source: Linux Documentation/kbuild/modules.rst.
+
+This module refuses to load anything; lab/root.py packs the module, and the agent loads it when it is asked to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from harness.errors import SetupError
+from lab import archive
+from lab.cache import key_of
+from lab.kernel import debian_request
+from lab.progress import step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lab.cache import Cache
+    from lab.kernel import Kernel
+
+NAME: Final = "hil_windows"
+"""The module, and its device file."""
+
+TOOLS: Final = ("gcc", "make")
+TOOLS_LINE: Final = "sudo apt-get install gcc make"
+
+KIND: Final = "kmod"
+HEADERS_BYTES: Final = 200_000_000
+"""Disk that the headers of one kernel and the libraries of their tools take, while they are being fetched."""
+
+_FORMAT: Final = 1  # part of the key: raise it when modules are built differently from the same inputs
+_FOLDER: Final = Path(__file__).with_name("kmod")
+_SOURCES: Final = ("hil_windows.c", "Kbuild")
+WHY_NOT: Final = "why-not"
+"""The file that says, in the place of a module, why it could not be built."""
+
+_LOG: Final = "make.log"
+_BUILD_S: Final = 300.0
+
+# What Debian's build tools are linked with.  The newest release's libraries serve the tools of older ones too.
+_LIBRARIES: Final = archive.Request(
+    label="kbuild-libraries",
+    packages=("libc6", "libelf1t64"),
+    dependencies="zlib1g|libzstd1",
+    suites=(archive.STABLE, f"{archive.STABLE}-updates", f"{archive.STABLE}-security"),
+    expected_bytes=4_000_000,
+    unpacked_bytes=16_000_000,
+    expected_s=2,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowsModule:
+    """The module for one kernel, or why there is none.
+
+    Attributes:
+        path: the module's file; None when there is none.
+        why_not: why there is none, one line; empty when there is one.
+    """
+
+    path: Path | None = None
+    why_not: str = ""
+
+
+def windows_module(cache: Cache, kernel: Kernel) -> WindowsModule:
+    """Provide the module for a kernel, from the cache when nothing changed.
+
+    A build that failed is remembered as well, until the kernel, the sources or the compiler change.  What may
+    pass (no network, no compiler) is not.
+
+    Args:
+        cache: where it is kept, and the headers too.
+        kernel: what it will be loaded into.
+    """
+    if absent := [tool for tool in TOOLS if shutil.which(tool) is None]:
+        return WindowsModule(why_not=f"no {' and no '.join(absent)} here (type: {TOOLS_LINE})")
+    if kernel.config and kernel.config.get("CONFIG_MODULES") != "y":
+        return WindowsModule(why_not="this kernel loads no modules (CONFIG_MODULES)")
+    if not kernel.branch and kernel.build is None:
+        return WindowsModule(why_not="nothing to build it against: give the kernel's tree to --kernel")
+    if kernel.build is not None and not (kernel.build / "Module.symvers").is_file():
+        return WindowsModule(why_not=f"no Module.symvers in {kernel.build} (type: make modules)")
+    inputs = {
+        "format": _FORMAT,
+        "release": kernel.release,
+        "kernel": kernel.package,
+        "sources": [_digest(_FOLDER / name) for name in _SOURCES],
+        "compiler": _first_line(["gcc", "--version"]),
+        "tree": [_digest(kernel.build / name) for name in (".config", "Module.symvers")]
+        if kernel.build
+        else [],
+    }
+    key = f"{kernel.release}-{key_of(inputs)}"
+    try:
+        entry = cache.entry(KIND, key) or cache.publish(
+            KIND, key, lambda folder: _build(cache, kernel, folder)
+        )
+    except SetupError as error:
+        return WindowsModule(why_not=_one_line(str(error)))
+    why_not = entry / WHY_NOT
+    if why_not.exists():
+        return WindowsModule(why_not=f"{why_not.read_text()} (see {entry / _LOG})")
+    return WindowsModule(path=entry / f"{NAME}.ko")
+
+
+def headers_request(kernel: Kernel) -> archive.Request:
+    """Describe the download of what is needed to build modules for one of Debian's kernels."""
+    version = kernel.release.removesuffix("-amd64")
+    return archive.Request(
+        label=f"linux-headers-{kernel.branch}",
+        newest=rf"linux-headers-({re.escape(version)})-amd64",
+        # The tools are packaged once for each version; up to 6.1 once for each branch.
+        companions=("linux-headers-{}-common", "linux-kbuild-{}", f"linux-kbuild-{kernel.branch}"),
+        suites=debian_request(kernel.branch).suites,
+        expected_bytes=18_000_000,
+        unpacked_bytes=100_000_000,
+        expected_s=5,
+    )
+
+
+def _build(cache: Cache, kernel: Kernel, entry: Path) -> None:
+    """Fill a cache entry with the module, or with why it cannot be built.
+
+    Raises:
+        SetupError: the headers could not be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="hil-kmod-") as name:
+        folder = Path(name)
+        sources = folder / "module"
+        sources.mkdir()
+        for source in _SOURCES:
+            shutil.copy(_FOLDER / source, sources)
+        if kernel.branch:
+            headers = archive.unpacked(cache, headers_request(kernel)).path
+            libraries = archive.unpacked(cache, _LIBRARIES).path
+            tree = folder / "tree"
+            _make_tree(tree, headers, libraries)
+            where = _debian_arguments(headers, tree)
+        else:
+            where = _own_arguments(kernel)
+        # Types of modules for BPF would need pahole, and the whole vmlinux.
+        arguments = [*where, f"M={sources}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]
+        with step(f"building the module for lock windows for {kernel.release}", expected_s=10.0):
+            said = _make(arguments, entry / _LOG)
+        built = sources / f"{NAME}.ko"
+        if said or not built.is_file():
+            (entry / WHY_NOT).write_text(said or "make succeeded and left no module")
+        else:
+            shutil.copy(built, entry)
+
+
+def _make(arguments: list[str], log: Path) -> str:
+    """Run make; return "" or the first thing that it called an error."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "ARCH", "CC")
+    }
+    # setpriv: make must not outlive us and go on writing into a folder that is being removed.
+    command = ["setpriv", "--pdeathsig", "TERM", "make", *arguments]
+    with log.open("w+") as output:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**environment, "LC_ALL": "C.UTF-8"},
+                timeout=_BUILD_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return f"make did not end in {_BUILD_S:.0f} s"
+        output.seek(0)
+        return first_error(output.read()) if done.returncode else ""
+
+
+def first_error(text: str) -> str:
+    """Return the line of a build's output that says best why it failed."""
+    lines = text.strip().splitlines() or ["no output"]
+    for pattern in (r"(?:fatal )?error: ", r"ERROR: ", r"not found|No such file|cannot ", r"\*\*\*"):
+        if found := next((line for line in lines if re.search(pattern, line)), ""):
+            return found.strip()
+    return lines[-1].strip()
+
+
+# --- Debian's headers ---------------------------------------------------------------------------------------
+
+
+def _debian_arguments(headers: Path, tree: Path) -> list[str]:
+    common = _only(headers.glob("usr/src/linux-headers-*-common"), headers)
+    return [
+        "-C",
+        str(tree),
+        # The tree's own Makefile includes the common one by its installed path.
+        "-f",
+        str(common / "Makefile"),
+        f"KBUILD_OUTPUT={tree}",
+        # Not the versioned compiler that Debian built the kernel with: any will do.
+        "CC=gcc",
+        "HOSTCC=gcc",
+        # An option that only gcc 14 has; without it the older one with the same effect is used.
+        "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=",
+    ]
+
+
+def _make_tree(tree: Path, headers: Path, libraries: Path) -> None:
+    """Lay out a build tree: links to the unpacked headers, and the build tools with their own loader."""
+    real = _only(headers.glob("usr/src/linux-headers-*-amd64"), headers)
+    tree.mkdir()
+    for name in (".config", ".kernelvariables", "Module.symvers", "arch", "include"):
+        (tree / name).symlink_to(real / name)
+    for name in ("scripts", "tools"):
+        _mirror((real / name).resolve(), tree / name, _loader(libraries))
+
+
+def _mirror(real: Path, copy: Path, loader: str) -> None:
+    """Link to everything in a folder; in the place of each program put a script that runs it."""
+    copy.mkdir()
+    for path in sorted(real.iterdir()):
+        there = copy / path.name
+        if path.is_dir():
+            _mirror(path, there, loader)
+        elif _is_program(path):
+            there.write_text(f'#!/bin/sh\nexec {loader} --argv0 "$0" "{path}" "$@"\n')
+            there.chmod(0o755)
+        else:
+            there.symlink_to(path)
+
+
+def _is_program(path: Path) -> bool:
+    if not path.is_file() or not os.access(path, os.X_OK):
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+def _loader(libraries: Path) -> str:
+    # Taken from the place where it lies, not by its link: absolute links would lead out of the tree.
+    folder = libraries / "usr/lib/x86_64-linux-gnu"
+    return f'"{folder}/ld-linux-x86-64.so.2" --inhibit-cache --library-path "{folder}"'
+
+
+def _only(found: Iterator[Path], tree: Path) -> Path:
+    folders = list(found)
+    if len(folders) != 1:
+        raise SetupError(f"looking for kernel headers in {tree}", said=f"{len(folders)} of them, not one")
+    return folders[0]
+
+
+# --- a tree of the user's own -------------------------------------------------------------------------------
+
+
+def _own_arguments(kernel: Kernel) -> list[str]:
+    compiler = ["LLVM=1"] if kernel.config.get("CONFIG_CC_IS_CLANG") == "y" else []
+    return ["-C", str(kernel.build), *compiler]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
+
+def _first_line(command: Iterable[str]) -> str:
+    done = subprocess.run([*command], capture_output=True, text=True, check=False)
+    return (done.stdout.splitlines() or [""])[0]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,165 @@
+"""The module for lock windows: what it is built against, when it is built again, and why there may be none."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab import kmod
+from lab.cache import Cache
+from lab.kernel import Kernel
+from lab.kmod import NAME, WindowsModule, first_error, headers_request, windows_module
+
+BUILDS = "modules:\n\techo run >> $(CURDIR)/runs\n\techo $(LLVM) > $(M)/hil_windows.ko\n"
+FAILS = "modules:\n\t@echo 'hil_windows.c:7:3: error: too old'\n\t@exit 1\n"
+LEAVES_NOTHING = "modules:\n\t@true\n"
+
+
+def tree(folder: Path, makefile: str) -> Kernel:
+    """A kernel of the user's own, in whose tree `make modules` does what `makefile` says."""
+    folder.mkdir()
+    for name, text in (("Makefile", makefile), (".config", "CONFIG_MODULES=y\n"), ("Module.symvers", "1\n")):
+        (folder / name).write_text(text)
+    return kernel(build=folder)
+
+
+def kernel(
+    *, build: Path | None = None, branch: str = "", release: str = "6.12.0-mine", **config: str
+) -> Kernel:
+    """Describe a kernel that may be built against `build`."""
+    known = {"CONFIG_MODULES": "y", **config}
+    return Kernel(
+        image=Path("bzImage"),
+        modules=None,
+        release=release,
+        package="x",
+        config=known,
+        debug=False,
+        branch=branch,
+        build=build,
+    )
+
+
+def test_the_module_is_built_once_against_the_users_tree(tmp_path: Path) -> None:
+    mine = tree(tmp_path / "linux", BUILDS)
+    with Cache(tmp_path / "cache") as cache:
+        first = windows_module(cache, mine)
+        assert first.path is not None
+        assert (first.path.name, first.why_not) == (f"{NAME}.ko", "")
+        assert windows_module(cache, mine) == first
+        assert (tmp_path / "linux/runs").read_text() == "run\n"
+        (tmp_path / "linux/Module.symvers").write_text("2\n")  # the kernel was built again
+        assert windows_module(cache, mine).path not in (None, first.path)
+    assert (tmp_path / "linux/runs").read_text() == "run\nrun\n"
+
+
+@pytest.mark.parametrize(("config", "llvm"), [({}, ""), ({"CONFIG_CC_IS_CLANG": "y"}, "1")])
+def test_the_compiler_is_that_of_the_tree(tmp_path: Path, config: dict[str, str], llvm: str) -> None:
+    tree(tmp_path / "linux", BUILDS)
+    with Cache(tmp_path / "cache") as cache:
+        built = windows_module(cache, kernel(build=tmp_path / "linux", **config))
+        assert built.path is not None
+        assert built.path.read_text().strip() == llvm
+
+
+@pytest.mark.parametrize(
+    ("makefile", "said"),
+    [
+        (FAILS, "hil_windows.c:7:3: error: too old (see "),
+        (LEAVES_NOTHING, "make succeeded and left no module"),
+    ],
+)
+def test_a_build_that_fails_is_a_reason_and_is_not_tried_again(
+    tmp_path: Path, makefile: str, said: str
+) -> None:
+    mine = tree(tmp_path / "linux", makefile)
+    with Cache(tmp_path / "cache") as cache:
+        failed = windows_module(cache, mine)
+        assert failed.path is None
+        assert failed.why_not.startswith(said)
+        log = re.search(r"\(see (.+)\)$", failed.why_not)
+        assert log is not None
+        assert Path(log[1]).is_file()
+        (tmp_path / "linux/Makefile").write_text(BUILDS)
+        assert windows_module(cache, mine) == failed
+
+
+def test_where_nothing_can_be_built_the_reason_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tree(tmp_path / "linux", BUILDS)
+    with Cache(tmp_path / "cache") as cache:
+        assert "give the kernel's tree" in windows_module(cache, kernel()).why_not
+        assert "CONFIG_MODULES" in windows_module(cache, kernel(build=tmp_path, CONFIG_MODULES="n")).why_not
+        (tmp_path / "linux/Module.symvers").unlink()
+        assert "make modules" in windows_module(cache, mine).why_not
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert windows_module(cache, mine) == WindowsModule(
+            why_not="no gcc and no make here (type: sudo apt-get install gcc make)"
+        )
+
+
+def test_without_network_the_reason_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VFIO_HARNESS_MIRROR", "http://127.0.0.1:9/debian")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Cache(tmp_path / "cache") as cache:
+        absent = windows_module(cache, kernel(branch="6.12", release="6.12.117+deb13-amd64"))
+        assert absent.path is None
+        assert "127.0.0.1" in absent.why_not
+        assert "\n" not in absent.why_not
+        assert [entry for entry in cache.entries() if entry.kind == "kmod"] == []
+
+
+@pytest.mark.parametrize(
+    ("branch", "release", "name", "kbuild"),
+    [
+        ("6.12", "6.12.117+deb13-amd64", "linux-headers-6.12.117+deb13-amd64", "linux-kbuild-6.12.117+deb13"),
+        ("6.1", "6.1.0-56-amd64", "linux-headers-6.1.0-56-amd64", "linux-kbuild-6.1"),
+    ],
+)
+def test_headers_are_those_of_the_very_kernel(branch: str, release: str, name: str, kbuild: str) -> None:
+    request = headers_request(kernel(branch=branch, release=release))
+    match = re.fullmatch(request.newest, name)
+    assert match is not None
+    assert not re.fullmatch(request.newest, name.replace("1", "2", 1))
+    assert not re.fullmatch(request.newest, name.replace("-amd64", "-cloud-amd64"))
+    assert kbuild in [companion.format(match[1]) for companion in request.companions]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("make: Entering\n  CC x.o\nx.c:1:2: error: no\nmake: *** [x] Error 1\n", "x.c:1:2: error: no"),
+        ("ERROR: modpost: gone\nmake: *** [x] Error 1\n", "ERROR: modpost: gone"),
+        (
+            "y: libc.so.6: version `GLIBC_9' not found\nmake: *** [x] Error 1",
+            "y: libc.so.6: version `GLIBC_9' not found",
+        ),
+        (
+            "make: *** No rule to make target 'modules'.  Stop.",
+            "make: *** No rule to make target 'modules'.  Stop.",
+        ),
+        ("", "no output"),
+    ],
+)
+def test_the_first_error_of_a_build_is_named(text: str, said: str) -> None:
+    assert first_error(text) == said
+
+
+def test_build_tools_run_with_their_own_loader_and_keep_their_name(tmp_path: Path) -> None:
+    real = tmp_path / "kbuild" / "scripts"
+    (real / "mod").mkdir(parents=True)
+    shutil.copy("/bin/cat", real / "mod/fixdep")
+    (real / "Makefile.lib").write_text("objtool := x\n")
+    (real / "check.sh").write_text("#!/bin/sh\necho checked\n")
+    kmod._mirror(real, tmp_path / "scripts", "/lib64/ld-linux-x86-64.so.2")
+    tool = tmp_path / "scripts/mod/fixdep"
+    assert tool.read_bytes()[:2] == b"#!"
+    done = subprocess.run([tool, "/absent"], capture_output=True, text=True, check=False)
+    assert f"{tool}: /absent" in done.stderr, "by its own name it finds what lies beside it"
+    assert (tmp_path / "scripts/Makefile.lib").readlink() == real / "Makefile.lib"
+    assert (tmp_path / "scripts/check.sh").readlink() == real / "check.sh"
