@@ -26,10 +26,12 @@ def test_alone_it_resets(dut: Function, stage: Stage) -> None:
 @pytest.mark.dut("igb0", "nvme0")
 def test_it_is_refused_during_a_sysfs_reset(dut: Function, stage: Stage) -> None:
     """EAGAIN: the function's locks are taken."""
+    user = VfioUser(dut)
     stage(
+        user.keeps_open("800ms"),
         dut.resets("flr", at="30ms", times=2, every="300ms"),
-        VfioUser(dut).hot_resets(at="80ms", times=4, every="40ms"),
-        lasting="700ms",
+        user.hot_resets(at="80ms", times=4, every="40ms"),
+        lasting="900ms",
         meets=1,
     )
 

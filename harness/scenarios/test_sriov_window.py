@@ -34,7 +34,7 @@ def test_a_sysfs_reset_waits(dut: Function, stage: Stage) -> None:
     """A reset that comes in the middle waits for its turn, and then resets."""
     stage(
         Ownership(dut).makes_vfs(at="20ms", holding="700ms"),
-        VfioUser(dut).keeps_open("2s"),
+        VfioUser(dut).keeps_open("2400ms"),
         dut.resets("flr", at="60ms", times=1),
         dut.resets("flr", at="900ms", times=1),
         lasting="2500ms",

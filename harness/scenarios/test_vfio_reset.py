@@ -31,7 +31,7 @@ def test_it_is_refused_during_a_sysfs_reset(dut: Function, stage: Stage) -> None
     stage(
         dut.resets("flr", at="50ms", times=2, every="300ms"),
         user.resets(at="10ms", times=None, every="20ms"),
-        lasting="700ms",
+        lasting="800ms",
         meets=2,
     )
 
@@ -60,10 +60,11 @@ def test_who_tries_again_gets_through(dut: Function, stage: Stage) -> None:
     """Fail gracefully or retry?  The refusal came before anything began, so the user may try again, and does."""
     user = VfioUser(dut)
     stage(
-        dut.resets("flr", at="20ms", times=3, every="250ms"),
+        user.keeps_open("1s"),
+        dut.resets("flr", at="20ms", times=2, every="250ms"),
         user.insists_on_reset(at="60ms", times=2),
         dut.reads("sysfs"),
-        lasting="1s",
+        lasting="1100ms",
         meets=2,
     )
 
@@ -88,9 +89,10 @@ def test_the_flr_bit_waits_for_a_sysfs_reset_and_then_resets(dut: Function, stag
     """The write reads Device Control first, which waits; then its own reset finds the function free."""
     user = VfioUser(dut)
     stage(
+        user.keeps_open("700ms"),
         dut.resets("flr", at="80ms"),
         user.sets_flr_bit(at="10ms", holding="110ms"),
-        lasting="700ms",
+        lasting="800ms",
         meets=1,
     )
 

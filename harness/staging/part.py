@@ -105,8 +105,8 @@ def _check_time(actor: Actor, title: str, lasting: Ns) -> None:
 
     Pauses behind the last access count only in a single round: there they say how long a descriptor is kept.
     """
-    accesses = [place for place, step in enumerate(actor.steps) if step.op is not Op.PAUSE]
-    counted = actor.steps if actor.times == 1 or not accesses else actor.steps[: accesses[-1]]
+    last = max((place for place, step in enumerate(actor.steps) if step.op is not Op.PAUSE), default=0)
+    counted = actor.steps if actor.times == 1 else actor.steps[:last]
     ends = actor.starts_ns + sum(step.time_ns for step in counted)
     if ends >= lasting:
         raise UsageError(

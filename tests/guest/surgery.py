@@ -28,9 +28,14 @@ from harness.staging.function import Function
 from lab.place import GuestTarget, Place
 from tests.guest.gdbstub import Stub, halted
 
-_LANDING_PAD = bytes.fromhex("f30f1efa")  # endbr64
+_LANDING_PAD = re.compile(rb"\xf3\x0f\x1e\xfa|\x66\x0f\x1f\x00")  # endbr64, or the nop where nobody jumps to it
 _HOOK = re.compile(rb"\xe8....|\x0f\x1f\x44\x00\x00", re.DOTALL)  # call of ftrace, or the nop in its place
+_CALL = 0xE8  # call to an address that is counted from the next instruction
+_NOTHING = bytes.fromhex("0f1f440000")  # the nop that is as long as a call
+_PADDING = b"\x90" * 16  # before every function
+_CHUNK = 1024  # bytes that are read at once
 _LONGEST = 512  # bytes of a function that are searched
+_LONGEST_CALLER = 8192
 _ATTEMPTS = 3  # on a busy host
 _SYMBOLS = """
 wanted = set(channel.receive())
@@ -50,25 +55,65 @@ class Cut(enum.Enum):
     RETURN = "c3"
     """Return at once: for functions without a result."""
     RETURN_ZERO = "31c0c3"
-    """Return 0 at once, which claims success."""
+    """Return 0 at once, which claims success, or denies what was asked."""
+    RETURN_ONE = "b801000000c3"
+    """Return 1 at once, which affirms what was asked."""
     CRASH = "0f0b"
     """Execute an undefined instruction."""
     SPIN = "ebfe"
     """Never return, and never sleep."""
     IGNORE_LOCK = "ignore-lock"
     """Take the bit that says that config accesses are blocked for clear."""
+    IGNORE_PORT = "ignore-port"
+    """Find no port above the function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The calls of one function that another one makes no more.
+
+    Attributes:
+        caller: whose calls they are.
+        callee: what is not called.
+        answer: what the caller is told instead, an int; None for a function without result.
+    """
+
+    caller: str
+    callee: str
+    answer: int | None = None
+
+    def instead(self) -> bytes:
+        """What stands where the call was: `mov eax, ANSWER` is as long."""
+        return _NOTHING if self.answer is None else b"\xb8" + self.answer.to_bytes(4, "little", signed=True)
 
 
 SYMBOLS = (
+    "__vfio_pci_memory_enabled",
+    "down_read",
+    "file_ns_capable",
+    "generic_permission",
+    "mutex_lock",
+    "mutex_unlock",
     "pci_cfg_access_lock",
+    "pci_cfg_access_trylock",
     "pci_cfg_access_unlock",
-    "pcie_flr",
+    "pci_dev_trylock",
     "pci_pm_reset",
+    "pci_reset_bus",
     "pci_reset_bus_function",
+    "pci_reset_function",
     "pci_restore_state",
+    "pci_try_reset_function",
     "pci_user_read_config_dword",
+    "pcie_flr",
+    "up_read",
+    "vfio_exp_config_write",
+    "vfio_pci_core_disable",
+    "vfio_pci_core_do_io_rw",
+    "vfio_pci_core_enable",
+    "vfio_pci_core_ioctl",
 )
-"""Functions that may be cut; all are looked up at once, that takes seconds in a guest."""
+"""Functions that may be cut, or whose calls may be; all are looked up at once, that takes seconds in a guest."""
 
 
 def addresses(target: GuestTarget) -> dict[str, int]:
@@ -81,7 +126,8 @@ def addresses(target: GuestTarget) -> dict[str, int]:
 def body(stub: Stub, address: int) -> int:
     """The address of a function's first instruction behind landing pad and hook."""
     text = stub.read(address, 16)
-    skip = len(_LANDING_PAD) if text.startswith(_LANDING_PAD) else 0
+    pad = _LANDING_PAD.match(text)
+    skip = pad.end() if pad else 0
     assert _HOOK.match(text, skip), f"no function begins like this: {text.hex()}"
     return address + skip + 5
 
@@ -100,6 +146,33 @@ def lock_test(stub: Stub, address: int, like: int) -> int:
     found = same.search(stub.read(address, _LONGEST))
     assert found is not None
     return address + found.end() - 1
+
+
+def port_test(stub: Stub, address: int) -> int:
+    """The address of the opcode in `test reg, reg` of a function that first asks whether there is a port above.
+
+    `xor reg, reg`, which makes it so that there is none, differs in that byte alone.
+    """
+    same = b"\xc0\xc9\xd2\xdb\xe4\xed\xf6\xff"  # a register and itself
+    found = re.search(rb"[\x48\x4d]\x85[" + re.escape(same) + rb"]\x74", stub.read(address, 128))
+    assert found is not None
+    return address + found.start() + 1
+
+
+def calls(stub: Stub, caller: int, callee: int) -> list[int]:
+    """Where one function calls another, at least once."""
+    text = b""
+    while _PADDING not in text and len(text) < _LONGEST_CALLER:
+        text += stub.read(caller + len(text), _CHUNK)
+    text = text.partition(_PADDING)[0]
+    found = [
+        caller + place
+        for place in range(len(text) - 4)
+        if text[place] == _CALL
+        and caller + place + 5 + int.from_bytes(text[place + 1 : place + 5], "little", signed=True) == callee
+    ]
+    assert found
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +204,7 @@ class Patient:
     where: Mapping[str, int]
     contract: Contract
     cuts: dict[str, Cut] = field(default_factory=dict)
+    severed: list[Call] = field(default_factory=list)
     _healthy: dict[int, bytes] = field(default_factory=dict)
 
     @property
@@ -147,10 +221,24 @@ class Patient:
                 if kind is Cut.IGNORE_LOCK:
                     at = lock_test(stub, self.where[symbol], self.where["pci_cfg_access_lock"])
                     data = b"\x00"
+                elif kind is Cut.IGNORE_PORT:
+                    at, data = port_test(stub, self.where[symbol]), b"\x31"
                 else:
                     at, data = body(stub, self.where[symbol]), bytes.fromhex(kind.value)
-                self._healthy.setdefault(at, stub.read(at, len(data)))
-                stub.write(at, data)
+                self._replace(stub, at, data)
+
+    def sever(self, *severed: Call) -> None:
+        """Take calls out of functions of the kernel."""
+        assert self.target.guest.running  # made now, if it was not
+        self.severed += severed
+        with halted(self.stub) as stub:
+            for one in severed:
+                for at in calls(stub, self.where[one.caller], self.where[one.callee]):
+                    self._replace(stub, at, one.instead())
+
+    def _replace(self, stub: Stub, at: int, data: bytes) -> None:
+        self._healthy.setdefault(at, stub.read(at, len(data)))
+        stub.write(at, data)
 
     def heal(self) -> None:
         """Undo all cuts."""
@@ -159,6 +247,7 @@ class Patient:
                 stub.write(at, data)
         self._healthy.clear()
         self.cuts.clear()
+        self.severed.clear()
 
     def function(self, alias: str) -> Function:
         """What a test author knows of a function."""
@@ -169,6 +258,8 @@ class Patient:
         self.source.renew()
         self._healthy.clear()
         self.cut(**self.cuts)
+        again, self.severed = self.severed, []
+        self.sever(*again)
 
     def stage(self, plan: Plan) -> Outcome:
         """Stage and judge; again in a fresh clone while nothing but a busy host forbids a clear word."""

@@ -104,7 +104,7 @@ def test_no_tracefs_is_no_verdict(place: Place, console: Path) -> None:
     assert not any(probe.present for probe in history.probes)
     judgement = judge(history, contract.terms_of(history))
     assert judgement.verdict is Verdict.UNKNOWN, judgement
-    doubts = [finding for finding in judgement.findings if finding.checker == "reads_blocked"]
+    doubts = [finding for finding in judgement.findings if finding.checker == "access_outcome"]
     assert "pci_cfg_access_lock" in doubts[0].claim, doubts
 
 

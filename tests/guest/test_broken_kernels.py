@@ -77,7 +77,7 @@ def test_a_lock_that_does_not_lock(patient: Patient) -> None:
     igb0 = patient.function("igb0")
     patient.cut(pci_cfg_access_lock=Cut.RETURN)
     outcome = patient.stage(plan_of(readers_and_a_reset(igb0), title="no lock", lasting="300ms", meets=2))
-    (inside,) = outcome.failures("reads_blocked")
+    (inside,) = outcome.failures("access_outcome")
     assert inside.blame is Blame.MISMATCH
     assert "did not keep the promise blocked" in inside.claim
     assert "inside a config lock window" in inside.claim
@@ -95,7 +95,7 @@ def test_readers_that_do_not_look_at_the_lock(patient: Patient) -> None:
     igb0 = patient.function("igb0")
     patient.cut(pci_user_read_config_dword=Cut.IGNORE_LOCK)
     outcome = patient.stage(plan_of(readers_and_a_reset(igb0), title="no look", lasting="300ms", meets=2))
-    (inside,) = outcome.failures("reads_blocked")
+    (inside,) = outcome.failures("access_outcome")
     assert "inside a config lock window" in inside.claim
     assert_inside(outcome, inside.events[0].row, inside.events[1].row)
     assert not outcome.failures("kernel_log")  # here the kernel notices nothing: only the trace tells
@@ -181,7 +181,7 @@ def test_config_space_that_nobody_restores(patient: Patient) -> None:
     (lost,) = outcome.failures("config_restored")
     assert "igb0" in lost.claim
     assert "0x010" in lost.claim, lost.claim  # BAR 0
-    assert "reads_blocked" not in outcome.failed()
+    assert "access_outcome" not in outcome.failed()
     assert_drawn(outcome)
 
 

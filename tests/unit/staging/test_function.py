@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
 
+from harness.bindings.actor import Code
 from harness.errors import UsageError
-from harness.model.operation import ATTRIBUTE_READ, CHECK, FLR_BIT, MARK, WAIT
-from harness.model.pci import Bdf, ResetMethod
-from harness.model.plan import Actor, File, Op, Oracle, Setting
-from harness.model.units import MS
-from harness.staging.function import Function
-from harness.staging.part import Part, plan_of
-
-ORACLE = Oracle(
-    function="igb0",
-    resource="resource0",
-    offset=0x5B50,
-    width=4,
-    marker=0x5A,
-    cleared=0,
-    mask=0xFF,
-    source="measured",
+from harness.model.operation import (
+    ATTRIBUTE_READ,
+    ATTRIBUTE_WRITE,
+    CHECK,
+    FLR_BIT,
+    KEPT_READ,
+    MARK,
+    SUBORDINATE_RESET,
+    UNPRIVILEGED_OPEN,
+    UNPRIVILEGED_READ,
+    WAIT,
 )
-IGB = Function(
-    alias="igb0",
-    platform="igb",
-    bdf=Bdf.parse("0000:01:00.0"),
-    reset_methods=(ResetMethod.FLR, ResetMethod.PM),
-    config_bytes=4096,
-    express=0xA0,
-    device_control=0x2810,
-    oracles={ResetMethod.FLR: ORACLE},
+from harness.model.pci import ResetMethod
+from harness.model.plan import File, Op, Privilege, Setting
+from harness.model.units import MS, US
+from harness.staging.part import plan_of
+from tests.unit.staging.functions import (
+    CONVENTIONAL,
+    FOLDER,
+    IGB,
+    ORACLE,
+    PORT,
+    compiled,
+    only,
+    opened,
+    repeated,
 )
-CONVENTIONAL = Function(
-    alias="old0", platform="unknown", bdf=Bdf.parse("0000:02:01.0"), reset_methods=(), config_bytes=256
-)
-
-
-def only(part: Part) -> Actor:
-    (actor,) = part.actors
-    return actor
 
 
 def test_reads_are_repeated_until_the_end() -> None:
@@ -133,6 +127,72 @@ def test_parts_of_one_function_make_a_plan() -> None:
     assert plan.functions == ("igb0",)
 
 
+def test_nobody_reads_what_only_root_may_see() -> None:
+    actor = only(IGB.reads_without_privilege())
+    step, apart = actor.steps
+    assert (actor.name, actor.privilege, actor.times) == ("nobody", Privilege.NONE, None)
+    assert (step.means, step.file, step.offset, step.width) == (
+        UNPRIVILEGED_READ,
+        File(function="igb0", role="config"),
+        0x40,
+        4,
+    )
+    assert apart.time_ns == 200 * US
+
+
+def test_a_kept_descriptor_is_opened_before_privilege_is_given_up() -> None:
+    actor = only(IGB.reads_with_a_kept_descriptor(at=0xFC, width=2))
+    step = actor.steps[0]
+    assert (actor.name, actor.privilege) == ("nobody-now", Privilege.DROPPED)
+    assert (step.means, step.offset, step.width) == (KEPT_READ, 0xFC, 2)
+    assert [one.op for one in compiled(IGB.reads_with_a_kept_descriptor())][:2] == [Code.OPEN, Code.DROP]
+    assert [one.op for one in compiled(IGB.reads_without_privilege())][:2] == [Code.DROP, Code.OPEN]
+
+
+def test_nobody_opens_for_writing_each_file_once() -> None:
+    part = IGB.opens_without_privilege("config", "proc", "reset")
+    actor = only(part)
+    assert (actor.name, actor.privilege, actor.times) == ("nobody", Privilege.NONE, 1)
+    assert {step.means for step in actor.steps} == {UNPRIVILEGED_OPEN}
+    assert opened(part) == []
+    assert [(one.op, one.data.decode(), one.width) for one in repeated(part)] == [
+        (Code.TRY_OPEN, f"{FOLDER}/config", os.O_WRONLY),
+        (Code.TRY_OPEN, "/proc/bus/pci/01/00.0", os.O_WRONLY),
+        (Code.TRY_OPEN, f"{FOLDER}/reset", os.O_WRONLY),
+    ]
+
+
+def test_a_port_is_a_function_of_its_own() -> None:
+    assert IGB.port == PORT.alias == "igb0.port"
+    part = PORT.resets_all_below(at="150ms", times=3)
+    actor = only(part)
+    assert (actor.name, actor.starts_ns, actor.times) == ("port-resetter", 150 * MS, 3)
+    assert part.functions == ("igb0.port",)
+    assert [step.means for step in actor.steps] == [SUBORDINATE_RESET]
+    assert opened(part) == [
+        (str(FOLDER.with_name("0000:00:02.0") / "reset_subordinate"), os.O_WRONLY),
+    ]
+    assert [one.data for one in repeated(part)] == [b"1"]
+
+
+def test_the_reset_method_that_is_written_is_the_one_in_place() -> None:
+    part = IGB.writes_reset_method("pm")
+    actor = only(part)
+    step, apart = actor.steps
+    assert (actor.name, actor.times) == ("method-writer", None)
+    assert (step.means, step.file, step.value) == (
+        ATTRIBUTE_WRITE,
+        File(function="igb0", role="reset_method"),
+        b"pm",
+    )
+    assert apart.time_ns == MS
+    assert part.settings == IGB.resets("pm").settings
+
+
+def test_the_oracle_is_that_of_the_method() -> None:
+    assert IGB.oracle(ResetMethod.FLR) is ORACLE
+
+
 @pytest.mark.parametrize(
     ("mistake", "answer"),
     [
@@ -166,6 +226,16 @@ def test_parts_of_one_function_make_a_plan() -> None:
         (lambda: IGB.writes("sysfs", at=4094, value=b"1234"), "outside"),
         (lambda: IGB.writes("mmio", at=0, value=b"1"), "access path 'mmio'"),
         (lambda: IGB.writes("sysfs", at=0, value=b"1", times=0), "0 rounds"),
+        (
+            lambda: IGB.oracle(ResetMethod.BUS),
+            r"oracle register of igb0 \(igb\) for bus: the contract names none. Add one to ",
+        ),
+        (lambda: IGB.reads_without_privilege(width=3), "A width is 1, 2 or 4 bytes"),
+        (lambda: CONVENTIONAL.reads_with_a_kept_descriptor(at=0x100), "outside the 256 bytes"),
+        (lambda: IGB.opens_without_privilege(), "nobody on igb0: nothing happens. Give it at least one"),
+        (lambda: IGB.writes_reset_method("bus"), "by bus: the kernel offers only: flr, pm"),
+        (lambda: IGB.writes_reset_method("flt"), "reset method 'flt': unknown to Linux. Choose one of: "),
+        (lambda: PORT.resets_all_below(times=0), r"0 rounds on igb0\.port: nothing happens"),
     ],
 )
 def test_a_mistake_is_answered_when_it_is_made(mistake: Callable[[], object], answer: str) -> None:

@@ -8,6 +8,7 @@ from harness.errors import UsageError
 from harness.model.operation import ATTRIBUTE_READ, HEARTBEAT
 from harness.model.plan import Actor, File, Op, Setting, Step
 from harness.model.units import MS, SECOND, Ns
+from harness.staging.acting import acting, pause
 from harness.staging.part import DEADLINE, Part, plan_of
 
 STEP = Step(op=Op.READ, means=ATTRIBUTE_READ, file=File(function="igb0", role="vendor"), width=64)
@@ -82,6 +83,63 @@ def test_two_functions_may_differ() -> None:
         title="t",
         lasting="1ms",
     )
+
+
+def test_modules_are_listed_once_in_their_order() -> None:
+    parts = [Part(functions=("igb0",), actors=(), modules=modules) for modules in (("b", "a"), (), ("a",))]
+    assert plan_of([part("a"), *parts], title="t", lasting="1ms").modules == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("functions", "ports"),
+    [
+        (("igb0", "igb0.port"), {"igb0": "igb0.port"}),
+        (("igb0.port", "igb0", "nvme0"), {"igb0": "igb0.port"}),
+        (("igb0", "nvme0.port"), {}),
+        (("igb0.port",), {}),
+    ],
+)
+def test_a_port_belongs_to_its_function_when_both_take_part(
+    functions: tuple[str, ...], ports: dict[str, str]
+) -> None:
+    parts = [part("a", functions=(alias,)) for alias in functions]
+    plan = plan_of(parts, title="t", lasting="1ms")
+    assert (plan.functions, plan.ports) == (functions, ports)
+
+
+def acts(*steps: Step, starts: str = "0s", times: int | None = None) -> Part:
+    return acting(("igb0",), "late", steps, starting=starts, times=times)
+
+
+@pytest.mark.parametrize(
+    "on_time",
+    [
+        acts(STEP, starts="99ms"),
+        acts(*pause("50ms"), STEP, starts="49ms"),
+        acts(STEP, *pause("300ms"), times=2),
+        acts(*pause("300ms")),
+        acts(STEP, *pause("99ms"), times=1),
+    ],
+)
+def test_the_first_round_lies_within_the_stage(on_time: Part) -> None:
+    plan_of([on_time], title="t", lasting="100ms")
+
+
+@pytest.mark.parametrize(
+    ("late", "when"),
+    [
+        (acts(STEP, starts="100ms"), "100 ms"),
+        (acts(*pause("50ms"), STEP, starts="50ms"), "100 ms"),
+        (acts(STEP, *pause("90ms"), STEP, *pause("90ms"), STEP, times=3), "180 ms"),
+        (acts(STEP, *pause("250ms"), times=1), "250 ms"),
+    ],
+)
+def test_what_would_come_after_the_end_is_a_mistake(late: Part, when: str) -> None:
+    """It is never done, and a descriptor that was to be kept is closed at once."""
+    with pytest.raises(
+        UsageError, match=f"^stage 't' of 100 ms: late is not done before {when}. Let the stage last longer"
+    ):
+        plan_of([part("a"), late], title="t", lasting="100ms")
 
 
 def test_a_stage_needs_a_part() -> None:
