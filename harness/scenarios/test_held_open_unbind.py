@@ -45,7 +45,7 @@ def test_the_users_own_resets_are_refused(dut: Function, stage: Stage) -> None:
 
 @pytest.mark.dut("igb0")
 def test_nobody_else_gets_in(dut: Function, stage: Stage) -> None:
-    """Opening the function again is refused from then on: it is about to be gone."""
+    """Opening the function again: newer kernels refuse, for it is about to be gone; 6.1 lets one more user in."""
     user = VfioUser(dut)
     stage(
         user.keeps_open("500ms"),

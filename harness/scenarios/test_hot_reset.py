@@ -12,10 +12,10 @@ from harness.staging.vfio_user import VfioUser
 
 @pytest.mark.dut("igb0", "nvme0")
 def test_alone_it_resets(dut: Function, stage: Stage) -> None:
-    """It succeeds, and readers of config space wait for it."""
+    """The oracle register forgets its mark, and readers of config space wait."""
     user = VfioUser(dut)
     stage(
-        user.hot_resets(at="50ms", times=2, every="300ms"),
+        user.hot_resets_with_oracle(at="50ms", times=2, holding="250ms"),
         user.reads(),
         dut.reads("sysfs"),
         lasting="700ms",

@@ -25,10 +25,10 @@ def convicts(run: Run, culprit: str) -> None:
 def test_a_stolen_lock_convicts_the_thief(dut: Function, stage: Stage, locks: type[Locks]) -> None:
     """Readers that get through afterwards are no breach: the thief let them in."""
     run = stage(
-        locks(dut).holds("config", at="50ms", lasting="300ms"),
-        locks(dut).steals(at="150ms"),
+        locks(dut).holds("config", at="50ms", lasting="600ms"),
+        locks(dut).steals(at="350ms"),
         dut.reads("sysfs", actors=2),
-        lasting="500ms",
+        lasting="800ms",
         meets=1,
     )
     convicts(run, "thief")

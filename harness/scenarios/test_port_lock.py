@@ -62,10 +62,10 @@ def test_a_reset_and_the_locked_port(
     """With the port locked by somebody else a sysfs reset waits where it locks the port itself, and only there."""
     port = functions(dut.port)
     stage(
-        locks(dut).holds("bridge", at="20ms", lasting="400ms"),
-        dut.resets("flr", at="150ms"),
+        locks(dut).holds("bridge", at="50ms", lasting="400ms"),
+        dut.resets_with_oracle("flr", at="20ms", holding="130ms"),
         port.reads("sysfs"),
-        lasting="600ms",
+        lasting="700ms",
         meets=1,
     )
 

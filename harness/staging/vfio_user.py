@@ -178,14 +178,15 @@ class VfioUser:
             beside: other functions behind the same port, which are bound to vfio-pci too.
             means: what it is in the contract's words, where something is missing on purpose.
         """
-        everyone = (self.function, *beside)
-        step = Step(
-            op=Op.HOT_RESET,
-            means=means,
-            file=self._file(_DEVICE),
-            owners=tuple(one.alias for one in everyone),
-        )
+        step = self._hot_reset((self.function, *beside), means)
         return self._acts("hot-resetter", (step, *pause(every)), starting=at, times=times, beside=beside)
+
+    def hot_resets_with_oracle(
+        self, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)
+    ) -> Part:
+        """Mark the oracle register, VFIO_DEVICE_PCI_HOT_RESET, read the register back."""
+        step = self._hot_reset((self.function,), operation.HOT_RESET)
+        return self._with_oracle("hot-resetter", step, at=at, times=times, holding=holding)
 
     def opens(self, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)) -> Part:
         """Open the function while nobody has it open, keep it for a while, and close it: both reset it."""
@@ -210,6 +211,10 @@ class VfioUser:
 
     def _reset(self) -> Step:
         return Step(op=Op.RESET_DEVICE, means=operation.VFIO_RESET, file=self._file(_DEVICE))
+
+    def _hot_reset(self, everyone: tuple[Function, ...], means: Operation) -> Step:
+        owners = tuple(one.alias for one in everyone)
+        return Step(op=Op.HOT_RESET, means=means, file=self._file(_DEVICE), owners=owners)
 
     def _close(self) -> Step:
         return Step(op=Op.CLOSE, means=operation.VFIO_CLOSE, file=self._file(_DEVICE))

@@ -28,7 +28,7 @@ from harness.staging.function import Function
 from lab.place import GuestTarget, Place
 from tests.guest.gdbstub import Stub, halted
 
-_LANDING_PAD = re.compile(rb"\xf3\x0f\x1e\xfa|\x66\x0f\x1f\x00")  # endbr64, or the nop where nobody jumps to it
+_LANDING_PAD = re.compile(rb"\xf3\x0f\x1e\xfa|\x66\x0f\x1f\x00")  # endbr64, or a nop where nobody jumps to
 _HOOK = re.compile(rb"\xe8....|\x0f\x1f\x44\x00\x00", re.DOTALL)  # call of ftrace, or the nop in its place
 _CALL = 0xE8  # call to an address that is counted from the next instruction
 _NOTHING = bytes.fromhex("0f1f440000")  # the nop that is as long as a call
@@ -112,6 +112,7 @@ SYMBOLS = (
     "vfio_pci_core_do_io_rw",
     "vfio_pci_core_enable",
     "vfio_pci_core_ioctl",
+    "vfio_pci_is_device_in_set",
 )
 """Functions that may be cut, or whose calls may be; all are looked up at once, that takes seconds in a guest."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.contract import Contract, load
+from harness.model.operation import HOT_RESET_NOT_OWNED
 from harness.model.verdict import Blame, Finding, Verdict
 from harness.scenarios.registers import NEVER_ZERO
 from harness.staging.function import Function
@@ -116,15 +117,27 @@ def test_a_hot_reset_that_only_claims_to_have_happened(patient: Patient, igb0: F
     broken(outcome, "reset_time", "reset/hot on igb0 took less than 2 ms")
 
 
+def test_a_hot_reset_that_hits_what_its_caller_does_not_own(patient: Patient) -> None:
+    """Nobody looks whether the sibling, which is reset too, belongs to VFIO."""
+    pair0, pair1 = (patient.function(alias) for alias in ("pair0", "pair1"))
+    patient.cut(vfio_pci_is_device_in_set=Cut.RETURN_ZERO)
+    outcome = staged(patient, VfioUser(pair0).hot_resets(at="20ms", means=HOT_RESET_NOT_OWNED), pair1.reads())
+    done = broken(outcome, "call_outcome", "reset/hot-not-owned on pair0 did not keep the promise EINVAL")
+    assert done.blame is Blame.MISMATCH
+
+
 # --- accesses through VFIO --------------------------------------------------------------------------------
 
 
-def test_vfio_config_reads_that_do_not_look_at_the_lock(patient: Patient, igb0: Function) -> None:
+def test_config_reads_that_do_not_look_at_the_lock(patient: Patient, igb0: Function) -> None:
+    """Through VFIO, and by nobody through what root has opened."""
     patient.cut(pci_user_read_config_dword=Cut.IGNORE_LOCK)
-    outcome = staged(patient, VfioUser(igb0).reads(), igb0.resets("flr", at="50ms"))
-    inside = broken(outcome, "access_outcome", "config-read/vfio on igb0")
-    assert inside.blame is Blame.MISMATCH
-    assert "did not keep the promise blocked" in inside.claim
+    readers = (VfioUser(igb0).reads(), igb0.reads_with_a_kept_descriptor())
+    outcome = staged(patient, *readers, igb0.resets("flr", at="50ms"))
+    for way in ("vfio", "kept"):
+        inside = broken(outcome, "access_outcome", f"config-read/{way} on igb0")
+        assert inside.blame is Blame.MISMATCH
+        assert "did not keep the promise blocked" in inside.claim
 
 
 def test_registers_that_are_read_in_the_middle_of_a_vfio_reset(patient: Patient, igb0: Function) -> None:

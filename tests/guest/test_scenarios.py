@@ -26,7 +26,7 @@ def test_all_of_them_keep_the_contract(shipped: Invocation) -> None:
 def test_the_report_is_valid_and_green(shipped: Invocation) -> None:
     report = shipped.report()
     assert not red(report), shipped.said
-    assert len(list(report.iter("testcase"))) >= 40
+    assert len(list(report.iter("testcase"))) >= 130
 
 
 def test_the_journal_is_complete(shipped: Invocation) -> None:
@@ -41,7 +41,7 @@ def test_the_journal_is_complete(shipped: Invocation) -> None:
 def test_every_stage_has_a_history_and_every_test_a_console(shipped: Invocation) -> None:
     histories = shipped.histories()
     stages = [stage for entry in staged(shipped) for stage in entry.stages]
-    assert len(stages) == len(histories) >= 30
+    assert len(stages) == len(histories) >= 120
     assert {stage.history for stage in stages} == {f"{results.ATTACHMENTS}/{name}" for name in histories}
     for entry in staged(shipped):
         console = shipped.results / results.ATTACHMENTS / f"{slug(entry.test)}.console.log"
@@ -57,10 +57,10 @@ def test_every_pass_says_how_much_collided(shipped: Invocation) -> None:
         for finding in stage.findings
         if finding["checker"] == "collided"
     ]
-    assert len(counted) >= 20
+    assert len(counted) >= 100
     for finding in counted:
         assert finding["verdict"] == "PASS"
-        assert re.match(r"[1-9]\d* (config accesses|resets) met a lock window", finding["claim"]), finding
+        assert re.match(r"[1-9]\d* (config accesses|accesses and calls) met a lock window", finding["claim"]), finding
 
 
 def test_every_history_names_exactly_what_ran(shipped: Invocation) -> None:

@@ -10,6 +10,7 @@ from harness.model.plan import Actor, File, Op, Setting, Step
 from harness.model.units import MS, SECOND, Ns
 from harness.staging.acting import acting, pause
 from harness.staging.part import DEADLINE, Part, plan_of
+from tests.unit.staging.functions import ORACLE
 
 STEP = Step(op=Op.READ, means=ATTRIBUTE_READ, file=File(function="igb0", role="vendor"), width=64)
 
@@ -83,6 +84,12 @@ def test_two_functions_may_differ() -> None:
         title="t",
         lasting="1ms",
     )
+
+
+def test_oracles_are_listed_once() -> None:
+    parts = [Part(functions=("igb0",), actors=(), oracles=oracles) for oracles in ((ORACLE,), (), (ORACLE,))]
+    plan = plan_of([part("a"), *parts], title="t", lasting="1ms")
+    assert (plan.oracles, plan.meets, plan.seed) == ((ORACLE,), 0, 0)
 
 
 def test_modules_are_listed_once_in_their_order() -> None:

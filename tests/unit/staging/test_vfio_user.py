@@ -49,6 +49,7 @@ EVERY_VERB = {
     "resets_with_oracle": USER.resets_with_oracle(),
     "sets_flr_bit": USER.sets_flr_bit(),
     "hot_resets": USER.hot_resets(),
+    "hot_resets_with_oracle": USER.hot_resets_with_oracle(),
     "opens": USER.opens(),
     "opens_again": USER.opens_again(),
     "opens_late": USER.opens_late(at="1ms"),
@@ -63,6 +64,31 @@ def container(monkeypatch: pytest.MonkeyPatch) -> vfio.Container:
     made = vfio.Container()
     monkeypatch.setattr(module, "Container", lambda: made)
     return made
+
+
+NAMES = {
+    "reads": "vfio-reader",
+    "reads_copies": "vfio-control",
+    "writes": "vfio-writer",
+    "writes_command": "vfio-command",
+    "asks": "vfio-info",
+    "reads_register": "bar-reader",
+    "writes_register": "bar-writer",
+    "loads_register": "mapped-reader",
+    "touches_without_decode": "undecoded",
+    "resets": "vfio-resetter",
+    "insists_on_reset": "vfio-insistent",
+    "resets_with_oracle": "vfio-resetter",
+    "sets_flr_bit": "vfio-flr-bit",
+    "hot_resets": "hot-resetter",
+    "hot_resets_with_oracle": "hot-resetter",
+    "opens": "vfio-opener",
+    "opens_again": "vfio-second",
+    "opens_late": "vfio-late",
+    "keeps_open": "vfio-user",
+    "closes": "vfio-closer",
+}
+"""Lanes of the timeline."""
 
 
 def means(part: Part) -> list[Operation]:
@@ -85,14 +111,35 @@ def test_a_user_begins_at_once_unless_told_otherwise() -> None:
     assert starts == {**dict.fromkeys(EVERY_VERB, 0), "opens_late": MS}
 
 
+def test_lanes_are_named_for_what_is_done_in_them() -> None:
+    assert {name: only(part).name for name, part in EVERY_VERB.items()} == NAMES
+
+
+def test_accesses_go_on_and_calls_are_made_once_unless_told_otherwise() -> None:
+    rounds = {name: only(part).times for name, part in EVERY_VERB.items()}
+    accesses = list(EVERY_VERB)[:8]
+    assert rounds == {
+        **dict.fromkeys(EVERY_VERB, 1),
+        **dict.fromkeys(accesses, None),
+        "touches_without_decode": 3,
+    }
+
+
 @pytest.mark.parametrize(
-    ("part", "times"),
-    [(EVERY_VERB[name], None) for name in ("reads", "writes", "writes_command", "asks", "loads_register")]
-    + [(EVERY_VERB[name], 1) for name in ("resets", "insists_on_reset", "hot_resets", "opens", "closes")],
+    "part",
+    [
+        USER.resets(at="7ms", times=2),
+        USER.insists_on_reset(at="7ms", times=2),
+        USER.resets_with_oracle(at="7ms", times=2),
+        USER.sets_flr_bit(at="7ms", times=2),
+        USER.hot_resets(at="7ms", times=2),
+        USER.opens(at="7ms", times=2),
+        USER.opens_again(at="7ms", times=2),
+        USER.opens_late(at="7ms", times=2),
+    ],
 )
-def test_accesses_go_on_and_calls_are_made_once_unless_told_otherwise(part: Part, times: int | None) -> None:
-    assert only(part).times == times
-    assert len(part.actors) == 1
+def test_when_and_how_often_is_the_authors_choice(part: Part) -> None:
+    assert (only(part).starts_ns, only(part).times) == (7 * MS, 2)
 
 
 @pytest.mark.parametrize("part", EVERY_VERB.values(), ids=EVERY_VERB)
@@ -289,7 +336,10 @@ def test_an_open_beside_another_is_closed_at_once(part: Part, name: str, word: O
 
 def test_a_descriptor_is_kept_for_a_while_and_closed_on_time() -> None:
     kept, closed = only(USER.keeps_open("400ms")), only(USER.closes(at="110ms"))
-    assert [(step.op, step.time_ns) for step in kept.steps] == [(Op.INFO, 0), (Op.PAUSE, 400 * MS)]
+    assert [(step.op, step.means, step.time_ns) for step in kept.steps] == [
+        (Op.INFO, operation.VFIO_INFO, 0),
+        (Op.PAUSE, operation.WAIT, 400 * MS),
+    ]
     assert [(step.op, step.time_ns) for step in closed.steps] == [(Op.PAUSE, 110 * MS), (Op.CLOSE, 0)]
     assert (kept.times, closed.times) == (1, 1)
 
