@@ -4,6 +4,7 @@ import pytest
 
 from harness.model.pci import COMMAND, REVISION_ID, SUBSYSTEM_ID
 from harness.plugin.staging import Stage
+from harness.scenarios.registers import NEVER_ZERO
 from harness.staging.function import Function
 
 
@@ -58,6 +59,18 @@ def test_readers_wait_on_a_hot_plugged_or_shared_function(dut: Function, stage: 
         dut.resets(dut.reset_methods[0], at="50ms", times=3, every="50ms"),
         lasting="500ms",
         meets=2,
+    )
+
+
+@pytest.mark.dut("igb0", "nvme0")
+def test_who_maps_registers_is_not_kept_out(dut: Function, stage: Stage) -> None:
+    """A mapping of sysfs `resource0` stays during a reset: loads never wait, and may find nothing there."""
+    stage(
+        dut.loads_register(at=NEVER_ZERO[dut.platform]),
+        dut.reads("sysfs"),
+        dut.resets("flr", at="150ms"),
+        lasting="500ms",
+        meets=1,
     )
 
 

@@ -5,7 +5,7 @@ Whoever probes a function for life through a copied bit is told that all is well
 
 import pytest
 
-from harness.model.pci import CACHE_LINE_SIZE, REVISION_ID, VENDOR_ID
+from harness.model.pci import CACHE_LINE_SIZE, REVISION_ID, VENDOR_ID, ResetMethod
 from harness.plugin.staging import Stage
 from harness.scenarios.registers import NEVER_ZERO
 from harness.staging.function import Function
@@ -66,6 +66,21 @@ def test_registers_wait_for_a_vfio_reset(dut: Function, stage: Stage) -> None:
         user.resets(at="150ms"),
         lasting="500ms",
         meets=2,
+    )
+
+
+@pytest.mark.dut("igb0", "nvme0")
+def test_writes_of_registers_wait_for_a_vfio_reset(dut: Function, stage: Stage) -> None:
+    """So do writes and stores; written is what the register holds after any reset."""
+    user, oracle = VfioUser(dut), dut.oracle(ResetMethod.FLR)
+    value = oracle.cleared.to_bytes(oracle.width, "little")
+    stage(
+        user.writes_register(value, at=oracle.offset),
+        user.stores_register(value, at=oracle.offset),
+        user.reads(),
+        user.resets(at="150ms"),
+        lasting="500ms",
+        meets=1,
     )
 
 

@@ -83,6 +83,20 @@ class Function:
         step = Step(op=Op.READ, means=operation.ATTRIBUTE_READ, file=self._file(name), width=64)
         return acting((self.alias,), "control", (step,), actors=actors)
 
+    def loads_register(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
+        """Load a register through a mapping of sysfs `resourceN`: nobody takes that away during a reset.
+
+        The function must have no driver.
+        """
+        step = Step(
+            op=Op.LOAD,
+            means=operation.SYSFS_MAPPED_READ,
+            file=self._file(f"resource{bar}"),
+            offset=at,
+            width=width,
+        )
+        return acting((self.alias,), "mapped-reader", (step, *pause("200us")), settings=(self._decoding(),))
+
     def reads_without_privilege(self, *, at: int = _PRIVATE, width: int = 4) -> Part:
         """Read config space as the user nobody: what lies past the first 64 bytes must stay hidden, without a wait."""
         return self._reads_as("nobody", operation.UNPRIVILEGED_READ, Privilege.NONE, at, width)

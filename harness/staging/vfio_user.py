@@ -95,6 +95,17 @@ class VfioUser:
         step = Step(op=Op.LOAD, means=operation.MAPPED_READ, file=file, offset=at, width=width)
         return self._acts("mapped-reader", (step, *pause(_PACE)))
 
+    def stores_register(self, value: bytes, bar: int = 0, *, at: int = 0) -> Part:
+        """Store to a register through a mapping of its BAR until the stage ends."""
+        step = Step(
+            op=Op.STORE,
+            means=operation.MAPPED_WRITE,
+            file=self._file(f"vfio-bar{bar}"),
+            offset=at,
+            value=value,
+        )
+        return self._acts("mapped-writer", (step, *pause(_PACE)))
+
     def touches_without_decode(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
         """Clear memory decode through VFIO, load and `pread` a register, and set decode again; three times.
 

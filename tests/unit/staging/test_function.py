@@ -17,6 +17,7 @@ from harness.model.operation import (
     KEPT_READ,
     MARK,
     SUBORDINATE_RESET,
+    SYSFS_MAPPED_READ,
     UNPRIVILEGED_OPEN,
     UNPRIVILEGED_READ,
     WAIT,
@@ -65,6 +66,15 @@ def test_reads_through_proc_use_its_file() -> None:
 def test_a_cached_attribute_is_the_control() -> None:
     (step,) = only(IGB.reads_attribute("device")).steps
     assert (step.means, step.file) == (ATTRIBUTE_READ, File(function="igb0", role="device"))
+
+
+def test_a_register_is_loaded_from_the_resource_with_decode_on() -> None:
+    part = IGB.loads_register(2, at=0x10, width=2)
+    step = only(part).steps[0]
+    assert (step.op, step.means) == (Op.LOAD, SYSFS_MAPPED_READ)
+    assert step.file == File(function="igb0", role="resource2")
+    assert (step.offset, step.width) == (0x10, 2)
+    assert part.settings == (Setting(function="igb0", attribute="enable", value="1"),)
 
 
 def test_a_reset_writes_one_byte_while_its_method_alone_is_active() -> None:

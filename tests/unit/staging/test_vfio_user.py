@@ -43,6 +43,7 @@ EVERY_VERB = {
     "reads_register": USER.reads_register(),
     "writes_register": USER.writes_register(b"1234"),
     "loads_register": USER.loads_register(),
+    "stores_register": USER.stores_register(b"\x01\x01\x01\x01"),
     "touches_without_decode": USER.touches_without_decode(),
     "resets": USER.resets(),
     "insists_on_reset": USER.insists_on_reset(),
@@ -75,6 +76,7 @@ NAMES = {
     "reads_register": "bar-reader",
     "writes_register": "bar-writer",
     "loads_register": "mapped-reader",
+    "stores_register": "mapped-writer",
     "touches_without_decode": "undecoded",
     "resets": "vfio-resetter",
     "insists_on_reset": "vfio-insistent",
@@ -117,7 +119,7 @@ def test_lanes_are_named_for_what_is_done_in_them() -> None:
 
 def test_accesses_go_on_and_calls_are_made_once_unless_told_otherwise() -> None:
     rounds = {name: only(part).times for name, part in EVERY_VERB.items()}
-    accesses = list(EVERY_VERB)[:8]
+    accesses = list(EVERY_VERB)[:9]
     assert rounds == {
         **dict.fromkeys(EVERY_VERB, 1),
         **dict.fromkeys(accesses, None),
