@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.contract import Contract, load
 from lab.cache import Cache
 from lab.place import Place, prepare
 from tests.guest.invocation import Invocation, harness
+from tests.guest.surgery import Patient, addresses, on_the_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,3 +54,20 @@ def shipped(
     return harness(
         "run", "--results", folder / "results", cwd=folder, results_folder=folder / "results", timeout_s=900.0
     )
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract:
+    return load()
+
+
+@pytest.fixture(scope="session")
+def where(place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    with place.clone(tmp_path_factory.mktemp("symbols") / "console.log") as target:
+        return addresses(target)
+
+
+@pytest.fixture
+def patient(place: Place, console: Path, where: dict[str, int], contract: Contract) -> Iterator[Patient]:
+    with on_the_table(place, console, where, contract) as one:
+        yield one

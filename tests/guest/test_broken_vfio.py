@@ -6,12 +6,9 @@ The controls, the same stages on a healthy kernel, are the shipped scenarios.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from harness.contract import Contract, load
 from harness.model.operation import HOT_RESET_NOT_OWNED
 from harness.model.verdict import Blame, Finding, Verdict
 from harness.scenarios.registers import NEVER_ZERO
@@ -21,24 +18,7 @@ from harness.staging.ownership import Ownership
 from harness.staging.part import Part, plan_of
 from harness.staging.vfio_user import VfioUser
 from lab.place import Place
-from tests.guest.surgery import Call, Cut, Outcome, Patient, addresses, on_the_table
-
-
-@pytest.fixture(scope="module")
-def contract() -> Contract:
-    return load()
-
-
-@pytest.fixture(scope="module")
-def where(place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
-    with place.clone(tmp_path_factory.mktemp("symbols") / "console.log") as target:
-        return addresses(target)
-
-
-@pytest.fixture
-def patient(place: Place, console: Path, where: dict[str, int], contract: Contract) -> Iterator[Patient]:
-    with on_the_table(place, console, where, contract) as one:
-        yield one
+from tests.guest.surgery import Call, Cut, Outcome, Patient
 
 
 @pytest.fixture

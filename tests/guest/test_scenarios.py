@@ -60,7 +60,9 @@ def test_every_pass_says_how_much_collided(shipped: Invocation) -> None:
     assert len(counted) >= 100
     for finding in counted:
         assert finding["verdict"] == "PASS"
-        assert re.match(r"[1-9]\d* (config accesses|accesses and calls) met a lock window", finding["claim"]), finding
+        assert re.match(
+            r"[1-9]\d* (config accesses|accesses and calls) met a lock window", finding["claim"]
+        ), finding
 
 
 def test_every_history_names_exactly_what_ran(shipped: Invocation) -> None:

@@ -127,6 +127,12 @@ def test_accesses_go_on_and_calls_are_made_once_unless_told_otherwise() -> None:
     }
 
 
+def test_one_call_follows_another_at_once_unless_told_otherwise() -> None:
+    names = ("resets", "insists_on_reset", "resets_with_oracle", "sets_flr_bit", "hot_resets", "opens")
+    for name in (*names, "opens_again", "opens_late"):
+        assert operation.WAIT not in means(EVERY_VERB[name]), name
+
+
 @pytest.mark.parametrize(
     "part",
     [
