@@ -833,44 +833,38 @@ static int set_up(const struct hx_step *step, const uint8_t *data, int *files, v
     }
 }
 
-/* One measured operation.  `since` is when the one before it ended, 0 when something else lies between: operations
- * that follow one another share a reading of the clock, so that half of the readings are spared. */
-static void operate(const struct hx_step *step, const uint8_t *data, int *files, void *const *maps,
-                    struct hx_record *record, int64_t since)
+/* Do what one step says, but for the small reads that nearly all steps are: the buffers of this function must not weigh
+ * on those.  Returns what the call returned. */
+static __attribute__((noinline)) ssize_t perform(const struct hx_step *step, const uint8_t *data, const int *files,
+                                                 void *const *maps, uint64_t *value)
 {
     uint8_t buffer[LARGEST], argument[LARGEST_ARGUMENT];
-    uint64_t value = 0;
-    ssize_t result = 0;
+    ssize_t result;
 
-    if (step->op == HX_WRITE || step->op == HX_STORE)
-        memcpy(&value, data + step->data, step->width < 8 ? step->width : 8);
-    if (step->op == HX_IOCTL && step->width > 0) /* the kernel writes into it: the next round needs it as it was */
-        memcpy(argument, data + step->data, step->width < LARGEST_ARGUMENT ? step->width : LARGEST_ARGUMENT);
-    record->value = value;
-    __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
     switch (step->op) {
     case HX_READ:
         result = pread(files[step->slot], buffer, step->width < LARGEST ? step->width : LARGEST, (off_t)step->offset);
-        break;
+        if (result > 0)
+            memcpy(value, buffer, result < 8 ? (size_t)result : 8);
+        return result;
     case HX_WRITE:
-        result = pwrite(files[step->slot], data + step->data, step->width, (off_t)step->offset);
-        break;
+        return pwrite(files[step->slot], data + step->data, step->width, (off_t)step->offset);
     case HX_LOAD:
     case HX_STORE:
-        result = touch(step, maps[step->slot], &value);
-        break;
+        return touch(step, maps[step->slot], value);
     case HX_TRY_OPEN:
-        result = open((const char *)data + step->data, (int)step->width | O_CLOEXEC);
-        break;
-    case HX_IOCTL:
-        result = ioctl(files[step->slot], (unsigned long)step->offset, step->width > 0 ? argument : NULL);
-        break;
-    case HX_CLOSE:
-        result = close(files[step->slot]);
-        break;
+        return open((const char *)data + step->data, (int)step->width | O_CLOEXEC);
+    case HX_IOCTL: /* the kernel writes into the argument: the next round needs it as it was */
+        memcpy(argument, data + step->data, step->width < LARGEST_ARGUMENT ? step->width : LARGEST_ARGUMENT);
+        return ioctl(files[step->slot], (unsigned long)step->offset, step->width > 0 ? argument : NULL);
+    default:
+        return close(files[step->slot]);
     }
-    int error = errno;
-    int64_t end = hx_now();
+}
+
+/* What is left to do with descriptors when the time has been taken. */
+static void tidy(const struct hx_step *step, int *files, ssize_t result)
+{
     if (step->op == HX_TRY_OPEN && result >= 0)
         close((int)result);
     if (step->op == HX_IOCTL && step->times > 0 && result >= 0) {
@@ -880,11 +874,31 @@ static void operate(const struct hx_step *step, const uint8_t *data, int *files,
     }
     if (step->op == HX_CLOSE)
         files[step->slot] = -1;
-    if (step->op == HX_READ && result > 0)
-        memcpy(&value, buffer, result < 8 ? (size_t)result : 8);
+}
+
+/* One measured operation.  `since` is when the one before it ended, 0 when something else lies between: operations
+ * that follow one another share a reading of the clock, so that half of the readings are spared. */
+static inline __attribute__((always_inline)) void operate(const struct hx_step *step, const uint8_t *data, int *files,
+                                                          void *const *maps, struct hx_record *record, int64_t since)
+{
+    uint64_t value = 0;
+    ssize_t result;
+
+    if (step->op == HX_WRITE || step->op == HX_STORE)
+        memcpy(&value, data + step->data, step->width < 8 ? step->width : 8);
+    record->value = value;
+    __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
+    if (step->op == HX_READ && step->width <= sizeof(value))
+        result = pread(files[step->slot], &value, step->width, (off_t)step->offset);
+    else
+        result = perform(step, data, files, maps, &value);
+    int32_t error = result < 0 ? errno : 0;
+    int64_t end = hx_now();
+    if (step->op == HX_TRY_OPEN || step->op == HX_IOCTL || step->op == HX_CLOSE)
+        tidy(step, files, result);
     record->value = value;
     record->result = (int32_t)result;
-    record->error = result < 0 ? error : 0;
+    record->error = error;
     __atomic_store_n(&record->end_ns, end, __ATOMIC_RELEASE);
 }
 
