@@ -89,14 +89,13 @@ def readme(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Invocation:
     """The first scenario of the README, saved and run as it says there."""
-    return ask(tmp_path_factory.mktemp("first"), first_scenario())
+    return ask(tmp_path_factory.mktemp("first"), scenarios()[0])
 
 
-def first_scenario() -> str:
-    """The code block of the README that is a scenario."""
+def scenarios() -> list[str]:
+    """The code blocks of the README that are scenarios."""
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    (scenario,) = [str(block) for block in blocks if "def test_" in block]
-    return scenario
+    return [str(block) for block in blocks if "def test_" in block]
 
 
 def ask(folder: Path, scenario: str, *arguments: str) -> Invocation:
@@ -114,6 +113,14 @@ def test_the_first_scenario_of_the_readme_works(readme: Invocation) -> None:
     for stage in (stage for entry in readme.session.entries for stage in entry.stages):
         assert stage.verdict == "PASS"
         assert stage.met >= 3
+
+
+def test_the_other_scenarios_of_the_readme_work(tmp_path: Path) -> None:
+    others = scenarios()[1:]
+    assert others
+    run = ask(tmp_path, "\n".join(others))
+    assert run.status == 0, run.said
+    assert len(run.histories()) == len(others)
 
 
 def test_a_broken_promise_is_a_failure_whatever_broke_it(tmp_path: Path) -> None:
