@@ -53,13 +53,15 @@ def conduct(plan: Plan, target: Target, platform_of: PlatformOf) -> History:
         clock_ratio=round(rate.middle, 4),
         taint_before=seen["taint_before"],
         taint_after=seen["taint_after"],
-        provenance=_provenance(facts, target),
+        provenance=_provenance(facts, target, seen["left"]),
     )
 
 
-def _provenance(facts: dict[str, Any], target: Target) -> dict[str, Any]:
+def _provenance(facts: dict[str, Any], target: Target, left: list[str]) -> dict[str, Any]:
+    """What was there, and which settings could not be put back because an actor was stuck."""
     return {
         **target.provenance(),
+        **({"settings.left": ", ".join(left)} if left else {}),
         "kernel.release": facts["release"],
         "kernel.build": facts["version"],
         "kernel.command_line": facts["command_line"],

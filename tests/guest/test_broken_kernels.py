@@ -101,6 +101,8 @@ def test_a_lock_that_is_never_given_back(patient: Patient) -> None:
         assert actor.wchan == "pci_wait_cfg"
         assert "pci_user_read_config" in actor.stack
     assert [actor.end for actor in history.actors if actor not in readers] == ["done", "done"]
+    # Who tried to put it back might get stuck behind them.
+    assert history.provenance["settings.left"] == "reset_method of igb0"
     stuck = outcome.failures("finished")
     assert len(stuck) == 2
     for finding in stuck:
