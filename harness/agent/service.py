@@ -23,7 +23,7 @@ from harness.errors import HarnessError, UsageError
 from harness.model.pci import Bdf
 from harness.model.plan import Plan
 from harness.pci import driver, functions, sysfs
-from harness.vfio import device
+from harness.vfio.container import opened
 
 _IDLE_ACTORS: Final = 8
 _MODULES: Final = Path("/etc/modules.index")
@@ -155,7 +155,7 @@ class Service:
     def vfio_open(self, bdf: str) -> dict[str, Any]:
         """Open a function that is bound to vfio-pci, and read COMMAND and STATUS through it; it stays open."""
         with ExitStack() as opening:
-            function = opening.enter_context(device.opened(Bdf.parse(bdf)))
+            function = opening.enter_context(opened(Bdf.parse(bdf)))
             answer = {
                 "regions": function.regions,
                 "irqs": function.irqs,

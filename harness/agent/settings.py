@@ -15,7 +15,6 @@ from harness.pci import driver, sysfs
 
 DRIVER: Final = "driver"
 _PARAMETER: Final = "module"
-_NO_OVERRIDE: Final = "(null)"  # how driver_override says that there is none
 
 
 @contextmanager
@@ -32,7 +31,7 @@ def applied(setting: Setting, addresses: Mapping[str, Bdf]) -> Iterator[None]:
             yield
         return
     path = _path(setting, addresses)
-    before = sysfs.read_attribute(path).replace(_NO_OVERRIDE, "")
+    before = sysfs.read_attribute(path).replace(driver.NO_OVERRIDE, "")
     sysfs.write_attribute(path, setting.value)
     try:
         yield

@@ -129,13 +129,13 @@ def accesses(history: History) -> Iterator[Accesses]:
     windows, devices = lock_windows(history), device_windows(history)
     faults, slept = lock_faults(history), waited(history)
     table, width = history.operations, steps.column(lambda step: step.width, np.int64)
-    for function, operation, promised_as, rows in groups:
+    for function, operation, promised_as, begun in groups:
         traced = verb(operation) in CONFIG
-        returned = rows[table["end_ns"][rows] != 0]  # what never returned is another checker's business
+        returned = begun[table["end_ns"][begun] != 0]  # what never returned is another checker's business
         left_out = _gone(steps, history.plan.functions[function], returned)
         if not traced:
             left_out |= while_stolen(faults, function, table["begin_ns"][returned], table["end_ns"][returned])
-        rows = returned[~left_out]  # noqa: PLW2901
+        rows = returned[~left_out]
         begin, end = table["begin_ns"][rows], table["end_ns"][rows]
         own = tuple(window for window in windows if window.function == function)
         own_devices = tuple(window for window in devices if window.function == function)

@@ -11,6 +11,8 @@ from harness.errors import TargetError
 from harness.model.pci import Bdf
 from harness.pci import sysfs
 
+NO_OVERRIDE: Final = "(null)"
+"""How `driver_override` reads when there is none; written back it would be a name."""
 _ATTACHED_S: Final = 2.0
 
 
@@ -43,7 +45,7 @@ def bind(bdf: Bdf, driver: str) -> None:
     unbind(bdf)
     sysfs.write_attribute(sysfs.path_of(bdf, "driver_override"), driver)
     sysfs.write_attribute(sysfs.DEVICES.parent / "drivers_probe", str(bdf))
-    # A function that was plugged just now matches no driver yet: `pci_bus_add_device()` attaches it a moment later.
+    # A function that was plugged just now was seen bound only a moment after this write had returned.
     deadline = time.monotonic() + _ATTACHED_S
     while (bound := bound_driver(bdf)) != driver:
         if time.monotonic() > deadline:
@@ -68,6 +70,8 @@ def borrowed(bdf: Bdf, driver: str) -> Iterator[None]:
         yield
     finally:
         unbind(bdf)
-        sysfs.write_attribute(sysfs.path_of(bdf, "driver_override"), "" if override == "(null)" else override)
+        sysfs.write_attribute(
+            sysfs.path_of(bdf, "driver_override"), "" if override == NO_OVERRIDE else override
+        )
         if before:
             sysfs.write_attribute(sysfs.DRIVERS / before / "bind", str(bdf))

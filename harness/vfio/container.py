@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 
 from harness.bindings import vfio
 from harness.errors import TargetError
 from harness.model.pci import Bdf
+from harness.vfio.device import Device
 from harness.vfio.dma import DmaMapping
 from harness.vfio.group import Group, number_of
 from harness.vfio.step import Step, doing
@@ -128,3 +130,17 @@ class Container:
         if self.groups:  # with its last group a container loses the IOMMU and everything that was mapped
             with doing(Step.UNMAP_DMA):
                 vfio.unmap_dma(self.fd, iova=iova, size=size)
+
+
+@contextmanager
+def opened(bdf: Bdf) -> Iterator[Device]:
+    """Open a function that is bound to vfio-pci through its group; closed again in the order device, group, container.
+
+    Opening resets the function, and so does closing it.
+
+    Raises:
+        TargetError: no IOMMU group, or a group that is not viable.
+        KernelRefusal: a step was refused; which one, and the errno.
+    """
+    with Container() as container:
+        yield container.attach(bdf).open(bdf)

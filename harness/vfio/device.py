@@ -7,8 +7,8 @@ Source: Linux Documentation/driver-api/vfio.rst.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -138,19 +138,3 @@ class Device:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-@contextmanager
-def opened(bdf: Bdf) -> Iterator[Device]:
-    """Open a function that is bound to vfio-pci through its group; closed again in the order device, group, container.
-
-    Opening resets the function, and so does closing it.
-
-    Raises:
-        TargetError: no IOMMU group, or a group that is not viable.
-        KernelRefusal: a step was refused; which one, and the errno.
-    """
-    from harness.vfio.container import Container  # noqa: PLC0415 - a container knows groups, a group knows devices
-
-    with Container() as container:
-        yield container.attach(bdf).open(bdf)

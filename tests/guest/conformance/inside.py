@@ -23,7 +23,7 @@ from harness.model.pci import Bdf
 from harness.pci import driver
 from harness.vfio.cdev import AddressSpace
 from harness.vfio.container import Container
-from harness.vfio.device import opened
+from harness.vfio.container import opened
 from harness.vfio.feature import Feature
 from harness.vfio.group import Group
 
