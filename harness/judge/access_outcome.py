@@ -91,7 +91,9 @@ class _Judged:
         # At the edge of a window either promise may hold; an outcome that neither knows is a breach.
         known = [words.number_of(promise.outcome) for promise in promises.values()]
         stray = (against == EDGE) & (shown != words.PROMPT) & ~np.isin(shown, known)
-        against[stray] = _NONE
+        # The trace shows waits for the config lock alone: near no window of that, no window explains one.
+        baseless = group.traced & (group.config.touched < 0) & (shown == words.WAITED)
+        against[stray | baseless] = _NONE
         return cls(group, promises, shown, against)
 
     def judge(self, starved: Starvation) -> Iterator[Finding]:
