@@ -1,4 +1,4 @@
-"""Build the kernel module that holds locks on purpose (lab/kmod), for the very kernel that a guest boots.
+"""Build our kernel modules (lab/kmod) for the very kernel that a guest boots: one holds locks, one breaks things.
 
 For Debian's kernels the headers of exactly that version are fetched into the cache, beside the system; for a
 kernel of the user's own the tree that it was built in serves.  Where the module cannot be built the reason is
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from lab.kernel import Kernel
 
 NAME: Final = "hil_windows"
-"""The module, and its device file."""
+"""The module that holds locks, and its device file."""
+FAULTS: Final = "hil_faults"
+"""The module that breaks the kernel on request, for tests of the harness, and its device file."""
 
 TOOLS: Final = ("gcc", "make")
 TOOLS_LINE: Final = "sudo apt-get install gcc make"
@@ -46,7 +48,7 @@ HEADERS_BYTES: Final = 200_000_000
 
 _FORMAT: Final = 1  # part of the key: raise it when modules are built differently from the same inputs
 _FOLDER: Final = Path(__file__).with_name("kmod")
-_SOURCES: Final = ("hil_windows.c", "Kbuild")
+_SOURCES: Final = ("hil_windows.c", "hil_faults.c", "Kbuild")
 WHY_NOT: Final = "why-not"
 """The file that says, in the place of a module, why it could not be built."""
 
@@ -70,7 +72,7 @@ class WindowsModule:
     """The module for one kernel, or why there is none.
 
     Attributes:
-        path: the module's file; None when there is none.
+        path: the file of the module that holds locks, the other one lies beside it; None when there is none.
         why_not: why there is none, one line; empty when there is one.
     """
 
@@ -158,11 +160,12 @@ def _build(cache: Cache, kernel: Kernel, entry: Path) -> None:
         arguments = [*where, f"M={sources}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]
         with step(f"building the module for lock windows for {kernel.release}", expected_s=10.0):
             said = _make(arguments, entry / _LOG)
-        built = sources / f"{NAME}.ko"
-        if said or not built.is_file():
+        built = [sources / f"{name}.ko" for name in (NAME, FAULTS)]
+        if said or not all(module.is_file() for module in built):
             (entry / WHY_NOT).write_text(said or "make succeeded and left no module")
-        else:
-            shutil.copy(built, entry)
+            return
+        for module in built:
+            shutil.copy(module, entry)
 
 
 def _make(arguments: list[str], log: Path) -> str:

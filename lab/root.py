@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import SetupError
 from lab import cpio, modules
 from lab.cache import key_of
+from lab.kmod import FAULTS
 from lab.kmod import NAME as WINDOWS
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
         "init": _digest(_INIT_SOURCE),
         "kernel": [kernel.release, fingerprint(kernel.modules) if kernel.modules else None],
         "modules": [LOADED_AT_BOOT, SHIPPED],
-        "windows": _digest(kernel.windows) if kernel.windows else None,
+        "ours": {path.name: _digest(path) for path in _ours(kernel)},
         # stands for all shared libraries of this machine: rewritten whenever one is installed
         "libraries": _digest(Path("/etc/ld.so.cache")),
         "python": sys.version,
@@ -311,8 +312,16 @@ def _modules(kernel: Kernel) -> Iterator[cpio.Entry]:
         # What is part of the kernel need not be loaded, and asking for it is no mistake.
         index.update({name: [] for name in (*LOADED_AT_BOOT, *SHIPPED) if name in tree.built_in})
         at_boot = list(dict.fromkeys(path for name in LOADED_AT_BOOT for path in index.get(name, ())))
-    if kernel.windows:  # never loaded at boot: it taints the kernel
-        index[WINDOWS] = [f"/lib/modules/{WINDOWS}.ko"]
-        yield cpio.file(index[WINDOWS][0].lstrip("/"), _stripped(kernel.windows))
+    for path in _ours(kernel):  # never loaded at boot: they taint the kernel
+        index[path.stem] = [f"/lib/modules/{path.name}"]
+        yield cpio.file(index[path.stem][0].lstrip("/"), _stripped(path))
     yield cpio.file("etc/modules.order", "".join(f"{path}\n" for path in at_boot).encode())
     yield cpio.file("etc/modules.index", json.dumps(index, indent=1, sort_keys=True).encode())
+
+
+def _ours(kernel: Kernel) -> list[Path]:
+    """The modules of lab/kmod that were built for a kernel."""
+    if kernel.windows is None:
+        return []
+    beside = (kernel.windows.with_name(f"{name}.ko") for name in (WINDOWS, FAULTS))
+    return [path for path in beside if path.exists()]

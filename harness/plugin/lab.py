@@ -5,7 +5,6 @@ Inert until asked: without the option its fixtures skip with the command that wo
 
 from __future__ import annotations
 
-import enum
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from harness.journal.record import HealthRecord, Status
 from harness.model.pci import ResetMethod
 from harness.pci.capabilities import CAPABILITY_IDS, capabilities
 from harness.plugin import reporting, verdicts
+from harness.plugin.guests import Start, TargetSource
 from harness.staging.function import Function
 from harness.staging.locks import Locks
 
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 
 RESULTS: Final = "hil-results"
 _DEVICE_CONTROL: Final = 0x08  # in the PCI Express capability (PCIe r6.0 §7.5.3.4)
-
-
-class Start(enum.Enum):
-    """How a test comes by its guest."""
-
-    CLONE = "clone"
-    BOOT = "boot"
 
 
 _WENT_WRONG: Final = pytest.StashKey[bool]()
@@ -118,47 +111,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed:
         item.stash[_WENT_WRONG] = True
     return report
-
-
-class TargetSource:
-    """Guests of one test: the one it has now, and a fresh one when that one is of no use any more."""
-
-    def __init__(self, place: Place, start: Start, console: Path, gdb: str | None) -> None:
-        self._place, self._start, self._console, self._gdb = place, start, console, gdb
-        self._open = ExitStack()
-        self.consoles: list[Path] = []
-        self._target: GuestTarget | None = None
-
-    @property
-    def target(self) -> GuestTarget:
-        """The guest, made at the first use."""
-        return self._target or self.renew()
-
-    def renew(self) -> GuestTarget:
-        """Throw the guest away and make another one."""
-        self.close()
-        number = len(self.consoles)
-        console = self._console.with_suffix(f".{number}.log") if number else self._console
-        self.consoles.append(console)
-        make = self._place.clone if self._start is Start.CLONE else self._place.boot
-        self._target = self._open.enter_context(make(console, gdb=self._gdb))
-        return self._target
-
-    def check_clock(self) -> None:
-        """Compare the clocks of guest and host over the whole test.
-
-        Raises:
-            ClockError: the guest's ran wild: what was timed cannot be believed.
-        """
-        target = self._target
-        if target is None or not target.guest.running or target.guest.panicked or target.agent.lost:
-            return  # whoever lost it has said so
-        target.guest.check_clock()
-
-    def close(self) -> None:
-        """End the guest, if there is one."""
-        self._target = None
-        self._open.close()
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from harness.model.policy import STARVED, WILD_CLOCK
 from harness.model.units import MS, Ns
 from harness.model.verdict import Blame, Judgement, Verdict
 from harness.plugin import reporting
-from harness.plugin.lab import TargetSource
+from harness.plugin.guests import TargetSource
 from harness.plugin.verdicts import StageFailed, StageUnknown
 from harness.report.findings import as_text
 from harness.report.stage import stage_record
