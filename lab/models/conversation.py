@@ -1,0 +1,300 @@
+"""One client's conversation with one function, without a socket: bytes in, bytes out.
+
+Every request is answered before the next one is looked at, so there is no such thing as a late answer; after a late
+one QEMU would take every further message for something else.  Any bytes may come: a request that makes no sense is
+answered with an errno, and :class:`~lab.models.wire.StreamLost` ends the conversation.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from lab.models import wire
+from lab.models.function import BAR_REGION, CONFIG_REGION, Refused
+from lab.models.registers import CONFIG_BYTES
+from lab.models.wire import (
+    DeviceReset,
+    DmaMap,
+    DmaReply,
+    DmaUnmap,
+    GetDeviceInfo,
+    GetIrqInfo,
+    GetRegionInfo,
+    Header,
+    IrqAction,
+    Malformed,
+    RegionRead,
+    RegionWrite,
+    SetIrqs,
+    StreamLost,
+    Version,
+)
+
+_REGIONS: Final = 9
+_IRQ_KINDS: Final = 5
+_CAPABILITIES: Final = {
+    "max_msg_fds": 16,
+    "max_data_xfer_size": wire.LONGEST_TRANSFER,
+    "write_multiple": False,
+}
+INTX, MSI = 0, 1
+"""Numbers of the kinds of interrupt (vfio)."""
+IRQS: Final[Mapping[int, int]] = {INTX: 1, MSI: 1}
+
+
+class Served(Protocol):
+    """What a conversation is about; :class:`~lab.models.function.Function` is one."""
+
+    def read(self, region: int, offset: int, count: int) -> bytes:
+        """Answer a read."""
+
+    def write(self, region: int, offset: int, data: bytes) -> None:
+        """Take a write."""
+
+    def bus_reset(self) -> None:
+        """The bus above was reset."""
+
+
+class Interrupts(Protocol):
+    """Where interrupts go: eventfds, owned by the edge."""
+
+    def connect(self, index: int, start: int, descriptors: Sequence[int]) -> None:
+        """Vectors from `start` on are signalled through these; without any they are forgotten."""
+
+    def disable(self, index: int) -> None:
+        """Forget all vectors of a kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An access of the client, as it is logged.
+
+    Attributes:
+        what: `read`, `write`, `reset`.
+        region: number of the region; -1 for a reset.
+        offset: in bytes.
+        data: read or written; empty when it was refused.
+        error: errno that was answered, or 0.
+    """
+
+    what: str
+    region: int = -1
+    offset: int = 0
+    data: bytes = b""
+    error: int = 0
+
+
+@dataclass(slots=True)
+class Maps:
+    """Guest memory that the function may reach, as the client said: address to size."""
+
+    ranges: dict[int, int] = field(default_factory=dict)
+
+    def covers(self, address: int, count: int) -> bool:
+        """Whether all bytes of a transfer lie in one map."""
+        return any(at <= address and address + count <= at + size for at, size in self.ranges.items())
+
+
+class Conversation:
+    """The state of one connection.
+
+    Attributes:
+        maps: guest memory that may be reached.
+        greeted: whether a version was agreed on.
+    """
+
+    def __init__(
+        self,
+        function: Served,
+        interrupts: Interrupts,
+        *,
+        bar_bytes: int,
+        log: Callable[[Access], None],
+    ) -> None:
+        """Begin with nothing said.
+
+        Args:
+            function: that is served.
+            interrupts: where they go.
+            bar_bytes: size of BAR 0, a power of two.
+            log: told of every access and reset, after it was done.
+        """
+        self.maps: Final = Maps()
+        self.greeted = False
+        self._function, self._interrupts, self._log = function, interrupts, log
+        self._sizes: Final = {BAR_REGION: bar_bytes, CONFIG_REGION: CONFIG_BYTES}
+        self._buffer = bytearray()
+        self._position = 0  # in the stream, of the buffer's first byte
+        self._came: deque[tuple[int, list[int]]] = deque()  # where their chunk ended, and the descriptors
+        self._unclaimed: list[int] = []
+        self._number = 0
+        self._answers: dict[int, DmaReply] = {}
+
+    def hear(self, data: bytes, descriptors: Sequence[int] = ()) -> Iterator[bytes]:
+        """Take bytes from the client, however they were cut, and yield what to send back.
+
+        Args:
+            data: next bytes of the stream.
+            descriptors: that came with them; ours from now on, see :meth:`unclaimed`.
+
+        Raises:
+            StreamLost: nothing that follows can be understood.
+        """
+        self._buffer += data
+        if descriptors:
+            self._came.append((self._position + len(self._buffer), list(descriptors)))
+        while len(self._buffer) >= wire.HEADER_BYTES:
+            header = wire.read_header(bytes(self._buffer[: wire.HEADER_BYTES]))
+            if len(self._buffer) < header.size:
+                return
+            payload = bytes(self._buffer[wire.HEADER_BYTES : header.size])
+            del self._buffer[: header.size]
+            self._position += header.size
+            answer = self._answer(header, payload, self._claim())
+            if answer and header.wants_reply:
+                yield answer
+
+    def unclaimed(self) -> list[int]:
+        """Descriptors that no request has taken; the caller closes them."""
+        left, self._unclaimed = self._unclaimed, []
+        return left
+
+    def ask_dma_read(self, address: int, count: int) -> tuple[int, bytes]:
+        """A request to read guest memory: its number for :meth:`dma_reply`, and the bytes to send.
+
+        Raises:
+            PermissionError: the client did not map that memory.
+        """
+        return self._dma(address, count, lambda number: wire.dma_read(number, address, count))
+
+    def ask_dma_write(self, address: int, data: bytes) -> tuple[int, bytes]:
+        """A request to write guest memory, likewise.
+
+        Raises:
+            PermissionError: the client did not map that memory.
+        """
+        return self._dma(address, len(data), lambda number: wire.dma_write(number, address, data))
+
+    def dma_reply(self, number: int) -> DmaReply | None:
+        """The answer to a request of ours, once; None while it has not come."""
+        return self._answers.pop(number, None)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _dma(self, address: int, count: int, ask: Callable[[int], bytes]) -> tuple[int, bytes]:
+        if not self.maps.covers(address, count):
+            raise PermissionError(errno.EFAULT, f"{count} bytes at {address:#x} are not mapped")
+        self._number = (self._number + 1) & 0xFFFF
+        return self._number, ask(self._number)
+
+    def _claim(self) -> list[int]:
+        """The descriptors of the message that ends here.
+
+        The kernel ends a chunk behind the message that descriptors came with (unix(7), SCM_RIGHTS), so they belong
+        to the last one that begins in it.
+        """
+        if self._came and self._came[0][0] <= self._position:
+            return self._came.popleft()[1]
+        return []
+
+    def _answer(self, header: Header, payload: bytes, descriptors: list[int]) -> bytes:
+        self._unclaimed += descriptors  # until the request takes them
+        try:
+            request = wire.decode(header, payload)
+            if not self.greeted and not isinstance(request, Version):
+                raise Malformed("the conversation begins with VERSION")
+            match request:
+                case DmaReply():
+                    self._answers[request.id] = request
+                    return b""
+                case Version():
+                    self.greeted = True
+                    return wire.reply(header, wire.version_payload(_CAPABILITIES))
+                case DmaMap(address=address, size=size):
+                    self._map(address, size)
+                    return wire.reply(header)
+                case DmaUnmap(address=address, size=size):
+                    self._unmap(address, size)
+                    return wire.reply(header, wire.unmap_payload(request))
+                case GetDeviceInfo():
+                    return wire.reply(header, wire.device_info_payload(regions=_REGIONS, irqs=_IRQ_KINDS))
+                case GetRegionInfo(index=index):
+                    _within(index, _REGIONS, "region")
+                    return wire.reply(header, wire.region_info_payload(index, self._sizes.get(index, 0)))
+                case GetIrqInfo(index=index):
+                    _within(index, _IRQ_KINDS, "kind of interrupt")
+                    return wire.reply(header, wire.irq_info_payload(index, IRQS.get(index, 0)))
+                case SetIrqs():
+                    self._set_irqs(request, descriptors)
+                    return wire.reply(header)
+                case RegionRead():
+                    return wire.reply(header, wire.access_payload(request, self._read(request)))
+                case RegionWrite():
+                    self._write(request)
+                    return wire.reply(header, wire.access_payload(request))
+                case DeviceReset():
+                    self._function.bus_reset()
+                    self._log(Access("reset"))
+                    return wire.reply(header)
+        except (Malformed, Refused) as error:
+            return wire.refusal(header, error.errno)
+
+    def _read(self, request: RegionRead) -> bytes:
+        self._fits(request.region, request.offset, request.count)
+        try:
+            data = self._function.read(request.region, request.offset, request.count)
+        except Refused as error:
+            self._log(Access("read", request.region, request.offset, error=error.errno))
+            raise
+        self._log(Access("read", request.region, request.offset, data))
+        return data
+
+    def _write(self, request: RegionWrite) -> None:
+        self._fits(request.region, request.offset, len(request.data))
+        try:
+            self._function.write(request.region, request.offset, request.data)
+        except Refused as error:
+            self._log(Access("write", request.region, request.offset, error=error.errno))
+            raise
+        self._log(Access("write", request.region, request.offset, request.data))
+
+    def _fits(self, region: int, offset: int, count: int) -> None:
+        if offset + count > self._sizes.get(region, 0):
+            raise Malformed(f"{count} bytes at {offset:#x} of region {region}")
+
+    def _map(self, address: int, size: int) -> None:
+        # Its descriptor, if one came, shows the template's memory in a copy-on-write guest: never use it.
+        if any(at < address + size and address < at + known for at, known in self.maps.ranges.items()):
+            raise Malformed(f"a map of {size:#x} bytes at {address:#x} overlaps another", errno.EEXIST)
+        self.maps.ranges[address] = size
+
+    def _unmap(self, address: int, size: int) -> None:
+        if self.maps.ranges.get(address) != size:
+            raise Malformed(f"no map of {size:#x} bytes at {address:#x}", errno.ENOENT)
+        del self.maps.ranges[address]
+
+    def _set_irqs(self, request: SetIrqs, descriptors: list[int]) -> None:
+        _within(request.index, _IRQ_KINDS, "kind of interrupt")
+        count = IRQS.get(request.index, 0)
+        if request.start + request.count > count and (request.start or request.count):
+            raise Malformed(f"vectors {request.start} to {request.start + request.count} of {count}")
+        if IrqAction.TRIGGER not in request.action:
+            return  # masking by the client: QEMU masks INTx on its side
+        if IrqAction.EVENTFD in request.action:
+            taken = descriptors[: request.count]
+            self._unclaimed = [fd for fd in self._unclaimed if fd not in taken]
+            self._interrupts.connect(request.index, request.start, taken)
+        elif not request.count:
+            self._interrupts.disable(request.index)
+
+
+def _within(index: int, count: int, what: str) -> None:
+    if index >= count:
+        raise Malformed(f"{what} {index} of {count}")
+
+
+__all__ = ["IRQS", "Access", "Conversation", "Interrupts", "Maps", "Served", "StreamLost"]

@@ -1,0 +1,233 @@
+"""The process of one function: serves it to QEMU on one socket, and is told what to do on another.
+
+`python -m lab.models.server NAME FOLDER` listens on `FOLDER/NAME.sock` (vfio-user) and `FOLDER/NAME.control` (JSON
+lines) before it says `ready` on its standard output.  One client at a time; when QEMU hangs up, the next may come,
+and the function keeps its state.  It ends when its standard input is closed, so it never outlives who started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import selectors
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from harness.errors import HarnessError, UsageError
+from lab.models.catalogue import MODELS
+from lab.models.conversation import MSI, Access, Conversation, StreamLost
+from lab.models.function import Function
+from lab.models.programme import Fault
+
+_CHUNK: Final = 1 << 20
+_MOST_DESCRIPTORS: Final = 16
+_LOG_LENGTH: Final = 200_000
+"""Accesses that are kept; an enumeration is about 130, a second of busy reading some 10,000."""
+
+
+class Eventfds:
+    """Where interrupts go: eventfds that QEMU handed over, closed when it takes them back."""
+
+    def __init__(self) -> None:
+        self._vectors: dict[tuple[int, int], int] = {}
+
+    def connect(self, index: int, start: int, descriptors: Sequence[int]) -> None:
+        """See :class:`~lab.models.conversation.Interrupts`."""
+        if not descriptors:
+            self._forget(index, start)
+        for vector, descriptor in enumerate(descriptors, start):
+            self._forget(index, vector)
+            self._vectors[index, vector] = descriptor
+
+    def disable(self, index: int) -> None:
+        """See :class:`~lab.models.conversation.Interrupts`."""
+        for kind, vector in list(self._vectors):
+            if kind == index:
+                self._forget(kind, vector)
+
+    def signal_msi(self) -> None:
+        """Send the one message."""
+        if (descriptor := self._vectors.get((MSI, 0))) is not None:
+            os.eventfd_write(descriptor, 1)
+
+    def close(self) -> None:
+        """Give all of them back."""
+        while self._vectors:
+            os.close(self._vectors.popitem()[1])
+
+    def _forget(self, index: int, vector: int) -> None:
+        if (descriptor := self._vectors.pop((index, vector), None)) is not None:
+            os.close(descriptor)
+
+
+class AccessLog:
+    """The last accesses, with the time of this host; counts what it had to forget."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[int, Access]] = deque(maxlen=_LOG_LENGTH)
+        self.count = 0
+
+    def __call__(self, access: Access) -> None:
+        """Keep one access."""
+        self._kept.append((time.monotonic_ns(), access))
+        self.count += 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that is kept, oldest first, as rows `[time_ns, what, region, offset, hex, errno]`."""
+        rows = [[at, one.what, one.region, one.offset, one.data.hex(), one.error] for at, one in self._kept]
+        return {"lost": self.count - len(rows), "rows": rows}
+
+
+class Server:
+    """One function, its client, and whoever controls it."""
+
+    def __init__(self, function: Function, sockets: tuple[socket.socket, socket.socket]) -> None:
+        """Serve `function`.
+
+        Args:
+            function: that is served.
+            sockets: listening ones: for QEMU, and for control.
+        """
+        self._function = function
+        self._log = AccessLog()
+        self._interrupts = Eventfds()
+        function.listen(self._interrupts.signal_msi)
+        self._client: socket.socket | None = None
+        self._selector = selectors.DefaultSelector()
+        for listener, greet in zip(sockets, (self._greet_client, self._greet_controller), strict=True):
+            self._selector.register(listener, selectors.EVENT_READ, _calling(greet, listener))
+
+    def run(self, lifeline: int) -> None:
+        """Serve until `lifeline` is closed by whoever holds its other end."""
+        running = True
+
+        def end() -> None:
+            nonlocal running
+            running = bool(os.read(lifeline, 1))
+
+        self._selector.register(lifeline, selectors.EVENT_READ, end)
+        while running:
+            for key, _ in self._selector.select():
+                key.data()
+
+    # --- QEMU ---------------------------------------------------------------------------------------------
+
+    def _greet_client(self, listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        if self._client is not None:  # one function is in one machine
+            client.close()
+            return
+        self._client = client
+        conversation = Conversation(
+            self._function, self._interrupts, bar_bytes=self._function.bar.size, log=self._log
+        )
+        self._selector.register(client, selectors.EVENT_READ, lambda: self._serve(client, conversation))
+
+    def _serve(self, client: socket.socket, conversation: Conversation) -> None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(client, _CHUNK, _MOST_DESCRIPTORS)
+            for answer in conversation.hear(data, descriptors):
+                client.sendall(answer)
+            for descriptor in conversation.unclaimed():
+                os.close(descriptor)
+            if data:
+                return
+        except (OSError, StreamLost) as error:
+            sys.stderr.write(f"vfio-user: {error}\n")
+        self._hang_up(client)
+
+    def _hang_up(self, client: socket.socket) -> None:
+        self._selector.unregister(client)
+        client.close()
+        self._interrupts.close()
+        self._client = None
+
+    # --- control ------------------------------------------------------------------------------------------
+
+    def _greet_controller(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        rest = bytearray()
+
+        def obey() -> None:
+            data = b""
+            with suppress(OSError):
+                data = connection.recv(_CHUNK)
+            rest.extend(data)
+            while b"\n" in rest:
+                line, _, behind = bytes(rest).partition(b"\n")
+                rest[:] = behind
+                with suppress(OSError):
+                    connection.sendall(
+                        json.dumps(self._order(line.decode(errors="replace"))).encode() + b"\n"
+                    )
+            if not data:
+                self._selector.unregister(connection)
+                connection.close()
+
+        self._selector.register(connection, selectors.EVENT_READ, obey)
+
+    def _order(self, line: str) -> dict[str, Any]:
+        try:
+            order = json.loads(line)
+            return {"at_ns": time.monotonic_ns(), "result": self._obey(order["do"], order.get("with", {}))}
+        except HarnessError as error:
+            return {"error": str(error)}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return {"error": f"not understood: {line.strip()[:80]!r}: {error!r}"}
+
+    def _obey(self, order: str, arguments: dict[str, Any]) -> Any:
+        match order:
+            case "load":
+                self._function.load([Fault.from_json(one) for one in arguments["faults"]])
+                return len(arguments["faults"])
+            case "log":
+                return self._log.to_json()
+            case "interrupt":
+                return sum(self._function.interrupt() for _ in range(int(arguments.get("times", 1))))
+            case "resets":
+                return self._function.resets
+            case _:
+                raise UsageError(
+                    f"order {order!r}", said="unknown", hint="There are: load, log, interrupt, resets."
+                )
+
+
+def main() -> int:
+    """Serve one model of the catalogue until standard input is closed."""
+    parser = argparse.ArgumentParser(prog="lab.models.server", description=__doc__)
+    parser.add_argument("name", choices=sorted(MODELS))
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    function = MODELS[options.name](time.monotonic_ns)
+    sockets = (
+        _listening(options.folder / f"{options.name}.sock"),
+        _listening(options.folder / f"{options.name}.control"),
+    )
+    server = Server(function, sockets)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    server.run(sys.stdin.fileno())
+    return 0
+
+
+def _listening(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(1)
+    return listener
+
+
+def _calling(greet: Callable[[socket.socket], None], listener: socket.socket) -> Callable[[], None]:
+    return lambda: greet(listener)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""A conversation: what QEMU says is answered, however the stream is cut, and no bytes break it."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import struct
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.models import wire
+from lab.models.conversation import MSI, Access, Conversation
+from lab.models.endpoint import BAR_BYTES, endpoint
+from lab.models.function import BAR_REGION, CONFIG_REGION, Function
+from lab.models.wire import Command, StreamLost
+from tests.unit.lab.models import client
+
+
+class Table:
+    """Where interrupts go, as numbers."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, int, tuple[int, ...]]] = []
+
+    def connect(self, index: int, start: int, descriptors: Sequence[int]) -> None:
+        self.told.append(("connect", index, start, tuple(descriptors)))
+
+    def disable(self, index: int) -> None:
+        self.told.append(("disable", index, 0, ()))
+
+
+class Talk:
+    """A conversation, what it logged, and what came out of it."""
+
+    def __init__(self, *, greeted: bool = True) -> None:
+        self.function: Function = endpoint(lambda: 0)
+        self.table = Table()
+        self.log: list[Access] = []
+        self.conversation = Conversation(self.function, self.table, bar_bytes=BAR_BYTES, log=self.log.append)
+        if greeted:
+            assert self.say(client.greeting())
+
+    def say(self, data: bytes, descriptors: Sequence[int] = ()) -> list[bytes]:
+        return list(self.conversation.hear(data, descriptors))
+
+    def refused(self, data: bytes) -> int:
+        (answer,) = self.say(data)
+        header = wire.read_header(answer)
+        assert header.is_error
+        assert header.size == wire.HEADER_BYTES
+        return header.error
+
+
+def payload(answers: list[bytes]) -> bytes:
+    (answer,) = answers
+    assert not wire.read_header(answer).is_error
+    return answer[wire.HEADER_BYTES :]
+
+
+def test_the_version_comes_first() -> None:
+    talk = Talk(greeted=False)
+    assert talk.refused(client.read(CONFIG_REGION, 0, 4)) == errno.EINVAL
+    answer = payload(talk.say(client.greeting()))
+    assert answer[:4] == bytes(4)
+    assert answer.endswith(b"\0")
+    assert b'"write_multiple":false' in answer, "a message of many writes would not be understood"
+
+
+def test_what_qemu_asks_at_the_start() -> None:
+    talk = Talk()
+    info = payload(talk.say(client.message(Command.DEVICE_GET_INFO, struct.pack("=IIII", 16, 0, 0, 0))))
+    assert struct.unpack("=IIII", info) == (16, 3, 9, 5)
+    sizes = {}
+    for index in range(9):
+        asked = client.message(Command.DEVICE_GET_REGION_INFO, struct.pack("=IIIIQQ", 32, 0, index, 0, 0, 0))
+        sizes[index] = struct.unpack("=IIIIQQ", payload(talk.say(asked)))[4]
+    assert {index: size for index, size in sizes.items() if size} == {BAR_REGION: 4096, CONFIG_REGION: 4096}
+    asked = client.message(Command.DEVICE_GET_IRQ_INFO, struct.pack("=IIII", 16, 0, MSI, 0))
+    assert struct.unpack("=IIII", payload(talk.say(asked))) == (16, 9, MSI, 1)
+
+
+def test_accesses_reach_the_function_and_the_log() -> None:
+    talk = Talk()
+    assert payload(talk.say(client.read(CONFIG_REGION, 0, 4)))[16:] == b"\xf4\x1a\xf0\x10"
+    assert payload(talk.say(client.write(CONFIG_REGION, 4, b"\x06\x00")))
+    assert talk.say(client.write(BAR_REGION, 4, b"mark", flags=0x10)) == [], "nobody waits for it"
+    assert payload(talk.say(client.read(BAR_REGION, 4, 4)))[16:] == b"mark"
+    assert payload(talk.say(client.message(Command.DEVICE_RESET))) == b""
+    assert [one.what for one in talk.log] == ["read", "write", "write", "read", "reset"]
+    assert talk.function.resets == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        client.read(CONFIG_REGION, 4094, 4),
+        client.read(1, 0, 4),
+        client.read(9, 0, 4),
+        client.write(BAR_REGION, BAR_BYTES, b"x"),
+        client.dma_unmap(0x1000, 0x1000),
+        client.set_irqs(0x24, MSI, 1, 1),
+        client.set_irqs(0x24, 9, 0, 1),
+        client.message(Command.DEVICE_GET_REGION_INFO, struct.pack("=IIIIQQ", 32, 0, 9, 0, 0, 0)),
+    ],
+)
+def test_what_there_is_not_is_refused_and_the_talk_goes_on(said: bytes) -> None:
+    talk = Talk()
+    assert talk.refused(said)
+    assert payload(talk.say(client.read(CONFIG_REGION, 0, 4)))
+
+
+def test_memory_that_was_not_mapped_is_not_asked_for() -> None:
+    talk = Talk()
+    assert payload(talk.say(client.dma_map(0x1000, 0x1000))) == b""
+    assert talk.refused(client.dma_map(0x1800, 0x1000)) == errno.EEXIST
+    number, asked = talk.conversation.ask_dma_read(0x1FF0, 16)
+    assert wire.read_header(asked).command == Command.DMA_READ
+    with pytest.raises(PermissionError):
+        talk.conversation.ask_dma_write(0x1FF8, bytes(16))
+    answer = struct.pack("=QQ", 0x1FF0, 16) + bytes(range(16))
+    assert talk.conversation.dma_reply(number) is None
+    assert talk.say(client.message(Command.DMA_READ, answer, number=number, flags=1)) == []
+    reply = talk.conversation.dma_reply(number)
+    assert reply is not None
+    assert reply.data == bytes(range(16))
+    assert payload(talk.say(client.dma_unmap(0x1000, 0x1000)))
+    with pytest.raises(PermissionError):
+        talk.conversation.ask_dma_read(0x1000, 1)
+
+
+def test_each_message_takes_its_own_descriptors() -> None:
+    talk = Talk()
+    # In one chunk: a map whose descriptor nobody wants; the kernel cuts behind it.
+    talk.say(client.read(CONFIG_REGION, 0, 4) + client.dma_map(0x1000, 0x1000), [40])
+    assert talk.conversation.unclaimed() == [40]
+    talk.say(client.set_irqs(0x24, MSI, 0, 1), [41])
+    assert talk.conversation.unclaimed() == []
+    talk.say(client.set_irqs(0x21, MSI, 0, 0))
+    assert talk.table.told == [("connect", MSI, 0, (41,)), ("disable", MSI, 0, ())]
+
+
+def test_a_descriptor_waits_for_the_rest_of_its_message() -> None:
+    talk = Talk()
+    said = client.set_irqs(0x24, MSI, 0, 1)
+    assert talk.say(said[:10], [41]) == []
+    assert talk.say(said[10:])
+    assert talk.table.told == [("connect", MSI, 0, (41,))]
+
+
+STREAM = b"".join(
+    [
+        client.greeting(),
+        client.read(CONFIG_REGION, 0, 4096),
+        client.write(CONFIG_REGION, 4, b"\x06\x00"),
+        client.write(BAR_REGION, 4, b"mark", flags=0x10),
+        client.read(BAR_REGION, 4, 4),
+        client.dma_map(0, 0x1000),
+        client.message(Command.DEVICE_RESET),
+        client.read(CONFIG_REGION, 4, 2),
+    ]
+)
+
+
+@given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=12))
+def test_how_the_stream_is_cut_changes_nothing(cuts: list[int]) -> None:
+    whole = Talk(greeted=False).say(STREAM)
+    talk = Talk(greeted=False)
+    ends = sorted({0, *cuts, len(STREAM)})
+    pieces = [talk.say(STREAM[begin:end]) for begin, end in itertools.pairwise(ends)]
+    assert list(itertools.chain.from_iterable(pieces)) == whole
+
+
+@given(
+    damage=st.lists(st.tuples(st.integers(0, len(STREAM) - 1), st.integers(0, 255)), min_size=1, max_size=8)
+)
+def test_no_damage_raises_anything_but_the_loss_of_the_stream(damage: list[tuple[int, int]]) -> None:
+    stream = bytearray(STREAM)
+    for at, byte in damage:
+        stream[at] = byte
+    talk = Talk(greeted=False)
+    try:
+        answers = talk.say(bytes(stream))
+    except StreamLost:
+        return
+    for answer in answers:
+        assert wire.read_header(answer).size == len(answer)
