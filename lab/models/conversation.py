@@ -159,8 +159,14 @@ class Conversation:
                 yield answer
 
     def unclaimed(self) -> list[int]:
-        """Descriptors that no request has taken; the caller closes them."""
+        """Descriptors that their request did not take; the caller closes them."""
         left, self._unclaimed = self._unclaimed, []
+        return left
+
+    def leave(self) -> list[int]:
+        """Descriptors whose message never came whole, when the client is gone; the caller closes them."""
+        left = [one for _, came in self._came for one in came]
+        self._came.clear()
         return left
 
     def ask_dma_read(self, address: int, count: int) -> tuple[int, bytes]:

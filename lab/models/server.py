@@ -16,7 +16,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from lab.models.catalogue import MODELS
 from lab.models.conversation import MSI, Access, Conversation, StreamLost
 from lab.models.function import Function
 from lab.models.programme import Fault
+from lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame
 
 _CHUNK: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 16
@@ -85,16 +86,24 @@ class AccessLog:
         return {"lost": self.count - len(rows), "rows": rows}
 
 
+Record = Callable[[Frame], object]
+"""Told of every chunk that came or went."""
+
+
 class Server:
     """One function, its client, and whoever controls it."""
 
-    def __init__(self, function: Function, sockets: tuple[socket.socket, socket.socket]) -> None:
+    def __init__(
+        self, function: Function, sockets: tuple[socket.socket, socket.socket], record: Record
+    ) -> None:
         """Serve `function`.
 
         Args:
             function: that is served.
             sockets: listening ones: for QEMU, and for control.
+            record: told of every chunk.
         """
+        self._record = record
         self._function = function
         self._log = AccessLog()
         self._interrupts = Eventfds()
@@ -133,17 +142,22 @@ class Server:
     def _serve(self, client: socket.socket, conversation: Conversation) -> None:
         try:
             data, descriptors, _, _ = socket.recv_fds(client, _CHUNK, _MOST_DESCRIPTORS)
+            self._record(Frame(FROM_CLIENT, data, len(descriptors)))
             for answer in conversation.hear(data, descriptors):
                 client.sendall(answer)
-            for descriptor in conversation.unclaimed():
-                os.close(descriptor)
+                self._record(Frame(TO_CLIENT, answer))
             if data:
                 return
         except (OSError, StreamLost) as error:
             sys.stderr.write(f"vfio-user: {error}\n")
-        self._hang_up(client)
+        finally:
+            for descriptor in conversation.unclaimed():
+                os.close(descriptor)
+        self._hang_up(client, conversation)
 
-    def _hang_up(self, client: socket.socket) -> None:
+    def _hang_up(self, client: socket.socket, conversation: Conversation) -> None:
+        for descriptor in conversation.leave():
+            os.close(descriptor)
         self._selector.unregister(client)
         client.close()
         self._interrupts.close()
@@ -204,17 +218,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="lab.models.server", description=__doc__)
     parser.add_argument("name", choices=sorted(MODELS))
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write down what goes over the socket")
     options = parser.parse_args()
     function = MODELS[options.name](time.monotonic_ns)
     sockets = (
         _listening(options.folder / f"{options.name}.sock"),
         _listening(options.folder / f"{options.name}.control"),
     )
-    server = Server(function, sockets)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    server.run(sys.stdin.fileno())
+    with ExitStack() as stack:
+        record: Record = _nothing
+        if options.record is not None:
+            file = stack.enter_context(options.record.open("wb"))
+            record = lambda frame: file.write(frame.to_bytes())  # noqa: E731
+        server = Server(function, sockets, record)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        server.run(sys.stdin.fileno())
     return 0
+
+
+def _nothing(_: Frame) -> None:
+    """Nobody wants a recording."""
 
 
 def _listening(path: Path) -> socket.socket:

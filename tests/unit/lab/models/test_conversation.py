@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import itertools
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import HistoryError
 from lab.models import wire
 from lab.models.conversation import MSI, Access, Conversation
 from lab.models.endpoint import BAR_BYTES, endpoint
 from lab.models.function import BAR_REGION, CONFIG_REGION, Function
+from lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame, frames
 from lab.models.wire import Command, StreamLost
 from tests.unit.lab.models import client
+
+RECORDING = Path(__file__).parents[3] / "golden" / "vfio_user" / "qemu-11-linux-6.12.stream.gz"
 
 
 class Table:
@@ -187,3 +193,29 @@ def test_no_damage_raises_anything_but_the_loss_of_the_stream(damage: list[tuple
         return
     for answer in answers:
         assert wire.read_header(answer).size == len(answer)
+
+
+def recorded() -> list[Frame]:
+    return list(frames(gzip.decompress(RECORDING.read_bytes())))
+
+
+def test_what_qemu_said_is_answered_as_it_was_when_it_was_recorded() -> None:
+    """QEMU 11 and Linux 6.12: plugged, reset by flr, pm and bus, opened and closed by VFIO."""
+    talk = Talk(greeted=False)
+    numbers = itertools.count(100)
+    said = b""
+    for frame in recorded():
+        if frame.direction == FROM_CLIENT:
+            said += b"".join(talk.say(frame.data, [next(numbers) for _ in range(frame.descriptors)]))
+    assert said == b"".join(frame.data for frame in recorded() if frame.direction == TO_CLIENT)
+    resets = {one.what for one in talk.log}
+    assert resets == {"read", "write", "reset"}
+    assert talk.function.resets > 3
+
+
+def test_a_recording_that_was_cut_off_is_read_up_to_there() -> None:
+    whole = b"".join(frame.to_bytes() for frame in recorded()[:3])
+    assert list(frames(whole)) == recorded()[:3]
+    assert list(frames(whole[:-1])) == recorded()[:2]
+    with pytest.raises(HistoryError):
+        list(frames(b"?" * 40))
