@@ -1,6 +1,6 @@
 """The programmable function: a plain endpoint that does nothing by itself, and wrong what it is told to.
 
-Vendor 1af4, device 10f0.  One memory BAR of 4 KiB; FLR, PM, MSI, AER.
+Vendor 1af4, device 10f0.  One memory BAR of 4 KiB; FLR, PM, MSI, AER; a self-test of 100 ms that passes.
 
 | offset | width | register | access |
 | --- | --- | --- | --- |
@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from harness.model.units import MS, Ns
 from lab.models.declared import AER, MSI, PCI_EXPRESS, POWER_MANAGEMENT, endpoint_header
-from lab.models.function import Function
+from lab.models.function import Function, SelfTest
 from lab.models.registers import Register, RegisterFile, config_space
 
 VENDOR: Final = 0x1AF4
@@ -47,6 +48,8 @@ def endpoint(clock: Callable[[], int]) -> Function:
     Args:
         clock: CLOCK_MONOTONIC, nanoseconds.
     """
-    header = endpoint_header(vendor=VENDOR, device=DEVICE, class_code=_UNCLASSIFIED)
+    header = endpoint_header(vendor=VENDOR, device=DEVICE, class_code=_UNCLASSIFIED, bist=True)
     config = config_space((*header, _BAR_0), (POWER_MANAGEMENT, MSI, PCI_EXPRESS, AER))
-    return Function(config, RegisterFile(_REGISTERS, BAR_BYTES), clock=clock)
+    function = Function(config, RegisterFile(_REGISTERS, BAR_BYTES), clock=clock)
+    function.self_test = SelfTest(lasting_ns=Ns(100 * MS))
+    return function

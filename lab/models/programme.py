@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.errors import UsageError
@@ -20,6 +20,8 @@ class Misbehaviour(enum.StrEnum):
 
     NOT_READY = "not-ready"
     """Config space and BARs read all-ones: it has not come back from a reset (PCIe r6.0 §2.3.1.1, §6.6.2)."""
+    RETRY_STATUS = "retry-status"
+    """The ids read ffff0001h: Request Retry Status as software sees it when a port tells (PCIe r6.0 §2.3.2)."""
     ALL_ONES_CONFIG = "all-ones-config"
     """Config space reads all-ones, BARs answer."""
     ALL_ONES_MEMORY = "all-ones-memory"
@@ -31,11 +33,19 @@ class Misbehaviour(enum.StrEnum):
     IGNORE_FLR = "ignore-flr"
     """Initiate FLR does nothing."""
     KEEP_SCRATCH = "keep-scratch"
-    """A reset leaves the scratch register of the BAR as it was."""
-    LOSE_COMMAND = "lose-command"
-    """Writes to COMMAND get lost: what a driver restores after a reset is not there."""
+    """A reset leaves the registers of the BAR as they were."""
+    LOSE_WRITES = "lose-writes"
+    """Writes to a register get lost: what is restored after a reset is not there."""
     WRONG_VALUE = "wrong-value"
-    """The revision id reads inverted."""
+    """A register reads with all its bits inverted."""
+    STAY_ASLEEP = "stay-asleep"
+    """The power state reads D3hot, whatever was written."""
+    LOSE_INTERRUPTS = "lose-interrupts"
+    """Interrupts are not sent."""
+
+
+OF_A_REGISTER: Final = frozenset({Misbehaviour.LOSE_WRITES, Misbehaviour.WRONG_VALUE})
+"""What is wrong with one register of config space, which the fault names."""
 
 
 class Occasion(enum.StrEnum):
@@ -55,6 +65,7 @@ class Fault:
 
     Attributes:
         what: what the function does wrong.
+        register: name of the register of config space that it is about, for :data:`OF_A_REGISTER`; else empty.
         when: what makes it begin; it begins again at each such occasion, `times` in all.
         after: accesses to let pass, with :attr:`Occasion.ACCESSES`; else 0.
         lasting_ns: how long it stays wrong; None for ever.
@@ -65,6 +76,7 @@ class Fault:
     """
 
     what: Misbehaviour
+    register: str = ""
     when: Occasion = Occasion.NOW
     after: int = 0
     lasting_ns: Ns | None = None
@@ -74,6 +86,8 @@ class Fault:
         wrong = ""
         if bool(self.after) != (self.when is Occasion.ACCESSES) or self.after < 0:
             wrong = f"after {self.after} accesses, when {self.when}"
+        elif bool(self.register) != (self.what in OF_A_REGISTER):
+            wrong = f"of register {self.register!r}"
         elif self.lasting_ns is not None and self.lasting_ns <= 0:
             wrong = f"lasting {self.lasting_ns} ns"
         elif self.times < 0:
@@ -85,6 +99,7 @@ class Fault:
         """Plain values, as they travel to a model and into a history."""
         return {
             "what": str(self.what),
+            "register": self.register,
             "when": str(self.when),
             "after": self.after,
             "lasting_ns": self.lasting_ns,
@@ -102,6 +117,7 @@ class Fault:
             lasting = values.get("lasting_ns")
             return cls(
                 what=Misbehaviour(values["what"]),
+                register=str(values.get("register", "")),
                 when=Occasion(values.get("when", Occasion.NOW)),
                 after=int(values.get("after", 0)),
                 lasting_ns=None if lasting is None else Ns(int(lasting)),
@@ -117,7 +133,7 @@ class _Running:
     begun: int = 0
     until_ns: int | None = 0
     """0: not active; None: active for ever."""
-    accesses: int = field(default=0)
+    accesses: int = 0
 
     def begin(self, now_ns: int) -> None:
         if self.fault.times and self.begun >= self.fault.times:
@@ -128,6 +144,20 @@ class _Running:
 
     def active(self, now_ns: int) -> bool:
         return self.until_ns is None or now_ns < self.until_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is wrong at one moment."""
+
+    faults: tuple[Fault, ...] = ()
+
+    def __contains__(self, what: Misbehaviour) -> bool:
+        return any(fault.what is what for fault in self.faults)
+
+    def registers(self, what: Misbehaviour) -> tuple[str, ...]:
+        """The registers that it is wrong with."""
+        return tuple(fault.register for fault in self.faults if fault.what is what)
 
 
 class Programme:
@@ -155,11 +185,11 @@ class Programme:
                 if one.accesses == one.fault.after:
                     one.begin(now_ns)
 
-    def active(self, now_ns: int) -> frozenset[Misbehaviour]:
+    def wrong(self, now_ns: int) -> Wrong:
         """What is wrong at this moment."""
         if not self._running:
             return _NOTHING
-        return frozenset(one.fault.what for one in self._running if one.active(now_ns))
+        return Wrong(tuple(one.fault for one in self._running if one.active(now_ns)))
 
 
-_NOTHING: Final[frozenset[Misbehaviour]] = frozenset()
+_NOTHING: Final = Wrong()

@@ -126,6 +126,10 @@ class RegisterFile:
     def __contains__(self, name: str) -> bool:
         return name in self._registers
 
+    def declaration(self, name: str) -> Register:
+        """The declaration of a register."""
+        return self._registers[name]
+
     @property
     def registers(self) -> tuple[Register, ...]:
         """The declarations, by offset."""

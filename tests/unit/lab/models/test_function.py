@@ -9,10 +9,10 @@ import pytest
 from harness.errors import UsageError
 from harness.model.units import MS, Ns
 from lab.models.endpoint import SCRATCH, SIGNATURE, endpoint
-from lab.models.function import BAR_REGION, CONFIG_REGION, Function, Refused
+from lab.models.function import BAR_REGION, CONFIG_REGION, Function, Refused, SelfTest
 from lab.models.programme import Fault, Misbehaviour, Occasion
 
-COMMAND, REVISION, PIN = 0x04, 0x08, 0x3D
+COMMAND, REVISION, BIST, PIN = 0x04, 0x08, 0x0F, 0x3D
 ONES = b"\xff" * 4
 
 
@@ -40,13 +40,13 @@ def function(clock: Clock) -> Function:
 
 
 def flr(function: Function) -> None:
-    at = next(one.offset for one in function.config.registers if one.name == "express-device-control")
+    at = function.config.declaration("express-device-control").offset
     value = int.from_bytes(function.read(CONFIG_REGION, at, 2), "little") | 0x8000
     function.write(CONFIG_REGION, at, value.to_bytes(2, "little"))
 
 
 def sleep_and_wake(function: Function) -> None:
-    at = next(one.offset for one in function.config.registers if one.name == "pm-control-status")
+    at = function.config.declaration("pm-control-status").offset
     function.write(CONFIG_REGION, at, b"\x03\x00")
     function.write(CONFIG_REGION, at, b"\x00\x00")
 
@@ -72,7 +72,7 @@ def test_nothing_behind_the_bar_answers_without_memory_space_or_asleep(function:
     function.write(CONFIG_REGION, COMMAND, b"\x00\x00")
     assert function.read(BAR_REGION, 0, 4) == ONES
     function.write(CONFIG_REGION, COMMAND, b"\x06\x00")
-    at = next(one.offset for one in function.config.registers if one.name == "pm-control-status")
+    at = function.config.declaration("pm-control-status").offset
     function.write(CONFIG_REGION, at, b"\x03\x00")
     function.write(BAR_REGION, SCRATCH, b"lost")
     assert function.read(BAR_REGION, 0, 4) == ONES
@@ -80,7 +80,7 @@ def test_nothing_behind_the_bar_answers_without_memory_space_or_asleep(function:
 
 def test_initiate_flr_reads_as_zero(function: Function) -> None:
     flr(function)
-    at = next(one.offset for one in function.config.registers if one.name == "express-device-control")
+    at = function.config.declaration("express-device-control").offset
     assert not int.from_bytes(function.read(CONFIG_REGION, at, 2), "little") & 0x8000
 
 
@@ -134,8 +134,8 @@ def test_a_reset_that_keeps_what_it_should_clear(function: Function) -> None:
     assert (function.resets, scratch(function)) == (1, b"mark")
 
 
-def test_command_that_gets_lost(function: Function) -> None:
-    function.load([Fault(what=Misbehaviour.LOSE_COMMAND, when=Occasion.FLR)])
+def test_a_register_whose_writes_get_lost(function: Function) -> None:
+    function.load([Fault(what=Misbehaviour.LOSE_WRITES, register="command", when=Occasion.FLR)])
     flr(function)
     function.write(CONFIG_REGION, COMMAND, b"\x06\x00")
     assert function.read(CONFIG_REGION, COMMAND, 2) == bytes(2)
@@ -143,7 +143,7 @@ def test_command_that_gets_lost(function: Function) -> None:
 
 def test_a_wrong_value_in_whatever_width_it_is_read(function: Function) -> None:
     right = function.read(CONFIG_REGION, 0, 64)
-    function.load([Fault(what=Misbehaviour.WRONG_VALUE)])
+    function.load([Fault(what=Misbehaviour.WRONG_VALUE, register="revision")])
     wrong = function.read(CONFIG_REGION, 0, 64)
     assert [at for at in range(64) if right[at] != wrong[at]] == [REVISION]
     assert function.read(CONFIG_REGION, REVISION, 1) == wrong[REVISION : REVISION + 1]
@@ -163,13 +163,51 @@ def test_a_fault_that_comes_once_comes_once(function: Function, clock: Clock) ->
     assert function.read(CONFIG_REGION, 0, 4) != ONES
 
 
+def test_retry_status_at_the_ids_alone(function: Function) -> None:
+    function.load([Fault(what=Misbehaviour.RETRY_STATUS)])
+    assert function.read(CONFIG_REGION, 0, 4) == b"\x01\x00\xff\xff"
+    assert function.read(CONFIG_REGION, 0, 2) == b"\x01\x00"
+    assert function.read(CONFIG_REGION, REVISION, 1) == b"\x01"
+
+
+def test_a_function_that_does_not_wake_up(function: Function, clock: Clock) -> None:
+    at = function.config.declaration("pm-control-status").offset
+    function.load([Fault(what=Misbehaviour.STAY_ASLEEP, when=Occasion.WAKE, lasting_ns=Ns(20 * MS))])
+    sleep_and_wake(function)
+    assert function.read(CONFIG_REGION, at, 2) == b"\x03\x00"
+    assert scratch(function) == ONES
+    clock.now += 20 * MS
+    assert function.read(CONFIG_REGION, at, 2) == b"\x00\x00"
+    assert scratch(function) == bytes(4)
+
+
+def test_the_self_test_answers_nothing_then_resets_and_tells_its_result(
+    function: Function, clock: Clock
+) -> None:
+    function.self_test = SelfTest(lasting_ns=Ns(100 * MS), result=5)
+    assert function.read(CONFIG_REGION, BIST, 1) == b"\x80"
+    function.write(CONFIG_REGION, BIST, b"\x40")
+    assert function.read(CONFIG_REGION, BIST, 1) == b"\xff"
+    assert function.read(BAR_REGION, 0, 4) == ONES
+    clock.now += 100 * MS
+    assert function.read(CONFIG_REGION, BIST, 1) == b"\x85"
+    assert function.resets == 1
+
+
+def test_a_fault_of_a_register_that_there_is_not_is_refused(function: Function) -> None:
+    with pytest.raises(UsageError, match="express-device-control"):
+        function.load([Fault(what=Misbehaviour.WRONG_VALUE, register="mood")])
+
+
 def test_an_interrupt_goes_out_only_when_software_wants_it(function: Function) -> None:
     sent = []
     function.listen(lambda: sent.append(1))
     assert not function.interrupt()
-    at = next(one.offset for one in function.config.registers if one.name == "msi-control")
+    at = function.config.declaration("msi-control").offset
     function.write(CONFIG_REGION, at, b"\x81\x00")
     assert function.interrupt()
+    function.load([Fault(what=Misbehaviour.LOSE_INTERRUPTS)])
+    assert not function.interrupt()
     assert sent == [1]
 
 
@@ -177,6 +215,7 @@ def test_an_interrupt_goes_out_only_when_software_wants_it(function: Function) -
     "wrong",
     [
         {"when": Occasion.ACCESSES},
+        {"register": "command"},
         {"after": 3},
         {"lasting_ns": Ns(0)},
         {"times": -1},
