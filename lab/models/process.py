@@ -117,6 +117,22 @@ class ModelProcess:
         """
         return int(self._ask("interrupt", times=times).result)
 
+    def dma_read(self, address: int, count: int) -> bytes:
+        """Let it read `count` bytes of the guest's memory at a bus address, by message.
+
+        Raises:
+            GuestError: that memory is not mapped for it, QEMU refused, or it is gone.
+        """
+        return bytes.fromhex(self._ask("dma-read", address=address, count=count).result)
+
+    def dma_write(self, address: int, data: bytes) -> None:
+        """Let it write to the guest's memory at a bus address, by message.
+
+        Raises:
+            GuestError: that memory is not mapped for it, QEMU refused, or it is gone.
+        """
+        self._ask("dma-write", address=address, data=data.hex())
+
     def kill(self) -> None:
         """Let it die as a crashed server does; QEMU sees the end of its connection."""
         self._process.kill()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import selectors
 import socket
 import sys
@@ -29,6 +30,7 @@ from lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame
 
 _CHUNK: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 16
+_DMA_ANSWERS_WITHIN_S: Final = 5.0
 _LOG_LENGTH: Final = 200_000
 """Accesses that are kept; an enumeration is about 130, a second of busy reading some 10,000."""
 
@@ -109,6 +111,7 @@ class Server:
         self._interrupts = Eventfds()
         function.listen(self._interrupts.signal_msi)
         self._client: socket.socket | None = None
+        self._conversation: Conversation | None = None
         self._selector = selectors.DefaultSelector()
         for listener, greet in zip(sockets, (self._greet_client, self._greet_controller), strict=True):
             self._selector.register(listener, selectors.EVENT_READ, _calling(greet, listener))
@@ -134,7 +137,7 @@ class Server:
             client.close()
             return
         self._client = client
-        conversation = Conversation(
+        self._conversation = conversation = Conversation(
             self._function, self._interrupts, bar_bytes=self._function.bar.size, log=self._log
         )
         self._selector.register(client, selectors.EVENT_READ, lambda: self._serve(client, conversation))
@@ -161,7 +164,34 @@ class Server:
         self._selector.unregister(client)
         client.close()
         self._interrupts.close()
-        self._client = None
+        self._client = self._conversation = None
+
+    def _dma(self, ask: Callable[[Conversation], tuple[int, bytes]]) -> bytes:
+        """Move data by message, serving QEMU meanwhile: it may ask for something before it answers.
+
+        Raises:
+            UsageError: the memory is not mapped, QEMU refused or is gone.
+        """
+        tried = "reach the guest's memory"
+        client, conversation = self._client, self._conversation
+        if client is None or conversation is None:
+            raise UsageError(tried, said="no QEMU is connected")
+        try:
+            number, said = ask(conversation)
+        except PermissionError as error:
+            raise UsageError(tried, said=str(error.strerror)) from error
+        client.sendall(said)
+        self._record(Frame(TO_CLIENT, said))
+        until = time.monotonic() + _DMA_ANSWERS_WITHIN_S
+        while self._client is client:
+            if not select.select([client], [], [], max(0.0, until - time.monotonic()))[0]:
+                raise UsageError(tried, said=f"QEMU did not answer in {_DMA_ANSWERS_WITHIN_S:g} s")
+            self._serve(client, conversation)
+            if (reply := conversation.dma_reply(number)) is not None:
+                if reply.error:
+                    raise UsageError(tried, said=os.strerror(reply.error))
+                return reply.data
+        raise UsageError(tried, said="QEMU hung up")
 
     # --- control ------------------------------------------------------------------------------------------
 
@@ -207,10 +237,16 @@ class Server:
                 return sum(self._function.interrupt() for _ in range(int(arguments.get("times", 1))))
             case "resets":
                 return self._function.resets
+            case "dma-read":
+                address, count = int(arguments["address"]), int(arguments["count"])
+                return self._dma(lambda talk: talk.ask_dma_read(address, count)).hex()
+            case "dma-write":
+                address, data = int(arguments["address"]), bytes.fromhex(arguments["data"])
+                self._dma(lambda talk: talk.ask_dma_write(address, data))
+                return len(data)
             case _:
-                raise UsageError(
-                    f"order {order!r}", said="unknown", hint="There are: load, log, interrupt, resets."
-                )
+                known = "dma-read, dma-write, interrupt, load, log, resets"
+                raise UsageError(f"order {order!r}", said="unknown", hint=f"There are: {known}.")
 
 
 def main() -> int:

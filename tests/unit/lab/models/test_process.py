@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -59,15 +62,16 @@ class Client:
         return data
 
 
-Connect = Callable[[], Client]
+class Connect(Protocol):
+    def __call__(self, kind: type[Client] = ...) -> Client: ...
 
 
 @pytest.fixture
 def connect(model: ModelProcess) -> Iterator[Connect]:
     with ExitStack() as stack:
 
-        def another() -> Client:
-            one = Client(model.socket)
+        def another(kind: type[Client] = Client) -> Client:
+            one = kind(model.socket)
             stack.callback(one.socket.close)
             return one
 
@@ -113,6 +117,43 @@ def test_an_interrupt_reaches_the_eventfd(model: ModelProcess, connect: Connect)
     assert model.interrupt(times=3) == 3
     assert os.eventfd_read(event) == 3
     os.close(event)
+
+
+class Memory(Client):
+    """A client that answers DMA from memory of its own, and asks for something in between."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.bytes = bytearray(0x1000)
+        self.ask(client.dma_map(0x10000, len(self.bytes)))
+
+    def serve(self) -> None:
+        header = wire.read_header(self._exactly(wire.HEADER_BYTES))
+        payload = self._exactly(header.size - wire.HEADER_BYTES)
+        address, count = struct.unpack_from("=QQ", payload)
+        at, answer = address - 0x10000, payload[:16]
+        if header.command == wire.Command.DMA_READ:
+            answer += self.bytes[at : at + count]
+        else:
+            self.bytes[at : at + count] = payload[16:]
+        self.ask(client.read(CONFIG_REGION, 0, 4))
+        self.socket.sendall(client.message(wire.Command(header.command), answer, number=header.id, flags=1))
+
+
+def test_memory_of_the_guest_is_reached_by_message(model: ModelProcess, connect: Connect) -> None:
+    with pytest.raises(GuestError, match="no QEMU"):
+        model.dma_read(0x10000, 4)
+    guest = connect(Memory)
+    assert isinstance(guest, Memory)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(guest.serve)
+        model.dma_write(0x10010, b"hello")
+        written.result()
+        read = pool.submit(guest.serve)
+        assert model.dma_read(0x1000F, 7) == b"\0hello\0"
+        read.result()
+    with pytest.raises(GuestError, match="not mapped"):
+        model.dma_read(0x10FFF, 2)
 
 
 def test_a_client_that_speaks_nonsense_is_hung_up_on_and_the_next_is_served(connect: Connect) -> None:
