@@ -144,7 +144,11 @@ class Function:
             for one in written:
                 self._configured(one, wrong)
         else:
-            self.bar.write(offset, data)
+            for one in self.bar.write(offset, data):
+                self.stored(one)
+
+    def stored(self, written: Written) -> None:
+        """A register of the BAR was written: a model of one's own does here what that means."""
 
     def bus_reset(self) -> None:
         """A reset of the bus above."""

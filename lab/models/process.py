@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 
 from harness.errors import GuestError
 from lab.models.programme import Fault
+from lab.models.server import CONTROL, READY, SOCKET
 
 _STARTS_WITHIN_S: Final = 30.0
 _ANSWERS_WITHIN_S: Final = 10.0
@@ -35,22 +36,22 @@ class Answered:
 class ModelProcess:
     """A model that runs until `close`."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, model: str, folder: Path) -> None:
         """Start it; it listens when this returns.
 
         Args:
-            name: of the model, as in :data:`lab.models.catalogue.MODELS`.
-            folder: for its sockets; short, because a unix socket's path holds 108 bytes.
+            model: which, as :func:`lab.models.catalogue.maker` takes it.
+            folder: for its sockets, its own; short, because a unix socket's path holds 108 bytes.
 
         Raises:
             GuestError: it does not start.
         """
-        self.name: Final = name
-        self.socket: Final = folder / f"{name}.sock"
+        self.model: Final = model
+        self.socket: Final = folder / SOCKET
         with ExitStack() as undo:
             self._process = undo.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-P", "-m", "lab.models.server", name, str(folder)],
+                    [sys.executable, "-P", "-m", "lab.models.server", model, str(folder)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     start_new_session=True,  # Ctrl-C is for us
@@ -58,14 +59,13 @@ class ModelProcess:
             )
             undo.callback(self._process.kill)
             assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
-            if self._process.stdout.readline() != b"ready\n":
-                raise GuestError(
-                    f"start the model {name}", said=f"it ended with status {self._process.wait()}"
-                )
+            said = self._process.stdout.readline()
+            if said != READY:
+                raise GuestError(f"start the model {model}", said=said.decode().strip() or "it ended at once")
             self._control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             undo.callback(self._control.close)
             self._control.settimeout(_STARTS_WITHIN_S)
-            self._control.connect(str(folder / f"{name}.control"))
+            self._control.connect(str(folder / CONTROL))
             self._control.settimeout(_ANSWERS_WITHIN_S)
             self._undo = undo.pop_all()
 
@@ -143,7 +143,7 @@ class ModelProcess:
         self._undo.close()
 
     def _ask(self, order: str, **arguments: Any) -> Answered:
-        tried = f"tell the model {self.name} to {order}"
+        tried = f"tell the model {self.model} to {order}"
         asked = time.monotonic_ns()
         try:
             self._control.sendall(json.dumps({"do": order, "with": arguments}).encode() + b"\n")

@@ -1,7 +1,7 @@
 """The process of one function: serves it to QEMU on one socket, and is told what to do on another.
 
-`python -m lab.models.server NAME FOLDER` listens on `FOLDER/NAME.sock` (vfio-user) and `FOLDER/NAME.control` (JSON
-lines) before it says `ready` on its standard output.  One client at a time; when QEMU hangs up, the next may come,
+`python -m lab.models.server MODEL FOLDER` listens on `FOLDER/vfio-user` and `FOLDER/control` (JSON lines) before it
+says `ready` on its standard output.  One client at a time; when QEMU hangs up, the next may come,
 and the function keeps its state.  It ends when its standard input is closed, so it never outlives who started it.
 """
 
@@ -22,12 +22,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import HarnessError, UsageError
-from lab.models.catalogue import MODELS
+from lab.models.catalogue import maker
 from lab.models.conversation import MSI, Access, Conversation, StreamLost
 from lab.models.function import Function
 from lab.models.programme import Fault
 from lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame
 
+SOCKET: Final = "vfio-user"
+CONTROL: Final = "control"
+READY: Final = b"ready\n"
 _CHUNK: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 16
 _DMA_ANSWERS_WITHIN_S: Final = 5.0
@@ -250,24 +253,25 @@ class Server:
 
 
 def main() -> int:
-    """Serve one model of the catalogue until standard input is closed."""
+    """Serve one model until standard input is closed."""
     parser = argparse.ArgumentParser(prog="lab.models.server", description=__doc__)
-    parser.add_argument("name", choices=sorted(MODELS))
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("model", help="a name of the catalogue, or FILE.py:CALLABLE")
+    parser.add_argument("folder", type=Path, help="where its sockets go")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write down what goes over the socket")
     options = parser.parse_args()
-    function = MODELS[options.name](time.monotonic_ns)
-    sockets = (
-        _listening(options.folder / f"{options.name}.sock"),
-        _listening(options.folder / f"{options.name}.control"),
-    )
+    try:
+        function = maker(options.model)(time.monotonic_ns)
+    except UsageError as error:
+        sys.stdout.write(f"{error}\n")
+        return 2
+    sockets = (_listening(options.folder / SOCKET), _listening(options.folder / CONTROL))
     with ExitStack() as stack:
         record: Record = _nothing
         if options.record is not None:
             file = stack.enter_context(options.record.open("wb"))
             record = lambda frame: file.write(frame.to_bytes())  # noqa: E731
         server = Server(function, sockets, record)
-        sys.stdout.write("ready\n")
+        sys.stdout.write(READY.decode())
         sys.stdout.flush()
         server.run(sys.stdin.fileno())
     return 0

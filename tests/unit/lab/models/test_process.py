@@ -170,9 +170,26 @@ def test_orders_that_make_no_sense_are_refused(model: ModelProcess) -> None:
     assert model.resets() == 0
 
 
-def test_a_model_that_does_not_exist_is_an_error(folder: Path) -> None:
-    with pytest.raises(GuestError, match="ended with status 2"):
-        ModelProcess("perpetuum", folder)
+def test_a_model_of_ones_own(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from lab.models.endpoint import endpoint\n")
+    with ModelProcess(f"{tmp_path / 'mine.py'}:endpoint", folder) as mine:
+        assert mine.resets() == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("perpetuum", "There are: endpoint"),
+        ("nowhere.py:mine", "no Python file"),
+        ("broken.py:mine", "ZeroDivisionError"),
+        ("empty.py:mine", "has no attribute 'mine'"),
+    ],
+)
+def test_a_model_that_there_is_not_is_an_error(folder: Path, tmp_path: Path, model: str, said: str) -> None:
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(GuestError, match=said):
+        ModelProcess(str(tmp_path / model) if ":" in model else model, folder)
 
 
 def test_a_model_that_died_says_so(model: ModelProcess) -> None:
