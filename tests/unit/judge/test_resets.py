@@ -250,10 +250,12 @@ def test_a_wrong_promise_of_a_state_turns_red() -> None:
 # reset_time
 
 
-def timed(took: float, *, late_at: float | None = None, means: str = "reset/flr") -> tuple[Finding, ...]:
+def timed(
+    took: float, *, late_at: float | None = None, means: str = "reset/flr", begins: float = 1_000
+) -> tuple[Finding, ...]:
     stage = Stage()
     stage.heartbeat(late_at=late_at, until_us=4e6)
-    stage.reset(stage.resetter(means=means), 1_000, took)
+    stage.reset(stage.resetter(means=means), begins, took)
     history = stage.history()
     return reset_time(history, terms(history))
 
@@ -276,6 +278,15 @@ def test_a_reset_must_take_its_time_and_no_more(took: float, verdict: Verdict) -
 def test_no_duration_on_a_starved_machine_convicts() -> None:
     assert worst(timed(1_200_000, late_at=500_000)) is Verdict.UNKNOWN
     assert worst(timed(50_000, late_at=30_000)) is Verdict.UNKNOWN
+
+
+def test_a_machine_that_was_starved_a_moment_before_owes_ticks_that_shorten_a_sleep() -> None:
+    beat_woke = 600_000
+    assert worst(timed(58_000, late_at=500_000, begins=beat_woke + 5_000)) is Verdict.UNKNOWN
+    assert worst(timed(58_000, late_at=500_000, begins=beat_woke + 90_000)) is Verdict.FAIL
+    assert worst(timed(1_200_000, late_at=500_000, begins=beat_woke + 5_000)) is Verdict.FAIL, (
+        "too slow is too slow"
+    )
 
 
 # config_restored
