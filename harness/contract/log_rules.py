@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from harness.contract.schema import Entry
 from harness.model.terms import LogClass, LogRule
+
+_GROUPS: Final = ("symbol", "frame", "place", "comm", "pid", "bdf")
+"""What a named group of a pattern may tell; see :class:`~harness.model.terms.LogRule`."""
 
 
 def read_log_rule(entry: Entry) -> LogRule:
@@ -17,9 +21,12 @@ def read_log_rule(entry: Entry) -> LogRule:
     pattern = entry.text("pattern")
     entry.name = f"log {pattern!r}"
     try:
-        re.compile(pattern)
+        groups = re.compile(pattern).groupindex
     except re.error as error:
         entry.refuse("pattern", f"no regular expression: {error}")
+    for name in groups:
+        if name not in _GROUPS:
+            entry.refuse("pattern", f"names a group {name!r}", f"Choose from: {', '.join(_GROUPS)}.")
     rule = LogRule(
         pattern=pattern,
         kind=entry.word("class", LogClass),

@@ -6,17 +6,62 @@ Source of the patterns: the contract's log rules; every rule names the kernel fu
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from harness.history.history import History
 from harness.judge import findings
 from harness.judge.culprit import LOG_PATTERN, told
 from harness.judge.lock_discipline import SOURCE, convicted
-from harness.model.terms import LogClass, LogRule, Terms
+from harness.judge.log_events import REPORTS, LogEvent, log_events
+from harness.judge.log_places import about, at_work, moment
+from harness.model.terms import LogClass, Terms
 from harness.model.verdict import Blame, Finding
 
 NAME: Final = "kernel_log"
-_CRITICAL: Final = 2  # syslog: emergency, alert, critical
+_FAULTS: Final = {
+    LogClass.PANIC: Blame.KERNEL_FAULT,
+    LogClass.OOPS: Blame.KERNEL_FAULT,
+    LogClass.BUG: Blame.KERNEL_FAULT,
+    LogClass.CORRUPTION: Blame.KERNEL_FAULT,
+    LogClass.SANITIZER: Blame.KERNEL_FAULT,
+    LogClass.HARD_LOCKUP: Blame.KERNEL_FAULT,
+    LogClass.SOFT_LOCKUP: Blame.KERNEL_FAULT,
+    LogClass.RCU_STALL: Blame.KERNEL_FAULT,
+    LogClass.LOCKDEP: Blame.KERNEL_FAULT,
+    LogClass.WARN: Blame.KERNEL_FAULT,
+    LogClass.MACHINE_CHECK: Blame.KERNEL_FAULT,
+    LogClass.LOST: Blame.DEVICE_LOST,
+    LogClass.DPC: Blame.DEVICE_LOST,
+    LogClass.AER_UNCORRECTABLE: Blame.DEVICE_LOST,
+    LogClass.RESET_FAILED: Blame.RESET_FAILED,
+    LogClass.HUNG_TASK: Blame.TIMEOUT,
+    LogClass.IOMMU_FAULT: Blame.MISMATCH,
+}
+"""Classes that break a promise, the worst first, and what each of them is a fault of."""
+_TOLERATED: Final = (
+    LogClass.DEGRADED,
+    LogClass.PM_FAULT,
+    LogClass.AER_CORRECTABLE,
+    LogClass.SLOW,
+    LogClass.BLOCKED,
+    LogClass.REFUSED,
+    LogClass.WARNING,
+)
+"""Classes that are worth telling, no more: what came of it is judged by what the operations show."""
+_NAMES: Final = {
+    LogClass.WARN: "WARN",
+    LogClass.BUG: "BUG",
+    LogClass.OOPS: "Oops",
+    LogClass.RCU_STALL: "RCU stall",
+    LogClass.IOMMU_FAULT: "IOMMU fault",
+    LogClass.AER_CORRECTABLE: "correctable AER error",
+    LogClass.AER_UNCORRECTABLE: "uncorrectable AER error",
+    LogClass.DPC: "DPC",
+    LogClass.PM_FAULT: "PM fault",
+}
+"""How people call a class, where its own word will not do."""
+_MOST: Final = 8  # findings: a kernel that falls apart must not bury its first words
 _TAINTS: Final = {
     4: "a machine check",
     5: "a bad page",
@@ -24,56 +69,32 @@ _TAINTS: Final = {
     9: "a kernel warning",
     14: "a soft lockup",
 }
-"""Bits of /proc/sys/kernel/tainted that tell of a fault (Linux admin-guide/tainted-kernels.rst)."""
-_BLAMES: Final = {
-    LogClass.FAULT: Blame.KERNEL_FAULT,
-    LogClass.LOST: Blame.DEVICE_LOST,
-    LogClass.RESET_FAILED: Blame.RESET_FAILED,
-    LogClass.HUNG: Blame.TIMEOUT,
-}
+"""Bits of /proc/sys/kernel/tainted that tell of a fault (Linux admin-guide/tainted-kernels.rst).
+
+The others tell of modules (P, F, R, C, O, E, K, T: our own set O and E), of the machine (S, A, I), of user space (U)
+or of the distribution (X).  Whatever of these is worth a warning is in the log as well.
+"""
 
 
 def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
-    """Read every line of the kernel log by the contract's rules, and compare the taint."""
-    read = [(row, _rule(text.level, text.text, terms)) for row, text in enumerate(history.log)]
+    """Read the kernel log by the contract's rules, and compare the taint."""
+    events = log_events(history.log, terms.log_rules)
     found, explained = [], []
     if faults := convicted(history):
-        explained = [
-            row
-            for row, rule in read
-            if rule and rule.kind is LogClass.FAULT and re.search(LOG_PATTERN, history.log[row].text)
-        ]
+        explained = [event for event in events if event.kind in REPORTS and _of_the_lock(event)]
     if explained:
-        first = history.log[explained[0]].text.splitlines()[0]
+        first = explained[0]
         found.append(
             findings.failed(
                 NAME,
                 Blame.DRIVER_FAULT,
-                f"Kernel log: {first}: that is because {told(history, faults[0])}.",
-                events=[*(findings.log(row) for row in explained[:2]), *findings.kernel(faults[0].rows[-1])],
+                f"Kernel log: {first.text}: that is because {told(history, faults[0])}.",
+                events=[*map(findings.log, first.rows[:2]), *findings.kernel(faults[0].rows[-1])],
                 source=SOURCE,
                 met=len(explained),
             )
         )
-    for kind, blame in _BLAMES.items():
-        lines = [
-            (row, rule)
-            for row, rule in read
-            if rule is not None and rule.kind is kind and row not in explained
-        ]
-        if lines:
-            row, rule = lines[0]
-            more = f" ({len(lines) - 1} more lines like it)" if len(lines) > 1 else ""
-            found.append(
-                findings.failed(
-                    NAME,
-                    blame,
-                    f"Kernel log: {rule.meaning}: {history.log[row].text.splitlines()[0]}{more}",
-                    events=[findings.log(row) for row, _ in lines[:4]],
-                    source=rule.source,
-                    met=len(lines),
-                )
-            )
+    found += _faults(history, [event for event in events if event not in explained])
     tainted = history.taint_after & ~history.taint_before
     if names := [name for bit, name in _TAINTS.items() if tainted >> bit & 1]:
         found.append(
@@ -89,10 +110,8 @@ def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
         found.append(findings.unknown(NAME, "The kernel log of the stage is not complete."))
     if found:
         return tuple(found)
-    warnings = [
-        history.log[row].text for row, rule in read if rule is not None and rule.kind is LogClass.WARNING
-    ]
-    aside = f", {len(warnings)} of them warnings: {warnings[0].splitlines()[0]}" if warnings else ""
+    worth = [event for event in events if event.kind in _TOLERATED]
+    aside = f", {len(worth)} of them warnings: {_description(history, worth[0])}" if worth else ""
     return (
         findings.passed(
             NAME, f"{len(history.log)} lines of kernel log, no fault{aside}.", met=len(history.log)
@@ -100,15 +119,40 @@ def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
     )
 
 
-_UNREAD: Final = LogRule(
-    pattern="",
-    kind=LogClass.FAULT,
-    meaning="a critical line that no rule explains",
-    source="syslog levels 0 to 2",
-)
+def _of_the_lock(event: LogEvent) -> bool:
+    return bool(re.search(LOG_PATTERN, f"{event.symbol} {event.text}"))
 
 
-def _rule(level: int, text: str, terms: Terms) -> LogRule | None:
-    """The first rule that matches; a critical line that none explains is a fault."""
-    fitting = (rule for rule in terms.log_rules if re.search(rule.pattern, text))
-    return next(fitting, _UNREAD if level <= _CRITICAL else None)
+def _faults(history: History, events: Iterable[LogEvent]) -> Iterator[Finding]:
+    """One finding for equal events: of one class, in one place of the kernel, about the same functions."""
+    equal: dict[tuple[LogClass, str, tuple[str, ...]], list[LogEvent]] = {}
+    for event in events:
+        if event.kind in _FAULTS:
+            where = event.place or event.symbol or event.rule.meaning
+            equal.setdefault((event.kind, where, event.functions), []).append(event)
+    worst = sorted(equal.values(), key=lambda one: (list(_FAULTS).index(one[0].kind), one[0].row))
+    for number, like in enumerate(worst[:_MOST], start=1):
+        more = [f"{len(like) - 1} more like it"] if len(like) > 1 else []
+        if number == _MOST < len(worst):
+            more.append(f"{sum(map(len, worst[_MOST:]))} other faults are in the log")
+        aside = f" ({', '.join(more)})" if more else ""
+        yield findings.failed(
+            NAME,
+            _FAULTS[like[0].kind],
+            f"Kernel log: {_description(history, like[0])}{aside}",
+            events=[findings.log(event.row) for event in like[:4]],
+            source=like[0].rule.source,
+            met=len(like),
+        )
+
+
+def _description(history: History, event: LogEvent) -> str:
+    """`WARN in pci_cfg_access_unlock (drivers/pci/access.c:331), by reader, on igb0: …` and the line itself."""
+    name = _NAMES.get(event.kind, event.kind.replace("-", " "))
+    where = f" in {event.symbol}" if event.symbol else ""
+    where += f" ({event.place})" if event.place else ""
+    where += f", by {who}" if (who := at_work(history, event)) else ""
+    where += f", on {' and '.join(on)}" if (on := about(history, event)) else ""
+    where += f", {when}" if (when := moment(history, event)) else ""
+    said = f"{event.said}: " if event.said else ""
+    return f"{name}{where}: {event.rule.meaning}: {said}{event.text}"

@@ -29,20 +29,60 @@ class VolatileField:
 
 
 class LogClass(enum.StrEnum):
-    """What a line of the kernel log tells."""
+    """What an event of the kernel log is.  What each of them means for a verdict is the judge's business."""
 
-    FAULT = "fault"
-    """The kernel itself is broken: WARNING, BUG, Oops."""
+    WARN = "warn"
+    """The kernel warns of its own state: WARN()."""
+    BUG = "bug"
+    """The kernel found that it is wrong: BUG(), `BUG: scheduling while atomic`."""
+    OOPS = "oops"
+    """An illegal access, instruction or trap inside the kernel."""
+    CORRUPTION = "corruption"
+    """A list or a reference count is damaged."""
+    SANITIZER = "sanitizer"
+    """KASAN, KCSAN, KFENCE, KMSAN, UBSAN."""
+    LOCKDEP = "lockdep"
+    """A rule of locking was broken, whether or not it led to a deadlock."""
+    RCU_STALL = "rcu-stall"
+    """A grace period does not end."""
+    SOFT_LOCKUP = "soft-lockup"
+    """A processor schedules nobody else."""
+    HARD_LOCKUP = "hard-lockup"
+    """A processor takes no interrupt."""
+    PANIC = "panic"
+    """The kernel stopped itself."""
+    MACHINE_CHECK = "machine-check"
+    """The processor or the firmware reports an error of the hardware."""
+    IOMMU_FAULT = "iommu-fault"
+    """The IOMMU refused an access of a function."""
+    HUNG_TASK = "hung-task"
+    """A task was blocked for longer than the kernel tolerates."""
+    RESET_FAILED = "reset-failed"
+    """A reset did not bring the function back, or did not happen."""
     LOST = "lost"
     """The function does not answer any more."""
-    RESET_FAILED = "reset-failed"
-    """A reset did not bring the function back."""
-    HUNG = "hung"
-    """A task was blocked for longer than the kernel tolerates."""
+    AER_UNCORRECTABLE = "aer-uncorrectable"
+    """An error of the link that lost a transaction."""
+    DPC = "dpc"
+    """A port cut its link to contain an error."""
+    AER_CORRECTABLE = "aer-correctable"
+    """An error of the link that the link itself put right."""
+    SLOW = "slow"
+    """The function took its time to come back."""
+    DEGRADED = "degraded"
+    """Something was done although its conditions were not met, or was not put back."""
+    PM_FAULT = "pm-fault"
+    """The function did not change its power state."""
+    BLOCKED = "blocked"
+    """Somebody waits until the user of the function lets go."""
+    REFUSED = "refused"
+    """The kernel would not do what it was asked to."""
     WARNING = "warning"
     """Worth reading, no breach."""
     INFO = "info"
     """Part of normal work."""
+    DETAIL = "detail"
+    """A line in the middle of a report: registers, a call trace.  It belongs to the event before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +90,9 @@ class LogRule:
     """How to read one kind of line of the kernel log.
 
     Attributes:
-        pattern: regular expression, searched for in the text of a line.
+        pattern: regular expression, searched for in the text of a line.  Named groups tell more: `symbol`, a kernel
+            function; `frame`, one of a call trace, for want of a symbol; `place`, file and line; `comm` and `pid` of
+            the thread that was at work; `bdf`, the function that another one tells of.
         kind: what such a line tells.
         meaning: half a sentence for people.
         source: who prints it.

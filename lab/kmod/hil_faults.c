@@ -5,6 +5,7 @@
  * One command for each write() to /dev/hil_faults, "KIND [MILLISECONDS [BDF]]", carried out by the writer:
  *
  *   warn           WARN(): the kernel warns of itself and goes on
+ *   once           WARN_ON_ONCE(): the same, but only the first time, until /sys/kernel/debug/clear_warn_once
  *   bug            BUG(): an invalid opcode; the writer dies
  *   oops           a write to address 0x68; the writer dies
  *   gp             a write to a non-canonical address: a general protection fault; the writer dies
@@ -54,9 +55,16 @@ struct order {
 	struct pci_dev *dev;
 };
 
-static int warn_once_more(const struct order *order)
+static int warn(const struct order *order)
 {
 	WARN(1, "hil_faults: a warning on request\n");
+	return 0;
+}
+
+/* Not WARN_ONCE(): what that one remembers in a module, clear_warn_once does not reach. */
+static int warn_first_time(const struct order *order)
+{
+	WARN_ON_ONCE(1);
 	return 0;
 }
 
@@ -180,7 +188,8 @@ static int sleep_while_atomic(const struct order *order)
 {
 	preempt_disable();
 	msleep(1);
-	preempt_enable();
+	if (preempt_count()) /* the scheduler has complained, and set the count to what it may sleep with: 0 */
+		preempt_enable();
 	return 0;
 }
 
@@ -207,7 +216,8 @@ static const struct kind {
 	int (*run)(const struct order *order);
 	unsigned int words; /* the kind itself, a duration, an address */
 } kinds[] = {
-	{ "warn", warn_once_more, 1 },
+	{ "warn", warn, 1 },
+	{ "once", warn_first_time, 1 },
 	{ "bug", bug, 1 },
 	{ "oops", oops, 1 },
 	{ "gp", protection, 1 },

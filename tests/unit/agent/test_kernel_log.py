@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
-from harness.agent.kernel_log import KernelLog, _parse
+from harness.agent.kernel_log import KernelLog, _late_us, _parse
 
 
 @pytest.mark.parametrize(
     ("raw", "time_us", "level", "text"),
     [
-        ("6,1234,5678901,-;pci 0000:01:00.0: reset\n", 5678901, 6, "pci 0000:01:00.0: reset"),
-        ("4,7,42,-;no newline", 42, 4, "no newline"),
-        ("30,9,1,-;daemon says hello\n", 1, 6, "daemon says hello"),  # facility 3, severity 6
-        ("12,10,1,c;a; b, c;d\n", 1, 4, "a; b, c;d"),
-        ("3,339,5140900,-;pci: dead\n SUBSYSTEM=pci\n DEVICE=+pci:0000:01:00.0\n", 5140900, 3, "pci: dead"),
-        ("6,1,2,-,caller=T88;with a caller\n", 2, 6, "with a caller"),
+        (b"6,1234,5678901,-;pci 0000:01:00.0: reset\n", 5678901, 6, "pci 0000:01:00.0: reset"),
+        (b"4,7,42,-;no newline", 42, 4, "no newline"),
+        (b"30,9,1,-;daemon says hello\n", 1, 6, "daemon says hello"),  # facility 3, severity 6
+        (b"12,10,1,c;a; b, c;d\n", 1, 4, "a; b, c;d"),
+        (b"3,339,5140900,-;pci: dead\n SUBSYSTEM=pci\n DEVICE=+pci:0000:01:00.0\n", 5140900, 3, "pci: dead"),
+        (b"6,1,2,-,caller=T88;with a caller\n", 2, 6, "with a caller"),
+        (b"4,1,2,-; vfs_write+0xf5/0x440\n", 2, 4, " vfs_write+0xf5/0x440"),
+        (rb"6,1,2,-;two\x0alines, a\x09tab, \x5c and \xc3\xa9", 2, 6, "two\nlines, a\ttab, \\ and \u00e9"),
+        (rb"6,1,2,-;\xff is no text", 2, 6, "\\xff is no text"),
     ],
 )
-def test_a_record_has_a_prefix_a_text_and_a_dictionary(raw: str, time_us: int, level: int, text: str) -> None:
+def test_a_record_has_a_prefix_a_text_and_a_dictionary(
+    raw: bytes, time_us: int, level: int, text: str
+) -> None:
     assert _parse(raw) == {"time_us": time_us, "level": level, "text": text}
 
 
 def test_what_was_said_between_the_markers_is_collected() -> None:
     if not os.access("/dev/kmsg", os.R_OK | os.W_OK):
         pytest.skip("needs to read and write /dev/kmsg; run it as root")
+    began = time.monotonic_ns()
     log = KernelLog()
     with open("/dev/kmsg", "wb", buffering=0) as kmsg:  # noqa: PTH123 - one write, one record
         kmsg.write(b"<12>hil unit test: hello\n")
@@ -35,3 +42,20 @@ def test_what_was_said_between_the_markers_is_collected() -> None:
     (line,) = [line for line in collected["lines"] if line["text"] == "hil unit test: hello"]
     assert line["level"] == 4
     assert not [line for line in collected["lines"] if line["text"].startswith("hil: stage")]
+    assert began // 1000 <= line["time_us"] <= time.monotonic_ns() // 1000
+
+
+@pytest.mark.parametrize(
+    ("markers", "late_us"),
+    [
+        ([], 0),
+        ([(1_000, 1_500_000, 1_700_000)], 600),
+        ([(1_000, 1_500_000, 9_000_000), (11_000, 11_580_000, 11_620_000)], 600),
+        ([(2_000, 1_000_000, 1_000_000)], -1_000),
+    ],
+    ids=["no marker", "one", "the narrower of two counts", "ahead"],
+)
+def test_markers_tell_how_far_the_logs_clock_is_behind(
+    markers: list[tuple[int, int, int]], late_us: int
+) -> None:
+    assert _late_us(markers) == late_us

@@ -56,7 +56,7 @@ PLATFORM = {
     "name": '"a toy"',
     "source": '"here"',
 }
-LOG = {"pattern": '"WARNING"', "class": '"fault"', "meaning": '"bad"', "source": '"here"'}
+LOG = {"pattern": '"WARNING"', "class": '"warn"', "meaning": '"bad"', "source": '"here"'}
 
 
 def entry(section: str, base: dict[str, str], **changes: str | None) -> str:
@@ -129,6 +129,7 @@ def test_every_field_is_needed_and_no_other_is_known(section: str, base: dict[st
         ("platform", PLATFORM, "vendor", "0x10000"),
         ("platform", PLATFORM, "nature", '"ethereal"'),
         ("log", LOG, "pattern", '"("'),
+        ("log", LOG, "pattern", '"(?P<colour>red)"'),
         ("log", LOG, "class", '"odd"'),
     ],
 )

@@ -197,7 +197,7 @@ def test_the_kernels_warning_names_the_culprit(line: str) -> None:
     stage.log("RIP: 0010:pci_cfg_access_unlock+0x5f/0x70")
     history = stage.history()
     (bad,) = kernel_log(history, terms(history))
-    assert (bad.verdict, bad.blame, bad.met) == (Verdict.FAIL, Blame.DRIVER_FAULT, 2)
+    assert (bad.verdict, bad.blame, bad.met) == (Verdict.FAIL, Blame.DRIVER_FAULT, 1)
     assert bad.claim.startswith(f"Kernel log: {line}: that is because double-unlocker (misuse/unlock-twice)")
     assert [event.kind for event in bad.events] == [EventKind.LOG, EventKind.LOG, EventKind.KERNEL]
     decisive = judge(history, terms(history)).decisive

@@ -214,7 +214,7 @@ def test_a_quiet_log_passes() -> None:
         ("BUG: kernel NULL pointer dereference, address: 0000000000000000", Blame.KERNEL_FAULT),
         ("BUG: KASAN: slab-use-after-free in pci_wait_cfg+0x1/0x2", Blame.KERNEL_FAULT),
         ("list_del corruption. prev->next should be ffff", Blame.KERNEL_FAULT),
-        ("DMAR: [DMA Read NO_PASID] Request device [01:00.0] fault addr 0x1000", Blame.KERNEL_FAULT),
+        ("DMAR: [DMA Read NO_PASID] Request device [01:00.0] fault addr 0x1000", Blame.MISMATCH),
         ("INFO: task actor:77 blocked for more than 120 seconds.", Blame.TIMEOUT),
         ("vfio-pci 0000:01:00.0: not ready 65535ms after FLR; giving up", Blame.RESET_FAILED),
         ("pcieport 0000:00:05.0: Data Link Layer Link Active not set in 1000 msec", Blame.DEVICE_LOST),

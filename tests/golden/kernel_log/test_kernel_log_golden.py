@@ -1,0 +1,82 @@
+"""Kernel logs that were recorded, or written by hand where no stock kernel says such things, and what they are.
+
+Beside each `NAME.txt` lies `NAME.toml`: its events, in order.  Lines that begin with `#` say where a log comes from;
+all others are as `dmesg --raw` prints them, but with times in brackets: what a console shows, and the level.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.contract import load
+from harness.history.console import read_console
+from harness.judge.log_events import LogEvent, log_events
+from harness.model.terms import LogClass
+
+HERE = Path(__file__).parent
+NAMES = sorted(path.stem for path in HERE.glob("*.txt"))
+RULES = load().log_rules
+RECORDED, BY_HAND = "# Recorded ", "# Written by hand "
+
+
+def text_of(name: str) -> str:
+    text = (HERE / f"{name}.txt").read_text()
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("# "))
+
+
+def told(event: LogEvent) -> dict[str, Any]:
+    """An event as the files write it down."""
+    facts: dict[str, Any] = {"class": event.kind.value, "text": event.text, "lines": len(event.rows)}
+    for name in ("said", "symbol", "place", "comm", "pid"):
+        if value := getattr(event, name):
+            facts[name] = value
+    if event.functions:
+        facts["functions"] = list(event.functions)
+    return facts
+
+
+def read(text: str) -> list[dict[str, Any]]:
+    console = read_console(text)
+    assert console.complete
+    return [told(event) for event in log_events(console.lines, RULES)]
+
+
+def expected(name: str) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = tomllib.loads((HERE / f"{name}.toml").read_text())["event"]
+    return events
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_log_is_read_as_what_it_is(name: str) -> None:
+    assert read(text_of(name)) == expected(name)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if text_of(name).startswith("<")])
+def test_a_console_without_levels_tells_the_same(name: str) -> None:
+    plain = re.sub(r"^<\d+>", "", text_of(name), flags=re.MULTILINE)
+    assert read(plain) == expected(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_log_says_where_it_comes_from(name: str) -> None:
+    assert (HERE / f"{name}.txt").read_text().startswith((RECORDED, BY_HAND))
+
+
+def test_every_class_is_in_some_log() -> None:
+    seen = {event["class"] for name in NAMES for event in expected(name)}
+    assert {kind.value for kind in LogClass if kind is not LogClass.DETAIL} == seen
+
+
+def test_every_rule_reads_a_line_of_some_log() -> None:
+    """A rule that reads none may be misspelt, or stand behind one that reads all of its lines."""
+    used = set()
+    for name in NAMES:
+        for line in read_console(text_of(name)).lines:
+            first = next((rule for rule in RULES if re.search(rule.pattern, line.text, re.MULTILINE)), None)
+            used.add(first and first.pattern)
+    assert [rule.pattern for rule in RULES if rule.pattern not in used] == []
