@@ -8,6 +8,7 @@ It refuses paths that QEMU's comma syntax cannot name.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, assert_never
@@ -16,6 +17,7 @@ from harness.errors import UsageError
 from lab.machine import Accelerator, Machine
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -50,7 +52,7 @@ class Wiring:
     """What connects one QEMU process to its runner.
 
     Attributes:
-        console: file that everything on the serial console is written to.
+        console: file that everything on the serial console is written to; /dev/fd/N for an inherited pipe.
         qmp_descriptor: listening socket for QMP, inherited by QEMU.
         rpc_descriptor: listening socket for the agent, inherited by QEMU.
         ram: file that backs guest memory, for `Memory.SHARED_FILE` and `COPY_ON_WRITE`.
@@ -81,13 +83,13 @@ def arguments(machine: Machine, boot: Boot, wiring: Wiring, memory: Memory) -> l
     drives = sorted({drive for one in machine.functions for drive in one.drives})
     tail = [
         *("-no-user-config", "-nodefaults", "-display", "none"),
-        *("-run-with", "exit-with-parent=on"),
         *("-object", json.dumps(_memory_backend(machine, wiring, memory))),
         *_accelerator(machine),
         *("-m", f"{machine.memory_mib}M", "-smp", str(machine.vcpus)),
         *("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"),
-        # The kernel finishes writing about its panic, then asks for a reboot, and only then QEMU ends.
-        *("-action", "panic=none,reboot=shutdown"),
+        # The kernel finishes writing about its panic, then asks for a reboot, and only then the guest stands
+        # still: its registers and its memory can be read.
+        *("-action", "panic=none,reboot=shutdown,shutdown=pause"),
         *("-kernel", str(boot.kernel), "-initrd", str(boot.root), "-append", " ".join(machine.parameters)),
         *(("-bios", "qboot.rom") if boot.pvh else ()),
         *("-chardev", f"socket,id=qmp,fd={wiring.qmp_descriptor},server=on,wait=off"),
@@ -105,6 +107,16 @@ def arguments(machine: Machine, boot: Boot, wiring: Wiring, memory: Memory) -> l
         # Its name says that the property is experimental: the template's self-test pins what it must do.
         tail += ["-global", "migration.x-ignore-shared=on", "-incoming", f"file:{wiring.state}"]
     return tail
+
+
+def by_hand(argv: Sequence[str], run: Path) -> list[str]:
+    """An argv as one types it in a folder of one's own: files and sockets of the run folder go to the current one."""
+    return [
+        re.sub(r"^(socket,id=(\w+)),fd=\d+", r"\1,path=\2", word)
+        .replace(f"{run}/", "")
+        .replace("path=/dev/fd/", "path=console.")
+        for word in argv
+    ]
 
 
 def _accelerator(machine: Machine) -> tuple[str, ...]:

@@ -1,15 +1,17 @@
 """One running guest: a QEMU process, its monitor, its console, and the way to the agent inside.
 
 `Guest` owns the process from start to kill; nothing survives it, and nothing survives the runner either,
-SIGKILL included (QEMU ends with its parent). The console is always recorded. A guest that panics ends by
-itself with a complete console; one that hangs is asked for its registers and, by NMI, for backtraces. It
+SIGKILL included (QEMU ends with its parent). The console is always recorded (lab/console.py). A guest that
+goes down by itself, a panic included, stays, paused, with a complete console, its registers and its memory;
+whoever waits for its agent learns it at once (lab/watch.py), and why is found out by lab/post_mortem.py. It
 refuses to be used twice: a guest is started once and killed once. What it boots or restores from is decided
 by lab/template.py.
 """
 
 from __future__ import annotations
 
-import re
+import math
+import os
 import shlex
 import signal
 import socket
@@ -24,20 +26,25 @@ from typing import TYPE_CHECKING, Final, Self
 from harness.errors import GuestError, HarnessError, TargetError
 from harness.target import clock
 from harness.target.port import Line
-from lab.command_line import Boot, Memory, Wiring, arguments
+from lab import memory, post_mortem
+from lab.backtraces import reason_of_panic
+from lab.command_line import Boot, Memory, Wiring, arguments, by_hand
+from lab.console import Recorder
 from lab.machine import Machine
+from lab.oom import OomKills
 from lab.qmp import Monitor, MonitorEvent
 from lab.run_folder import RunFolder
+from lab.watch import PANIC_WRITES_S, PAUSE_S, Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from harness.model.loss import Loss
     from harness.target.agent import Agent
     from lab.emulator import Emulator
 
-_CONSOLE_TAIL_CHARACTERS: Final = 4000
 _END_FOLLOWS_WITHIN_S: Final = 0.5  # QEMU's sockets close a moment before its process is gone
 _QMP_GREETING_S: Final = 30.0
-_PANIC_ENDS_WITHIN_S: Final = 20.0
-_NMI_PANICS_WITHIN_S: Final = 5.0
 
 # QEMU ends when the *thread* that started it ends: this one lives as long as the process does.
 _LAUNCHER: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qemu-launcher")
@@ -56,6 +63,7 @@ class Start:
         state: frozen device state to restore from, for a clone.
         console: where to record the console; in the run folder, which is removed at the end, when None.
         gdb: address for gdb, as QEMU's `-gdb` takes it.
+        inherits: descriptors that QEMU keeps open for as long as it runs, such as the lock of what it runs on.
     """
 
     emulator: Emulator
@@ -66,6 +74,7 @@ class Start:
     state: Path | None = None
     console: Path | None = None
     gdb: str | None = None
+    inherits: tuple[int, ...] = ()
 
 
 class Guest:
@@ -76,6 +85,11 @@ class Guest:
         self.name: Final = name
         self._start = start
         self._monitor = Monitor(name)
+        # A debugger pauses a guest for as long as it likes.
+        self._watch = Watch(self._monitor, pause_s=math.inf if start.gdb else PAUSE_S)
+        self._recorder: Recorder | None = None
+        self._oom_kills = OomKills.now()
+        self._lost: tuple[Loss, dict[int, bytes]] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._line: Line | None = None
         self._agent: Agent | None = None
@@ -83,8 +97,10 @@ class Guest:
         self._first_reading: clock.ClockReading | None = None
         self._run_folder = RunFolder()
         self._run = self._run_folder.path
-        self.console: Final = (start.console or self._run / "console.log").absolute()
+        self.console = (start.console or self._run / "console.log").absolute()
         self.started_ns = 0
+        self.agent_pid = 0
+        self.killed = False
 
     # --- life -----------------------------------------------------------------------------------------
 
@@ -110,8 +126,10 @@ class Guest:
             # Listening before QEMU exists: nobody ever has to poll for a socket to appear.
             qmp = ours.enter_context(_listening(self._run / "qmp"))
             rpc = ours.enter_context(_listening(self.rpc_socket))
+            self._recorder = Recorder(self.console)
+            ours.callback(self._recorder.handed_over)
             wiring = Wiring(
-                console=self.console,
+                console=Path(f"/dev/fd/{self._recorder.inlet}"),
                 qmp_descriptor=qmp.fileno(),
                 rpc_descriptor=rpc.fileno(),
                 ram=self._start.ram,
@@ -119,7 +137,9 @@ class Guest:
                 gdb=self._start.gdb,
             )
             emulator = self._start.emulator
+            # Not QEMU's own `-run-with exit-with-parent`, which sends SIGTERM: one that is stopped would stay.
             self._argv = [
+                *("setpriv", "--pdeathsig", "KILL"),
                 *emulator.argv,
                 *arguments(self.machine, self._start.boot, wiring, self._start.memory),
             ]
@@ -133,7 +153,7 @@ class Guest:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     env=emulator.full_environment(),
-                    pass_fds=(qmp.fileno(), rpc.fileno()),
+                    pass_fds=(qmp.fileno(), rpc.fileno(), self._recorder.inlet, *self._start.inherits),
                     start_new_session=True,  # Ctrl-C is for us: we end QEMU when its evidence is collected
                 ).result()
             except OSError as error:
@@ -144,6 +164,7 @@ class Guest:
             self._monitor.connect(self._run / "qmp", _QMP_GREETING_S)
         except GuestError as error:
             raise self.failure(f"start QEMU for {self.name}", error) from error
+        self._watch.begin(self.pid)
 
     def connect(self, timeout_s: float) -> Line:
         """Wait until the agent answers, and open the plain conversation that precedes execnet.
@@ -155,9 +176,10 @@ class Guest:
             GuestError: the guest panicked, ended, or did not answer in time.
         """
         try:
-            self._line = Line(self.rpc_socket, deadline_s=timeout_s)
+            self._line = Line(self.rpc_socket, deadline_s=timeout_s, opened=self._watch.guard)
         except HarnessError as error:
             raise self.failure(f"reach the agent in {self.name}", error) from error
+        self.agent_pid = int(self._line.hello.get("pid", 0))
         return self._line
 
     def awaken(self, timeout_s: float) -> None:
@@ -180,6 +202,28 @@ class Guest:
             self._agent, self._line = line.upgrade(), None
         except TargetError as error:
             raise self.failure(f"talk to the agent in {self.name}", error) from error
+
+    def hand_over(self, console: Path) -> None:
+        """Make a guest that has waited fit for use: console in its place, time of day and clock as if just awake.
+
+        Args:
+            console: where its console goes from now on, with all that it holds; on the same file system.
+
+        Raises:
+            GuestError: it was lost while it waited, or its console cannot be moved.
+            ClockError: its clock ran wild while it waited.
+            TargetError: the agent does not answer.
+        """
+        if not self.running or self.panicked:
+            raise GuestError(f"hand {self.name} over", said=self.cause_of_death or "it is gone")
+        try:
+            self.console.rename(console)  # whoever writes holds it open
+        except OSError as error:
+            raise GuestError(f"move the console of {self.name} to {console}", said=str(error)) from error
+        self.console = console.absolute()
+        self.check_clock()
+        self._first_reading = self.read_clock()
+        self.agent.ask("set_realtime", realtime_ns=time.time_ns())
 
     def check_clock(self) -> clock.Rate:
         """Compare the clocks over the whole time since `awaken`.
@@ -207,12 +251,15 @@ class Guest:
         There is no orderly shutdown: a guest is never used again, and its console is already in the file.
         """
         if self._process is not None:
+            self.killed = self.killed or self.process_lives
             self._process.kill()
             self._process.wait()
         self.disconnect()
         if self._agent is not None:
             self._agent.close()
         self._monitor.close()
+        if self._recorder is not None:
+            self._recorder.close()
         self._run_folder.remove()
 
     # --- what is known about it -----------------------------------------------------------------------
@@ -240,16 +287,23 @@ class Guest:
 
     @property
     def running(self) -> bool:
-        """Whether QEMU still runs."""
-        return self._process is not None and self._process.poll() is None
+        """Whether QEMU still runs, and its guest has not gone down."""
+        return self.process_lives and not self.shut_down
+
+    @property
+    def process_lives(self) -> bool:
+        """Whether QEMU still runs, were it with a guest that stands still."""
+        return self.exit_status is None and self._process is not None
+
+    @property
+    def exit_status(self) -> int | None:
+        """How QEMU ended: its exit status, or a signal as a negative number; None while it runs."""
+        return self._process.poll() if self._process else None
 
     @property
     def command(self) -> str:
         """How to start the same QEMU by hand; its sockets go to the current folder."""
-        typed = [
-            re.sub(r"^(socket,id=(\w+)),fd=\d+", r"\1,path=\2", word).replace(f"{self._run}/", "")
-            for word in self._argv
-        ]
+        typed = by_hand(self._argv, self._run)
         variables = [f"{name}={value}" for name, value in self._start.emulator.environment.items()]
         return shlex.join(["env", *variables, *typed] if variables else typed)
 
@@ -267,32 +321,46 @@ class Guest:
     @property
     def panicked(self) -> bool:
         """Whether the guest's kernel has panicked."""
-        return any(_is_panic(event) for event in self.events)
+        # Before its driver for QEMU's panic device is there, a kernel says it on its console alone.
+        return any(_is_panic(event) for event in self.events) or (self.shut_down and bool(self.panic_reason))
+
+    @property
+    def shut_down(self) -> bool:
+        """Whether the guest's kernel has gone down, as by a restart, which no guest of ours survives."""
+        return any(event.name == "SHUTDOWN" or event.data.get("guest") for event in self.events)
+
+    @property
+    def agent_has_ended(self) -> bool:
+        """Whether the agent that was connected last has ended, were there another one since."""
+        return self._watch.agent_has_ended
 
     @property
     def panic_reason(self) -> str:
         """The kernel's reason for its panic; empty when the console has none."""
-        found = re.findall(r"Kernel panic - not syncing: (.*)", self.console_text())
-        return str(found[-1]).strip() if found else ""
+        return reason_of_panic(self.console_text())
 
     @property
     def cause_of_death(self) -> str:
-        """Why QEMU ended by itself, or is about to; empty while it runs."""
-        if reason := self.panic_reason:
-            return f"its kernel panicked: {reason}"
-        status = self._wait_end(_END_FOLLOWS_WITHIN_S)
-        if status is None or status == -signal.SIGKILL:
-            return ""
-        if status == -signal.SIGBUS:
-            return "QEMU died of SIGBUS: the disk that holds its memory file is full"
-        if status < 0:
-            return f"QEMU died of {signal.Signals(-status).name}"
-        return f"QEMU ended with status {status}" + (
-            f": {said[-1]}" if (said := self._log().splitlines()) else ""
-        )
+        """Why QEMU ended or its guest went down; empty while it runs."""
+        if not self.shut_down:
+            self.wait_end(_END_FOLLOWS_WITHIN_S)
+        return post_mortem.went_down(self) or post_mortem.how_qemu_ended(self)
+
+    @property
+    def oom_kills(self) -> str:
+        """What the out-of-memory killer did since the guest was made, in a few words."""
+        return OomKills.now().since(self._oom_kills)
+
+    @property
+    def emulator_log(self) -> str:
+        """What QEMU itself wrote to its standard output and error."""
+        path = self._run / "qemu.log"
+        return path.read_text(errors="replace").strip() if path.exists() else ""
 
     def console_text(self) -> str:
-        """Return everything written to the console so far."""
+        """Return everything written to the console so far; of more than 8 MiB the beginning and the end."""
+        if self._recorder is not None and (text := self._recorder.text()):
+            return text
         try:
             return self.console.read_text(errors="replace")
         except FileNotFoundError:
@@ -344,6 +412,25 @@ class Guest:
         """
         return str(self._monitor.execute("human-monitor-command", command_line="info registers -a"))
 
+    def read_physical(self, address: int, size: int) -> bytes:
+        """Read the guest's memory; also of a guest that was paused or went down.
+
+        Args:
+            address: physical address in the guest.
+            size: in bytes, at least 1.
+
+        Raises:
+            GuestError: there is no memory, or QEMU is gone.
+        """
+        size_bytes = self.machine.memory_mib << 20
+        return memory.read_physical(self._monitor, self._run / "memory", size_bytes, address, size)
+
+    def let_go_on(self) -> None:
+        """Let a QEMU that was stopped (SIGSTOP) go on, and its guest stand still."""
+        self._monitor.begin("stop")  # it is read as soon as QEMU runs
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGCONT)
+
     def wait_panic(self, timeout_s: float) -> bool:
         """Wait for a panic and until the kernel has finished writing about it.
 
@@ -352,23 +439,42 @@ class Guest:
         """
         if self._monitor.wait_event(_is_panic, timeout_s) is None:
             return False
-        self._wait_end(_PANIC_ENDS_WITHIN_S)
+        self.wait_shutdown(PANIC_WRITES_S)
         return True
 
-    def interrogate(self) -> str:
-        """Ask a guest that answers no more for registers and backtraces; it is of no use afterwards.
+    def wait_shutdown(self, timeout_s: float) -> None:
+        """Wait until the guest has gone down."""
+        self._monitor.wait_event(lambda event: event.name == "SHUTDOWN", timeout_s)
+
+    def wait_end(self, timeout_s: float) -> None:
+        """Wait until QEMU has ended."""
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout_s)
+
+    def wait_console(self, wanted: Callable[[str], bool], timeout_s: float) -> bool:
+        """Wait until the end of the console is as wanted.
 
         Returns:
-            the registers; the backtraces are on the console.
+            whether it was within the time.
         """
-        if not self.running:
-            return ""
-        with suppress(GuestError):
-            registers = self.registers()  # first: they tell where it hung, not how it panicked
-            self.inject_nmi()
-            self.wait_panic(_NMI_PANICS_WITHIN_S)
-            return registers
-        return ""
+        return self._recorder is not None and self._recorder.wait_for(wanted, timeout_s)
+
+    def post_mortem(self, silence: str, pages: Mapping[int, int] = {}) -> Loss:
+        """Find out how it was lost, once; it is of no use afterwards.
+
+        Args:
+            silence: how it was noticed.
+            pages: by any key, the physical address of a page to read before anything is changed; see `pages_read`.
+        """
+        if self._lost is None:
+            self._lost = post_mortem.post_mortem(self, silence, pages)
+        return self._lost[0]
+
+    @property
+    def pages_read(self) -> dict[int, bytes]:
+        """By key, the content of those pages that the post-mortem could read."""
+        return self._lost[1] if self._lost else {}
 
     def failure(self, tried: str, cause: Exception) -> GuestError:
         """Collect all there is to know about a guest that did not do what it was started for.
@@ -382,46 +488,14 @@ class Guest:
         Returns:
             the error to raise: reason of the panic or end, command line, console.
         """
-        if self.panicked:
-            self._wait_end(_PANIC_ENDS_WITHIN_S)
-        said = self.cause_of_death
-        tail = _end_of(self.console_text())
-        evidence = [f"command: {self.command}", f"QEMU said:\n{self._log()}", f"console ends with:\n{tail}"]
-        if not said:
-            said = str(cause)
-            known = len(self.console_text())
-            registers = self.interrogate()
-            evidence += [f"registers:\n{registers}", f"after an NMI:\n{self.console_text()[known:]}"]
-        status = self._process.poll() if self._process else None
-        evidence.append(f"exit status: {status}")
+        loss = self.post_mortem(str(cause))
         hint = f"Console: {self.console}" if self._start.console else ""
-        return GuestError(tried, said=said, hint=hint, evidence="\n\n".join(evidence))
-
-    # --- inside ---------------------------------------------------------------------------------------
-
-    def _wait_end(self, timeout_s: float) -> int | None:
-        """Wait for QEMU to end; return its exit status, None when it still runs or never ran."""
-        if self._process is None:
-            return None
-        with suppress(subprocess.TimeoutExpired):
-            return self._process.wait(timeout_s)
-        return None
-
-    def _log(self) -> str:
-        """Return what QEMU itself wrote to its standard output and error."""
-        path = self._run / "qemu.log"
-        return path.read_text(errors="replace").strip() if path.exists() else ""
+        evidence = post_mortem.evidence(self, loss)
+        return GuestError(tried, said=post_mortem.in_words(loss), hint=hint, evidence=evidence)
 
 
 def _is_panic(event: MonitorEvent) -> bool:
     return event.name == "GUEST_PANICKED"
-
-
-def _end_of(console: str) -> str:
-    """Cut a console down to its end, and in any case to what led to a panic: backtraces are long."""
-    panic = console.find("Kernel panic - not syncing")
-    end = panic if panic >= 0 else len(console)
-    return console[max(0, end - _CONSOLE_TAIL_CHARACTERS) :]
 
 
 def _listening(path: Path) -> socket.socket:

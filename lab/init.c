@@ -104,7 +104,7 @@ int main(void)
     attach("tracefs", "/sys/kernel/tracing");
     put("/proc/sys/kernel/hung_task_warnings", "-1");
     put("/proc/sys/kernel/unknown_nmi_panic", "1");
-    put("/proc/sys/kernel/panic_print", "64");
+    put("/proc/sys/kernel/panic_print", "192"); /* backtraces of all processors, tasks in state D */
     load_modules("/etc/modules.order");
     put("/sys/bus/pci/drivers_autoprobe", "0");
     release_entropy_sources();

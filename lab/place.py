@@ -6,13 +6,14 @@ Composes the other modules of this folder; nothing here knows about pytest.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import GuestError, UsageError
+from harness.model.loss import Loss
 from harness.model.pci import Bdf
 from harness.model.policy import PLUGGED
 from harness.model.units import as_text
@@ -132,6 +133,11 @@ class GuestTarget:
     def provenance(self) -> dict[str, Any]:
         """Versions of everything that is not the harness."""
         return {**self._place.provenance(), "lab.start": self._start}
+
+    def post_mortem(self, pages: Mapping[int, int]) -> tuple[Loss, dict[int, bytes]]:
+        """How this guest was lost, and pages of its memory; see :class:`~harness.target.protocol.Target`."""
+        loss = self.guest.post_mortem(self.agent.lost or "the agent does not answer", pages)
+        return loss, self.guest.pages_read
 
     def _find(self, alias: str) -> dict[str, Any]:
         if alias.endswith(_PORT):

@@ -86,6 +86,11 @@ class Monitor:
             client.execute(command, dict(arguments)), timeout_s, f"run {command} in the monitor"
         )
 
+    def begin(self, command: str) -> None:
+        """Send a command whose answer nobody waits for."""
+        if self._client is not None:
+            asyncio.run_coroutine_threadsafe(self._client.execute(command), _loop())
+
     @property
     def events(self) -> tuple[MonitorEvent, ...]:
         """Everything QEMU told about so far, oldest first."""
@@ -112,6 +117,22 @@ class Monitor:
         with self._arrived:
             self._arrived.wait_for(lambda: self._closed or found() is not None, timeout_s)
             return found()
+
+    def wait_news(self, known: int, timeout_s: float) -> int:
+        """Wait until there are more events than are known, or QEMU has hung up.
+
+        Returns:
+            how many events there are now.
+        """
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._closed or len(self._events) > known, timeout_s)
+            return len(self._events)
+
+    @property
+    def closed(self) -> bool:
+        """Whether QEMU has hung up."""
+        with self._arrived:
+            return self._closed
 
     def wait_closed(self, timeout_s: float) -> bool:
         """Wait until QEMU has hung up.

@@ -12,7 +12,8 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,16 @@ class RunFolder:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+@contextmanager
+def run_folder() -> Iterator[Path]:
+    """A run folder for a block of code."""
+    folder = RunFolder()
+    try:
+        yield folder.path
+    finally:
+        folder.remove()
 
 
 def sweep(base: Path, *, new_s: float = _NEW_S) -> list[Path]:

@@ -10,18 +10,17 @@ import contextlib
 import os
 import select
 import sys
-import tempfile
 import termios
 import threading
 import tty
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 from harness.errors import AgentLost
 from lab import archive
 from lab.cache import Cache
 from lab.place import GuestTarget, Wishes, prepare
+from lab.run_folder import run_folder
 
 BUSYBOX: Final = archive.Request(
     label="busybox",
@@ -76,10 +75,10 @@ def open_shell(wishes: Wishes, plug: Sequence[str], gdb: str | None) -> int:
         UsageError: there is no function of such a name.
         SetupError, GuestError: no guest could be had.
     """
-    with Cache() as cache, tempfile.TemporaryDirectory(prefix="hil-shell-") as folder:
+    with Cache() as cache, run_folder() as folder:
         place = prepare(cache, wishes)
         busybox = (archive.unpacked(cache, BUSYBOX).path / "usr/bin/busybox").read_bytes()
-        with place.clone(Path(folder, "console.log"), gdb=gdb) as target:
+        with place.clone(folder / "console.log", gdb=gdb) as target:
             print(_welcome(target, plug, gdb), file=sys.stderr)
             _carry(target, busybox)
     return 0

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import ClockError, GuestError, UsageError
+from harness.model.loss import LossKind
 from lab import cpio
 from lab.guest import Guest
 from lab.machine import EmulatedFunction, Machine
@@ -138,7 +139,8 @@ with Cache() as cache, clone(prepare(cache).template) as guest:
 """
 
 
-def test_no_guest_outlives_a_runner_that_is_killed(place: Place) -> None:
+@pytest.mark.parametrize("stopped", [False, True])
+def test_no_guest_outlives_a_runner_that_is_killed(place: Place, *, stopped: bool) -> None:
     assert place  # prepared, so that the runner finds everything in the cache
     with subprocess.Popen(
         [sys.executable, "-c", _RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -146,6 +148,8 @@ def test_no_guest_outlives_a_runner_that_is_killed(place: Place) -> None:
         assert runner.stdout is not None
         qemu = int(runner.stdout.readline())
         descriptor = os.pidfd_open(qemu)
+        if stopped:
+            os.kill(qemu, signal.SIGSTOP)
         runner.send_signal(signal.SIGKILL)
         ready, _, _ = select.select([descriptor], [], [], 10.0)
         os.close(descriptor)
@@ -162,24 +166,41 @@ def test_a_panic_is_noticed_and_its_console_is_complete(guest: Guest) -> None:
     assert guest.panicked
     assert "NMI" in guest.panic_reason
     assert not guest.running
+    assert guest.process_lives, "its memory is gone"
+    assert guest.cause_of_death.startswith("its kernel panicked: NMI")
     # Written after the panic notifiers, where a stopped or ended QEMU would have cut the text.
     assert "Kernel Offset: disabled" in guest.console_text()
 
 
-def test_a_guest_that_hangs_is_asked_for_registers_and_backtraces_of_all_processors(guest: Guest) -> None:
-    registers = guest.interrogate()
-    assert registers.count("RIP=") == guest.machine.vcpus
-    text = guest.console_text()
-    assert "Kernel panic - not syncing: NMI" in text
-    assert text.count("NMI backtrace for cpu") == guest.machine.vcpus
+def test_a_guest_that_says_nothing_is_asked_for_registers_and_backtraces_of_all_processors(
+    guest: Guest,
+) -> None:
+    loss = guest.post_mortem("it said nothing")
+    assert loss.kind is LossKind.SILENT
+    assert loss.said.startswith("it said nothing; no task is stuck")
+    assert loss.registers.count("RIP=") == guest.machine.vcpus
+    assert "Kernel panic - not syncing: NMI" in loss.console
+    assert loss.console.count("NMI backtrace for cpu") == guest.machine.vcpus
 
 
-def test_a_guest_whose_agent_is_gone_says_what_it_was_doing(place: Place, console: Path) -> None:
+def test_memory_can_be_read_where_there_is_any(guest: Guest) -> None:
+    size = guest.machine.memory_mib << 20
+    assert len(guest.read_physical(size - 4096, 4096)) == 4096
+    # The kernel's own image: its first megabyte is never all zeros.
+    assert any(guest.read_physical(16 << 20, 1 << 20))
+    for address in (size - 2048, size, 1 << 40):
+        with pytest.raises(GuestError, match="no memory"):
+            guest.read_physical(address, 4096)
+    assert guest.agent.ask("facts"), "reading does not disturb"
+
+
+def test_a_guest_that_was_paused_says_so_and_what_it_was_doing(place: Place, console: Path) -> None:
     start = dataclasses.replace(place.template.start(), console=console)
     with Guest(start) as stopped:
+        assert stopped.monitor.wait_event(lambda event: event.name == "RESUME", 30.0)
         stopped.monitor.execute("stop")
-        with pytest.raises(GuestError, match="no answer") as caught:
-            stopped.connect(1.0)
+        with pytest.raises(GuestError, match=r"the guest was stopped \(paused\)") as caught:
+            stopped.connect(30.0)
     assert "RIP=" in caught.value.evidence
 
 

@@ -27,6 +27,13 @@ def test_it_is_private_and_can_be_removed_twice() -> None:
     assert not folder.path.exists()
 
 
+def test_a_block_has_one_and_leaves_none(base: Path) -> None:
+    with run_folder.run_folder() as path:
+        (path / "console.log").write_text("x")
+        assert run_folder.sweep(base, new_s=0.0) == []
+    assert list(base.iterdir()) == []
+
+
 def test_a_held_one_is_never_swept(base: Path) -> None:
     folder = RunFolder()
     assert run_folder.sweep(base, new_s=0.0) == []
