@@ -661,7 +661,18 @@ struct hx_record { /* the row OPERATION of harness/history/columns.py, byte for 
     uint32_t round;
 };
 
+/* What a page of the memory begins with.  A page is found from outside the machine by its physical address, which the
+ * kernel may change by moving the page: whoever reads one must find this, with the id of the stage and the offset. */
+struct hx_mark {
+    uint64_t magic;
+    uint64_t stage; /* CLOCK_MONOTONIC when the memory was laid out: no two stages of a machine share it */
+    uint64_t at;    /* offset of this page in the memory */
+};
+
+#define HX_MAGIC 0x6c69682d65676174 /* "tage-hil" */
+
 struct hx_stage {
+    struct hx_mark mark;
     uint32_t actors;
     uint32_t arrived;
     uint32_t stop; /* set by the agent: begin no further round */
@@ -670,7 +681,20 @@ struct hx_stage {
     int64_t lasting_ns;
 };
 
+/* What an actor is doing, in one word that is written at once: HX_FLYING and HX_LANDED tell whether an operation is in
+ * flight or has returned (neither: none has begun), then 14 low bits of the time it began, its step and its round. */
+#define HX_FLYING (1ULL << 63)
+#define HX_LANDED (1ULL << 62)
+#define HX_TIME_BITS 14
+#define HX_TIME_AT 48
+#define HX_STEP_AT 32
+
 struct hx_lane {
+    struct hx_mark mark;
+    /* Three stores an operation, and a reader may come between any two of them, or copy one before and one after: the
+     * time is that of the operation in `doing` when its low bits are those in `doing`, and unknown otherwise. */
+    int64_t since_ns;
+    uint64_t doing;
     uint32_t state;
     uint32_t actor;
     int32_t tid;
@@ -876,10 +900,25 @@ static void tidy(const struct hx_step *step, int *files, ssize_t result)
         files[step->slot] = -1;
 }
 
+static inline __attribute__((always_inline)) void take_off(struct hx_lane *lane, const struct hx_record *record)
+{
+    uint64_t time = (uint64_t)record->begin_ns & ((1 << HX_TIME_BITS) - 1);
+
+    __atomic_store_n(&lane->since_ns, record->begin_ns, __ATOMIC_RELAXED);
+    __atomic_store_n(&lane->doing, HX_FLYING | time << HX_TIME_AT | (uint64_t)record->step << HX_STEP_AT | record->round,
+                     __ATOMIC_RELEASE);
+}
+
+static inline __attribute__((always_inline)) void land(struct hx_lane *lane)
+{
+    __atomic_store_n(&lane->doing, lane->doing ^ (HX_FLYING | HX_LANDED), __ATOMIC_RELEASE);
+}
+
 /* One measured operation.  `since` is when the one before it ended, 0 when something else lies between: operations
  * that follow one another share a reading of the clock, so that half of the readings are spared. */
 static inline __attribute__((always_inline)) void operate(const struct hx_step *step, const uint8_t *data, int *files,
-                                                          void *const *maps, struct hx_record *record, int64_t since)
+                                                          void *const *maps, struct hx_lane *lane,
+                                                          struct hx_record *record, int64_t since)
 {
     uint64_t value = 0;
     ssize_t result;
@@ -888,6 +927,7 @@ static inline __attribute__((always_inline)) void operate(const struct hx_step *
         memcpy(&value, data + step->data, step->width < 8 ? step->width : 8);
     record->value = value;
     __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
+    take_off(lane, record);
     if (step->op == HX_READ && step->width <= sizeof(value))
         result = pread(files[step->slot], &value, step->width, (off_t)step->offset);
     else
@@ -900,6 +940,7 @@ static inline __attribute__((always_inline)) void operate(const struct hx_step *
     record->result = (int32_t)result;
     record->error = error;
     __atomic_store_n(&record->end_ns, end, __ATOMIC_RELEASE);
+    land(lane);
 }
 
 /* Where the next operation goes: room in the lane, or `overflow` when there is none left. */
@@ -929,7 +970,7 @@ static void rehearse(const struct hx_step *step, const uint8_t *data, int *files
 
     nothing.width = 0;
     if (step->op == HX_READ)
-        operate(&nothing, data, files, maps, next_record(&scratch, &record, &nothing, 0, &record), 0);
+        operate(&nothing, data, files, maps, &scratch, next_record(&scratch, &record, &nothing, 0, &record), 0);
 }
 
 /* How long to sleep before attempt `tried` + 2 of what failed with `error`; -1 when it must not be tried again. */
@@ -1059,7 +1100,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
             }
             struct hx_record *record = next_record(lane, records, step, round, &overflow);
             if (step->op != HX_PAUSE) {
-                operate(step, data, files, maps, record, latest);
+                operate(step, data, files, maps, lane, record, latest);
                 latest = record->end_ns;
                 last_error = record->error;
                 if (tried == 0)
@@ -1073,11 +1114,13 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
                 goto done;
             }
             record->begin_ns = hx_now();
+            take_off(lane, record);
             sleep_until(planned);
             record->value = (uint64_t)planned;
             record->result = record->error = 0;
             latest = hx_now();
             __atomic_store_n(&record->end_ns, latest, __ATOMIC_RELEASE);
+            land(lane);
         }
         }
     }
@@ -1106,19 +1149,25 @@ static void *_cffi_types[] = {
 /*  2 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
 /*  3 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24),
 /*  4 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 10), // int64_t()(void)
-/*  6 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/*  7 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 21), // int32_t
-/*  8 */ _CFFI_OP(_CFFI_OP_ARRAY, 7), // int32_t[8]
-/*  9 */ (_cffi_opcode_t)(8),
-/* 10 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
-/* 11 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // struct hx_lane
-/* 12 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // struct hx_patience
-/* 13 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // struct hx_record
-/* 14 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // struct hx_stage
-/* 15 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // struct hx_step
-/* 16 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 20), // uint16_t
-/* 17 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
+/*  5 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(void const *, size_t)
+/*  6 */ _CFFI_OP(_CFFI_OP_POINTER, 23), // void const *
+/*  7 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 28), // size_t
+/*  8 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/*  9 */ _CFFI_OP(_CFFI_OP_FUNCTION, 14), // int64_t()(void)
+/* 10 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
+/* 11 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 21), // int32_t
+/* 12 */ _CFFI_OP(_CFFI_OP_ARRAY, 11), // int32_t[8]
+/* 13 */ (_cffi_opcode_t)(8),
+/* 14 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
+/* 15 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // struct hx_lane
+/* 16 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // struct hx_mark
+/* 17 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // struct hx_patience
+/* 18 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // struct hx_record
+/* 19 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // struct hx_stage
+/* 20 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // struct hx_step
+/* 21 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 20), // uint16_t
+/* 22 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
+/* 23 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 0), // void
 };
 
 static int _cffi_d_hx_act(int x0, uint64_t x1, uint64_t x2)
@@ -1193,6 +1242,54 @@ _cffi_f_hx_now(PyObject *self, PyObject *noarg)
 #  define _cffi_f_hx_now _cffi_d_hx_now
 #endif
 
+static int _cffi_d_mlock(void const * x0, size_t x1)
+{
+  return mlock(x0, x1);
+}
+#ifndef PYPY_VERSION
+static PyObject *
+_cffi_f_mlock(PyObject *self, PyObject *args)
+{
+  void const * x0;
+  size_t x1;
+  Py_ssize_t datasize;
+  struct _cffi_freeme_s *large_args_free = NULL;
+  int result;
+  PyObject *pyresult;
+  PyObject *arg0;
+  PyObject *arg1;
+
+  if (!PyArg_UnpackTuple(args, "mlock", 2, 2, &arg0, &arg1))
+    return NULL;
+
+  datasize = _cffi_prepare_pointer_call_argument(
+      _cffi_type(6), arg0, (char **)&x0);
+  if (datasize != 0) {
+    x0 = ((size_t)datasize) <= 640 ? (void const *)alloca((size_t)datasize) : NULL;
+    if (_cffi_convert_array_argument(_cffi_type(6), arg0, (char **)&x0,
+            datasize, &large_args_free) < 0)
+      return NULL;
+  }
+
+  x1 = _cffi_to_c_int(arg1, size_t);
+  if (x1 == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+
+  Py_BEGIN_ALLOW_THREADS
+  _cffi_restore_errno();
+  { result = mlock(x0, x1); }
+  _cffi_save_errno();
+  Py_END_ALLOW_THREADS
+
+  (void)self; /* unused */
+  pyresult = _cffi_from_c_int(result, int);
+  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
+  return pyresult;
+}
+#else
+#  define _cffi_f_mlock _cffi_d_mlock
+#endif
+
 static int _cffi_const_HX_ARRIVED(unsigned long long *o)
 {
   int n = (HX_ARRIVED) <= 0;
@@ -1228,6 +1325,13 @@ static int _cffi_const_HX_DROP(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_HX_FLYING(unsigned long long *o)
+{
+  int n = (HX_FLYING) <= 0;
+  *o = (unsigned long long)((HX_FLYING) | 0);  /* check that HX_FLYING is an integer */
+  return n;
+}
+
 static int _cffi_const_HX_IOCTL(unsigned long long *o)
 {
   int n = (HX_IOCTL) <= 0;
@@ -1235,10 +1339,24 @@ static int _cffi_const_HX_IOCTL(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_HX_LANDED(unsigned long long *o)
+{
+  int n = (HX_LANDED) <= 0;
+  *o = (unsigned long long)((HX_LANDED) | 0);  /* check that HX_LANDED is an integer */
+  return n;
+}
+
 static int _cffi_const_HX_LOAD(unsigned long long *o)
 {
   int n = (HX_LOAD) <= 0;
   *o = (unsigned long long)((HX_LOAD) | 0);  /* check that HX_LOAD is an integer */
+  return n;
+}
+
+static int _cffi_const_HX_MAGIC(unsigned long long *o)
+{
+  int n = (HX_MAGIC) <= 0;
+  *o = (unsigned long long)((HX_MAGIC) | 0);  /* check that HX_MAGIC is an integer */
   return n;
 }
 
@@ -1312,6 +1430,13 @@ static int _cffi_const_HX_RUNNING(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_HX_STEP_AT(unsigned long long *o)
+{
+  int n = (HX_STEP_AT) <= 0;
+  *o = (unsigned long long)((HX_STEP_AT) | 0);  /* check that HX_STEP_AT is an integer */
+  return n;
+}
+
 static int _cffi_const_HX_STORE(unsigned long long *o)
 {
   int n = (HX_STORE) <= 0;
@@ -1323,6 +1448,20 @@ static int _cffi_const_HX_TAKE(unsigned long long *o)
 {
   int n = (HX_TAKE) <= 0;
   *o = (unsigned long long)((HX_TAKE) | 0);  /* check that HX_TAKE is an integer */
+  return n;
+}
+
+static int _cffi_const_HX_TIME_AT(unsigned long long *o)
+{
+  int n = (HX_TIME_AT) <= 0;
+  *o = (unsigned long long)((HX_TIME_AT) | 0);  /* check that HX_TIME_AT is an integer */
+  return n;
+}
+
+static int _cffi_const_HX_TIME_BITS(unsigned long long *o)
+{
+  int n = (HX_TIME_BITS) <= 0;
+  *o = (unsigned long long)((HX_TIME_BITS) | 0);  /* check that HX_TIME_BITS is an integer */
   return n;
 }
 
@@ -1345,6 +1484,9 @@ static void _cffi_checkfld_struct_hx_lane(struct hx_lane *p)
 {
   /* only to generate compile-time warnings or errors */
   (void)p;
+  { struct hx_mark *tmp = &p->mark; (void)tmp; }
+  (void)((p->since_ns) | 0);  /* check that 'struct hx_lane.since_ns' is an integer */
+  (void)((p->doing) | 0);  /* check that 'struct hx_lane.doing' is an integer */
   (void)((p->state) | 0);  /* check that 'struct hx_lane.state' is an integer */
   (void)((p->actor) | 0);  /* check that 'struct hx_lane.actor' is an integer */
   (void)((p->tid) | 0);  /* check that 'struct hx_lane.tid' is an integer */
@@ -1360,6 +1502,17 @@ static void _cffi_checkfld_struct_hx_lane(struct hx_lane *p)
   (void)((p->records_at) | 0);  /* check that 'struct hx_lane.records_at' is an integer */
 }
 struct _cffi_align_struct_hx_lane { char x; struct hx_lane y; };
+
+_CFFI_UNUSED_FN
+static void _cffi_checkfld_struct_hx_mark(struct hx_mark *p)
+{
+  /* only to generate compile-time warnings or errors */
+  (void)p;
+  (void)((p->magic) | 0);  /* check that 'struct hx_mark.magic' is an integer */
+  (void)((p->stage) | 0);  /* check that 'struct hx_mark.stage' is an integer */
+  (void)((p->at) | 0);  /* check that 'struct hx_mark.at' is an integer */
+}
+struct _cffi_align_struct_hx_mark { char x; struct hx_mark y; };
 
 _CFFI_UNUSED_FN
 static void _cffi_checkfld_struct_hx_patience(struct hx_patience *p)
@@ -1393,6 +1546,7 @@ static void _cffi_checkfld_struct_hx_stage(struct hx_stage *p)
 {
   /* only to generate compile-time warnings or errors */
   (void)p;
+  { struct hx_mark *tmp = &p->mark; (void)tmp; }
   (void)((p->actors) | 0);  /* check that 'struct hx_stage.actors' is an integer */
   (void)((p->arrived) | 0);  /* check that 'struct hx_stage.arrived' is an integer */
   (void)((p->stop) | 0);  /* check that 'struct hx_stage.stop' is an integer */
@@ -1424,8 +1578,11 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "HX_CLOSE", (void *)_cffi_const_HX_CLOSE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_DONE", (void *)_cffi_const_HX_DONE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_DROP", (void *)_cffi_const_HX_DROP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_FLYING", (void *)_cffi_const_HX_FLYING, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_IOCTL", (void *)_cffi_const_HX_IOCTL, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_LANDED", (void *)_cffi_const_HX_LANDED, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_LOAD", (void *)_cffi_const_HX_LOAD, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_MAGIC", (void *)_cffi_const_HX_MAGIC, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_MAP", (void *)_cffi_const_HX_MAP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_NEW", (void *)_cffi_const_HX_NEW, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_OPEN", (void *)_cffi_const_HX_OPEN, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -1436,45 +1593,58 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "HX_REPEAT", (void *)_cffi_const_HX_REPEAT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_RETRY", (void *)_cffi_const_HX_RETRY, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_RUNNING", (void *)_cffi_const_HX_RUNNING, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_STEP_AT", (void *)_cffi_const_HX_STEP_AT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_STORE", (void *)_cffi_const_HX_STORE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_TAKE", (void *)_cffi_const_HX_TAKE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_TIME_AT", (void *)_cffi_const_HX_TIME_AT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_TIME_BITS", (void *)_cffi_const_HX_TIME_BITS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_TRY_OPEN", (void *)_cffi_const_HX_TRY_OPEN, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_WRITE", (void *)_cffi_const_HX_WRITE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "hx_act", (void *)_cffi_f_hx_act, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 0), (void *)_cffi_d_hx_act },
-  { "hx_now", (void *)_cffi_f_hx_now, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 5), (void *)_cffi_d_hx_now },
+  { "hx_now", (void *)_cffi_f_hx_now, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_N, 9), (void *)_cffi_d_hx_now },
+  { "mlock", (void *)_cffi_f_mlock, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 5), (void *)_cffi_d_mlock },
 };
 
 static const struct _cffi_field_s _cffi_fields[] = {
+  { "mark", offsetof(struct hx_lane, mark),
+            sizeof(((struct hx_lane *)0)->mark),
+            _CFFI_OP(_CFFI_OP_NOOP, 16) },
+  { "since_ns", offsetof(struct hx_lane, since_ns),
+                sizeof(((struct hx_lane *)0)->since_ns),
+                _CFFI_OP(_CFFI_OP_NOOP, 14) },
+  { "doing", offsetof(struct hx_lane, doing),
+             sizeof(((struct hx_lane *)0)->doing),
+             _CFFI_OP(_CFFI_OP_NOOP, 2) },
   { "state", offsetof(struct hx_lane, state),
              sizeof(((struct hx_lane *)0)->state),
-             _CFFI_OP(_CFFI_OP_NOOP, 17) },
+             _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "actor", offsetof(struct hx_lane, actor),
              sizeof(((struct hx_lane *)0)->actor),
-             _CFFI_OP(_CFFI_OP_NOOP, 17) },
+             _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "tid", offsetof(struct hx_lane, tid),
            sizeof(((struct hx_lane *)0)->tid),
-           _CFFI_OP(_CFFI_OP_NOOP, 7) },
+           _CFFI_OP(_CFFI_OP_NOOP, 11) },
   { "error", offsetof(struct hx_lane, error),
              sizeof(((struct hx_lane *)0)->error),
-             _CFFI_OP(_CFFI_OP_NOOP, 7) },
+             _CFFI_OP(_CFFI_OP_NOOP, 11) },
   { "at", offsetof(struct hx_lane, at),
           sizeof(((struct hx_lane *)0)->at),
-          _CFFI_OP(_CFFI_OP_NOOP, 17) },
+          _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "rounds", offsetof(struct hx_lane, rounds),
               sizeof(((struct hx_lane *)0)->rounds),
-              _CFFI_OP(_CFFI_OP_NOOP, 17) },
+              _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "count", offsetof(struct hx_lane, count),
              sizeof(((struct hx_lane *)0)->count),
-             _CFFI_OP(_CFFI_OP_NOOP, 17) },
+             _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "capacity", offsetof(struct hx_lane, capacity),
                 sizeof(((struct hx_lane *)0)->capacity),
-                _CFFI_OP(_CFFI_OP_NOOP, 17) },
+                _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "lost", offsetof(struct hx_lane, lost),
             sizeof(((struct hx_lane *)0)->lost),
-            _CFFI_OP(_CFFI_OP_NOOP, 17) },
+            _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "steps", offsetof(struct hx_lane, steps),
              sizeof(((struct hx_lane *)0)->steps),
-             _CFFI_OP(_CFFI_OP_NOOP, 17) },
+             _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "steps_at", offsetof(struct hx_lane, steps_at),
                 sizeof(((struct hx_lane *)0)->steps_at),
                 _CFFI_OP(_CFFI_OP_NOOP, 2) },
@@ -1484,63 +1654,75 @@ static const struct _cffi_field_s _cffi_fields[] = {
   { "records_at", offsetof(struct hx_lane, records_at),
                   sizeof(((struct hx_lane *)0)->records_at),
                   _CFFI_OP(_CFFI_OP_NOOP, 2) },
+  { "magic", offsetof(struct hx_mark, magic),
+             sizeof(((struct hx_mark *)0)->magic),
+             _CFFI_OP(_CFFI_OP_NOOP, 2) },
+  { "stage", offsetof(struct hx_mark, stage),
+             sizeof(((struct hx_mark *)0)->stage),
+             _CFFI_OP(_CFFI_OP_NOOP, 2) },
+  { "at", offsetof(struct hx_mark, at),
+          sizeof(((struct hx_mark *)0)->at),
+          _CFFI_OP(_CFFI_OP_NOOP, 2) },
   { "first_ns", offsetof(struct hx_patience, first_ns),
                 sizeof(((struct hx_patience *)0)->first_ns),
-                _CFFI_OP(_CFFI_OP_NOOP, 10) },
+                _CFFI_OP(_CFFI_OP_NOOP, 14) },
   { "longest_ns", offsetof(struct hx_patience, longest_ns),
                   sizeof(((struct hx_patience *)0)->longest_ns),
-                  _CFFI_OP(_CFFI_OP_NOOP, 10) },
+                  _CFFI_OP(_CFFI_OP_NOOP, 14) },
   { "errnos", offsetof(struct hx_patience, errnos),
               sizeof(((struct hx_patience *)0)->errnos),
-              _CFFI_OP(_CFFI_OP_NOOP, 8) },
+              _CFFI_OP(_CFFI_OP_NOOP, 12) },
   { "begin_ns", offsetof(struct hx_record, begin_ns),
                 sizeof(((struct hx_record *)0)->begin_ns),
-                _CFFI_OP(_CFFI_OP_NOOP, 10) },
+                _CFFI_OP(_CFFI_OP_NOOP, 14) },
   { "end_ns", offsetof(struct hx_record, end_ns),
               sizeof(((struct hx_record *)0)->end_ns),
-              _CFFI_OP(_CFFI_OP_NOOP, 10) },
+              _CFFI_OP(_CFFI_OP_NOOP, 14) },
   { "value", offsetof(struct hx_record, value),
              sizeof(((struct hx_record *)0)->value),
              _CFFI_OP(_CFFI_OP_NOOP, 2) },
   { "result", offsetof(struct hx_record, result),
               sizeof(((struct hx_record *)0)->result),
-              _CFFI_OP(_CFFI_OP_NOOP, 7) },
+              _CFFI_OP(_CFFI_OP_NOOP, 11) },
   { "error", offsetof(struct hx_record, error),
              sizeof(((struct hx_record *)0)->error),
-             _CFFI_OP(_CFFI_OP_NOOP, 7) },
+             _CFFI_OP(_CFFI_OP_NOOP, 11) },
   { "actor", offsetof(struct hx_record, actor),
              sizeof(((struct hx_record *)0)->actor),
-             _CFFI_OP(_CFFI_OP_NOOP, 16) },
+             _CFFI_OP(_CFFI_OP_NOOP, 21) },
   { "step", offsetof(struct hx_record, step),
             sizeof(((struct hx_record *)0)->step),
-            _CFFI_OP(_CFFI_OP_NOOP, 16) },
+            _CFFI_OP(_CFFI_OP_NOOP, 21) },
   { "round", offsetof(struct hx_record, round),
              sizeof(((struct hx_record *)0)->round),
-             _CFFI_OP(_CFFI_OP_NOOP, 17) },
+             _CFFI_OP(_CFFI_OP_NOOP, 22) },
+  { "mark", offsetof(struct hx_stage, mark),
+            sizeof(((struct hx_stage *)0)->mark),
+            _CFFI_OP(_CFFI_OP_NOOP, 16) },
   { "actors", offsetof(struct hx_stage, actors),
               sizeof(((struct hx_stage *)0)->actors),
-              _CFFI_OP(_CFFI_OP_NOOP, 17) },
+              _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "arrived", offsetof(struct hx_stage, arrived),
                sizeof(((struct hx_stage *)0)->arrived),
-               _CFFI_OP(_CFFI_OP_NOOP, 17) },
+               _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "stop", offsetof(struct hx_stage, stop),
             sizeof(((struct hx_stage *)0)->stop),
-            _CFFI_OP(_CFFI_OP_NOOP, 17) },
+            _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "reserved", offsetof(struct hx_stage, reserved),
                 sizeof(((struct hx_stage *)0)->reserved),
-                _CFFI_OP(_CFFI_OP_NOOP, 17) },
+                _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "release_ns", offsetof(struct hx_stage, release_ns),
                   sizeof(((struct hx_stage *)0)->release_ns),
-                  _CFFI_OP(_CFFI_OP_NOOP, 10) },
+                  _CFFI_OP(_CFFI_OP_NOOP, 14) },
   { "lasting_ns", offsetof(struct hx_stage, lasting_ns),
                   sizeof(((struct hx_stage *)0)->lasting_ns),
-                  _CFFI_OP(_CFFI_OP_NOOP, 10) },
+                  _CFFI_OP(_CFFI_OP_NOOP, 14) },
   { "op", offsetof(struct hx_step, op),
           sizeof(((struct hx_step *)0)->op),
-          _CFFI_OP(_CFFI_OP_NOOP, 17) },
+          _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "slot", offsetof(struct hx_step, slot),
             sizeof(((struct hx_step *)0)->slot),
-            _CFFI_OP(_CFFI_OP_NOOP, 17) },
+            _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "offset", offsetof(struct hx_step, offset),
               sizeof(((struct hx_step *)0)->offset),
               _CFFI_OP(_CFFI_OP_NOOP, 2) },
@@ -1549,29 +1731,31 @@ static const struct _cffi_field_s _cffi_fields[] = {
                _CFFI_OP(_CFFI_OP_NOOP, 2) },
   { "width", offsetof(struct hx_step, width),
              sizeof(((struct hx_step *)0)->width),
-             _CFFI_OP(_CFFI_OP_NOOP, 17) },
+             _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "data", offsetof(struct hx_step, data),
             sizeof(((struct hx_step *)0)->data),
-            _CFFI_OP(_CFFI_OP_NOOP, 17) },
+            _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "step", offsetof(struct hx_step, step),
             sizeof(((struct hx_step *)0)->step),
-            _CFFI_OP(_CFFI_OP_NOOP, 17) },
+            _CFFI_OP(_CFFI_OP_NOOP, 22) },
   { "times", offsetof(struct hx_step, times),
              sizeof(((struct hx_step *)0)->times),
-             _CFFI_OP(_CFFI_OP_NOOP, 17) },
+             _CFFI_OP(_CFFI_OP_NOOP, 22) },
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "hx_lane", 11, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_lane), offsetof(struct _cffi_align_struct_hx_lane, y), 0, 13 },
-  { "hx_patience", 12, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_patience), offsetof(struct _cffi_align_struct_hx_patience, y), 13, 3 },
-  { "hx_record", 13, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_record), offsetof(struct _cffi_align_struct_hx_record, y), 16, 8 },
-  { "hx_stage", 14, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_stage), offsetof(struct _cffi_align_struct_hx_stage, y), 24, 6 },
-  { "hx_step", 15, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_step), offsetof(struct _cffi_align_struct_hx_step, y), 30, 8 },
+  { "hx_lane", 15, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_lane), offsetof(struct _cffi_align_struct_hx_lane, y), 0, 16 },
+  { "hx_mark", 16, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_mark), offsetof(struct _cffi_align_struct_hx_mark, y), 16, 3 },
+  { "hx_patience", 17, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_patience), offsetof(struct _cffi_align_struct_hx_patience, y), 19, 3 },
+  { "hx_record", 18, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_record), offsetof(struct _cffi_align_struct_hx_record, y), 22, 8 },
+  { "hx_stage", 19, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_stage), offsetof(struct _cffi_align_struct_hx_stage, y), 30, 7 },
+  { "hx_step", 20, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct hx_step), offsetof(struct _cffi_align_struct_hx_step, y), 37, 8 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -1581,12 +1765,12 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   NULL,  /* no typenames */
-  23,  /* num_globals */
-  5,  /* num_struct_unions */
+  30,  /* num_globals */
+  6,  /* num_struct_unions */
   0,  /* num_enums */
   0,  /* num_typenames */
   NULL,  /* no includes */
-  18,  /* num_types */
+  24,  /* num_types */
   0,  /* flags */
 };
 

@@ -81,7 +81,18 @@ struct hx_record { /* the row OPERATION of harness/history/columns.py, byte for 
     uint32_t round;
 };
 
+/* What a page of the memory begins with.  A page is found from outside the machine by its physical address, which the
+ * kernel may change by moving the page: whoever reads one must find this, with the id of the stage and the offset. */
+struct hx_mark {
+    uint64_t magic;
+    uint64_t stage; /* CLOCK_MONOTONIC when the memory was laid out: no two stages of a machine share it */
+    uint64_t at;    /* offset of this page in the memory */
+};
+
+#define HX_MAGIC 0x6c69682d65676174 /* "tage-hil" */
+
 struct hx_stage {
+    struct hx_mark mark;
     uint32_t actors;
     uint32_t arrived;
     uint32_t stop; /* set by the agent: begin no further round */
@@ -90,7 +101,20 @@ struct hx_stage {
     int64_t lasting_ns;
 };
 
+/* What an actor is doing, in one word that is written at once: HX_FLYING and HX_LANDED tell whether an operation is in
+ * flight or has returned (neither: none has begun), then 14 low bits of the time it began, its step and its round. */
+#define HX_FLYING (1ULL << 63)
+#define HX_LANDED (1ULL << 62)
+#define HX_TIME_BITS 14
+#define HX_TIME_AT 48
+#define HX_STEP_AT 32
+
 struct hx_lane {
+    struct hx_mark mark;
+    /* Three stores an operation, and a reader may come between any two of them, or copy one before and one after: the
+     * time is that of the operation in `doing` when its low bits are those in `doing`, and unknown otherwise. */
+    int64_t since_ns;
+    uint64_t doing;
     uint32_t state;
     uint32_t actor;
     int32_t tid;
@@ -296,10 +320,25 @@ static void tidy(const struct hx_step *step, int *files, ssize_t result)
         files[step->slot] = -1;
 }
 
+static inline __attribute__((always_inline)) void take_off(struct hx_lane *lane, const struct hx_record *record)
+{
+    uint64_t time = (uint64_t)record->begin_ns & ((1 << HX_TIME_BITS) - 1);
+
+    __atomic_store_n(&lane->since_ns, record->begin_ns, __ATOMIC_RELAXED);
+    __atomic_store_n(&lane->doing, HX_FLYING | time << HX_TIME_AT | (uint64_t)record->step << HX_STEP_AT | record->round,
+                     __ATOMIC_RELEASE);
+}
+
+static inline __attribute__((always_inline)) void land(struct hx_lane *lane)
+{
+    __atomic_store_n(&lane->doing, lane->doing ^ (HX_FLYING | HX_LANDED), __ATOMIC_RELEASE);
+}
+
 /* One measured operation.  `since` is when the one before it ended, 0 when something else lies between: operations
  * that follow one another share a reading of the clock, so that half of the readings are spared. */
 static inline __attribute__((always_inline)) void operate(const struct hx_step *step, const uint8_t *data, int *files,
-                                                          void *const *maps, struct hx_record *record, int64_t since)
+                                                          void *const *maps, struct hx_lane *lane,
+                                                          struct hx_record *record, int64_t since)
 {
     uint64_t value = 0;
     ssize_t result;
@@ -308,6 +347,7 @@ static inline __attribute__((always_inline)) void operate(const struct hx_step *
         memcpy(&value, data + step->data, step->width < 8 ? step->width : 8);
     record->value = value;
     __atomic_store_n(&record->begin_ns, since ? since : hx_now(), __ATOMIC_RELEASE);
+    take_off(lane, record);
     if (step->op == HX_READ && step->width <= sizeof(value))
         result = pread(files[step->slot], &value, step->width, (off_t)step->offset);
     else
@@ -320,6 +360,7 @@ static inline __attribute__((always_inline)) void operate(const struct hx_step *
     record->result = (int32_t)result;
     record->error = error;
     __atomic_store_n(&record->end_ns, end, __ATOMIC_RELEASE);
+    land(lane);
 }
 
 /* Where the next operation goes: room in the lane, or `overflow` when there is none left. */
@@ -349,7 +390,7 @@ static void rehearse(const struct hx_step *step, const uint8_t *data, int *files
 
     nothing.width = 0;
     if (step->op == HX_READ)
-        operate(&nothing, data, files, maps, next_record(&scratch, &record, &nothing, 0, &record), 0);
+        operate(&nothing, data, files, maps, &scratch, next_record(&scratch, &record, &nothing, 0, &record), 0);
 }
 
 /* How long to sleep before attempt `tried` + 2 of what failed with `error`; -1 when it must not be tried again. */
@@ -479,7 +520,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
             }
             struct hx_record *record = next_record(lane, records, step, round, &overflow);
             if (step->op != HX_PAUSE) {
-                operate(step, data, files, maps, record, latest);
+                operate(step, data, files, maps, lane, record, latest);
                 latest = record->end_ns;
                 last_error = record->error;
                 if (tried == 0)
@@ -493,11 +534,13 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
                 goto done;
             }
             record->begin_ns = hx_now();
+            take_off(lane, record);
             sleep_until(planned);
             record->value = (uint64_t)planned;
             record->result = record->error = 0;
             latest = hx_now();
             __atomic_store_n(&record->end_ns, latest, __ATOMIC_RELEASE);
+            land(lane);
         }
         }
     }

@@ -7,7 +7,8 @@ never as a *failure* of the function under test::
     ├── UsageError               the caller's mistake: width 3, unknown reset method, offset beyond config space
     ├── LabError                 the place to test in cannot be provided
     │   ├── SetupError           a part is missing or could not be fetched, unpacked or built
-    │   ├── GuestError           QEMU or the guest did not come up, died, or answers no more
+    │   ├── GuestError           the guest did not come up, died, or answers no more
+    │   │   └── EmulatorLost     its QEMU ended without the guest's doing
     │   └── ClockError           guest clock and host clock disagree: nothing timed can be believed
     ├── TargetError              the agent, or the way to it, failed
     │   ├── KernelRefusal        the kernel said no to something the harness itself needs (errno kept)
@@ -62,9 +63,15 @@ class SetupError(LabError):
 
 
 class GuestError(LabError):
-    """QEMU or the guest did not come up, died, or answers no more."""
+    """The guest did not come up, died, or answers no more."""
 
     kind = "hil.infra.guest"
+
+
+class EmulatorLost(GuestError):
+    """The QEMU of a guest ended without the guest's doing."""
+
+    kind = "hil.infra.qemu"
 
 
 class ClockError(LabError):

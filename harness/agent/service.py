@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from harness.agent import modules
 from harness.agent.nursery import Nursery
-from harness.agent.stage import carry_out
+from harness.agent.stage import Tell, carry_out, untold
 from harness.agent.trace import TRACEFS, KernelTrace
 from harness.bindings.actor import now
 from harness.errors import HarnessError, UsageError
@@ -36,9 +36,15 @@ class Service:
         self._nursery = nursery
         self._trace = KernelTrace()
         self._open: dict[str, ExitStack] = {}
+        self._tell: Tell = untold
 
-    def answer(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, name: str, arguments: dict[str, Any], tell: Tell = untold) -> dict[str, Any]:
         """Carry a request out; errors of the harness become values, so that they arrive whole.
+
+        Args:
+            name: of the request.
+            arguments: of it.
+            tell: says something to the host before the answer.
 
         Returns:
             `{"result": …}`, or `{"error": {"class", "tried", "said", "hint", "errno"}}`.
@@ -52,6 +58,7 @@ class Service:
             return {
                 "error": {"class": "UsageError", "tried": f"request {name!r}", "said": "unknown to the agent"}
             }
+        self._tell = tell
         try:
             return {"result": request(**arguments)}
         except HarnessError as error:
@@ -172,8 +179,16 @@ class Service:
         return True
 
     def stage(self, plan: str, addresses: dict[str, str]) -> dict[str, Any]:
-        """Carry out a plan (as JSON text) on the functions at `addresses` (alias to BDF)."""
+        """Carry out a plan (as JSON text) on the functions at `addresses` (alias to BDF).
+
+        Before the answer it tells what :func:`harness.agent.stage.carry_out` says.
+        """
         where = {alias: Bdf.parse(bdf) for alias, bdf in addresses.items()}
         return carry_out(
-            Plan.from_json(json.loads(plan)), where, self._nursery, self._trace, self.load_module
+            Plan.from_json(json.loads(plan)),
+            where,
+            self._nursery,
+            self._trace,
+            self.load_module,
+            tell=self._tell,
         )

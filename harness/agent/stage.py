@@ -6,6 +6,7 @@ first and the settings are put back last, whatever happened in between.
 
 from __future__ import annotations
 
+import enum
 import errno
 import os
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from harness.agent.alarms import armed
 from harness.agent.files import Files
 from harness.agent.kernel_log import KernelLog
 from harness.agent.nursery import ActorProcess, Nursery, wait_any
@@ -32,6 +34,25 @@ _SMALLEST_LANE: Final = 64
 _FASTEST: Final = Ns(1_000)  # no config access takes less
 _LEFT: Final[list[ExitStack]] = []  # what cannot be undone behind a stuck actor; dropping it would undo it
 _ARRIVAL: Final = Ns(20 * SECOND)  # for opening files and meeting, on a slow machine
+_BEAT: Final = Ns(1 * SECOND)
+_OOPS: Final = 1 << 7  # bit D of /proc/sys/kernel/tainted
+
+Tell = Callable[[dict[str, Any]], None]
+"""Says something to the host before the answer."""
+
+
+def untold(progress: dict[str, Any]) -> None:
+    """Tell nobody."""
+
+
+class Phase(enum.StrEnum):
+    """What the agent is at, said when it begins: the last one that was heard tells where it got stuck."""
+
+    SETTING_UP = "loading modules and putting settings in place"
+    OPENING = "opening files and reading config space"
+    RUNNING = "waiting for the actors"
+    COLLECTING = "collecting what was seen"
+    PUTTING_BACK = "reading config space and putting settings back"
 
 
 def carry_out(
@@ -40,10 +61,18 @@ def carry_out(
     nursery: Nursery,
     trace: KernelTrace,
     load_module: Callable[[str], object],
+    *,
+    tell: Tell = untold,
 ) -> dict[str, Any]:
     """Stage `plan` on the functions at `addresses`.
 
-    When an actor is stuck in the kernel, nothing is put back: whoever tries would get stuck behind it.
+    When an actor is stuck in the kernel, or the kernel killed one in the middle of an operation, nothing is put back:
+    whoever tries would get stuck behind it, or behind the locks that it left.
+
+    The host is told before the answer, in dictionaries with some of these keys: `phase` (see :class:`Phase`),
+    `stage` (id of the shared memory), `pages` (:meth:`SharedStage.pages`), `functions` (as in the result, without
+    `config_after`), `taint` (before the stage) and, about once a second, `alive_ns` (CLOCK_MONOTONIC) and
+    `release_ns`.
 
     Returns:
         Plain values, tables as bytes: `begin_ns`, `end_ns`, `records` (one bytes each actor), `actors`, `functions`,
@@ -51,8 +80,9 @@ def carry_out(
 
     Raises:
         KernelRefusal: a setting was refused.
-        StagingError: an actor could not open its files, or did not arrive.
+        StagingError: an actor could not open its files.
     """
+    tell({"phase": Phase.SETTING_UP.value})
     for module in plan.modules:
         load_module(module)
     seen: dict[str, Any] = {"taint_before": _taint(), "left": []}
@@ -63,30 +93,47 @@ def carry_out(
         for setting in plan.settings:
             if setting.attribute == DRIVER:
                 about[setting.function]["driver"] = setting.value
+        tell({"phase": Phase.OPENING.value})
         files = undo.enter_context(Files(plan, addresses))
         before = {alias: sysfs.read_config(bdf) for alias, bdf in addresses.items()}
         programs = [compile_actor(actor, files) for actor in plan.actors]
         memory = SharedStage(programs, plan.lasting_ns, [_room(p, plan.lasting_ns) for p in programs])
         undo.callback(memory.close)
         processes = nursery.borrow(len(programs))
-        log, uevents = KernelLog(), Uevents()
+        log, uevents = KernelLog(armed(Ns(plan.lasting_ns + plan.deadline_ns))), Uevents()
         trace.begin(list(addresses.values()))
+        tell(
+            {
+                "phase": Phase.RUNNING.value,
+                "stage": memory.id,
+                "pages": memory.pages(),
+                "functions": [
+                    {"alias": alias, **about[alias], "config_before": before[alias]} for alias in addresses
+                ],
+                "taint": seen["taint_before"],
+                "alive_ns": now(),
+            }
+        )
+        begun = now()
         try:
             for number, process in enumerate(processes):
                 process.begin(memory, number, files.granted(plan.actors[number]))
             files.hand_over()
-            ends = _wait(plan, programs, memory, processes, nursery)
+            ends = _wait(plan, programs, memory, processes, nursery, tell=tell)
         finally:
+            tell({"phase": Phase.COLLECTING.value, "alive_ns": now()})
             seen["trace"] = trace.end()
             seen["uevents"] = uevents.collect()
             seen["log"] = log.collect()
-        seen["begin_ns"] = memory.release_ns
+        seen["begin_ns"] = memory.release_ns or begun
         seen["records"] = [memory.records(number) for number in range(len(programs))]
         seen["actors"] = [
             {"name": actor.name, **_lane_facts(memory, number), **ends[number]}
             for number, actor in enumerate(plan.actors)
         ]
-        stuck = any(end["end"] == "abandoned" for end in ends)
+        tell({"phase": Phase.PUTTING_BACK.value, "alive_ns": now()})
+        killed = bool(_taint() & ~seen["taint_before"] & _OOPS) and any(end["end"] == "died" for end in ends)
+        stuck = killed or any(end["end"] == "abandoned" for end in ends)
         if stuck:
             _LEFT.append(undo.pop_all())
             seen["left"] = [f"{one.attribute} of {one.function}" for one in plan.settings]
@@ -113,8 +160,11 @@ def _wait(
     memory: SharedStage,
     processes: list[ActorProcess],
     nursery: Nursery,
+    *,
+    tell: Tell = untold,
 ) -> list[dict[str, str]]:
     """Wait for all actors, or until the deadline; how each of them ended."""
+    beat = _Beat(memory, tell)
     running = {process.pid: number for number, process in enumerate(processes)}
     ends: list[dict[str, str]] = [{} for _ in processes]
     arrival = now() + _ARRIVAL
@@ -128,7 +178,7 @@ def _wait(
         if now() > until + (0 if memory.release_ns else SECOND):
             break
         waiting = [process for process in processes if process.pid in running]
-        step = min((until - now()) / SECOND, 1.0) if memory.release_ns else 0.05
+        step = min((until - now()) / SECOND, beat.left_s) if memory.release_ns else 0.05
         for process in wait_any(waiting, step):
             number = running.pop(process.pid)
             if process.ended():
@@ -137,15 +187,36 @@ def _wait(
                 ends[number] = {"end": "done"}
             else:
                 ends[number] = {"end": "died", "detail": nursery.fate(process.pid)}
+        beat.tell()
     memory.stop()
     refused = _refused(memory, programs)
     if refused:
         raise StagingError(f"actor {plan.actors[refused[0]].name!r}", said=refused[1], hint=refused[2])
-    if not memory.release_ns:
-        raise StagingError(f"stage {plan.title!r}", said="an actor never arrived at the rendezvous")
-    for number in running.values():
-        ends[number] = {"end": "abandoned", **_where(memory.lane(number).tid)}
+    for pid, number in running.items():
+        lane = memory.lane(number)
+        ends[number] = {"end": "abandoned", **_where(lane.tid or pid)}
+        if lane.state is LaneState.NEW:
+            ends[number]["detail"] = _intention(programs[number], lane.at)
     return ends
+
+
+class _Beat:
+    """Says about once a second that the agent lives, and where the kernel has moved the pages to."""
+
+    def __init__(self, memory: SharedStage, tell: Tell) -> None:
+        self._memory, self._tell = memory, tell
+        self._due = now() + _BEAT
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until it is due."""
+        return max(0.0, (self._due - now()) / SECOND)
+
+    def tell(self) -> None:
+        """Say it, when it is due."""
+        if (at := now()) >= self._due:
+            self._due = at + _BEAT
+            self._tell({"alive_ns": at, "release_ns": self._memory.release_ns, "pages": self._memory.pages()})
 
 
 def _refused(memory: SharedStage, programs: list[list[Instruction]]) -> tuple[int, str, str] | None:
@@ -167,6 +238,8 @@ def _refused(memory: SharedStage, programs: list[list[Instruction]]) -> tuple[in
 def _intention(program: list[Instruction], at: int) -> str:
     """What instruction `at` of the set-up was to do, in words."""
     wanted = program[at]
+    if wanted.op is Code.RENDEZVOUS:
+        return "rehearsing its first read"
     if wanted.op is Code.DROP:
         return "becoming the user nobody"
     slot = wanted.width if wanted.op is Code.MAP else wanted.slot

@@ -145,11 +145,18 @@ def converse(port: Port, service: Service) -> None:
 
 
 def serve_channel(channel: Any) -> None:
-    """What the host runs through execnet: requests in, answers out, one at a time."""
+    """What the host runs through execnet: requests in, answers out, one at a time.
+
+    Before its answer a request may say how far it is: `(number, {"progress": {…}})`.
+    """
     if _service is None:
         raise RuntimeError("this process is no agent")
     for number, name, arguments in channel:
-        channel.send((number, _service.answer(name, arguments)))
+
+        def tell(progress: dict[str, Any], number: int = number) -> None:
+            channel.send((number, {"progress": progress}))
+
+        channel.send((number, _service.answer(name, arguments, tell)))
 
 
 def main() -> None:

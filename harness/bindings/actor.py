@@ -9,12 +9,14 @@ from __future__ import annotations
 import enum
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from harness.bindings import _actor
 from harness.errors import HarnessError
+from harness.model.loss import InFlight
 from harness.model.units import Ns
 
 _ffi: Final[Any] = _actor.ffi
@@ -24,6 +26,9 @@ RECORD_BYTES: Final = int(_ffi.sizeof("struct hx_record"))
 """Size of one row of the table OPERATION."""
 
 _PAGE: Final = mmap.PAGESIZE
+_PAGEMAP: Final = Path("/proc/self/pagemap")
+_PRESENT: Final = 1 << 63  # Linux Documentation/admin-guide/mm/pagemap.rst
+_FRAME: Final = (1 << 55) - 1
 
 
 class Code(enum.IntEnum):
@@ -155,12 +160,16 @@ class SharedStage:
         self._memory = mmap.mmap(self.fd, at)
         self._base = _ffi.from_buffer(self._memory)
         self._stage = _ffi.cast("struct hx_stage *", self._base)
+        self.id: Final = int(now())
+        """Tells this stage from every other of this machine."""
+        self._mark(self._stage.mark, 0)
         self._stage.actors = len(programs)
         self._stage.lasting_ns = lasting
         self._lanes = []
         for number, (program, room) in enumerate(zip(programs, capacity, strict=True)):
             lane_at, steps_at, data_at, records_at, data = layout[number]
             lane = _ffi.cast("struct hx_lane *", self._base + lane_at)
+            self._mark(lane.mark, lane_at)
             lane.actor, lane.capacity, lane.steps = number, room, len(program)
             lane.steps_at, lane.data_at, lane.records_at = steps_at, data_at, records_at
             self._memory[data_at : data_at + len(data)] = data
@@ -177,6 +186,37 @@ class SharedStage:
                 step.step, step.data = instruction.step, position
                 position += len(instruction.data) + 1
             self._lanes.append((lane_at, lane))
+        for page in self._told():
+            _lib.mlock(self._base + page, _PAGE)  # what is refused is told as absent, see pages()
+
+    def pages(self) -> dict[int, int]:
+        """Where the header and the lanes lie in physical memory, for whoever reads it from outside the machine.
+
+        They are locked, so they are never swapped out.  The kernel may still move one (compaction, offlining of
+        memory), and leaves the old content where it was: ask again now and then.
+
+        Returns:
+            offset in this memory to physical address, for each page of :data:`mmap.PAGESIZE` bytes that is known; empty
+            without CAP_SYS_ADMIN.
+        """
+        base = int(_ffi.cast("uintptr_t", self._base))
+        found: dict[int, int] = {}
+        try:
+            pagemap = _PAGEMAP.open("rb", buffering=0)
+        except PermissionError:  # not root
+            return found
+        with pagemap:
+            for at in self._told():
+                entry = int.from_bytes(os.pread(pagemap.fileno(), 8, (base + at) // _PAGE * 8), "little")
+                if entry & _PRESENT and entry & _FRAME:
+                    found[at] = (entry & _FRAME) * _PAGE
+        return found
+
+    def _told(self) -> list[int]:
+        return [0, *(at for at, _ in self._lanes)]
+
+    def _mark(self, mark: Any, at: int) -> None:
+        mark.magic, mark.stage, mark.at = _lib.HX_MAGIC, self.id, at
 
     def lane_at(self, actor: int) -> int:
         """Where the lane of an actor lies, in bytes from the start of the memory."""
@@ -221,3 +261,46 @@ class SharedStage:
 
 def _aligned(size: int) -> int:
     return -(-size // _PAGE) * _PAGE
+
+
+def seen_from_outside(pages: Mapping[int, bytes], stage: int) -> tuple[Ns, tuple[InFlight, ...]]:
+    """Read the pages of a stage (:meth:`SharedStage.pages`) whose machine may be gone.
+
+    A page that is not marked as belonging to this stage and this offset is left out: the kernel has moved it.
+
+    Args:
+        pages: content by offset.
+        stage: id of the stage.
+
+    Returns:
+        when the actors were released (0: not yet, or not known), and what each was doing.
+    """
+    release, found = 0, []
+    for at, content in sorted(pages.items()):
+        page = _ffi.from_buffer(content)
+        if len(content) < _ffi.sizeof("struct hx_lane"):
+            continue
+        mark = _ffi.cast("struct hx_mark *", page)
+        if (mark.magic, mark.stage, mark.at) != (_lib.HX_MAGIC, stage, at):
+            continue
+        if at == 0:
+            release = int(_ffi.cast("struct hx_stage *", page).release_ns)
+        else:
+            found.append(_in_flight(_ffi.cast("struct hx_lane *", page)))
+    return Ns(release), tuple(sorted(found, key=lambda one: one.actor))
+
+
+def _in_flight(lane: Any) -> InFlight:
+    doing, since = int(lane.doing), int(lane.since_ns)
+    begun = bool(doing & (_lib.HX_FLYING | _lib.HX_LANDED))
+    low = (1 << _lib.HX_TIME_BITS) - 1
+    believed = begun and doing >> _lib.HX_TIME_AT & low == since & low
+    return InFlight(
+        actor=lane.actor,
+        step=doing >> _lib.HX_STEP_AT & 0xFFFF if begun else None,
+        tid=lane.tid,
+        round=doing & 0xFFFF_FFFF,
+        begin_ns=since if believed else 0,
+        count=lane.count + lane.lost,
+        returned=not doing & _lib.HX_FLYING,
+    )

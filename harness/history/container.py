@@ -1,19 +1,19 @@
-"""A history as bytes and back: the container `hil-history`, version 2.
+"""A history as bytes and back: the container `hil-history`, version 3.
 
 The container is a ZIP archive (deflate) that any tool can open:
 
 ============== ======================================================================================
 member         contents
 ============== ======================================================================================
-`history.json` an object: `container` = "hil-history", `version` = 2, then every field of
+`history.json` an object: `container` = "hil-history", `version` = 3, then every field of
                :class:`~harness.history.history.History` that is no table, bytes as hexadecimal
 `operations.npy` table :data:`~harness.history.columns.OPERATION`, NumPy format 1.0
 `kernel.npy`   table :data:`~harness.history.columns.KERNEL`, NumPy format 1.0
 ============== ======================================================================================
 
 A later version may add members and fields; every version is readable for ever.  Version 2 added to plans `modules`,
-`ports`, `owners` and `retries` of a step, `privilege` of an actor, and ways to act on a function through VFIO; what
-version 1 does not say is read as nothing.
+`ports`, `owners` and `retries` of a step, `privilege` of an actor, and ways to act on a function through VFIO; version
+3 `lost` and `lost_reason`.  What an older version does not say is read as nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from harness.model.plan import Plan
 from harness.model.units import Ns
 
 CONTAINER: Final = "hil-history"
-VERSION: Final = 2
+VERSION: Final = 3
 SUFFIX: Final = ".history.zip"
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # members carry no date, so equal histories are equal bytes
@@ -104,6 +104,8 @@ def from_bytes(data: bytes) -> History:
             taint_before=fields["taint_before"],
             taint_after=fields["taint_after"],
             provenance=fields["provenance"],
+            lost=fields.get("lost", ""),
+            lost_reason=fields.get("lost_reason", ""),
         )
     except HistoryError:
         raise

@@ -39,8 +39,10 @@ class ActorRecord:
         tid: its thread id on the target.
         rounds: how many rounds it began.
         lost: operations that found no room in the shared memory and are missing from the table.
-        end: `done`, `abandoned` (stuck past the deadline), `died` (a signal) or `refused` (a file could not be opened).
-        detail: for `refused` the file and errno, for `died` the signal.
+        end: `done`, `abandoned` (stuck past the deadline), `died` (a signal), `refused` (a file could not be opened) or
+            `lost` (with the kernel that ran it).
+        detail: for `refused` the file and errno, for `died` the signal, for `abandoned` what of its set-up it was doing
+            (empty: it was past that).
         wchan: for `abandoned`: the kernel function it sleeps in (`/proc/TID/wchan`).
         stack: for `abandoned`: its kernel stack (`/proc/TID/stack`).
     """
@@ -60,7 +62,9 @@ class LogLine:
     """One record of /dev/kmsg between the stage's markers.
 
     Attributes:
-        time_us: the kernel log's own time stamp; order within the log is exact, against other events it is not.
+        time_us: CLOCK_MONOTONIC, as well as the markers of the stage tell how far the log's own clock is behind it
+            (histories of earlier harnesses, and consoles: the log's own clock, some milliseconds off); order within
+            the log is exact.
         level: syslog level 0 (emergency) … 7 (debug).
         text: without the prefix, continuation lines joined by newline.
     """
@@ -91,6 +95,7 @@ class FunctionRecord:
         driver: bound driver or empty.
         reset_methods: as `reset_method` read before the plan's settings.
         iommu_group: number as text, or empty.
+        port: address of the port above it, or empty.
         config_before, config_after: config space, 256 or 4096 bytes; empty when it could not be read.
     """
 
@@ -102,6 +107,7 @@ class FunctionRecord:
     driver: str = ""
     reset_methods: tuple[str, ...] = ()
     iommu_group: str = ""
+    port: str = ""
     config_before: bytes = b""
     config_after: bytes = b""
 
@@ -113,7 +119,7 @@ class History:
     Attributes:
         plan: what was to be done.
         begin_ns: common release of all actors, CLOCK_MONOTONIC.
-        end_ns: when the stage was over and everything collected.
+        end_ns: when the stage was over and everything collected; the best guess where the kernel was lost.
         operations: table of :data:`~harness.history.columns.OPERATION`.
         kernel: table of :data:`~harness.history.columns.KERNEL`.
         lost_kernel_events: trace events that the kernel's buffer had to drop.
@@ -126,6 +132,10 @@ class History:
         clock_ratio: guest time passed over host time passed during the stage, 1.0 when both are one clock.
         taint_before, taint_after: `/proc/sys/kernel/tainted`.
         provenance: versions, host, seed … as JSON values; `kernel.release` is always there.
+        lost: how the target was lost in the middle of the stage, a word of :class:`~harness.model.loss.LossKind`, or
+            empty.  Then of each actor only the operation in flight is known, `log` is the end of the console, and
+            there is no trace.
+        lost_reason: the kernel's own word for it, or the best piece of evidence.
     """
 
     plan: Plan
@@ -144,6 +154,8 @@ class History:
     taint_before: int = 0
     taint_after: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
+    lost: str = ""
+    lost_reason: str = ""
 
     def means(self, actor: int, step: int) -> Operation:
         """What an operation of `actor` at `step` is, in the contract's words."""

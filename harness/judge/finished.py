@@ -13,21 +13,24 @@ from harness.judge import findings
 from harness.judge.culprit import doer
 from harness.judge.starvation import starvation
 from harness.judge.steps import Rows, Steps, steps_of
-from harness.model.operation import HEARTBEAT, RENDEZVOUS, SET_UP, WAIT
+from harness.model.loss import OURS
 from harness.model.terms import Terms
 from harness.model.units import as_text
 from harness.model.verdict import Blame, Finding
 
 NAME: Final = "finished"
-_OWN: Final = frozenset({HEARTBEAT, WAIT, RENDEZVOUS, SET_UP})
-"""The harness's own business: an actor that is abandoned was not stuck in one of these."""
+_OOPS: Final = 1 << 7
+"""Bit of /proc/sys/kernel/tainted: the kernel killed a process because it could not go on with it."""
 _STACK_LINES: Final = 4
+Held = dict[str, LockWindow]
+"""Config locks that were held when the stage ended, by alias of their function."""
 
 
 def finished(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
     """Find operations that never returned or came too late, and actors that did not end well."""
     steps = steps_of(history)
-    found = (*_stuck(steps), *_overdue(steps), *_ended_badly(steps))
+    held = _still_held(history) if any(actor.end != "done" for actor in history.actors) else {}
+    found = (*_stuck(steps, held), *_never_began(steps, held), *_overdue(steps), *_ended_badly(steps))
     if found:
         return found
     count = len(history.operations)
@@ -36,23 +39,28 @@ def finished(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: AR
     return (findings.passed(NAME, f"All {count} operations returned by the deadline.", met=count),)
 
 
-def _stuck(steps: Steps) -> Iterator[Finding]:
+def _stuck(steps: Steps, held: Held) -> Iterator[Finding]:
     """Operations in flight, and who holds the config lock that they may be waiting for."""
     table, judged = steps.history.operations, _judged(steps)
     in_flight = judged[table["end_ns"][judged] == 0]
-    held = _still_held(steps.history) if len(in_flight) else {}
+    oops = steps.history.taint_after & ~steps.history.taint_before & _OOPS
     for row in in_flight.tolist():
         number = int(table["actor"][row])
         record = steps.history.actors[number]
         step = steps.numbered[steps.of_row[row]][1]
         on = f" on {step.file.function}" if step.file else ""
-        window = held.get(step.file.function) if step.file else None
-        lock = ""
-        if window is not None and window.tid != record.tid:
-            holder = doer(steps.history, window.tid, window.opened_ns)
-            lock = (
-                f"; {holder} has held its config lock for {as_text(steps.history.end_ns - window.opened_ns)}"
+        if oops and record.end == "died":
+            yield findings.failed(
+                NAME,
+                Blame.KERNEL_FAULT,
+                f"The kernel gave {record.name} up in the middle of {step.means}{on}: {record.detail}.",
+                events=[findings.operation(row)],
+                source="Linux kernel/exit.c, make_task_dead()",
+                met=1,
             )
+            continue
+        window = held.get(step.file.function) if step.file else None
+        lock = _holder(steps.history, record, window)
         yield findings.failed(
             NAME,
             Blame.TIMEOUT,
@@ -64,6 +72,34 @@ def _stuck(steps: Steps) -> Iterator[Finding]:
             ],
             met=1,
         )
+
+
+def _never_began(steps: Steps, held: Held) -> Iterator[Finding]:
+    """Actors that did not come back from their set-up: a fault where somebody holds a lock of what they use."""
+    for number, record in enumerate(steps.history.actors):
+        if record.end != "abandoned" or not record.detail:
+            continue
+        uses = dict.fromkeys(
+            step.file.function for step in steps.history.plan.actors[number].steps if step.file
+        )
+        windows = [held[alias] for alias in uses if alias in held]
+        told = [(window, lock) for window in windows if (lock := _holder(steps.history, record, window))]
+        claim = f"{record.name} never came back from {record.detail}{_asleep(record)}"
+        if told:
+            window, lock = told[0]
+            yield findings.failed(
+                NAME, Blame.TIMEOUT, f"{claim}{lock}.", events=findings.kernel(window.opened_row), met=1
+            )
+        else:
+            yield findings.unknown(NAME, f"{claim}, and nothing that was seen explains it.")
+
+
+def _holder(history: History, record: ActorRecord, window: LockWindow | None) -> str:
+    """Who holds the lock that an actor may be waiting for, as the end of a sentence; empty when nobody does."""
+    if window is None or window.tid == record.tid:
+        return ""
+    holder = doer(history, window.tid, window.opened_ns)
+    return f"; {holder} has held its config lock for {as_text(history.end_ns - window.opened_ns)}"
 
 
 def _overdue(steps: Steps) -> Iterator[Finding]:
@@ -94,7 +130,7 @@ def _ended_badly(steps: Steps) -> Iterator[Finding]:
     table = steps.history.operations
     for number, record in enumerate(steps.history.actors):
         in_flight = bool(((table["actor"] == number) & (table["end_ns"] == 0)).any())
-        if record.end == "abandoned" and not in_flight:
+        if record.end == "abandoned" and not in_flight and not record.detail:
             yield findings.unknown(
                 NAME, f"{record.name} was abandoned, but no operation of it is in flight{_asleep(record)}."
             )
@@ -105,10 +141,10 @@ def _ended_badly(steps: Steps) -> Iterator[Finding]:
 
 
 def _judged(steps: Steps) -> Rows:
-    return steps.rows(lambda step: step.means not in _OWN)
+    return steps.rows(lambda step: step.means not in OURS)
 
 
-def _still_held(history: History) -> dict[str, LockWindow]:
+def _still_held(history: History) -> Held:
     """The config locks that were certainly held when the stage ended, by alias of their function."""
     if doubts(history):
         return {}

@@ -17,6 +17,7 @@ from harness.judge.lock_discipline import lock_discipline
 from harness.judge.port_lock import port_lock
 from harness.judge.reset_happened import reset_happened
 from harness.judge.reset_time import reset_time
+from harness.judge.survived import survived
 from harness.judge.values_sane import values_sane
 from harness.model.terms import Terms
 from harness.model.verdict import Finding, Judgement
@@ -37,13 +38,22 @@ CHECKERS: Final[tuple[Checker, ...]] = (
 )
 """The questions, in the order in which a reader wants the bad news."""
 
+LAST_QUESTIONS: Final[tuple[Checker, ...]] = (survived, kernel_log)
+"""What can be asked of a history whose kernel was lost: of everything else it has no evidence."""
 
-def judge(history: History, terms: Terms, checkers: tuple[Checker, ...] = CHECKERS) -> Judgement:
+
+def judge(history: History, terms: Terms, checkers: tuple[Checker, ...] = ()) -> Judgement:
     """Judge one history against the part of the contract that applies to it.
 
     A checker that crashes has said nothing: its finding is UNKNOWN and names the error.
+
+    Args:
+        history: what happened.
+        terms: what was promised.
+        checkers: the questions; when empty, all that the history can answer.
     """
-    return Judgement(findings=tuple(f for checker in checkers for f in _ask(checker, history, terms)))
+    asked = checkers or (LAST_QUESTIONS if history.lost else CHECKERS)
+    return Judgement(findings=tuple(f for checker in asked for f in _ask(checker, history, terms)))
 
 
 def _ask(checker: Checker, history: History, terms: Terms) -> tuple[Finding, ...]:

@@ -8,7 +8,15 @@ data; anything else is trouble of the lab, an error without a verdict.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+from harness.model.operation import HEARTBEAT, RENDEZVOUS, SET_UP, WAIT
+from harness.model.plan import Plan
+
+OURS: Final = frozenset({HEARTBEAT, WAIT, RENDEZVOUS, SET_UP})
+"""The harness's own business: an actor is not stuck in one of these, and nothing is to blame for them."""
 
 
 class LossKind(enum.StrEnum):
@@ -33,6 +41,11 @@ class LossKind(enum.StrEnum):
     def kernel_fault(self) -> bool:
         """Whether the kernel under test did it."""
         return self in (LossKind.PANIC, LossKind.HANG)
+
+    @property
+    def target_lives(self) -> bool:
+        """Whether the kernel goes on, and only the agent was lost."""
+        return self in (LossKind.AGENT, LossKind.SILENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +81,7 @@ class Loss:
         console: the end of its console, with the backtraces of all processors where they could be had.
         registers: of all processors, as QEMU prints them; empty when QEMU was gone.
         events: what QEMU told about, oldest first: name and data.
+        host_ns: CLOCK_MONOTONIC of the host when it was told of it (QEMU's event); 0 when nobody told.
         release_ns: CLOCK_MONOTONIC of the target when the stage began; 0 when it had not, or is not known.
         in_flight: what the actors were doing; empty when that could not be read.
     """
@@ -77,5 +91,29 @@ class Loss:
     console: str = ""
     registers: str = ""
     events: tuple[str, ...] = ()
+    host_ns: int = 0
     release_ns: int = 0
     in_flight: tuple[InFlight, ...] = ()
+
+
+def doing(plan: Plan, places: Iterable[tuple[int, int]]) -> str:
+    """What actors were in the middle of, in words: `reader 1 was in config-read/sysfs of igb0, resetter in reset/flr`.
+
+    Args:
+        plan: what was carried out.
+        places: number of the actor and of its step, of each operation that had not returned.
+
+    Returns:
+        `no actor was in an operation` when there is none but the harness's own.
+    """
+    parts: list[str] = []
+    last = ""
+    for actor, number in sorted(places):
+        step = plan.actors[actor].steps[number]
+        if step.means in OURS:
+            continue
+        alias = step.file.function if step.file else ""
+        of = f" of {alias}" if alias and alias != last else ""
+        parts.append(f"{plan.actors[actor].name} {'in' if parts else 'was in'} {step.means}{of}")
+        last = alias or last
+    return ", ".join(parts) or "no actor was in an operation"

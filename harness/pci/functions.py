@@ -23,7 +23,7 @@ def facts(bdf: Bdf) -> dict[str, Any]:
 
     Returns:
         Plain values: `bdf`, `vendor`, `device`, `class` (integers), `driver`, `reset_methods` (list), `iommu_group`
-        (text, empty without one).
+        (text, empty without one), `port` (address of the port above, empty on a root bus).
 
     Raises:
         TargetError: there is no such function.
@@ -39,6 +39,7 @@ def facts(bdf: Bdf) -> dict[str, Any]:
     except KernelRefusal:
         methods = []  # a function that nothing can reset has no such file
     group = sysfs.path_of(bdf, "iommu_group")
+    above = (sysfs.DEVICES / str(bdf)).resolve().parent
     return {
         "bdf": str(bdf),
         "vendor": _number(bdf, "vendor"),
@@ -47,6 +48,7 @@ def facts(bdf: Bdf) -> dict[str, Any]:
         "driver": device.driver or "",
         "reset_methods": methods,
         "iommu_group": group.resolve().name if group.exists() else "",
+        "port": above.name if (above / "vendor").exists() else "",
     }
 
 

@@ -16,9 +16,9 @@ from typing import Any, Final
 import pytest
 
 from harness.contract import Contract, Nature
-from harness.errors import AgentLost, ClockError, GuestError, HarnessError
+from harness.errors import AgentLost, ClockError, HarnessError
 from harness.history import container
-from harness.history.history import History, LogLine
+from harness.history.history import History
 from harness.journal.record import AttemptRecord
 from harness.judge import judge
 from harness.model.plan import Plan
@@ -32,11 +32,14 @@ from harness.report.findings import as_text
 from harness.report.stage import stage_record
 from harness.report.timeline_text import timeline_text
 from harness.staging.conduct import conduct
+from harness.staging.lost import Told, error_of, examined, last_history
 from harness.staging.part import DEADLINE, Part, plan_of
+from harness.target import silence
 from harness.target.attempts import Attempt, attempting
+from harness.target.silence import Patience, starved_process
 
+_LEAST_SILENCE_S: Final = 2.0
 _RUNS: Final = pytest.StashKey["list[Run]"]()
-_CONSOLE_LINES: Final = 200
 
 
 @dataclass(slots=True)
@@ -104,7 +107,33 @@ class Run:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of staging; `harness replay` sets them."""
-    parser.getgroup("hil").addoption("--hil-replay", type=Path, metavar="HISTORY", help=argparse.SUPPRESS)
+    group = parser.getgroup("hil")
+    group.addoption("--hil-replay", type=Path, metavar="HISTORY", help=argparse.SUPPRESS)
+    group.addoption(
+        "--hil-silence",
+        type=_seconds,
+        default=silence.DEFAULT_S,
+        metavar="SECONDS",
+        help="give a guest up whose agent has said nothing for so long while a stage runs, not counting time in which "
+        "the host was too busy to let it (default: %(default)s)",
+    )
+
+
+def _seconds(text: str) -> float:
+    """An option's value in seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: less than two: the agent speaks once a second.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
+    if not _LEAST_SILENCE_S <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(
+            f"{text} s: the agent speaks once a second, so {_LEAST_SILENCE_S:.0f} at least"
+        )
+    return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +238,13 @@ def pytest_runtest_makereport(
 def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest.Item) -> History:
     """Stage a plan for a test; once more on a fresh guest when the clock ran wild.
 
-    A guest that panics is data: the history then holds the end of its console.
+    A kernel that panics or hangs is data, and so is one that took the agent with it and says so in its log: the history
+    then holds what every actor was in the middle of, and the end of its console.
 
     Raises:
         ClockError: the clock ran wild twice.
+        GuestError: the guest was lost, and its kernel is not to blame.
+        AgentLost: the agent was lost in a guest that lives.
         HarnessError: the stage could not be carried out.
     """
 
@@ -220,19 +252,20 @@ def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest
         return contract.platform(vendor, device, Nature.EMULATED)
 
     def once() -> History:
-        target = source.target
+        target, told = source.target, Told()
+        patience = Patience(
+            limit_s=node.config.getoption("--hil-silence"), starved=starved_process(target.guest.pid)
+        )
         try:
-            return conduct(plan, target, platform)
+            return conduct(plan, target, platform, told=told, patience=patience)
         except AgentLost as error:
-            if target.guest.wait_panic(2.0):
-                return last_words(plan, target.guest.console_text(), target.provenance())
-            registers = target.guest.interrogate()
-            raise GuestError(
-                f"staging {plan.title!r}",
-                said=f"the guest answers no more ({error.said})",
-                hint=f"Its console, with backtraces of all CPUs: {target.guest.console}",
-                evidence=f"{registers}\n{target.guest.console_text()[-8000:]}",
-            ) from error
+            if not target.agent.lost:
+                raise  # it answered, and what it lost is a process of its own
+            loss = examined(*target.post_mortem(told.pages), told)
+            history = last_history(plan, loss, told, platform, target.provenance())
+            if loss.kind.kernel_fault or (loss.kind.target_lives and _is_convicted(history, contract)):
+                return history
+            raise error_of(plan, loss, told, error, console=str(target.guest.console)) from error
 
     def give_up(attempt: Attempt) -> None:
         reporting.note_attempt(node, AttemptRecord(type=ClockError.kind, summary=str(attempt.error)))
@@ -241,16 +274,9 @@ def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest
     return attempting(WILD_CLOCK, observe=give_up)(once)
 
 
-def last_words(plan: Plan, console: str, provenance: dict[str, Any]) -> History:
-    """The history of a stage whose kernel panicked: nothing but the end of its console."""
-    lines = console.splitlines()[-_CONSOLE_LINES:]
-    return History(
-        plan=plan,
-        begin_ns=Ns(0),
-        end_ns=Ns(0),
-        log=tuple(LogLine(time_us=0, level=0 if "Kernel panic" in line else 6, text=line) for line in lines),
-        provenance=provenance,
-    )
+def _is_convicted(history: History, contract: Contract) -> bool:
+    """Whether the log of a kernel that lives says why its agent was lost: an oops took it, or left its locks behind."""
+    return judge(history, contract.terms_of(history)).verdict is Verdict.FAIL
 
 
 def _keep(
@@ -262,6 +288,7 @@ def _keep(
     """Write the history, and the text timeline when it is not a PASS; tell the reporting plugin, which draws."""
     judgement = run._judgement  # noqa: SLF001 - keeping it is not looking at it
     history = _write(node, f"{number}history.zip", container.to_bytes(run.history))
+    source.judged(run.history, judgement, history)
     attachments = []
     if judgement.verdict is not Verdict.PASS:
         text = timeline_text(run.history, judgement).encode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from json import dumps
 from typing import Any, Final
 
@@ -10,21 +9,34 @@ import numpy as np
 
 import harness
 from harness.history.columns import OPERATION, Edge, Table
-from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
+from harness.history.history import ActorRecord, History, LogLine, Probe, Uevent
 from harness.model.plan import Plan
 from harness.model.units import SECOND, Ns
+from harness.staging.lost import PlatformOf, Told, function_record
 from harness.staging.trace_text import gaps, parse
 from harness.target import clock
 from harness.target.protocol import Target
+from harness.target.silence import PATIENT, Patience
 
 _OVERHEAD_S: Final = 60.0  # probes, actors and transfer on a slow, busy, emulated machine
 
-PlatformOf = Callable[[int, int], str]
-"""Vendor and device id to the contract's word for the model."""
 
-
-def conduct(plan: Plan, target: Target, platform_of: PlatformOf) -> History:
+def conduct(
+    plan: Plan,
+    target: Target,
+    platform_of: PlatformOf,
+    *,
+    told: Told | None = None,
+    patience: Patience = PATIENT,
+) -> History:
     """Stage `plan` on `target`.
+
+    Args:
+        plan: what to do.
+        target: where.
+        platform_of: names function models.
+        told: is filled with what the agent says meanwhile, for whoever wants to know when it says no more.
+        patience: how long the agent may say nothing.
 
     Raises:
         StagingError: it could not be staged as written.
@@ -32,9 +44,17 @@ def conduct(plan: Plan, target: Target, platform_of: PlatformOf) -> History:
         TargetError: the agent failed or is gone.
     """
     addresses = {alias: str(target.address(alias)) for alias in plan.functions}
-    before = clock.read(target.agent.ask)
+    told = told or Told()
+    told.clock = before = clock.read(target.agent.ask)
     budget_s = (plan.lasting_ns + plan.deadline_ns) / SECOND + _OVERHEAD_S
-    seen = target.agent.ask("stage", deadline_s=budget_s, plan=dumps(plan.to_json()), addresses=addresses)
+    seen = target.agent.ask(
+        "stage",
+        deadline_s=budget_s,
+        observe=told.hear,
+        patience=patience,
+        plan=dumps(plan.to_json()),
+        addresses=addresses,
+    )
     rate = clock.check(before, clock.read(target.agent.ask), where=f"stage {plan.title!r}")
     facts = target.agent.ask("facts")
     return History(
@@ -46,7 +66,7 @@ def conduct(plan: Plan, target: Target, platform_of: PlatformOf) -> History:
         lost_kernel_events=seen["trace"]["lost"] + gaps(seen["trace"]["text"]),
         probes=tuple(Probe(**{**probe, "edge": Edge(probe["edge"])}) for probe in seen["trace"]["probes"]),
         actors=tuple(ActorRecord(**actor) for actor in seen["actors"]),
-        functions=tuple(_function(one, platform_of) for one in seen["functions"]),
+        functions=tuple(function_record(one, platform_of) for one in seen["functions"]),
         log=tuple(LogLine(**line) for line in seen["log"]["lines"]),
         log_complete=seen["log"]["complete"],
         uevents=tuple(Uevent(**event) for event in seen["uevents"]),
@@ -75,18 +95,3 @@ def _provenance(facts: dict[str, Any], target: Target, left: list[str]) -> dict[
 def _operations(records: list[bytes]) -> Table:
     table: Table = np.concatenate([np.frombuffer(lane, dtype=OPERATION) for lane in records])
     return table[np.argsort(table["begin_ns"], kind="stable")]
-
-
-def _function(one: dict[str, Any], platform_of: PlatformOf) -> FunctionRecord:
-    return FunctionRecord(
-        alias=one["alias"],
-        platform=platform_of(one["vendor"], one["device"]),
-        bdf=one["bdf"],
-        vendor=one["vendor"],
-        device=one["device"],
-        driver=one["driver"],
-        reset_methods=tuple(one["reset_methods"]),
-        iommu_group=one["iommu_group"],
-        config_before=one["config_before"],
-        config_after=one["config_after"],
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,29 +11,57 @@ from execnet.gateway_base import TimeoutError as ChannelTimeoutError
 
 from harness import errors
 from harness.errors import AgentLost, HarnessError, KernelRefusal
+from harness.target.silence import WAIT_S, Patience, Silence
+
+Observer = Callable[[dict[str, Any]], None]
+"""Is told what an agent says before its answer."""
 
 _SERVE: Final = "from harness.agent.worker import serve_channel\nserve_channel(channel)"
+
+
+def ignored(progress: dict[str, Any]) -> None:
+    """Let an agent say what it likes."""
 
 
 class Agent:
     """One agent behind one gateway.  Once lost it stays lost."""
 
-    def __init__(self, gateway: Gateway, disconnect: Callable[[], None]) -> None:
-        self._gateway, self._disconnect = gateway, disconnect
+    def __init__(
+        self, gateway: Gateway, disconnect: Callable[[], None], heard: Callable[[], int] = lambda: 0
+    ) -> None:
+        """Begin the conversation.
+
+        Args:
+            gateway: to the agent.
+            disconnect: ends the connection.
+            heard: how many bytes have arrived so far.
+        """
+        self._gateway, self._disconnect, self._heard = gateway, disconnect, heard
         self._channel = gateway.remote_exec(_SERVE)
         self._number = 0
         self._lost = ""
 
-    def ask(self, name: str, /, *, deadline_s: float = 60.0, **arguments: Any) -> Any:
+    def ask(
+        self,
+        name: str,
+        /,
+        *,
+        deadline_s: float = 60.0,
+        observe: Observer = ignored,
+        patience: Patience | None = None,
+        **arguments: Any,
+    ) -> Any:
         """Make a request of :class:`~harness.agent.service.Service`.
 
         Args:
             name: of the method.
             deadline_s: for the answer, in seconds from now.
+            observe: is told what the agent says before the answer, in the thread of the caller.
+            patience: how long it may say nothing; as long as the deadline when None.
             **arguments: plain values.
 
         Raises:
-            AgentLost: no answer in time, or the connection ended.
+            AgentLost: no answer in time, silence for too long, or the connection ended.
             HarnessError: what the agent raised, of its own class.
         """
         what = f"asking the agent for {name!r}"
@@ -41,7 +70,12 @@ class Agent:
         self._number += 1
         try:
             self._channel.send((self._number, name, arguments))
-            number, answer = self._channel.receive(deadline_s)
+            silence = Silence(patience or Patience(limit_s=deadline_s))
+            until = time.monotonic() + deadline_s
+            number, answer = self._receive(until, silence)
+            while number == self._number and "progress" in answer:
+                observe(answer["progress"])
+                number, answer = self._receive(until, silence)
         except (EOFError, OSError, ChannelTimeoutError, self._channel.RemoteError) as error:
             self._lost = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
             raise AgentLost(what, said=self._lost, hint="Look at the console of the target.") from error
@@ -52,6 +86,29 @@ class Agent:
             self._lost = f"answer {number} to request {self._number}"
             raise AgentLost(what, said=self._lost)
         return self.unpack(answer)
+
+    def _receive(self, until: float, silence: Silence) -> tuple[int, dict[str, Any]]:
+        """The next message.
+
+        Raises:
+            ChannelTimeoutError: not by the deadline, or not before the patience was over.
+            EOFError: the connection ended.
+        """
+        before = self._heard()
+        while (left_s := until - time.monotonic()) > 0 and silence.left_s > 0:
+            wait_s = min(left_s, WAIT_S)
+            try:
+                message: tuple[int, dict[str, Any]] = self._channel.receive(wait_s)
+            except ChannelTimeoutError:
+                silence.lasted(wait_s)
+            else:
+                silence.broken()
+                return message
+            heard = self._heard()
+            if heard != before:  # a part of a long answer
+                silence.broken()
+            before = heard
+        raise ChannelTimeoutError("no answer in time" if left_s <= 0 else str(silence))
 
     @property
     def lost(self) -> str:

@@ -10,6 +10,7 @@ import json
 import select
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,12 +27,17 @@ PROTOCOL: Final = 1  # PROTOCOL of harness/agent/worker.py
 
 
 class SocketIO:
-    """A unix socket as execnet wants it: exactly n bytes or EOFError."""
+    """A unix socket as execnet wants it: exactly n bytes or EOFError.
+
+    Attributes:
+        heard: bytes that have arrived.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self.execmodel = gateway_base.get_execmodel("thread")
         self.remoteaddress = "virtio-serial"
         self._socket = connection
+        self.heard: int = 0
 
     def read(self, numbytes: int) -> bytes:
         """Read exactly so many bytes; EOFError when QEMU has closed the port."""
@@ -43,6 +49,7 @@ class SocketIO:
                 raise EOFError(str(error)) from error
             if not part:
                 raise EOFError(f"expected {numbytes} bytes, {missing} are missing")
+            self.heard += len(part)
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
@@ -77,18 +84,27 @@ class SocketIO:
 class Line:
     """The plain conversation of one JSON line each way, before execnet."""
 
-    def __init__(self, path: Path, *, deadline_s: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        deadline_s: float,
+        opened: Callable[[socket.socket], None] = lambda connection: None,  # noqa: ARG005
+    ) -> None:
         """Connect and say hello.
 
         Args:
             path: of the unix socket.
             deadline_s: for the guest to answer, in seconds from now; a booting guest needs some.
+            opened: is told of the connection before anything is asked; who knows that nothing will be answered any
+                more may shut it down, and whoever waits learns it at once.
 
         Raises:
             AgentLost: no socket, or no answer.
         """
         self._until = time.monotonic() + deadline_s
         self._socket = _connect(path, deadline_s)
+        opened(self._socket)
         self._rest = b""
         try:
             self.hello: dict[str, Any] = self._ask({"ask": "hello"}, self._until)
@@ -111,7 +127,7 @@ class Line:
         self._ask({"ask": "execnet"}, time.monotonic() + 30)
         spec = execnet.XSpec("socket=guest//id=agent")
         stream = SocketIO(self._socket)
-        return Agent(Gateway(stream, spec), stream.close)
+        return Agent(Gateway(stream, spec), stream.close, lambda: stream.heard)
 
     def close(self) -> None:
         """Close the socket; the guest's worker starts over."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
+from harness.model.loss import Loss
 from harness.model.pci import Bdf
 from harness.target.agent import Agent
 
@@ -24,3 +26,14 @@ class Target(Protocol):
 
     def provenance(self) -> dict[str, Any]:
         """What a report must name: QEMU, kernel, packages, machine; JSON values."""
+
+    def post_mortem(self, pages: Mapping[int, int]) -> tuple[Loss, dict[int, bytes]]:
+        """Find out how this target was lost; it is of no use afterwards.
+
+        Args:
+            pages: offset in the memory of the stage to physical address on the target, of pages of 4096 bytes to read
+                (:class:`harness.bindings.actor.SharedStage`).
+
+        Returns:
+            how it was lost, and by offset the content of those pages that could be read.
+        """

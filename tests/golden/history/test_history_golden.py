@@ -24,10 +24,10 @@ from harness.model.pci import ResetMethod
 from harness.model.plan import Op, Privilege, Retries
 from harness.model.promise import WindowKind
 from harness.model.units import MS
-from harness.model.verdict import Verdict
+from harness.model.verdict import Blame, Verdict
 
 HERE = Path(__file__).parent
-V1, V2 = HERE / "v1.history.zip", HERE / "v2.history.zip"
+V1, V2, V3 = (HERE / f"v{number}.history.zip" for number in (1, 2, 3))
 NEWEST = HERE / f"v{VERSION}.history.zip"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "history.md"
 
@@ -100,7 +100,7 @@ ASKED_OF_BOTH = {
 
 
 @pytest.mark.parametrize("path", [V1, V2], ids=lambda path: path.name)
-def test_each_is_still_judged_pass(path: Path) -> None:
+def test_each_of_a_whole_stage_is_still_judged_pass(path: Path) -> None:
     history = from_bytes(path.read_bytes())
     judgement = judge(history, load().terms_of(history))
     assert judgement.verdict is Verdict.PASS, judgement.decisive
@@ -126,6 +126,25 @@ def test_what_is_known_of_version_2_is_in_it(v2: History) -> None:
     assert len(seen)
     assert not seen["result"].any()  # past the first 64 bytes nobody sees anything
     assert not seen["error"].any()
+
+
+def test_what_is_known_of_version_3_is_in_it() -> None:
+    """Recorded when the kernel panicked: what its actors were in the middle of was read from its memory."""
+    v3 = from_bytes(V3.read_bytes())
+    assert (v3.lost, v3.lost_reason) == ("panic", "hil_faults: a panic on request")
+    assert [(actor.name, actor.end) for actor in v3.actors] == [
+        ("reader-1", "lost"),
+        ("reader-2", "lost"),
+        ("resetter", "lost"),
+        ("heartbeat", "lost"),
+    ]
+    assert v3.operations["end_ns"].tolist() == [0] * 4
+    judgement = judge(v3, load().terms_of(v3))
+    assert judgement.decisive is not None
+    assert (judgement.verdict, judgement.decisive.blame) == (Verdict.FAIL, Blame.KERNEL_FAULT)
+    assert judgement.decisive.claim.startswith(
+        "The kernel panicked 492 ms into the stage: hil_faults: a panic on request; reader-1 was in config-read/sysfs"
+    )
 
 
 def test_the_command_judges_it_without_a_device(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,9 +204,10 @@ def test_the_document_names_every_column() -> None:
 
 
 def test_the_document_names_every_field() -> None:
-    with zipfile.ZipFile(NEWEST) as archive:
-        fields = json.loads(archive.read("history.json"))
-    assert set(_table("## history.json")) == set(fields)
+    with zipfile.ZipFile(V2) as whole, zipfile.ZipFile(NEWEST) as archive:
+        fields = json.loads(whole.read("history.json"))
+        newest = json.loads(archive.read("history.json"))
+    assert set(_table("## history.json")) == set(newest)
     assert {name.partition("[")[0] for name in _table("### plan")} == set(fields["plan"])
     text = DOCUMENT.read_text()
     for name in ("probes", "actors", "functions"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +13,14 @@ from typing import Any, cast
 import pytest
 
 from harness.agent import stage as module
-from harness.agent.stage import carry_out
+from harness.agent.stage import Phase, Tell, carry_out, untold
 from harness.agent.trace import KernelTrace
+from harness.bindings.actor import now
 from harness.errors import StagingError
 from harness.model.operation import ATTRIBUTE_READ
 from harness.model.pci import Bdf
 from harness.model.plan import Actor, File, Op, Plan, Setting, Step
-from harness.model.units import MS, Ns
+from harness.model.units import MS, SECOND, Ns
 from tests.unit.agent.conftest import Watched
 from tests.unit.agent.gate import guarded
 from tests.unit.agent.run import descriptors
@@ -56,7 +59,12 @@ def left() -> Iterator[list[Any]]:
 
 
 def carried_out(
-    nursery: Watched, setting: Path, *files: Path, modules: tuple[str, ...] = ()
+    nursery: Watched,
+    setting: Path,
+    *files: Path,
+    modules: tuple[str, ...] = (),
+    tell: Tell = untold,
+    starts_ms: int = 0,
 ) -> tuple[dict[str, Any], list[str]]:
     """One actor reads these files once; what was seen, and which modules were loaded."""
     steps = tuple(
@@ -66,14 +74,14 @@ def carried_out(
     plan = Plan(
         title="files",
         functions=(),
-        actors=(Actor(name="reader", steps=steps, times=1),),
-        lasting_ns=Ns(50 * MS),
+        actors=(Actor(name="reader", steps=steps, times=1, starts_ns=Ns(starts_ms * MS)),),
+        lasting_ns=Ns(starts_ms * MS + 50 * MS),
         deadline_ns=Ns(300 * MS),
         settings=(Setting(function="igb0", attribute=str(setting), value="during"),),
         modules=modules,
     )
     loaded: list[str] = []
-    seen = carry_out(plan, Anywhere(), nursery, cast(KernelTrace, Silence()), loaded.append)
+    seen = carry_out(plan, Anywhere(), nursery, cast(KernelTrace, Silence()), loaded.append, tell=tell)
     return seen, loaded
 
 
@@ -130,3 +138,72 @@ def test_settings_are_put_back_when_an_actor_is_refused(
         carried_out(nursery, attribute, tmp_path / "absent")
     assert attribute.read_text() == "before"
     assert left == []
+
+
+def test_the_host_is_told_what_the_agent_is_at_and_where_its_memory_lies(
+    nursery: Watched, attribute: Path, left: list[Any]
+) -> None:
+    heard: list[dict[str, Any]] = []
+    before = now()
+    carried_out(nursery, attribute, attribute, tell=heard.append)
+    assert [one["phase"] for one in heard] == [phase.value for phase in Phase]
+    (running,) = [one for one in heard if "stage" in one]
+    assert running["phase"] == Phase.RUNNING.value
+    assert before < running["stage"] < running["alive_ns"] < now()
+    assert len(running["pages"]) == (2 if os.geteuid() == 0 else 0)
+    assert left == []
+
+
+def test_the_agent_says_once_a_second_that_it_lives(
+    nursery: Watched, attribute: Path, left: list[Any]
+) -> None:
+    heard: list[tuple[int, dict[str, Any]]] = []
+    carried_out(nursery, attribute, attribute, tell=lambda one: heard.append((now(), one)), starts_ms=2300)
+    beats = [(at, one) for at, one in heard if "phase" not in one]
+    assert len(beats) == 2
+    assert 0.9 * SECOND < beats[1][0] - beats[0][0] < 1.9 * SECOND
+    assert all(set(one) == {"alive_ns", "release_ns", "pages"} for _, one in beats)
+    assert beats[0][1]["release_ns"] > 0
+    assert left == []
+
+
+def test_an_actor_that_never_comes_back_from_its_set_up_is_data(
+    nursery: Watched, attribute: Path, left: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sleeps in the kernel before the rendezvous; where, and behind what, is told like that of any other."""
+    monkeypatch.setattr(module, "_ARRIVAL", Ns(300 * MS))
+    locked = tmp_path / "config"
+    locked.write_bytes(bytes(64))
+    with guarded(locked):  # nobody admits even the rehearsal
+        seen, _ = carried_out(nursery, attribute, locked)
+        (actor,) = seen["actors"]
+        assert (actor["end"], actor["detail"]) == ("abandoned", "rehearsing its first read")
+        assert "fanotify" in actor["wchan"] + actor["stack"]
+        assert seen["records"] == [b""]
+        assert 0 < seen["begin_ns"] < seen["end_ns"]
+        assert len(left) == 1
+    left.pop().close()
+
+
+@pytest.mark.parametrize(("taint", "kept"), [(1 << 7, True), (1 << 12, False)])
+def test_nothing_is_put_back_where_the_kernel_gave_an_actor_up(
+    nursery: Watched,
+    attribute: Path,
+    left: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    taint: int,
+    *,
+    kept: bool,
+) -> None:
+    """It may have held locks; one that was killed from outside has given them back."""
+    taints = iter([0, taint, taint, taint])
+    monkeypatch.setattr(module, "_taint", lambda: next(taints))
+    killer = threading.Timer(0.5, lambda: os.kill(nursery.forked[0].pid, signal.SIGKILL))
+    killer.start()
+    seen, _ = carried_out(nursery, attribute, attribute, starts_ms=5000)
+    killer.join()
+    assert [actor["end"] for actor in seen["actors"]] == ["died"]
+    assert attribute.read_text().strip() == ("during" if kept else "before")
+    assert len(left) == kept
+    while left:
+        left.pop().close()

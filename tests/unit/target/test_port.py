@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,12 @@ from harness.agent import worker
 from harness.agent.service import Service
 from harness.bindings.actor import now
 from harness.errors import AgentLost, HarnessError, KernelRefusal, StagingError, TargetError, UsageError
+from harness.model.policy import CONNECT
 from harness.target import clock, port
 from harness.target.agent import Agent
+from harness.target.attempts import attempting
 from harness.target.port import Line, SocketIO, connect
+from harness.target.silence import Patience
 from tests.unit.target.conftest import Peer
 
 NOWHERE = "ffff:ff:1f.7"
@@ -274,3 +278,99 @@ def test_every_class_of_error_crosses_the_wire(
 def test_an_error_of_a_class_that_we_do_not_know_is_still_an_error() -> None:
     with pytest.raises(HarnessError, match="something new"):
         Agent.unpack({"error": {"class": "FutureError", "tried": "something new"}})
+
+
+CHATTY = """
+import select
+from harness.agent import worker
+
+def chat(self, times, every_s, then_s):
+    for number in range(times):
+        self._tell({"alive": number})
+        select.select([], [], [], every_s)
+    select.select([], [], [], then_s)
+    return "done"
+
+def bulk(self, size):
+    return b"x" * size
+
+type(worker._service).chat, type(worker._service).bulk = chat, bulk
+channel.send(True)
+"""
+"""Gives the agent requests that talk, that fall silent, and that answer at length."""
+
+
+@pytest.fixture
+def chatty(agent: Agent) -> Agent:
+    agent.run_source(CHATTY)
+    return agent
+
+
+def test_an_agent_speaks_before_it_answers(chatty: Agent) -> None:
+    heard: list[dict[str, int]] = []
+    assert chatty.ask("chat", observe=heard.append, times=3, every_s=0.01, then_s=0.0) == "done"
+    assert heard == [{"alive": 0}, {"alive": 1}, {"alive": 2}]
+    assert chatty.ask("chat", times=3, every_s=0.01, then_s=0.0) == "done"  # nobody need listen
+
+
+def test_who_speaks_is_not_given_up_before_the_deadline(chatty: Agent) -> None:
+    patience = Patience(limit_s=0.6)
+    assert chatty.ask("chat", patience=patience, times=6, every_s=0.3, then_s=0.0) == "done"
+
+
+def test_who_falls_silent_is_given_up_long_before_the_deadline(chatty: Agent) -> None:
+    begun = time.monotonic()
+    with pytest.raises(AgentLost, match="'chat': it has said nothing for 1 s"):
+        chatty.ask("chat", patience=Patience(limit_s=1.0), times=2, every_s=0.1, then_s=20.0)
+    assert time.monotonic() - begun < 10
+    assert "said nothing" in chatty.lost
+
+
+def test_who_speaks_for_ever_is_given_up_at_the_deadline(chatty: Agent) -> None:
+    with pytest.raises(AgentLost, match="no answer in time"):
+        chatty.ask("chat", deadline_s=1.0, patience=Patience(limit_s=0.6), times=100, every_s=0.2, then_s=0.0)
+
+
+def test_a_long_answer_is_no_silence(peer: Peers) -> None:
+    """It arrives in parts, through a line that is slower than the patience; every part counts."""
+    path, _ = peer()
+    with slowly(path, bytes_a_second=4_000_000) as slow:
+        agent = connect(slow, deadline_s=20)
+        agent.run_source(CHATTY)
+        begun = time.monotonic()
+        assert len(agent.ask("bulk", patience=Patience(limit_s=1.0), size=10_000_000)) == 10_000_000
+        assert time.monotonic() - begun > 2.0
+        agent.close()
+
+
+@contextmanager
+def slowly(far: Path, *, bytes_a_second: int) -> Iterator[Path]:
+    """A line to the agent at `far` on which answers take their time."""
+    near = far.with_name("slow")
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        listener.bind(str(near))
+        listener.listen()
+
+        def carry(source: socket.socket, sink: socket.socket, pause_a_byte: float) -> None:
+            with suppress(OSError):
+                while data := source.recv(100_000):
+                    sink.sendall(data)
+                    time.sleep(len(data) * pause_a_byte)
+                sink.shutdown(socket.SHUT_WR)
+
+        def serve() -> None:
+            host, _ = listener.accept()
+            with host, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as guest:
+                attempting(CONNECT)(guest.connect, str(far))  # it may not listen yet
+                ways = ((host, guest, 0.0), (guest, host, 1 / bytes_a_second))
+                carriers = [threading.Thread(target=carry, args=way, daemon=True) for way in ways]
+                for carrier in carriers:
+                    carrier.start()
+                for carrier in carriers:
+                    carrier.join()
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        stack.callback(server.join, 10)
+        yield near
