@@ -7,21 +7,35 @@ journal alone: `harness report` calls it, and so does whoever supervises a runne
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from harness.errors import UsageError
-from harness.journal.reader import read
+from harness.journal.reader import read, read_lines
+from harness.journal.record import SessionStart
 from harness.journal.session import Session
+from harness.journal.writer import JournalWriter
 from harness.report.exit import ExitStatus, exit_status
 from harness.report.junit import Dialect, to_junit
+from harness.report.lean import lean
 
 JUNIT: Final = "junit.xml"
 JOURNAL: Final = "journal.jsonl"
 ATTACHMENTS: Final = "att"
 """Folder of pictures and logs that belong to single tests."""
 
+EARLIER: Final = "earlier"
+"""Folder of what the run before this one left; there is one such run."""
+RESERVE: Final = ".reserve"
+"""Room that is kept for the case that the disk fills (harness/journal/reserve.py)."""
+OF_A_SOAK: Final = ("soak.json", "soak.svg")
+"""What a soak leaves beside its journal: statistic and picture."""
+
+_OURS: Final = re.compile(r".*-[0-9a-f]{8}\.|shared-guest|\.ahead-")
+"""What the names of attachments begin with: a slug (harness/report/identity.py), or a guest of several tests."""
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -60,6 +74,59 @@ def publish(path: Path, data: bytes) -> None:
         ) from error
 
 
+def put_away(results: Path) -> str:
+    """Move what an earlier run left out of the way of a new one, in place of what lies in :data:`EARLIER`.
+
+    Only what is certainly ours is moved or removed.  The old `junit.xml` stays until another one takes its place.
+
+    Args:
+        results: the folder; it exists.
+
+    Returns:
+        What was done, in words; empty when there was nothing to do.
+
+    Raises:
+        UsageError: another run writes there, or the folder cannot be written.
+    """
+    with JournalWriter(results / JOURNAL):
+        try:
+            for name in (f".{JUNIT}.*", RESERVE, *(f".{name}.*" for name in OF_A_SOAK)):
+                for path in results.glob(name):  # whoever wrote these was killed
+                    path.unlink()
+            left = list(_evidence(results))
+            if _tells(results / JOURNAL):
+                left.append(results / JOURNAL)
+            if not left:
+                return ""
+            earlier = results / EARLIER
+            for path in (earlier / JOURNAL, *_evidence(earlier)):
+                path.unlink(missing_ok=True)
+            (earlier / ATTACHMENTS).mkdir(parents=True, exist_ok=True)
+            for path in left:
+                path.replace(earlier / path.relative_to(results))
+        except OSError as error:
+            raise UsageError(
+                f"putting away what an earlier run left in {results}",
+                said=error.strerror or str(error),
+                hint="Name another results folder.",
+            ) from error
+    return f"what an earlier run left there is in {earlier}"
+
+
+def _evidence(results: Path) -> Iterator[Path]:
+    """Files beside the journal that a run of ours has left, and nobody else."""
+    yield from (path for name in OF_A_SOAK if (path := results / name).is_file())
+    folder = results / ATTACHMENTS
+    if folder.is_dir():
+        yield from (path for path in folder.iterdir() if path.is_file() and _OURS.match(path.name))
+
+
+def _tells(journal: Path) -> bool:
+    """Whether a journal says more than that a run was about to begin."""
+    lines = read_lines(journal)
+    return bool(lines.damaged) or any(not isinstance(record, SessionStart) for record in lines.records)
+
+
 def load(results: Path) -> Session:
     """Read what the journal in a results folder tells of its last session.
 
@@ -81,7 +148,7 @@ def complete(results: Path, *, dialect: Dialect | None = None) -> ExitStatus:
     Raises:
         UsageError: there is no journal, or the report cannot be written.
     """
-    session = load(results)
+    session = read(results / JOURNAL, boot_id=boot_id(), keep=lean)
     publish(results / JUNIT, to_junit(session, dialect=dialect or Dialect(session.start.dialect)))
     return exit_status(session)
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HistoryError, UsageError
 from harness.journal.fold import fold
-from harness.journal.record import Record, SessionStart, from_line
+from harness.journal.lines import from_line
+from harness.journal.record import Record, SessionStart
 from harness.journal.session import Session
+
+Keep = Callable[[Record], Record]
+"""What is kept of a record in memory."""
+
+
+def whole(record: Record) -> Record:
+    """All of it."""
+    return record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,53 +27,68 @@ class Lines:
     """What could be read of a journal.
 
     Attributes:
-        records: of the last session in it.
+        records: of the last session in it, with all runs that it resumes.
         damaged: lines of that session that could not be read; a torn last line is none of them, as that is
             what a killed runner leaves.
     """
 
-    records: tuple[Record, ...]
-    damaged: int
+    records: tuple[Record, ...] = ()
+    damaged: int = 0
 
 
-def parse(lines: Iterable[bytes]) -> Lines:
-    """Read the lines of a journal; only the last session in it counts."""
+def parse(lines: Iterable[bytes], *, keep: Keep = whole) -> Lines:
+    """Read the lines of a journal; only the last session in it counts, with the runs that it resumes."""
     records: list[Record] = []
     damaged = 0
     torn = False
     for line in lines:
         if not line.strip():
             continue
-        damaged += torn
-        torn = False
         try:
             record = from_line(line)
         except HistoryError:
+            damaged += torn
             torn = True
             continue
-        if isinstance(record, SessionStart):
-            records, damaged = [], 0
-        records.append(record)
+        if isinstance(
+            record, SessionStart
+        ):  # a torn line before it is the last one of a runner that was killed
+            if not record.resumes:
+                records, damaged = [], 0
+        else:
+            damaged += torn
+        torn = False
+        records.append(keep(record))
     return Lines(records=tuple(records), damaged=damaged)
 
 
-def read(path: Path, *, boot_id: str) -> Session:
+def read(path: Path, *, boot_id: str, keep: Keep = whole) -> Session:
     """Read the last session of the journal at `path`.
 
     Args:
         path: the journal.
         boot_id: of this host now; another one than in the journal means that the host went down.
+        keep: what is kept of each record.
+
+    Raises:
+        UsageError: there is no journal, or it cannot be read.
+    """
+    lines = read_lines(path, keep=keep)
+    return fold(lines.records, boot_id=boot_id, damaged=lines.damaged)
+
+
+def read_lines(path: Path, *, keep: Keep = whole) -> Lines:
+    """Read the records of the last session of the journal at `path`.
 
     Raises:
         UsageError: there is no journal, or it cannot be read.
     """
     try:
         with path.open("rb") as stream:
-            lines = parse(stream)
+            return parse(stream, keep=keep)
     except OSError as error:
         raise UsageError(
             f"journal {path}",
             said=os.strerror(error.errno or 0),
             hint="Name the results folder of a run: the one given with --hil-results.",
         ) from error
-    return fold(lines.records, boot_id=boot_id, damaged=lines.damaged)

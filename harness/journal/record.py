@@ -1,18 +1,11 @@
-"""The records of a journal and their JSON: one record a line, `{"record": KIND, ...}`.
-
-Records are plain values.  A reader ignores fields that it does not know and fills in the defaults of those
-that are missing, so a newer harness reads older journals; a line of an unknown kind is counted as damage.
-"""
+"""The records of a journal: plain values; :mod:`harness.journal.lines` writes and reads them, one a line."""
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from harness.errors import HistoryError
 from harness.model.units import Ns
 
 VERSION: Final = 1
@@ -98,6 +91,9 @@ class AttemptRecord:
         type: `hil.*` type of what went wrong.
         summary: one line.
         details: longer text, such as the console's tail.
+        whole: the whole test was given up, not a stage of it: phases and stages that were written down before belong
+            to this attempt.
+        attachments: files that it left, relative to the results folder.
         at_ns: CLOCK_MONOTONIC of the runner when it was given up.
     """
 
@@ -106,6 +102,8 @@ class AttemptRecord:
     type: str
     summary: str
     details: str = ""
+    whole: bool = False
+    attachments: tuple[str, ...] = ()
     at_ns: Ns = Ns(0)
 
 
@@ -170,6 +168,8 @@ class SessionStart:
         argv: the command.
         results: the results folder as seen from the CI workspace, in front of attachment paths.
         flaky: what a pass after a retry counts as.
+        resumes: how many runs before this one in the same journal it goes on from; 0 begins anew.
+        retries: how many tests may need one; None for the usual share of them.
         dialect: flavour of JUnit that was asked for; a report made later has the same.
         provenance: about the whole session, JSON values; becomes properties of the suite.
     """
@@ -186,6 +186,8 @@ class SessionStart:
     argv: tuple[str, ...] = ()
     results: str = ""
     flaky: FlakyPolicy = FlakyPolicy.PASS
+    resumes: int = 0
+    retries: int | None = None
     dialect: str = "strict"
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -300,81 +302,3 @@ Record = (
     | HealthRecord
     | SessionEnd
 )
-
-_KINDS: Final[dict[str, type[Record]]] = {
-    kind.KIND: kind
-    for kind in (
-        SessionStart,
-        TestPlan,
-        TestStart,
-        PhaseReport,
-        StageRecord,
-        AttemptRecord,
-        TestFinish,
-        HealthRecord,
-        SessionEnd,
-    )
-}
-_ENUMS: Final[dict[str, type[enum.StrEnum]]] = {
-    "Status": Status,
-    "FlakyPolicy": FlakyPolicy,
-    "KernelLog": KernelLog,
-}
-
-_PLAIN: Final[dict[str, tuple[type, ...]]] = {
-    "str": (str,),
-    "int": (int,),
-    "Ns": (int,),
-    "float": (int, float),
-}
-
-
-def to_json(record: Record | Latency) -> dict[str, Any]:
-    """The record as plain JSON values, without its kind."""
-    return dataclasses.asdict(record)
-
-
-def to_line(record: Record) -> bytes:
-    """One line of a journal: ASCII, ends with a newline, contains no other."""
-    fields = {"record": record.KIND, **to_json(record)}
-    return json.dumps(fields, ensure_ascii=True, separators=(",", ":"), default=str).encode("ascii") + b"\n"
-
-
-def from_line(line: bytes) -> Record:
-    """Read one line of a journal.
-
-    Raises:
-        HistoryError: torn, damaged, or of an unknown kind.
-    """
-    try:
-        fields = json.loads(line)
-        kind = _KINDS[fields["record"]]
-        record: Record = from_json(kind, fields)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise HistoryError("line of a journal", said=f"not understood: {error!r}") from error
-    return record
-
-
-def from_json(kind: type[Any], fields: dict[str, Any]) -> Any:
-    """Build a record of one kind from JSON values.
-
-    Raises:
-        TypeError: a field without a default is missing.
-        ValueError: a word that no enum knows.
-    """
-    arguments: dict[str, Any] = {}
-    for item in dataclasses.fields(kind):
-        if item.name not in fields:
-            continue
-        value = fields[item.name]
-        if "of" in item.metadata:
-            value = tuple(from_json(item.metadata["of"], entry) for entry in value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif str(item.type) in _ENUMS:
-            value = _ENUMS[str(item.type)](value)
-        expected = _PLAIN.get(str(item.type))
-        if expected is not None and not isinstance(value, expected):
-            raise TypeError(f"{item.name} is {value!r}")
-        arguments[item.name] = value
-    return kind(**arguments)

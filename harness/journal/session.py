@@ -13,7 +13,12 @@ HOST_CRASH: Final = "hil.host-crash"
 NOT_RUN: Final = "hil.notrun"
 ABORTED: Final = "hil.aborted"
 FLAKY: Final = "hil.flaky"
+KERNEL_FAULT: Final = "hil.kernel-fault"
+LAB: Final = "hil.infra."
+"""What the types of all errors begin with that are trouble of the lab."""
 XFAIL: Final = "pytest.xfail"
+DEATHS: Final = (INCOMPLETE, HOST_CRASH, ABORTED)
+"""What became of a test that was in flight when its session ended: nothing that the test or the lab did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +31,15 @@ class Entry:
         type: `hil.*` type, empty when ok.
         summary: one line, empty when ok.
         details: longer text.
-        seconds: from start to finish, all attempts included.
+        seconds: from start to finish, all attempts of the last run included.
         output: captured output of all phases.
         stages: in the order of staging.
         attempts: tries that gave no verdict and were made again.
         attachments: files relative to the results folder, the picture first.
         file, line: where the test is written; line from 1, 0 when not known.
         started_ns: CLOCK_REALTIME of its start, 0 when it never started.
+        complete: its outcome is known: it came to its end, or it had failed before its runner died.  A run that resumes
+            the session does not run it again.
     """
 
     test: str
@@ -48,6 +55,7 @@ class Entry:
     file: str = ""
     line: int = 0
     started_ns: Ns = Ns(0)
+    complete: bool = False
 
     @property
     def recovered(self) -> bool:
@@ -65,12 +73,16 @@ class Session:
     """A whole run.
 
     Attributes:
-        start: the first record; defaults when even that is missing.
+        start: the first record; defaults when even that is missing.  Of a resumed session that of the last run, with
+            what the first one says of the whole: `realtime_ns`, `argv`.
         entries: in the plan's order.
         health: what was said about the session as a whole.
         end: None when the runner died.
         host_went_down: the machine has booted since.
-        last_ns: the latest CLOCK_MONOTONIC that any record carries.
+        last_ns: the latest CLOCK_MONOTONIC that any record of the last run carries.
+        earlier_ns: length of the runs that the last one resumed.
+        planned: the tests that were collected, of all runs together.
+        runs: how many there were.
         damaged: lines in the middle that could not be read.
         trouble: why the journal itself is not complete (disk full …); empty when it is.
     """
@@ -81,10 +93,19 @@ class Session:
     end: SessionEnd | None = None
     host_went_down: bool = False
     last_ns: Ns = Ns(0)
+    earlier_ns: Ns = Ns(0)
+    planned: tuple[str, ...] = ()
+    runs: int = 1
     damaged: int = 0
     trouble: tuple[str, ...] = ()
 
     @property
+    def over(self) -> bool:
+        """Whether it came to its end, and every test of its plan with it: nothing is left to resume."""
+        return self.end is not None and not any(entry.type in (*DEATHS, NOT_RUN) for entry in self.entries)
+
+    @property
     def seconds(self) -> float:
         """Wall-clock length as far as the journal tells, never negative."""
-        return max(0, self.last_ns - self.start.at_ns) / 1e9 if self.start.at_ns else 0.0
+        last = max(0, self.last_ns - self.start.at_ns) if self.start.at_ns else 0
+        return (self.earlier_ns + last) / 1e9

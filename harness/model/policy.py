@@ -7,6 +7,9 @@ would then have been done.
 
 A policy is carried out in two places: by the actor loop on the target (:meth:`Policy.retries_plan`), and by
 the host (:mod:`harness.target.attempts`).
+
+Running a *whole test* once more is another matter (:data:`INFRASTRUCTURE`): nothing is repeated on a function that has
+seen the first try, for everything is made anew, the guest and its functions included.
 """
 
 from __future__ import annotations
@@ -32,8 +35,9 @@ from harness.model.plan import Retries
 from harness.model.units import MS, SECOND, Ns
 
 FAULTS: Final = (UsageError, GuestError, TargetError, StagingError, ContractError, HistoryError)
-"""Final whatever a policy says: a mistake and unreadable evidence would come again, and a guest or an agent that
-is gone may be the function's doing.  Of a :class:`KernelRefusal` the errno decides."""
+"""No operation that ended so is tried again, whatever a policy says: a mistake and unreadable evidence would come
+again, and nobody knows how far an operation came whose guest or agent is gone; that may be the function's doing.  Of a
+:class:`KernelRefusal` the errno decides.  The whole test may run again on a fresh guest: :data:`INFRASTRUCTURE`."""
 
 MOST_ERRNOS: Final = 8
 """An actor's step holds no more."""
@@ -304,3 +308,22 @@ PLUGGED: Final = Policy(
     longest_ns=Ns(50 * MS),
     patience_ns=Ns(15 * SECOND),
 )
+
+# --- whole tests ------------------------------------------------------------------------------------------
+
+TEST_ATTEMPTS: Final = 2
+"""A test that ended in trouble of the infrastructure runs at most so often; see :data:`INFRASTRUCTURE`."""
+
+INFRASTRUCTURE: Final[dict[str, str]] = {
+    "hil.infra.qemu": "QEMU ended or was stopped from outside; another one has no part in that",
+    "hil.infra.guest": "the guest did not come up or was gone, and no fault of its kernel was seen",
+    "hil.infra.agent": "the agent's process ended or its channel broke, and the guest's kernel lives",
+    "hil.infra.clock": "the guest's clock ran wild, which emulation was seen to do; another guest has its own",
+}
+"""Types of errors after which a whole test runs once more, everything made anew, and why that may tell more.
+
+A verdict is never asked for twice: no failure is in here, no missing evidence (`hil.unknown`), no mistake
+(`hil.usage`), and nothing that would come again as it was: a part that is missing (`hil.infra.setup`), a plan that
+cannot be staged (`hil.infra.staging`), a contract that cannot be read (`hil.contract`).  A starved stage has had its
+second try (:data:`STARVED`).  Whatever the type: a kernel fault that was seen is the result.
+"""

@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.journal.record import Status
 from harness.journal.session import XFAIL
 from harness.model.verdict import Blame, Judgement
-from harness.plugin.verdicts import StageFailed, StageUnknown
+from harness.plugin.verdicts import FunctionLost, StageFailed, StageUnknown
 from harness.report.findings import as_text
 from harness.report.timeline_text import timeline_text
 
@@ -49,6 +49,10 @@ def classify(report: pytest.TestReport | pytest.CollectReport, error: BaseExcept
             return _unknown(error)
         case HarnessError():
             return _harness(error, report)
+        case FunctionLost():
+            return Classified(
+                status=Status.FAILURE, type=Blame.DEVICE_LOST, summary=str(error), details=str(error)
+            )
         case AssertionError() | pytest.fail.Exception():
             return _mismatch(error, report)
         case None if report.longreprtext.startswith("[XPASS(strict)]"):

@@ -20,6 +20,8 @@ import pytest
 
 from harness.errors import UsageError
 from harness.journal.fold import fold
+from harness.journal.lines import from_line
+from harness.journal.reader import Lines, read_lines
 from harness.journal.record import (
     FlakyPolicy,
     PhaseReport,
@@ -30,18 +32,22 @@ from harness.journal.record import (
     TestFinish,
     TestPlan,
     TestStart,
-    from_line,
 )
+from harness.journal.reserve import Reserve
 from harness.journal.session import INCOMPLETE, Session
 from harness.journal.writer import JournalWriter
 from harness.model.units import Ns
+from harness.plugin import budget
 from harness.plugin.classify import Classified, classify
 from harness.report.exit import exit_status
 from harness.report.junit import Dialect, to_junit
+from harness.report.lean import lean
 from harness.report.terminal import Style, summary
 from harness.report.text import clip
-from harness.results import JOURNAL, JUNIT, boot_id, publish
+from harness.results import JOURNAL, JUNIT, RESERVE, boot_id, publish, put_away
 
+WORKER_HEALTH: Final = "hil_health"
+"""Under which name a worker of xdist sends what it has to say about the session."""
 _LONGEST_OUTPUT: Final = 1 << 20
 """Bytes of captured output that a record of the journal keeps of one phase."""
 
@@ -58,7 +64,7 @@ class Journalist:
         """Open the journal, write the first record, publish the red report.
 
         Raises:
-            UsageError: the results folder cannot be written, or another run writes to it.
+            UsageError: the results folder cannot be written, another run writes to it, or there is nothing to resume.
         """
         self.config, self.results = config, results
         self.session: Session | None = None
@@ -72,19 +78,22 @@ class Journalist:
                 said=os.strerror(error.errno or 0),
                 hint="Name one that can be written with --hil-results DIR.",
             ) from error
-        self.writer = JournalWriter(results / JOURNAL)
-        start = _start(config, results)
-        self.records: list[Record] = []  # the report must be complete even when the disk is full
+        self.earlier = read_lines(results / JOURNAL) if config.getoption("hil_resume") else Lines()
+        self.put_away = "" if config.getoption("hil_resume") else put_away(results)
+        runs = sum(isinstance(record, SessionStart) for record in self.earlier.records)
+        self.writer = JournalWriter(results / JOURNAL, reserve=Reserve(results / RESERVE))
+        start = replace(_start(config, results), resumes=runs)
+        self.records = list(self.earlier.records)  # the report must be complete even when the disk is full
         self.write(start)
         try:
-            publish(results / JUNIT, to_junit(Session(start=start)))
+            publish(results / JUNIT, to_junit(fold(self.records)))
         except UsageError:
             self.writer.close()
             raise
 
     def write(self, record: Record) -> None:
         """Append one record."""
-        self.records.append(record)
+        self.records.append(lean(record))
         self.writer.append(record)
 
     def close(self) -> None:
@@ -93,7 +102,9 @@ class Journalist:
 
     def pytest_report_header(self) -> str:
         """Say where the results go."""
-        return f"hil results: {self.results}"
+        runs = sum(isinstance(record, SessionStart) for record in self.earlier.records)
+        more = f"; run {runs + 1} of this session" if runs else f"; {self.put_away}" if self.put_away else ""
+        return f"hil results: {self.results}{more}"
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Write the plan down."""
@@ -103,8 +114,14 @@ class Journalist:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """Write the plan down once; every worker of xdist collects the same."""
-        if not any(isinstance(record, TestPlan) for record in self.records):
+        if not any(isinstance(record, TestPlan) for record in self.records[len(self.earlier.records) :]):
             self.write(TestPlan(tests=tuple(ids)))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Write down what a worker of xdist has to say about the session; one that was killed says nothing."""
+        for line in getattr(node, "workeroutput", {}).get(WORKER_HEALTH, ()):
+            self.write(from_line(line.encode()))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Write a module that could not be collected down: its tests are missing from the plan."""
@@ -130,7 +147,7 @@ class Journalist:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write down what a phase came to."""
         hil: dict[str, Any] | None = getattr(report, "hil", None)
-        for note in hil["notes"] if hil else ():
+        for note in hil.get("notes", ()) if hil else ():
             self.write(from_line(note.encode()))
         said = _classified(hil) if hil else _unclassified(report)
         path, line, _ = report.location
@@ -156,8 +173,11 @@ class Journalist:
         self.write(TestFinish(test=nodeid, at_ns=now()))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Remember why the user stopped the session."""
-        self.aborted = f"{excinfo.typename} {excinfo.value}".strip()
+        """Remember why the session was stopped, by the user or by a plugin."""
+        if excinfo.typename == "Interrupted":  # pytest's and xdist's answer to `shouldstop`
+            self.stopped = str(excinfo.value)
+        else:
+            self.aborted = f"{excinfo.typename} {excinfo.value}".strip()
 
     def pytest_internalerror(self, excrepr: object) -> None:
         """Remember what broke in pytest itself."""
@@ -171,7 +191,8 @@ class Journalist:
         status = int(exitstatus)
         self.write(SessionEnd(status=status, aborted=self.aborted, stopped=stopped, at_ns=now()))
         trouble = tuple(self.writer.trouble)
-        self.session = fold(self.records, boot_id=boot_id(), trouble=trouble)
+        self.session = fold(self.records, boot_id=boot_id(), damaged=self.earlier.damaged, trouble=trouble)
+        self.writer.give_room()
         try:
             dialect = Dialect(self.session.start.dialect)
             publish(self.results / JUNIT, to_junit(self.session, dialect=dialect))
@@ -234,6 +255,7 @@ def _start(config: pytest.Config, results: Path) -> SessionStart:
         argv=tuple(sys.argv),
         results=str(results.relative_to(workspace) if inside else results),
         flaky=FlakyPolicy(config.getoption("hil_flaky")),
+        retries=budget.asked_for(config),
         dialect=config.getoption("hil_dialect"),
     )
 

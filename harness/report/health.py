@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from harness.journal.record import HealthRecord, KernelLog, StageRecord, Status
-from harness.journal.session import INCOMPLETE, NOT_RUN, Entry, Session
+from harness.journal.session import DEATHS, INCOMPLETE, NOT_RUN, Entry, Session
 
 CLASSNAME: Final = "hil.health"
 RETRY_BUDGET: Final = 0.05
-"""Share of the tests that may need a retry before the lab itself is called unhealthy; at least two may."""
+"""Share of the tests that may need a retry before the lab itself is called unhealthy and the session stops."""
+LEAST_RETRIES: Final = 2
+"""So many may, however few tests there are."""
 PYTEST_INTERNAL: Final = 3
 """pytest's own exit status for an error inside pytest or one of its plugins."""
 RETRY_TYPE: Final = "hil.retry-budget"
@@ -98,13 +100,20 @@ def _devices_returned(session: Session) -> Entry:
     return _case(name, Status.SKIPPED, NOT_RUN, "no function outside a guest was borrowed")
 
 
+def allowed_retries(tests: int) -> int:
+    """How many of so many tests may need a retry."""
+    return max(LEAST_RETRIES, int(RETRY_BUDGET * tests))
+
+
 def _retry_budget(session: Session) -> Entry:
-    recovered = [entry for entry in session.entries if entry.recovered]
-    allowed = max(2, int(RETRY_BUDGET * len(session.entries)))
-    if len(recovered) <= allowed:
+    retried = [entry for entry in session.entries if any(try_.type not in DEATHS for try_ in entry.attempts)]
+    allowed = (
+        session.start.retries if session.start.retries is not None else allowed_retries(len(session.entries))
+    )
+    if len(retried) <= allowed:
         return _case("retry_budget", Status.OK)
     summary = (
-        f"{len(recovered)} of {len(session.entries)} tests needed a retry, {allowed} may: look after the lab"
+        f"{len(retried)} of {len(session.entries)} tests needed a retry, {allowed} may: look after the lab"
     )
-    lines = [f"{entry.test}: {', '.join(try_.type for try_ in entry.attempts)}" for entry in recovered]
+    lines = [f"{entry.test}: {', '.join(try_.type for try_ in entry.attempts)}" for entry in retried]
     return _case("retry_budget", Status.FAILURE, RETRY_TYPE, summary, "\n".join([summary, *lines]))

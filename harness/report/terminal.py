@@ -9,6 +9,7 @@ from typing import Final, assert_never
 
 from harness.journal.record import Latency, Status
 from harness.journal.session import ABORTED, NOT_RUN, XFAIL, Entry, Session
+from harness.model.policy import TEST_ATTEMPTS
 from harness.model.units import as_text
 from harness.report.exit import ExitStatus, exit_status
 from harness.report.health import health
@@ -46,7 +47,7 @@ def summary(session: Session, *, results: str, style: Style = Style.PLAIN) -> st
         lines += _lines(entry, name, style)
     if len(loud) > _MOST_LINES:
         lines.append(f"… and {len(loud) - _MOST_LINES} more")
-    lines += [_counts(session), *_met(session), *_latencies(session), *_where(results)]
+    lines += [_counts(session), *_stopped(session), *_met(session), *_latencies(session), *_where(results)]
     return "\n".join(lines) + "\n"
 
 
@@ -74,7 +75,8 @@ def _lines(entry: Entry, name: str, style: Style) -> Iterator[str]:
     painted = f"{colour}{word:<9}{_PLAIN}" if colour and style is Style.COLOUR else f"{word:<9}"
     kind = f"  {entry.type}" if entry.type else ""
     tries = "".join(f"{attempt.type.removeprefix('hil.')}, " for attempt in entry.attempts)
-    retried = f"  {tries}{word}" if tries else ""
+    number = len(entry.attempts) + 1
+    retried = f"  again {number}/{max(number, TEST_ATTEMPTS)}: {tries}{word}" if tries else ""
     time = f"  {entry.seconds:.1f} s" if entry.seconds >= 0.05 else ""
     yield f"{painted} {one_line(name, 150)}{kind}{retried}{time}"
     if entry.summary:
@@ -98,6 +100,12 @@ _EXIT: Final = {
     ExitStatus.USAGE: "the run was not asked for properly",
     ExitStatus.NOTHING_SAID: "no failure, but not everything has a verdict",
 }
+
+
+def _stopped(session: Session) -> Iterator[str]:
+    """Why tests were left out, in one line; what the user did, the user knows."""
+    if session.end is not None and session.end.stopped and not session.over:
+        yield f"stopped  {one_line(session.end.stopped, _WIDTH * 2)}"
 
 
 def _met(session: Session) -> Iterator[str]:

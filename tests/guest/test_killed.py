@@ -152,3 +152,50 @@ def test_ctrl_c_ends_in_good_order(tmp_path: Path) -> None:
     assert_complete_and_red(run.results)
     end = results.load(run.results).end
     assert end is not None  # pytest itself wrote it
+
+
+RESUMED = """
+import os
+import pathlib
+import signal
+import pytest
+
+@pytest.mark.dut("igb0")
+def test_first(dut, stage):
+    with open("ran", "a") as stream:
+        stream.write("first ")
+    stage(dut.reads("sysfs"), dut.resets("flr"), meets=1)
+
+@pytest.mark.dut("igb0")
+def test_second(dut, stage, hil_source):
+    with open("ran", "a") as stream:
+        stream.write("second ")
+    assert hil_source.target.guest.running
+    if not pathlib.Path("died").exists():
+        pathlib.Path("died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def test_third():
+    with open("ran", "a") as stream:
+        stream.write("third ")
+"""
+
+
+def test_a_run_that_was_killed_is_resumed_where_it_stopped(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(RESUMED)
+    died = harness("run", "test_mine.py", cwd=tmp_path)
+    assert died.status == 125, died.said
+    (error,) = red(cases(died.report())["test_second[igb0]"])
+    assert error.get("type") == "hil.incomplete"
+    resumed = harness("run", "--resume", "test_mine.py", cwd=tmp_path)
+    assert resumed.status == 0, resumed.said
+    assert (tmp_path / "ran").read_text().split() == ["first", "second", "second", "third"]
+    found = cases(resumed.report())
+    assert len([name for name in found if name.startswith("test_")]) == 3
+    assert [child.get("type") for child in found["test_second[igb0]"].iter("flakyFailure")] == [
+        "hil.incomplete"
+    ]
+    assert resumed.histories()  # of the first run: the test that made it was not run again
+    over = harness("run", "--resume", "test_mine.py", cwd=tmp_path)
+    assert over.status == 0, over.said
+    assert "came to its end" in over.errors

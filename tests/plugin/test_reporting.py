@@ -118,7 +118,7 @@ def test_each_kind_of_end_has_its_element_and_type(pytester: pytest.Pytester) ->
         def test_gone_not_strict(): pass
         """
     )
-    done = run(pytester)
+    done = run(pytester, "--hil-retries", "9")
     assert done.ret == ExitStatus.BAD
     assert {name: found for name, found in results(pytester).items() if name.startswith("test_")} == {
         "test_assert": ("failure", "hil.mismatch"),

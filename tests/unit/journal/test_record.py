@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HistoryError
+from harness.journal.lines import from_line, to_line
 from harness.journal.record import (
     AttemptRecord,
     FlakyPolicy,
@@ -22,8 +23,6 @@ from harness.journal.record import (
     TestFinish,
     TestPlan,
     TestStart,
-    from_line,
-    to_line,
 )
 from harness.model.units import Ns
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from harness.journal.record import (
     TestFinish,
     TestStart,
 )
+from harness.journal.reserve import SIZE, Reserve
 from harness.journal.writer import JournalWriter
 
 
@@ -110,3 +113,46 @@ def test_a_folder_that_is_not_there_is_the_callers_mistake(tmp_path: Path) -> No
 def test_children_do_not_inherit_the_descriptor(tmp_path: Path) -> None:
     with JournalWriter(tmp_path / "j") as journal:
         assert not os.get_inheritable(journal._fd)
+
+
+def test_when_the_disk_is_full_what_matters_finds_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / ".reserve"
+    journal = JournalWriter(tmp_path / "j", reserve=Reserve(kept))
+    assert kept.stat().st_blocks * 512 >= SIZE
+    write = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        """A disk that has as much room as the reserve has given up."""
+        if len(data) > SIZE - kept.stat().st_size:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", full)
+    for _ in range(20):
+        journal.append(PhaseReport(test="a", phase="call", status=Status.OK, output="x" * 30_000))
+    journal.append(SessionEnd(status=0))
+    assert kept.stat().st_size >= SIZE // 2  # the report's
+    journal.close()
+    assert not kept.exists()
+    (said,) = journal.trouble
+    assert "ENOSPC: the disk is full; long texts of later records are cut" in said
+    lines = parse((tmp_path / "j").read_bytes().splitlines())
+    assert lines.damaged == 0
+    assert len(lines.records) == 21
+    assert all(not record.output for record in lines.records[:20] if isinstance(record, PhaseReport))
+
+
+def test_a_journal_that_was_put_away_in_between_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = fcntl.lockf
+
+    def late(descriptor: int, how: int) -> None:
+        (tmp_path / "j").rename(tmp_path / "earlier")
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "lockf", late)
+    with pytest.raises(UsageError, match="another run is starting here"):
+        JournalWriter(tmp_path / "j")

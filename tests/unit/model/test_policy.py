@@ -25,6 +25,7 @@ from harness.model.pci import AccessPath, ResetMethod
 from harness.model.plan import Retries
 from harness.model.policy import CONNECT, PLUGGED, STARVED, WILD_CLOCK, Policy, policy_of
 from harness.model.units import MS, SECOND, Ns
+from harness.model.verdict import Blame
 
 WORDS = [
     value
@@ -170,3 +171,23 @@ def test_the_lab_is_tried_once_more_and_no_verdict_is() -> None:
     assert CONNECT.forgives(ConnectionRefusedError(errno.ECONNREFUSED, "x"))
     assert not CONNECT.forgives(PermissionError(errno.EACCES, "x"))
     assert PLUGGED.errors == ()
+
+
+def _kinds(root: type[HarnessError]) -> set[str]:
+    return {root.kind}.union(*(_kinds(child) for child in root.__subclasses__()))
+
+
+def test_whole_tests_run_again_after_errors_that_exist_and_only_those_of_the_lab() -> None:
+    assert set(policy.INFRASTRUCTURE) <= _kinds(HarnessError)
+    assert all(kind.startswith("hil.infra.") and reason for kind, reason in policy.INFRASTRUCTURE.items())
+    final = {
+        "hil.usage",
+        "hil.contract",
+        "hil.harness",
+        "hil.history",
+        "hil.infra.setup",
+        "hil.infra.staging",
+    }
+    assert not final & set(policy.INFRASTRUCTURE)
+    verdicts = {str(blame) for blame in Blame}  # no verdict is asked for twice, nor is missing evidence
+    assert not verdicts & set(policy.INFRASTRUCTURE)

@@ -6,7 +6,8 @@ import errno
 
 import pytest
 
-from harness.journal.record import Refusals, StageRecord, from_line, to_line
+from harness.journal.lines import from_line, to_line
+from harness.journal.record import Refusals, StageRecord
 from harness.model.verdict import Judgement
 from harness.report.refusals import as_line, error_name, refusals
 from harness.report.stage import stage_record

@@ -23,7 +23,7 @@ def test_counts_windows_latencies_and_paths_are_said() -> None:
     assert "hil-results/junit.xml" in text
     assert "harness report hil-results" in text
     assert "exit status 1" in text
-    assert "timeout, timeout, recovered" in text
+    assert "again 3/3: timeout, timeout, recovered" in text
 
 
 def test_refused_attempts_are_said_of_a_test_that_did_not_pass() -> None:
