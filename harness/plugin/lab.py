@@ -5,6 +5,8 @@ Inert until asked: without the option its fixtures skip with the command that wo
 
 from __future__ import annotations
 
+import enum
+import itertools
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -18,8 +20,11 @@ from harness.errors import UsageError
 from harness.journal.record import HealthRecord, Status
 from harness.model.pci import ResetMethod
 from harness.pci.capabilities import CAPABILITY_IDS, capabilities
-from harness.plugin import reporting, verdicts
-from harness.plugin.guests import Start, TargetSource
+from harness.plugin import quarantine, reporting, verdicts
+from harness.plugin.guests import Ahead, Start, TargetSource
+from harness.plugin.shared import SharedGuest
+from harness.plugin.verdicts import FunctionLost
+from harness.results import ATTACHMENTS
 from harness.staging.function import Function
 from harness.staging.locks import Locks
 
@@ -31,14 +36,30 @@ RESULTS: Final = "hil-results"
 _DEVICE_CONTROL: Final = 0x08  # in the PCI Express capability (PCIe r6.0 §7.5.3.4)
 
 
+class Guests(enum.StrEnum):
+    """Whose guest a test has."""
+
+    FRESH = "fresh"
+    """Its own: what it breaks ends with it."""
+    SHARED = "shared"
+    """That of all tests: what one breaks, later ones find broken."""
+
+
 _WENT_WRONG: Final = pytest.StashKey[bool]()
+_SHARED: Final = pytest.StashKey[Iterator[int]]()
 _BRANCHES: Final = pytest.StashKey[tuple[str, ...]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the lab; `harness run` sets most of them."""
     group = parser.getgroup("hil", "hardware-in-the-loop lab (vfio-harness)")
-    group.addoption("--hil-lab", choices=("emulated",), help="where to test: QEMU guests made for every test")
+    group.addoption("--hil-lab", choices=("emulated",), help="where to test: QEMU guests made for the run")
+    group.addoption(
+        "--hil-guests",
+        choices=[str(one) for one in Guests],
+        default=str(Guests.FRESH),
+        help="a guest for each test, or one that all tests share, as a machine is shared (default: %(default)s)",
+    )
     group.addoption(
         "--hil-cold", action="store_true", help="boot a guest for every test instead of cloning one"
     )
@@ -105,11 +126,15 @@ def _branches(config: pytest.Config) -> tuple[str, ...]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Remember that a test went wrong: `--hil-keep` wants to know when its guest is about to end."""
     report = yield
     if report.failed:
         item.stash[_WENT_WRONG] = True
+    if call.excinfo is not None and isinstance(call.excinfo.value, FunctionLost):
+        report.longrepr = str(call.excinfo.value)  # the traceback leads through the harness, not to the cause
     return report
 
 
@@ -135,11 +160,46 @@ def hil_place(request: pytest.FixtureRequest) -> Iterator[Place]:
             branch=getattr(request, "param", ""),
         )
         yield prepare(cache, wishes)
-    # Guests take their functions with them: none can be left bound.  Real functions will say so one by one.
-    summary = "every function belonged to a guest that is gone"
-    reporting.note_health(
-        request.config, HealthRecord(name="devices_returned", status=Status.OK, summary=summary)
+
+
+@pytest.fixture(scope="session")
+def hil_shared(request: pytest.FixtureRequest, hil_place: Place) -> Iterator[SharedGuest | None]:
+    """The guest that all tests on one kernel share, with `--hil-guests shared`."""
+    config, option = request.config, request.config.option
+
+    def say(health: HealthRecord) -> None:
+        reporting.note_health(config, health)
+
+    if Guests(option.hil_guests) is Guests.FRESH:
+        yield None
+        # Guests take their functions with them: none can be left bound.
+        say(
+            HealthRecord(
+                name=quarantine.DEVICES_RETURNED,
+                status=Status.OK,
+                summary="every function belonged to a guest that is gone",
+            )
+        )
+        return
+    results = reporting.results_folder(config)
+    if results is None:
+        raise _no_results()
+    release = hil_place.recipe.kernel.release if option.hil_kernels else ""
+    worker = str(getattr(config, "workerinput", {}).get("workerid", ""))  # each of xdist's has its own guest
+    name = "-".join(word for word in ("shared-guest", release, worker) if word)
+    number = config.stash.setdefault(_SHARED, itertools.count(1))
+    shared = SharedGuest(
+        hil_place,
+        Start.BOOT if option.hil_cold else Start.CLONE,
+        consoles=(results / ATTACHMENTS / f"{name}-{one}.console.log" for one in number),
+        gdb=option.hil_gdb,
+        say=say,
     )
+    try:
+        yield shared
+        shared.say_how_it_went()
+    finally:
+        shared.close()
 
 
 @pytest.fixture(scope="session")
@@ -149,21 +209,31 @@ def hil_contract() -> Contract:
 
 
 @pytest.fixture
-def hil_source(request: pytest.FixtureRequest, hil_place: Place) -> Iterator[TargetSource]:
+def hil_source(
+    request: pytest.FixtureRequest,
+    hil_place: Place,
+    hil_shared: SharedGuest | None,
+    hil_ahead: Ahead | None,
+) -> Iterator[TargetSource]:
     """Guests for this test."""
     option = request.config.option
-    boots = option.hil_cold or request.node.get_closest_marker("boots") is not None
-    console = reporting.attachment_path(request.node, "console.log")
-    if console is None:
-        raise UsageError("recording a console", said="no results folder", hint="Add --hil-results DIR.")
-    source = TargetSource(hil_place, Start.BOOT if boots else Start.CLONE, console, option.hil_gdb)
-    try:
+    boots = request.node.get_closest_marker("boots") is not None
+    with ExitStack() as ending:
+        source: TargetSource
+        if hil_shared is not None and not boots:
+            source = ending.enter_context(hil_shared.lent(request.node.nodeid))
+        else:
+            console = reporting.attachment_path(request.node, "console.log")
+            if console is None:
+                raise _no_results()
+            start = Start.BOOT if boots or option.hil_cold else Start.CLONE
+            source = TargetSource(hil_place, start, console, option.hil_gdb, hil_ahead)
+            ending.callback(source.close)
         yield source
-        source.check_clock()
+        if source is not hil_shared:
+            source.check_clock()
         if option.hil_keep and request.node.stash.get(_WENT_WRONG, False):
             _hold(request.config, source)
-    finally:
-        source.close()
 
 
 Functions = Callable[[str], Function]
@@ -175,6 +245,7 @@ def functions(hil_source: TargetSource, hil_contract: Contract) -> Functions:
     """The functions of the lab by alias: `functions("igb0")`; ports too: `functions("igb0.port")`."""
 
     def find(alias: str) -> Function:
+        hil_source.borrow(alias)
         return describe(alias, hil_source.target, hil_contract)
 
     return find
@@ -225,6 +296,10 @@ def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
         device_control=int.from_bytes(config[express + _DEVICE_CONTROL :][:2], "little") if express else 0,
         oracles=oracles,
     )
+
+
+def _no_results() -> UsageError:
+    return UsageError("recording a console", said="no results folder", hint="Add --hil-results DIR.")
 
 
 def _hold(config: pytest.Config, source: TargetSource) -> None:

@@ -43,6 +43,10 @@ class StageUnknown(Exception):
         super().__init__(f"{history.plan.title}: UNKNOWN\n{as_text(_worst(judgement))}")
 
 
+class FunctionLost(AssertionError):
+    """A test left a function behind that nobody can use any more; the message says which and how."""
+
+
 def _worst(judgement: Judgement) -> Judgement:
     """What decided it: the terminal is for tired people, the journal keeps everything."""
     return Judgement(findings=tuple(one for one in judgement.findings if one.verdict is judgement.verdict))

@@ -90,11 +90,11 @@ def test_the_markers_are_described(pytester: pytest.Pytester) -> None:
     done.stdout.fnmatch_lines(["@pytest.mark.dut(*aliases): *", "@pytest.mark.boots: *"])
 
 
-@pytest.mark.parametrize("arguments", [("--hil-lab", "moon"), ("--hil-lab",)])
+@pytest.mark.parametrize("arguments", [("--hil-lab", "moon"), ("--hil-lab",), ("--hil-guests", "few")])
 def test_a_lab_that_does_not_exist_is_usage(pytester: pytest.Pytester, arguments: tuple[str, ...]) -> None:
     done = pytester.runpytest_inprocess(*ALONE, *arguments)
     assert done.ret == pytest.ExitCode.USAGE_ERROR
-    done.stderr.fnmatch_lines(["*--hil-lab*"])
+    done.stderr.fnmatch_lines([f"*{arguments[0]}*"])
 
 
 def test_a_lab_always_has_a_results_folder(pytester: pytest.Pytester) -> None:
