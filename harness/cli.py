@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, rest = _parser().parse_known_args(arguments)
     command: Command = options.command
     try:
-        if rest and command not in (run, replay):
+        if rest and command not in (run, replay, soak):
             raise UsageError(f"harness {' '.join(rest)}", said="not understood", hint="See harness --help.")
         return int(command(options, rest))
     except UsageError as error:
@@ -62,6 +62,13 @@ def replay(options: argparse.Namespace, rest: list[str]) -> int:
     return supervisor.supervise(
         options, ["--pyargs", "harness.replaying", f"--hil-replay={options.history.absolute()}", *rest]
     )
+
+
+def soak(options: argparse.Namespace, rest: list[str]) -> int:
+    """Stage scenarios round after round until a time is over, and sum up."""
+    from harness import supervisor  # noqa: PLC0415
+
+    return supervisor.soak(options, rest)
 
 
 def judge(options: argparse.Namespace, _: list[str]) -> int:
@@ -174,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, command: Command, *, lab: bool = False) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0], allow_abbrev=False)
-        one.set_defaults(command=command)
+        one.set_defaults(command=command, resume=False)
         if lab:
             _lab_options(one)
         return one
@@ -186,11 +193,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BRANCH,...",
         help="run everything on each of these branches of Debian's kernels: 6.1,6.12,7.x",
     )
+    running.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where the run stopped that left its results there: what has an outcome is not run again",
+    )
     _run_options(running)
     again = add("replay", replay, lab=True)
     again.set_defaults(kernels=None)
     again.add_argument("history", type=Path, help="a *.history.zip")
     _run_options(again)
+    soaking = add("soak", soak, lab=True)
+    soaking.usage = "harness soak SCENARIO... --for TIME [options] [pytest arguments]"
+    soaking.set_defaults(kernels=None)
+    _soak_options(soaking)
+    _run_options(soaking)
     judging = add("judge", judge)
     judging.add_argument("histories", type=Path, nargs="+", metavar="HISTORY", help="*.history.zip")
     judging.add_argument("--timeline", action="store_true", help="draw the timeline of a PASS, too")
@@ -236,6 +253,25 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         "--keep", action="store_true", help="keep the guest of a failed test until Enter is pressed"
     )
     parser.add_argument("--gdb", metavar="ADDRESS", help="open QEMU's gdb port there")
+
+
+def _soak_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--for", dest="lasting", required=True, metavar="TIME", help="how long: 90s, 10m, 2h, 1h30m"
+    )
+    parser.add_argument("--until-failure", action="store_true", help="end with the first failure")
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="DIR",
+        help="compare with the baselines in DIR, a file for each function, and write those that are missing",
+    )
+    parser.add_argument(
+        "--update-baseline", action="store_true", help="replace the baselines by what this soak gives"
+    )
+    parser.add_argument(
+        "--factor", type=float, metavar="N", help="how far latencies may move from the baseline (default: 2)"
+    )
 
 
 if __name__ == "__main__":

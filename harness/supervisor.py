@@ -8,11 +8,14 @@ completes what is left.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import itertools
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -44,9 +47,14 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         UsageError: the results folder cannot be written.
     """
     folder: Path = options.results.absolute()
-    _redden(folder)
+    if options.resume:
+        over = _what_is_over(folder)
+        if over is not None:
+            return over
+    else:
+        _redden(folder)
     try:
-        _prepare(options)
+        under_test = _prepare(options)
     except (LabError, UsageError) as error:
         _say_why_not(folder, error)
         raise
@@ -56,7 +64,7 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         "-P",
         "-m",
         "pytest",
-        *_pytest_arguments(options, folder, arguments),
+        *_pytest_arguments(options, folder, under_test, arguments),
     ]
     child = subprocess.Popen(command)
     for number in _FORWARDED:
@@ -71,8 +79,46 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     return verdict
 
 
-def _prepare(options: argparse.Namespace) -> None:
+def soak(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run scenarios round after round, under supervision like any run.
+
+    Args:
+        options: of `harness soak`.
+        arguments: scenarios, then what pytest understands.
+
+    Returns:
+        As :func:`supervise`.
+
+    Raises:
+        UsageError: a time or a scenario is not understood, or the results folder cannot be written.
+    """
+    from harness.plugin.soak import seconds_of  # noqa: PLC0415 - pytest is not needed to judge and report
+    from harness.scenarios.named import named  # noqa: PLC0415
+
+    seconds_of(options.lasting)  # say now what is wrong with it, not when the lab is ready
+    scenarios = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
+    rest = list(arguments[len(scenarios) :])
+    selected = named(scenarios)
+    if "-k" in selected and any(word == "-k" or word.startswith("-k=") for word in rest):
+        raise UsageError("-k", said=f"{' '.join(scenarios)} selects already", hint="Leave one of them out.")
+    ours = [f"--hil-soak={options.lasting}", "-q", "-o", "tmp_path_retention_policy=failed"]
+    if options.baseline is not None:
+        ours.append(f"--hil-baseline={options.baseline.absolute()}")
+    if options.factor is not None:
+        ours.append(f"--hil-factor={options.factor}")
+    ours += [
+        f"--hil-{name}"
+        for name in ("until-failure", "update-baseline")
+        if getattr(options, name.replace("-", "_"))
+    ]
+    return supervise(options, [*ours, *selected, *rest])
+
+
+def _prepare(options: argparse.Namespace) -> str:
     """Fetch and build here, where progress can be seen, what every test will use from the cache.
+
+    Returns:
+        What is tested, by content: each kernel's release and digest.
 
     Raises:
         UsageError: a branch is not written like one, or `--kernels` meets `--kernel`: before anything is fetched.
@@ -84,16 +130,26 @@ def _prepare(options: argparse.Namespace) -> None:
     branches = ("",) if options.kernels is None else parse_branches(options.kernels)
     if options.kernels is not None and options.kernel is not None:
         raise UsageError("--kernels", said="--kernel names another one", hint="Leave one of them out.")
+    kernels = []
     for branch in branches:
         with Cache() as cache:
-            prepare(
+            place = prepare(
                 cache,
                 Wishes(emulator=options.qemu, kernel=options.kernel, modules=options.modules, branch=branch),
             )
+            kernel = place.recipe.kernel
+            digest = hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:12]
+            kernels.append(f"{kernel.release}-{digest}")
+    return ",".join(kernels)
 
 
-def _pytest_arguments(options: argparse.Namespace, folder: Path, arguments: Sequence[str]) -> list[str]:
+def _pytest_arguments(
+    options: argparse.Namespace, folder: Path, under_test: str, arguments: Sequence[str]
+) -> list[str]:
     ours = ["--hil-lab=emulated", f"--hil-results={folder}", "-p", "no:cacheprovider", "--tb=short", "-rN"]
+    ours.append(f"--hil-under-test={under_test}")
+    if options.resume:
+        ours.append("--hil-resume")
     for name in ("qemu", "kernel", "kernels", "modules", "gdb"):
         value = getattr(options, name)
         if value is not None:
@@ -123,24 +179,61 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
 
 
 def _redden(folder: Path) -> None:
-    """Put a red report in place of whatever an earlier run left."""
+    """Put a red report in place of whatever an earlier run left, and everything else of it away.
+
+    Raises:
+        UsageError: the folder cannot be written, or another run writes there.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / results.JOURNAL).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(
             f"results folder {folder}", said=error.strerror or str(error), hint="Name one with --results DIR."
         ) from error
+    JournalWriter(folder / results.JOURNAL).close()  # whoever writes there keeps us out
     results.publish(folder / results.JUNIT, to_junit(Session(start=_start())))
+    done = results.put_away(folder)
+    if done:
+        sys.stderr.write(f"harness: {done}\n")
     journal = JournalWriter(folder / results.JOURNAL)  # pytest may die before it writes one
     journal.append(_start())
     journal.close()
+
+
+def _what_is_over(folder: Path) -> ExitStatus | None:
+    """See what there is to resume; make its report red, for it is not complete yet.
+
+    Returns:
+        The outcome of a run that came to its end; None when there is something to do.
+
+    Raises:
+        UsageError: there is no journal, another run writes to it, or nothing of its run had begun.
+    """
+    session = results.load(folder)
+    JournalWriter(folder / results.JOURNAL).close()  # whoever writes there keeps us out
+    if not session.entries and session.end is None:
+        raise UsageError(
+            f"resuming the run in {folder}",
+            said="it stopped before it knew its tests: there is nothing to resume",
+            hint="Start anew without --resume.",
+        )
+    if session.over:
+        status = results.complete(folder)
+        sys.stderr.write(
+            f"harness: nothing to resume: the run in {folder} came to its end: {status.name.lower()}\n"
+        )
+        return status
+    results.publish(folder / results.JUNIT, to_junit(replace(session, end=None)))
+    return None
 
 
 def _say_why_not(folder: Path, error: LabError | UsageError) -> None:
     """No lab, no tests: the report says so."""
     kind = error.kind if isinstance(error, LabError) else SetupError.kind
     journal = JournalWriter(folder / results.JOURNAL)
+    session = results.load(folder)
+    if session.entries:  # a run to resume: no verdict of it is lost, and it can be resumed again
+        journal.append(replace(_start(), resumes=session.runs))
     journal.append(
         HealthRecord(
             name="lab_prepared", status=Status.ERROR, type=kind, summary=str(error), details=error.evidence

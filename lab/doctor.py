@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import HarnessError
 from lab import apt, archive, kmod
 from lab.cache import VARIABLE, Cache, Entry
+from lab.capacity import Room, look
 from lab.emulator import MINIMUM, PROGRAM, QEMU, is_new_enough, version_of
 from lab.kernel import DEFAULT_BRANCH, debian_request
 from lab.mirror import host_mirror
@@ -35,7 +36,7 @@ COMPILER_LINE: Final = "sudo apt-get install gcc libc6-dev linux-libc-dev python
 KVM: Final = Path("/dev/kvm")
 TEMPLATE_BYTES: Final = 450_000_000
 """Disk that one frozen guest takes: its root image, and the memory that it had touched."""
-GUEST_BYTES: Final = 700_000_000
+FIRST_BYTES: Final = 700_000_000
 """Memory to have available: the template's 512 MB while it boots, QEMU and the runner."""
 
 
@@ -75,7 +76,7 @@ def examine(cache_root: Path | None = None) -> list[Finding]:
             entries = cache.entries()
             parts = [emulator(cache), kernel(cache), template(entries), windows(entries)]
             fetching = [part for part in parts[:2] if part.state is State.WARN]
-            findings += [*parts, disk(cache.root, entries, parts), memory(), kvm(entries)]
+            findings += [*parts, disk(cache.root, entries, parts), memory(look()), kvm(entries)]
             findings += [unpacking_tools(needed=bool(fetching))]
             if fetching:
                 findings += [network()]
@@ -160,13 +161,15 @@ def network() -> Finding:
     return Finding(name="network", state=State.OK, what=f"{mirror.debian} answers")
 
 
-def memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
-    """Check that a guest fits into the memory."""
-    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-    available_bytes = int(fields["MemAvailable"].split()[0]) * 1024
-    needed = f"{size_text(GUEST_BYTES)} needed, 40 MB for each further guest"
-    what = f"{size_text(available_bytes)} available, {needed}"
-    if available_bytes < GUEST_BYTES:
+def memory(room: Room) -> Finding:
+    """Check that a guest fits into the memory, and say how many fit at once.
+
+    Args:
+        room: what this process may use.
+    """
+    at_once = f"with {room.cores:g} cores -n auto runs {room.guests()} at once"
+    what = f"{size_text(room.memory_bytes)} available, {size_text(FIRST_BYTES)} needed; {at_once}"
+    if room.memory_bytes < FIRST_BYTES:
         return Finding(
             name="memory", state=State.WARN, what=what, todo="Close something: guests would be killed"
         )

@@ -40,7 +40,6 @@ _T = TypeVar("_T")
 KIND: Final = "template"
 _FORMAT: Final = 1  # part of the key: raise it when templates are made differently from the same inputs
 
-_FORGOTTEN_S: Final = 86_400.0
 BOOT_S: Final = 120.0
 """How long a boot may take; a debug kernel gets five times as much."""
 CLONE_S: Final = 30.0
@@ -109,14 +108,16 @@ class Template:
     Attributes:
         recipe: what it was made from.
         path: its folder.
+        lock: descriptor that keeps it in the cache: every clone inherits it, for its memory is mapped from there.
     """
 
     recipe: Recipe
     path: Path
+    lock: int
 
     def start(self) -> Start:
         """Describe the start of a clone."""
-        return freeze.clone_of(self.recipe.start(), self.path)
+        return replace(freeze.clone_of(self.recipe.start(), self.path), inherits=(self.lock,))
 
 
 def template(cache: Cache, made_from: Recipe) -> Template:
@@ -142,13 +143,11 @@ def template(cache: Cache, made_from: Recipe) -> Template:
     path = cache.entry(KIND, key)
     if path is None:
         path = cache.publish(KIND, key, build, need_bytes=need_bytes)
-        cache.clean(
-            kind=KIND, unused_for_s=_FORGOTTEN_S
-        )  # every change of kernel, QEMU or harness leaves one behind
+        cache.collect()  # every change of kernel, QEMU or harness leaves a template and a root image behind
     if what := freeze.damage(path):
         note(f"template {key} is damaged ({what}): making it again")
         path = cache.publish(KIND, key, build, need_bytes=need_bytes, replace=True)
-    return Template(recipe=made_from, path=path)
+    return Template(recipe=made_from, path=path, lock=cache.lock_of(KIND, key))
 
 
 @contextmanager

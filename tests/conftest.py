@@ -1,9 +1,16 @@
-"""Hypothesis for shared machines: an example may take long, and a red run must be red again.
+"""Hypothesis for shared machines: an example may take long, and a red run must be red again.  And who runs what.
 
 `./lab/run` loads this file too (pytest looks for it beside the root's), where Hypothesis need not be installed.
 """
 
+import os
+import re
 from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+_SHIPPED = re.compile(r"^def .*\bshipped: Invocation", re.MULTILINE)
 
 if find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
@@ -12,3 +19,26 @@ if find_spec("hypothesis"):
         "repository", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.load_profile("repository")
+
+
+def pytest_sessionstart() -> None:
+    """A pytest that a test starts is no worker of ours."""
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+        del os.environ[name]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal whole files to the workers of `./lab/test`; all that look at the shipped scenarios go to one of them."""
+    if config.option.dist != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - `./lab/run` may be without
+
+    class OneForTheShipped(LoadFileScheduling):
+        """Whoever asks for the fixture `shipped` has them run, in minutes: once, not once in each worker."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "shipped" if _SHIPPED.search((config.rootpath / file).read_text()) else file
+
+    return OneForTheShipped(config, log)

@@ -1,13 +1,24 @@
-"""The guests of one test: the one it has now, and a fresh one when that one is of no use any more."""
+"""The guests of one test: the one it has now, and a fresh one when that one is of no use any more.
+
+Where cores are spare, the next test's clone is made while a test runs (:class:`Ahead`): half a second that nobody
+waits for.  It is as fresh as any other: never used, its console in the test's own file, its clocks set and compared
+when it is handed over.
+"""
 
 from __future__ import annotations
 
 import enum
-from contextlib import ExitStack
+import itertools
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.errors import HarnessError
+
 if TYPE_CHECKING:
+    from harness.history.history import History
+    from harness.model.verdict import Judgement
     from lab.place import GuestTarget, Place
 
 
@@ -18,11 +29,91 @@ class Start(enum.Enum):
     BOOT = "boot"
 
 
+class Ahead:
+    """Keeps at most one clone ready for whoever needs the next one; none is made before :meth:`begin`."""
+
+    def __init__(self, place: Place, folder: Path, name: str) -> None:
+        """Make nothing yet.
+
+        Args:
+            place: what is cloned.
+            folder: where consoles lie until they get their names: on the file system of the results.
+            name: tells the runners apart that share this folder.
+        """
+        self._place, self._folder, self._name = place, folder, name
+        self._numbers = itertools.count()
+        self._maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guest-ahead")
+        self._next: tuple[Path, Future[tuple[ExitStack, GuestTarget]]] | None = None
+
+    def begin(self) -> None:
+        """Begin to make a clone, unless there is one."""
+        if self._next is None:
+            console = self._folder / f".ahead-{self._name}-{next(self._numbers)}.console.log"
+            self._next = console, self._maker.submit(self._make, console)
+
+    def wait(self) -> None:
+        """Wait until the clone that was begun, if any, is ready or has failed."""
+        if self._next is not None:
+            wait([self._next[1]])
+
+    def take(self, console: Path, until: ExitStack) -> GuestTarget | None:
+        """Hand the clone over that is ready or about to be.
+
+        Args:
+            console: where its console belongs.
+            until: ends it.
+
+        Returns:
+            None when none was begun, or when it is not fit for use: then make another one.
+        """
+        begun, self._next = self._next, None
+        if begun is None:
+            return None
+        waiting, future = begun
+        with ExitStack() as life:
+            life.callback(waiting.unlink, missing_ok=True)
+            try:
+                made, target = future.result()
+                life.push(made)
+                target.guest.hand_over(console)
+            except HarnessError:  # whoever makes one now meets the same trouble, or none
+                return None
+            until.push(life.pop_all())
+            return target
+
+    def close(self) -> None:
+        """End the clone that nobody took."""
+        begun, self._next = self._next, None
+        if begun is not None:
+            waiting, future = begun
+            with suppress(HarnessError):
+                future.result()[0].close()
+            waiting.unlink(missing_ok=True)
+        self._maker.shutdown()
+
+    def _make(self, console: Path) -> tuple[ExitStack, GuestTarget]:
+        with ExitStack() as life:
+            target = life.enter_context(self._place.clone(console))
+            return life.pop_all(), target
+
+
 class TargetSource:
     """Guests of one test: the one it has now, and a fresh one when that one is of no use any more."""
 
-    def __init__(self, place: Place, start: Start, console: Path, gdb: str | None) -> None:
+    def __init__(
+        self, place: Place, start: Start, console: Path, gdb: str | None, ahead: Ahead | None = None
+    ) -> None:
+        """Make nothing yet.
+
+        Args:
+            place: what guests are made from.
+            start: how.
+            console: where the first guest's console is recorded; those of others lie beside it.
+            gdb: address for gdb, as QEMU's `-gdb` takes it.
+            ahead: may have a clone ready.
+        """
         self._place, self._start, self._console, self._gdb = place, start, console, gdb
+        self._ahead, self._another_follows = ahead, False
         self._open = ExitStack()
         self.consoles: list[Path] = []
         self._target: GuestTarget | None = None
@@ -38,9 +129,32 @@ class TargetSource:
         number = len(self.consoles)
         console = self._console.with_suffix(f".{number}.log") if number else self._console
         self.consoles.append(console)
-        make = self._place.clone if self._start is Start.CLONE else self._place.boot
-        self._target = self._open.enter_context(make(console, gdb=self._gdb))
+        self._target = self._taken(console) or self._made(console)
+        if self._another_follows:
+            self.another_follows()
         return self._target
+
+    def another_follows(self) -> None:
+        """The next test wants a clone, too: begin to make it as soon as this test has its own."""
+        self._another_follows = True
+        if self._ahead is not None and self._target is not None:
+            self._ahead.begin()
+
+    def _taken(self, console: Path) -> GuestTarget | None:
+        """One that was made ahead: a clone without gdb."""
+        if self._ahead is None or self._start is not Start.CLONE or self._gdb is not None:
+            return None
+        return self._ahead.take(console, self._open)
+
+    def _made(self, console: Path) -> GuestTarget:
+        make = self._place.clone if self._start is Start.CLONE else self._place.boot
+        return self._open.enter_context(make(console, gdb=self._gdb))
+
+    def borrow(self, alias: str) -> None:
+        """A test is about to use a function; of its own guest it may use them all."""
+
+    def judged(self, history: History, judgement: Judgement, file: str) -> None:
+        """A stage was judged, whose history is kept in that file; no later test will meet its functions."""
 
     def check_clock(self) -> None:
         """Compare the clocks of guest and host over the whole test.

@@ -10,7 +10,18 @@ from typing import Final
 
 from harness.errors import HarnessError
 from lab.cache import Cache
-from lab.figures import first_verdict, fresh_guest, judging, op_rate, release_skew, vfio_cycle
+from lab.figures import (
+    clones,
+    first_verdict,
+    fresh_guest,
+    guests_in_parallel,
+    journal,
+    judging,
+    op_rate,
+    release_skew,
+    report_10k,
+    vfio_cycle,
+)
 from lab.figures.row import Row, table
 from lab.place import Wishes, prepare
 from lab.progress import step
@@ -23,6 +34,10 @@ FIGURES: Final = {
     "fresh_guest": fresh_guest.measure,
     "judge": judging.measure,
     "first_verdict": first_verdict.measure,
+    "guests_in_parallel": guests_in_parallel.measure,
+    "clones": clones.measure,
+    "journal": journal.measure,
+    "report_10k": report_10k.measure,
 }
 
 

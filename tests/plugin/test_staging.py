@@ -125,3 +125,14 @@ def test_replaying_without_a_history_is_usage(pytester: pytest.Pytester) -> None
     help_text = pytester.runpytest_inprocess("--help").stdout.str()
     assert "--hil-lab" in help_text
     assert "--hil-replay" not in help_text
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("1", "2 at least"), ("soon", "'soon' is no number of seconds"), ("nan", "2 at least")],
+)
+def test_a_silence_that_means_nothing_is_refused(pytester: pytest.Pytester, value: str, said: str) -> None:
+    pytester.makepyfile("def test_it():\n    pass\n")
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-silence", value)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines([f"*--hil-silence: *{said}*"])

@@ -57,7 +57,7 @@ import os, sys
 print(os.path.basename(__file__), *sys.argv[1:], "in", sys.prefix, flush=True)
 if "--fd" in sys.argv:
     sys.stdin.readline()
-sys.exit(int(os.environ.get("EXIT_" + sys.argv[1].upper(), 0)) if sys.argv[1:] else 0)
+sys.exit(int(os.environ.get("EXIT_" + sys.argv[-1].upper(), 0)) if sys.argv[1:] else 0)
 """
 
 
@@ -163,7 +163,7 @@ def test_tests_add_their_extras_and_return_the_status_of_pytest(ready: Repositor
     assert result.returncode == 4, result.stderr
     assert [line.partition(" in ")[0] for line in result.stdout.splitlines()] == [
         "cli.py setup",
-        "pytest.py units",
+        "pytest.py -n 2 --dist=loadfile --no-loadscope-reorder units",
     ]
     assert "the extra 'dev'" in result.stderr
     assert ready.call("bench").returncode == 0

@@ -8,6 +8,7 @@ import pytest
 
 from lab import doctor
 from lab.cache import Cache
+from lab.capacity import Room
 from lab.doctor import Finding, State, examine, render
 
 
@@ -71,10 +72,12 @@ def test_a_missing_static_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert "cannot find -lc" in finding.what
 
 
-@pytest.mark.parametrize(("kib", "state"), [(8_000_000, State.OK), (100_000, State.WARN)])
-def test_memory(tmp_path: Path, kib: int, state: State) -> None:
-    (tmp_path / "meminfo").write_text(f"MemTotal: 9000000 kB\nMemAvailable:  {kib} kB\nHugePages_Total: 0\n")
-    assert doctor.memory(tmp_path / "meminfo").state is state
+@pytest.mark.parametrize(("memory_bytes", "state"), [(8_000_000_000, State.OK), (100_000_000, State.WARN)])
+def test_memory(memory_bytes: int, state: State) -> None:
+    finding = doctor.memory(Room(cores=8.0, memory_bytes=memory_bytes))
+    assert finding.state is state
+    guests = 4 if state is State.OK else 1
+    assert finding.what.endswith(f"700 MB needed; with 8 cores -n auto runs {guests} at once")
 
 
 def test_disk_counts_only_what_is_still_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
