@@ -31,7 +31,8 @@ EARLIER: Final = "earlier"
 """Folder of what the run before this one left; there is one such run."""
 RESERVE: Final = ".reserve"
 """Room that is kept for the case that the disk fills (harness/journal/reserve.py)."""
-OF_A_SOAK: Final = ("soak.json", "soak.svg")
+SOAK: Final = "soak.json"
+SOAK_PICTURE: Final = "soak.svg"
 """What a soak leaves beside its journal: statistic and picture."""
 
 _OURS: Final = re.compile(r".*-[0-9a-f]{8}\.|shared-guest|\.ahead-")
@@ -90,7 +91,7 @@ def put_away(results: Path) -> str:
     """
     with JournalWriter(results / JOURNAL):
         try:
-            for name in (f".{JUNIT}.*", RESERVE, *(f".{name}.*" for name in OF_A_SOAK)):
+            for name in (f".{JUNIT}.*", RESERVE, *(f".{name}.*" for name in (SOAK, SOAK_PICTURE))):
                 for path in results.glob(name):  # whoever wrote these was killed
                     path.unlink()
             left = list(_evidence(results))
@@ -115,7 +116,7 @@ def put_away(results: Path) -> str:
 
 def _evidence(results: Path) -> Iterator[Path]:
     """Files beside the journal that a run of ours has left, and nobody else."""
-    yield from (path for name in OF_A_SOAK if (path := results / name).is_file())
+    yield from (path for name in (SOAK, SOAK_PICTURE) if (path := results / name).is_file())
     folder = results / ATTACHMENTS
     if folder.is_dir():
         yield from (path for path in folder.iterdir() if path.is_file() and _OURS.match(path.name))

@@ -111,7 +111,11 @@ def _story(judgement: Judgement, error: StageFailed | StageUnknown) -> str:
 
 
 def _harness(error: HarnessError, report: pytest.TestReport | pytest.CollectReport) -> Classified:
-    parts = [str(error), error.evidence, report.longreprtext]
+    shown = report.longreprtext
+    said = [
+        text for text in (str(error), error.evidence) if text not in shown
+    ]  # the staging plugin shows both
+    parts = [*said, shown]
     return Classified(
         status=Status.ERROR,
         type=error.kind,
