@@ -21,10 +21,10 @@ from harness.plugin import reporting
 
 def tries(name):
     "How often somebody was here before."
-    path = pathlib.Path(name)
-    seen = int(path.read_text()) if path.exists() else 0
-    path.write_text(str(seen + 1))
-    return seen
+    with pathlib.Path(name).open("a") as file:  # workers of xdist may be here at once
+        file.write(".")
+        file.flush()
+        return file.tell() - 1
 """
 ALONE = ("-p", "no:cacheprovider")
 PARALLEL = ("-n", "2", "--dist", "load")
@@ -33,6 +33,11 @@ PARALLEL = ("-n", "2", "--dist", "load")
 def run(pytester: pytest.Pytester, body: str, *arguments: str) -> pytest.RunResult:
     pytester.makepyfile(LAB.format(repository=str(Path(__file__).parents[2])) + body)
     return pytester.runpytest_subprocess("--hil-results", "hil-results", *ALONE, *arguments)
+
+
+def counted(pytester: pytest.Pytester, name: str) -> int:
+    """How often `tries` was asked."""
+    return len((pytester.path / name).read_text())
 
 
 def entries(pytester: pytest.Pytester) -> dict[str, Entry]:
@@ -104,7 +109,7 @@ def test_a_test_that_the_lab_was_in_the_way_of_runs_once_more(
 
 def test_everything_is_made_anew_for_the_second_try(pytester: pytest.Pytester) -> None:
     run(pytester, RECOVERS, "--hil-retries", "3")
-    assert (pytester.path / "places").read_text() == "4"
+    assert counted(pytester, "places") == 4
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,7 @@ def test_what_does_not_pass_at_the_second_try_keeps_its_element(
     body = f"\ndef test_a():\n    tries('runs')\n    raise {raised}\n"
     done = run(pytester, body)
     assert done.ret == (ExitStatus.BAD if "failure" in kind else ExitStatus.USAGE if "usage" in kind else 125)
-    assert (pytester.path / "runs").read_text() == str(runs)
+    assert counted(pytester, "runs") == runs
     expected = [kind] if runs == 1 else ["rerunFailure hil.infra.guest", kind]
     assert sorted(interim(pytester)["test_a"]) == sorted(expected)
 
@@ -147,7 +152,7 @@ def test_a_kernel_fault_is_the_result_whatever_the_lab_says_afterwards(pytester:
     assert run(pytester, FAULT).ret == ExitStatus.BAD
     assert interim(pytester)["test_a[fault]"] == ["failure hil.kernel-fault"]
     assert interim(pytester)["test_a[provoked]"] == ["flakyFailure hil.infra.guest"]
-    assert (pytester.path / "fault").read_text() == "1"
+    assert counted(pytester, "fault") == 1
     assert len(entries(pytester)["test_a[provoked]"].stages) == 1  # the one of the try that counts
 
 
@@ -162,7 +167,7 @@ def test_a(wild):
     assert 0
 """
     assert run(pytester, body).ret == ExitStatus.BAD
-    assert (pytester.path / "runs").read_text() == "1"
+    assert counted(pytester, "runs") == 1
 
 
 def test_retries_can_be_turned_off(pytester: pytest.Pytester) -> None:
@@ -242,5 +247,5 @@ def test_a(source):
     done = pytester.runpytest_subprocess("-s", *ALONE)
     good = "[[]('setup', 'passed'), ('call', 'passed'), ('teardown', 'passed')[]]"
     done.stdout.fnmatch_lines([good, good, good, "passed"])
-    assert (pytester.path / "sources").read_text() == (pytester.path / "closed").read_text() == "5"
-    assert (pytester.path / "places").read_text() == "2"  # once more with the second try
+    assert counted(pytester, "sources") == counted(pytester, "closed") == 5
+    assert counted(pytester, "places") == 2  # once more with the second try

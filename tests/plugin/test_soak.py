@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.plugin.soak import HOPELESS, KEPT, seconds_of
+from harness.plugin.soak import seconds_of
+from harness.plugin.soaking import HOPELESS, KEPT
 from harness.report import ExitStatus
 from harness.results import JOURNAL, JUNIT, complete
 

@@ -118,4 +118,4 @@ def test_a_group_that_is_over_its_limit_has_nothing_left(tmp_path: Path) -> None
 
 def test_it_says_why() -> None:
     said = Room(cores=4.0, memory_bytes=8 * 10**9).why()
-    assert said == "4 cores, 2 for each; 8.0 GB of memory, 220 MB for each"
+    assert said == "4 cores, 2 for each; 8.0 GB of memory, 340 MB for each"
