@@ -313,12 +313,6 @@ class Guest:
         return self._monitor.events
 
     @property
-    def agent_is_gone(self) -> bool:
-        """Whether the agent's process has ended; the socket does not tell, because QEMU holds it."""
-        changes = [event for event in self.events if event.name == "VSERPORT_CHANGE"]
-        return bool(changes) and not changes[-1].data.get("open", True)
-
-    @property
     def panicked(self) -> bool:
         """Whether the guest's kernel has panicked."""
         # Before its driver for QEMU's panic device is there, a kernel says it on its console alone.

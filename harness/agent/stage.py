@@ -26,6 +26,7 @@ from harness.bindings.actor import Code, Instruction, LaneState, SharedStage, no
 from harness.errors import StagingError
 from harness.model.pci import Bdf
 from harness.model.plan import Plan, Privilege
+from harness.model.taint import OOPS
 from harness.model.units import SECOND, Ns
 from harness.pci import functions, sysfs
 
@@ -35,7 +36,6 @@ _FASTEST: Final = Ns(1_000)  # no config access takes less
 _LEFT: Final[list[ExitStack]] = []  # what cannot be undone behind a stuck actor; dropping it would undo it
 _ARRIVAL: Final = Ns(20 * SECOND)  # for opening files and meeting, on a slow machine
 _BEAT: Final = Ns(1 * SECOND)
-_OOPS: Final = 1 << 7  # bit D of /proc/sys/kernel/tainted
 
 Tell = Callable[[dict[str, Any]], None]
 """Says something to the host before the answer."""
@@ -132,7 +132,7 @@ def carry_out(
             for number, actor in enumerate(plan.actors)
         ]
         tell({"phase": Phase.PUTTING_BACK.value, "alive_ns": now()})
-        killed = bool(_taint() & ~seen["taint_before"] & _OOPS) and any(end["end"] == "died" for end in ends)
+        killed = bool(_taint() & ~seen["taint_before"] & OOPS) and any(end["end"] == "died" for end in ends)
         stuck = killed or any(end["end"] == "abandoned" for end in ends)
         if stuck:
             _LEFT.append(undo.pop_all())

@@ -15,6 +15,8 @@ from harness.judge.culprit import LOG_PATTERN, told
 from harness.judge.lock_discipline import SOURCE, convicted
 from harness.judge.log_events import REPORTS, LogEvent, log_events
 from harness.judge.log_places import about, at_work, moment
+from harness.model.taint import SOURCE as TAINT_SOURCE
+from harness.model.taint import faults_since
 from harness.model.terms import LogClass, Terms
 from harness.model.verdict import Blame, Finding
 
@@ -62,18 +64,6 @@ _NAMES: Final = {
 }
 """How people call a class, where its own word will not do."""
 _MOST: Final = 8  # findings: a kernel that falls apart must not bury its first words
-_TAINTS: Final = {
-    4: "a machine check",
-    5: "a bad page",
-    7: "an oops or BUG",
-    9: "a kernel warning",
-    14: "a soft lockup",
-}
-"""Bits of /proc/sys/kernel/tainted that tell of a fault (Linux admin-guide/tainted-kernels.rst).
-
-The others tell of modules (P, F, R, C, O, E, K, T: our own set O and E), of the machine (S, A, I), of user space (U)
-or of the distribution (X).  Whatever of these is worth a warning is in the log as well.
-"""
 
 
 def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
@@ -95,15 +85,14 @@ def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
             )
         )
     found += _faults(history, [event for event in events if event not in explained])
-    tainted = history.taint_after & ~history.taint_before
-    if names := [name for bit, name in _TAINTS.items() if tainted >> bit & 1]:
+    if shaken := faults_since(history.taint_before, history.taint_after):
         found.append(
             findings.failed(
                 NAME,
                 Blame.KERNEL_FAULT,
-                f"The kernel is tainted since the stage began, by {' and '.join(names)} "
+                f"The kernel is tainted since the stage began, by {shaken} "
                 f"({history.taint_before:#x} → {history.taint_after:#x}).",
-                source="Linux Documentation/admin-guide/tainted-kernels.rst",
+                source=TAINT_SOURCE,
             )
         )
     if not history.log_complete:

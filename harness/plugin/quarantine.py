@@ -26,14 +26,6 @@ _BARS_AT: Final = 0x10  # PCIe r6.0 §7.5.1.2.1: six of them, two for a bridge
 _DECODING: Final = {0: "I/O decoding", 1: "memory decoding", 2: "bus mastering"}
 """Bits of COMMAND without which no driver can work (PCIe r6.0 §7.5.1.1.3)."""
 _WORDS: Final = {LossKind.PANIC: "its kernel panicked: ", LossKind.HANG: "its kernel hangs: "}
-_FAULTS: Final = {
-    4: "a machine check",
-    5: "a bad page",
-    7: "an oops or BUG",
-    9: "a kernel warning",
-    14: "a soft lockup",
-}
-"""Bits of /proc/sys/kernel/tainted that tell of a fault (Linux admin-guide/tainted-kernels.rst)."""
 
 
 # -- what makes a function lost ---------------------------------------------------------------------------
@@ -115,12 +107,6 @@ def _owner(one: Condition) -> str:
 
 def _name(identity: tuple[int, int]) -> str:
     return f"{identity[0]:04x}:{identity[1]:04x}"
-
-
-def fault(before: int, now: int) -> str:
-    """What has shaken the kernel since, by two values of `/proc/sys/kernel/tainted`; empty when nothing has."""
-    tainted = now & ~before
-    return " and ".join(name for bit, name in _FAULTS.items() if tainted >> bit & 1)
 
 
 def lost_by_verdict(history: History, judgement: Judgement) -> dict[str, str]:

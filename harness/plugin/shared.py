@@ -16,6 +16,7 @@ from harness.errors import AgentLost, ClockError, GuestError
 from harness.history.history import History
 from harness.journal.record import HealthRecord, Status
 from harness.model.operation import MISUSE, verb
+from harness.model.taint import faults_since
 from harness.model.verdict import Judgement
 from harness.plugin import quarantine, verdicts
 from harness.plugin.guests import Start, TargetSource
@@ -147,7 +148,7 @@ class SharedGuest(TargetSource):
         except AgentLost:
             self._replace(quarantine.replaced(self._test, target.post_mortem({})[0]))
             return
-        if by := quarantine.fault(self._taint, taint):
+        if by := faults_since(self._taint, taint):
             if self._provoked:
                 self._tell(f"{by} was provoked: later tests have a fresh guest")
                 self.close()

@@ -229,10 +229,18 @@ def test_an_agent_that_ends_is_started_again_and_says_so(place: Place, console: 
             host.connect(str(guest.rpc_socket))
             host.sendall(json.dumps({"ask": "execnet"}).encode() + b"\n")
             assert b"execnet" in host.recv(100)
-        assert _until(lambda: guest.agent_is_gone, guest)
-        assert _until(lambda: not guest.agent_is_gone, guest)
+        ports = "VSERPORT_CHANGE"
+        assert _until(
+            lambda: [one.data["open"] for one in guest.events if one.name == ports][-2:] == [False, True],
+            guest,
+        )
         assert "init: agent ended" in guest.console_text()
         assert guest.connect(30.0).hello["pid"] != first
+
+
+def _openings(guest: Guest) -> list[bool]:
+    """Whether the agent's port was opened or closed, oldest first."""
+    return [one.data["open"] for one in guest.events if one.name == "VSERPORT_CHANGE"]
 
 
 def _until(condition: object, guest: Guest, timeout_s: float = 30.0) -> bool:

@@ -19,7 +19,6 @@ from harness.plugin.quarantine import (
     Quarantine,
     Spot,
     astray,
-    fault,
     lost,
     lost_by_verdict,
     replaced,
@@ -104,20 +103,6 @@ def test_a_bridge_has_two_base_address_registers() -> None:
     changes = replace(bridge, header=bridge.header[:0x1E] + b"\xff\xff" + bridge.header[0x20:])
     assert astray(bridge, changes) == ()
     assert astray(GOOD, replace(GOOD, header=changed(0x1E, b"\xff\xff")))
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "says"),
-    [
-        (0, 0, ""),
-        (1 << 12, 1 << 12 | 1 << 13, ""),  # modules: out of tree, unsigned
-        (0, 1 << 9, "a kernel warning"),
-        (1 << 9, 1 << 9, ""),
-        (1 << 9, 1 << 9 | 1 << 7, "an oops or BUG"),
-    ],
-)
-def test_only_a_fault_since_then_shakes_a_kernel(before: int, now: int, says: str) -> None:
-    assert fault(before, now) == says
 
 
 # --- what a stage says of it ------------------------------------------------------------------------------
