@@ -39,7 +39,9 @@ _CONSOLE_TAIL_CHARACTERS: Final = 4000
 _NO_WORD: Final = "without a word; a triple fault looks like this"
 
 _LAST_WORDS: Final = re.compile(r"^.*\b(?:reboot: |sysrq: (?:Resetting|Power Off)).*$", re.MULTILINE)
-_AGENT_ENDED: Final = re.compile(r"init: agent ended, status (0x[0-9a-f]+|0)")
+_AGENT_ENDED: Final = re.compile(
+    r"init: agent ended, status (0x[0-9a-f]+|0);"
+)  # not yet whole without its end
 _STATE: Final = re.compile(r"RIP=([0-9a-f]+) RFL=([0-9a-f]+) .*CPL=(\d) .*HLT=(\d)")
 
 
@@ -131,6 +133,12 @@ def went_down(guest: Guest) -> str:
     return f"it went down by itself: {words[-1] if words else _NO_WORD}"
 
 
+def how_the_agent_ended(console: str) -> str:
+    """What the guest's init wrote of it last, as the end of a sentence; empty while it has not."""
+    ends = _AGENT_ENDED.findall(console)
+    return _how(int(ends[-1], 16)) if ends else ""
+
+
 @dataclass(slots=True)
 class _Examination:
     """One look at a guest that answers no more."""
@@ -219,14 +227,13 @@ class _Examination:
         self._look_in_passing()  # at once: its memory is free to be used by others
         guest = self.guest
         guest.wait_console(
-            lambda text: bool(_AGENT_ENDED.search(text) or _LAST_WORDS.search(text)), _SAYS_WITHIN_S
+            lambda text: bool(how_the_agent_ended(text) or _LAST_WORDS.search(text)), _SAYS_WITHIN_S
         )
         if _LAST_WORDS.search(guest.console_text()):
             guest.wait_shutdown(_SAYS_WITHIN_S)
         if guest.shut_down or guest.panicked:
             return self.cause()
-        ends = _AGENT_ENDED.findall(guest.console_text())
-        return LossKind.AGENT, f"the agent's process ended{_how(int(ends[-1], 16)) if ends else ''}"
+        return LossKind.AGENT, f"the agent's process ended{how_the_agent_ended(guest.console_text())}"
 
     def _still_running(self) -> tuple[LossKind, str]:
         """A kernel that hangs, or an agent that is stuck or slow."""
