@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from harness.errors import GuestError, HarnessError, TargetError
 from harness.target import clock
@@ -34,6 +34,7 @@ from lab.machine import Machine
 from lab.oom import OomKills
 from lab.qmp import Monitor, MonitorEvent
 from lab.run_folder import RunFolder
+from lab.served import ServedFunction
 from lab.watch import PANIC_WRITES_S, PAUSE_S, Watch
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Guest:
         self._run_folder = RunFolder()
         self._run = self._run_folder.path
         self.console = (start.console or self._run / "console.log").absolute()
+        self.served: Final[dict[str, ServedFunction]] = {}
         self.started_ns = 0
         self.agent_pid = 0
         self.killed = False
@@ -254,6 +256,8 @@ class Guest:
             self.killed = self.killed or self.process_lives
             self._process.kill()
             self._process.wait()
+        for one in self.served.values():
+            one.close()
         self.disconnect()
         if self._agent is not None:
             self._agent.close()
@@ -385,9 +389,20 @@ class Guest:
 
         Raises:
             UsageError: the machine has no such function.
-            GuestError: QEMU refused.
+            GuestError: QEMU refused, or the model that serves it does not start.
         """
-        for device in self.machine.plug_arguments(alias):
+        function = self.machine.function(alias)
+        first, *others = self.machine.plug_arguments(alias)
+        if function.served:
+
+            def plug(socket: dict[str, Any]) -> None:
+                self._monitor.run("device_add", {**first, "socket": socket})
+
+            self.served[alias] = one = ServedFunction(function, self._run / alias, self._monitor, plug)
+            one.plug()
+        else:
+            self._monitor.run("device_add", first)
+        for device in others:
             self._monitor.run("device_add", device)
 
     def inject_nmi(self) -> None:

@@ -97,6 +97,7 @@ class EmulatedFunction:
         drives: names of null block devices it needs: readable and writable, without contents.
         before: devices that must be on the command line for it (an NVMe subsystem cannot be hot-plugged).
         after: devices to add once it is there (an NVMe namespace).
+        served: the model in Python that serves it, as :func:`lab.models.catalogue.maker` takes it; empty: QEMU's own.
     """
 
     alias: str
@@ -109,6 +110,7 @@ class EmulatedFunction:
     drives: tuple[str, ...] = ()
     before: tuple[Device, ...] = ()
     after: tuple[Device, ...] = ()
+    served: str = ""
 
     @property
     def port_name(self) -> str:
@@ -136,6 +138,20 @@ class EmulatedFunction:
         if siblings and self.function_number == 0:
             place["multifunction"] = True
         return device.arguments(**place)
+
+
+def served_function(alias: str, model: str, *, port: str = "", function_number: int = 0) -> EmulatedFunction:
+    """A function that a model in Python serves: always hot-plugged, for QEMU saves no state of it."""
+    return EmulatedFunction(
+        alias=alias,
+        model="vfio-user-pci",
+        port=port,
+        function_number=function_number,
+        placement=Placement.HOT_PLUG,
+        # Above all delays that are planned: after a late reply QEMU takes every further message for another.
+        properties={"x-msg-timeout": 60_000},
+        served=model,
+    )
 
 
 def port_id(port: str) -> str:
@@ -180,6 +196,7 @@ DEFAULT_FUNCTIONS: Final = (
     ),
     # QEMU saves no state of edu: in a clone its command register and BAR would read zero.
     EmulatedFunction(alias="edu0", model="edu", placement=Placement.HOT_PLUG),
+    served_function("endpoint0", "endpoint"),
     # An SR-IOV NVMe blocks migration, and its subsystem cannot be hot-plugged.
     EmulatedFunction(
         alias="nvmesriov",

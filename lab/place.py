@@ -19,6 +19,7 @@ from harness.model.policy import PLUGGED
 from harness.model.units import as_text
 from harness.target.agent import Agent
 from harness.target.attempts import attempting
+from harness.target.served import Model
 from lab.accelerator import probe_accelerator
 from lab.cache import Cache
 from lab.emulator import find_emulator
@@ -129,6 +130,11 @@ class GuestTarget:
                 )
             self._facts[alias] = self._find(alias)
         return self._facts[alias]
+
+    def model(self, alias: str) -> Model | None:
+        """The model that serves a function, if one does; see :class:`~harness.target.protocol.Target`."""
+        self.facts(alias)
+        return self.guest.served.get(alias)
 
     def provenance(self) -> dict[str, Any]:
         """Versions of everything that is not the harness."""

@@ -72,7 +72,7 @@ def carry_out(
     The host is told before the answer, in dictionaries with some of these keys: `phase` (see :class:`Phase`),
     `stage` (id of the shared memory), `pages` (:meth:`SharedStage.pages`), `functions` (as in the result, without
     `config_after`), `taint` (before the stage) and, about once a second, `alive_ns` (CLOCK_MONOTONIC) and
-    `release_ns`.
+    `release_ns`, both also as soon as the actors were released.
 
     Returns:
         Plain values, tables as bytes: `begin_ns`, `end_ns`, `records` (one bytes each actor), `actors`, `functions`,
@@ -206,6 +206,7 @@ class _Beat:
     def __init__(self, memory: SharedStage, tell: Tell) -> None:
         self._memory, self._tell = memory, tell
         self._due = now() + _BEAT
+        self._told_of_release = False
 
     @property
     def left_s(self) -> float:
@@ -213,8 +214,10 @@ class _Beat:
         return max(0.0, (self._due - now()) / SECOND)
 
     def tell(self) -> None:
-        """Say it, when it is due."""
-        if (at := now()) >= self._due:
+        """Say it when it is due, and at once when the actors were released: the host counts from there."""
+        released = bool(self._memory.release_ns) and not self._told_of_release
+        if (at := now()) >= self._due or released:
+            self._told_of_release = bool(self._memory.release_ns)
             self._due = at + _BEAT
             self._tell({"alive_ns": at, "release_ns": self._memory.release_ns, "pages": self._memory.pages()})
 

@@ -88,16 +88,23 @@ class Contract:
             log_rules=_section(tables, "log", read_log_rule),
         )
 
-    def terms(self, kernel: KernelVersion, functions: Sequence[FunctionRecord]) -> Terms:
+    def terms(
+        self,
+        kernel: KernelVersion,
+        functions: Sequence[FunctionRecord],
+        wrongs: Callable[[str], frozenset[str]] = lambda _: frozenset(),
+    ) -> Terms:
         """Choose what applies to one history.
 
         Args:
             kernel: that ran on the target.
             functions: as the history records them; capabilities are found in their config space.
+            wrongs: what was staged to go wrong with a function, by alias.
         """
         return Terms(
             promises={
-                function.alias: applicable(self.promises, kernel, function.platform) for function in functions
+                one.alias: applicable(self.promises, kernel, one.platform, wrongs(one.alias))
+                for one in functions
             },
             volatile=resolve(self.volatile, functions),
             unrestored=resolve(self.unrestored, functions),
@@ -119,7 +126,7 @@ class Contract:
                 said=f"names no kernel that promises could be chosen for: kernel release {release!r}",
                 hint="Stage it again: `harness replay` needs no more than the plan.",
             ) from error
-        return self.terms(kernel, history.functions)
+        return self.terms(kernel, history.functions, history.plan.wrongs)
 
     def oracle(self, platform: str, method: ResetMethod) -> OracleEntry | None:
         """The register that tells whether `method` reset a function of this platform; None: none is known."""

@@ -9,6 +9,7 @@ from typing import Final
 from harness.contract.schema import Entry
 from harness.errors import ContractError
 from harness.model import operation as words
+from harness.model.fault import IncidentKind, Misbehaviour
 from harness.model.kernel import KernelRange, KernelVersion
 from harness.model.operation import Operation, verb
 from harness.model.outcome import Outcome
@@ -77,6 +78,7 @@ OPERATIONS: Final = frozenset(
 )
 """Operations that the contract can speak of."""
 
+_FAULTS: Final = (*Misbehaviour, *IncidentKind)
 _OF_PORTS: Final = (Outcome.LOCKED, Outcome.FREE)
 
 
@@ -98,8 +100,12 @@ def read_promise(entry: Entry) -> tuple[Promise, ...]:
         kernel_range = KernelRange(kernels)
     except ContractError as error:
         entry.refuse("kernels", str(error))
+    faults = entry.texts("faults") if entry.has("faults") else ()
+    for fault in faults:
+        if fault not in _FAULTS:
+            entry.refuse("faults", f"holds {fault!r}", f"Choose from: {', '.join(_FAULTS)}.")
     promise = Promise(
-        id=_id(operation, windows[0], platforms, kernels),
+        id="",
         operation=operation,
         window=windows[0],
         kernels=kernel_range,
@@ -111,10 +117,12 @@ def read_promise(entry: Entry) -> tuple[Promise, ...]:
         config=entry.optional_word("config", ConfigSpace),
         source=entry.text("source"),
         weakness=entry.optional_text("weakness"),
+        faults=faults,
     )
     entry.finish()
     promises = tuple(
-        replace(promise, id=_id(operation, window, platforms, kernels), window=window) for window in windows
+        replace(promise, id=_id(operation, window, platforms, kernels, faults), window=window)
+        for window in windows
     )
     for one in promises:
         _check_sense(entry, one)
@@ -124,7 +132,8 @@ def read_promise(entry: Entry) -> tuple[Promise, ...]:
 def refuse_conflicts(promises: tuple[Promise, ...]) -> None:
     """Refuse two entries that speak of the same thing with the same right.
 
-    An entry for named platforms overrides one for all platforms; every other overlap is an error.
+    An entry for named platforms overrides one for all platforms, and one for a function that misbehaves overrides both;
+    every other overlap is an error.
 
     Raises:
         ContractError: two entries overlap.
@@ -134,7 +143,8 @@ def refuse_conflicts(promises: tuple[Promise, ...]) -> None:
         subjects.setdefault((promise.operation, promise.window), []).append(promise)
     for one, other in (pair for same in subjects.values() for pair in combinations(same, 2)):
         shared = sorted(set(one.platforms) & set(other.platforms))
-        if shared and _overlap(one.kernels, other.kernels):
+        alike = set(one.faults) & set(other.faults) or not (one.faults or other.faults)
+        if shared and alike and _overlap(one.kernels, other.kernels):
             raise ContractError(
                 f"contract entries {one.id} and {other.id}",
                 said=f"both speak of {', '.join(shared)} on the same kernels",
@@ -142,22 +152,41 @@ def refuse_conflicts(promises: tuple[Promise, ...]) -> None:
             )
 
 
-def applicable(promises: tuple[Promise, ...], kernel: KernelVersion, platform: str) -> tuple[Promise, ...]:
-    """The entries for one platform on one kernel; named platforms win over all platforms."""
-    chosen: dict[tuple[Operation, WindowKind], Promise] = {}
+def applicable(
+    promises: tuple[Promise, ...],
+    kernel: KernelVersion,
+    platform: str,
+    wrongs: frozenset[str] = frozenset(),
+) -> tuple[Promise, ...]:
+    """The entries for one platform on one kernel; named platforms win over all, and faults over both.
+
+    Args:
+        promises: to choose from.
+        kernel: that ran.
+        platform: of the function.
+        wrongs: what was staged to go wrong with it.
+    """
+    chosen: dict[tuple[Operation, WindowKind], tuple[tuple[bool, bool], Promise]] = {}
     for promise in promises:
         key = (promise.operation, promise.window)
-        if kernel not in promise.kernels:
-            continue
-        if platform in promise.platforms or (ANY_PLATFORM in promise.platforms and key not in chosen):
-            chosen[key] = promise
-    return tuple(chosen.values())
+        right = (bool(promise.faults), platform in promise.platforms)
+        fits = platform in promise.platforms or ANY_PLATFORM in promise.platforms
+        meant = not promise.faults or wrongs & set(promise.faults)
+        if fits and meant and kernel in promise.kernels and (key not in chosen or right > chosen[key][0]):
+            chosen[key] = (right, promise)
+    return tuple(promise for _, promise in chosen.values())
 
 
 def _id(
-    operation: Operation, window: WindowKind, platforms: tuple[str, ...], kernels: tuple[str, ...]
+    operation: Operation,
+    window: WindowKind,
+    platforms: tuple[str, ...],
+    kernels: tuple[str, ...],
+    faults: tuple[str, ...] = (),
 ) -> str:
     name = f"{operation}@{window}"
+    if faults:
+        name += "!" + "+".join(faults)
     if ANY_PLATFORM not in platforms:
         name += ":" + "+".join(platforms)
     return name if "*" in kernels else f"{name} ({', '.join(kernels)})"

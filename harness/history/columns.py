@@ -42,6 +42,20 @@ KERNEL: Final = np.dtype(
 )
 """One hit of a kernel probe; rows are sorted by `time_ns`."""
 
+SERVED: Final = np.dtype(
+    [
+        ("time_ns", "<i8"),  # CLOCK_MONOTONIC of the target, within History.served_error_ns
+        ("value", "<u8"),
+        ("address", "<u8"),
+        ("function", "<i2"),  # index into Plan.functions
+        ("what", "u1"),  # a number of harness.model.served.Happened, which says what the columns hold
+        ("region", "u1"),  # 0 to 5 a BAR, 7 config space, 255 none
+        ("width", "<u4"),
+        ("error", "<i4"),
+    ]
+)
+"""What a model of ours saw or did (`harness.model.served`); rows are sorted by `time_ns`."""
+
 
 class Edge(enum.StrEnum):
     """Where in a kernel function a probe sits."""

@@ -1,19 +1,21 @@
-"""A history as bytes and back: the container `hil-history`, version 3.
+"""A history as bytes and back: the container `hil-history`, version 4.
 
 The container is a ZIP archive (deflate) that any tool can open:
 
 ============== ======================================================================================
 member         contents
 ============== ======================================================================================
-`history.json` an object: `container` = "hil-history", `version` = 3, then every field of
+`history.json` an object: `container` = "hil-history", `version` = 4, then every field of
                :class:`~harness.history.history.History` that is no table, bytes as hexadecimal
 `operations.npy` table :data:`~harness.history.columns.OPERATION`, NumPy format 1.0
 `kernel.npy`   table :data:`~harness.history.columns.KERNEL`, NumPy format 1.0
+`served.npy`   table :data:`~harness.history.columns.SERVED`, likewise; absent before version 4
 ============== ======================================================================================
 
 A later version may add members and fields; every version is readable for ever.  Version 2 added to plans `modules`,
 `ports`, `owners` and `retries` of a step, `privilege` of an actor, and ways to act on a function through VFIO; version
-3 `lost` and `lost_reason`.  What an older version does not say is read as nothing.
+3 `lost` and `lost_reason`; version 4 `faults` and `incidents` of a plan, and what models of ours saw.  What an older
+version does not say is read as nothing.
 """
 
 from __future__ import annotations
@@ -27,13 +29,14 @@ from typing import Any, Final
 import numpy as np
 
 from harness.errors import HistoryError
-from harness.history.columns import KERNEL, OPERATION, Edge, Table
+from harness.history.columns import KERNEL, OPERATION, SERVED, Edge, Table
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
 from harness.model.plan import Plan
 from harness.model.units import Ns
 
 CONTAINER: Final = "hil-history"
-VERSION: Final = 3
+VERSION: Final = 4
+_WITH_SERVED: Final = 4
 SUFFIX: Final = ".history.zip"
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # members carry no date, so equal histories are equal bytes
@@ -56,6 +59,7 @@ def to_bytes(history: History) -> bytes:
         "history.json": (json.dumps(fields, indent=1).encode(), 6),
         "operations.npy": (_npy(history.operations), 1),
         "kernel.npy": (_npy(history.kernel), 1),
+        "served.npy": (_npy(history.served), 1),
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -88,6 +92,8 @@ def from_bytes(data: bytes) -> History:
                 "operations": _table(archive.read("operations.npy"), OPERATION),
                 "kernel": _table(archive.read("kernel.npy"), KERNEL),
             }
+            if fields["version"] >= _WITH_SERVED:
+                tables["served"] = _table(archive.read("served.npy"), SERVED)
         return History(
             plan=Plan.from_json(fields["plan"]),
             begin_ns=Ns(fields["begin_ns"]),
@@ -104,6 +110,8 @@ def from_bytes(data: bytes) -> History:
             taint_before=fields["taint_before"],
             taint_after=fields["taint_after"],
             provenance=fields["provenance"],
+            served_error_ns=fields.get("served_error_ns", 0),
+            served_lost=fields.get("served_lost", 0),
             lost=fields.get("lost", ""),
             lost_reason=fields.get("lost_reason", ""),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.history.columns import KERNEL, OPERATION, Edge, Table, empty
+from harness.history.columns import KERNEL, OPERATION, SERVED, Edge, Table, empty
 from harness.model.operation import Operation
 from harness.model.plan import Plan
 from harness.model.units import Ns
@@ -132,6 +132,10 @@ class History:
         clock_ratio: guest time passed over host time passed during the stage, 1.0 when both are one clock.
         taint_before, taint_after: `/proc/sys/kernel/tainted`.
         provenance: versions, host, seed … as JSON values; `kernel.release` is always there.
+        served: table of :data:`~harness.history.columns.SERVED`: what functions that a model of ours serves saw and
+            did, by the host's clock, brought to that of the target.
+        served_error_ns: by how much times in it may be wrong.
+        served_lost: rows that found no room.
         lost: how the target was lost in the middle of the stage, a word of :class:`~harness.model.loss.LossKind`, or
             empty.  Then of each actor only the operation in flight is known, `log` is the end of the console, and
             there is no trace.
@@ -154,6 +158,9 @@ class History:
     taint_before: int = 0
     taint_after: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
+    served: Table = field(default_factory=lambda: empty(SERVED))
+    served_error_ns: int = 0
+    served_lost: int = 0
     lost: str = ""
     lost_reason: str = ""
 

@@ -63,6 +63,11 @@ def log(row: int) -> EventId:
     return EventId(EventKind.LOG, row)
 
 
+def served(row: int) -> EventId:
+    """The id of a row of `History.served`."""
+    return EventId(EventKind.SERVED, int(row))
+
+
 def passed(
     checker: str,
     claim: str,

@@ -10,6 +10,7 @@ from harness.judge.call_outcome import call_outcome
 from harness.judge.call_time import call_time
 from harness.judge.collided import collided
 from harness.judge.config_restored import config_restored
+from harness.judge.fault_met import fault_met
 from harness.judge.findings import Checker, unknown
 from harness.judge.finished import finished
 from harness.judge.kernel_log import kernel_log
@@ -34,6 +35,7 @@ CHECKERS: Final[tuple[Checker, ...]] = (
     reset_time,
     port_lock,
     config_restored,
+    fault_met,
     collided,
 )
 """The questions, in the order in which a reader wants the bad news."""

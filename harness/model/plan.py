@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.errors import HistoryError, UsageError
+from harness.model.fault import Fault, Incident, IncidentKind, PlannedFault
 from harness.model.operation import Operation
 from harness.model.units import Ns
 
@@ -201,6 +202,8 @@ class Plan:
         ports: for each function whose port takes part too, the alias of that port.
         meets: how many operations must meet a window for a PASS; 0 when the plan opens none.
         seed: of everything random in the plan.
+        faults: what functions that a model of ours serves are to do wrong.
+        incidents: what the host does to functions meanwhile.
     """
 
     title: str
@@ -214,6 +217,8 @@ class Plan:
     ports: Mapping[str, str] = field(default_factory=dict)
     meets: int = 0
     seed: int = 0
+    faults: tuple[PlannedFault, ...] = ()
+    incidents: tuple[Incident, ...] = ()
 
     def __post_init__(self) -> None:
         names = [actor.name for actor in self.actors]
@@ -221,6 +226,15 @@ class Plan:
             raise UsageError(f"stage {self.title!r}", said="nobody acts", hint="Give it at least one actor.")
         if len(set(names)) != len(names):
             raise UsageError(f"stage {self.title!r}", said=f"two actors share a name: {sorted(names)}")
+
+    def faults_of(self, alias: str) -> tuple[Fault, ...]:
+        """The programme of one function, in order."""
+        return tuple(one.fault for one in self.faults if one.function == alias)
+
+    def wrongs(self, alias: str) -> frozenset[str]:
+        """What is staged to go wrong with one function: words of `Misbehaviour` and of `IncidentKind`."""
+        faults = (str(one.what) for one in self.faults_of(alias))
+        return frozenset((*faults, *(str(one.kind) for one in self.incidents if one.function == alias)))
 
     def to_json(self) -> dict[str, Any]:
         """The plan as plain JSON values; bytes become hexadecimal."""
@@ -246,6 +260,14 @@ class Plan:
                 ports=dict(data.get("ports", {})),
                 meets=data["meets"],
                 seed=data["seed"],
+                faults=tuple(
+                    PlannedFault(function=one["function"], fault=Fault.from_json(one["fault"]))
+                    for one in data.get("faults", ())
+                ),
+                incidents=tuple(
+                    Incident(**{**one, "kind": IncidentKind(one["kind"])})
+                    for one in data.get("incidents", ())
+                ),
             )
         except (KeyError, TypeError, ValueError, UsageError) as error:
             raise HistoryError("plan", said=f"malformed: {error!r}") from error

@@ -288,7 +288,7 @@ WILD_CLOCK: Final = Policy(
 STARVED: Final = Policy(
     reason="the machine was too busy for times to mean anything: the lab's fault, and it may have passed",
     source="harness/judge/starvation.py",
-    attempts=2,
+    attempts=3,
     patience_ns=Ns(3600 * SECOND),
 )
 CONNECT: Final = Policy(

@@ -80,6 +80,8 @@ class Promise:
         at_most: longest time allowed, or None.  For a blocked operation counted from the *close* of the window.
         state: for resets: what happens to the oracle register, or None when nothing is promised.
         config: for resets: what happens to config space, or None when nothing is promised.
+        faults: what must go wrong with the function for the entry to apply: any of these words of `Misbehaviour` and
+            `IncidentKind`; empty for a function that behaves.
         source: where the promise is written: kernel function, specification section, or measurement.
         weakness: a sentence when this entry describes a known weakness rather than a virtue: seeing it is an
             expected failure, not seeing it any more is a failure; None otherwise.
@@ -97,3 +99,4 @@ class Promise:
     state: DeviceState | None = None
     config: ConfigSpace | None = None
     weakness: str | None = None
+    faults: tuple[str, ...] = ()

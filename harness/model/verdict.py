@@ -39,6 +39,7 @@ class EventKind(enum.StrEnum):
     OPERATION = "operation"
     KERNEL = "kernel"
     LOG = "log"
+    SERVED = "served"
 
 
 @dataclass(frozen=True, slots=True, order=True)

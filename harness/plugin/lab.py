@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lab.place import GuestTarget, Place
 
 RESULTS: Final = "hil-results"
+SLOW: Final = "slow"
 _DEVICE_CONTROL: Final = 0x08  # in the PCI Express capability (PCIe r6.0 §7.5.3.4)
 
 
@@ -95,6 +96,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "dut(*aliases): run the test once for each of these functions, as `dut`"
     )
     config.addinivalue_line("markers", "boots: the guest of this test is booted, never cloned")
+    config.addinivalue_line(
+        "markers", f"{SLOW}: takes a minute or more, left out unless `-m {SLOW}` asks for it"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -106,6 +110,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if branches and "hil_place" in metafunc.fixturenames:
         # The scope makes pytest run all tests of a kernel before those of the next one.
         metafunc.parametrize("hil_place", branches, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests of a lab out, unless `-m` speaks of them or a test is named itself."""
+    if config.option.hil_lab is None or SLOW in config.option.markexpr:
+        return
+    named = [argument for argument in config.args if "::" in argument]
+    slow = [
+        item
+        for item in items
+        if item.get_closest_marker(SLOW)
+        and not any(item.nodeid.endswith(one.partition("::")[2]) for one in named)
+    ]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
 
 
 def _branches(config: pytest.Config) -> tuple[str, ...]:

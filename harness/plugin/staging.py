@@ -27,7 +27,7 @@ from harness.model.units import MS, Ns
 from harness.model.verdict import Blame, Judgement, Verdict
 from harness.plugin import reporting
 from harness.plugin.guests import TargetSource
-from harness.plugin.verdicts import StageFailed, StageUnknown
+from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
 from harness.report.findings import as_text
 from harness.report.stage import stage_record
 from harness.report.timeline_text import timeline_text
@@ -82,6 +82,26 @@ class Run:
                 raise StageUnknown(self._judgement, self.history)
             case Verdict.PASS if self._judgement.weaknesses:
                 pytest.xfail("; ".join(self._judgement.weaknesses))
+
+    def names(self, blame: Blame, *said: str) -> None:
+        """Hold the test to a verdict of FAIL that puts the blame there and says those words.
+
+        For what is staged to go wrong: a test that the harness passes by not noticing is worth nothing.
+
+        Args:
+            blame: of the decisive finding.
+            said: what its claim must contain.
+
+        Raises:
+            FaultNotNamed: the verdict is another one, or says something else.
+            StageUnknown: there is no verdict.
+        """
+        decisive = self.judgement.decisive
+        if self.verdict is Verdict.UNKNOWN:
+            raise StageUnknown(self._judgement, self.history)
+        right = self.verdict is Verdict.FAIL and decisive is not None and decisive.blame is blame
+        if not right or not all(words in decisive.claim for words in said if decisive):
+            raise FaultNotNamed(self._judgement, self.history, " ".join((blame, *said)))
 
     @property
     def concern(self) -> int:
@@ -228,7 +248,7 @@ def pytest_runtest_makereport(
     """Show our own exceptions as what they say: their traceback leads through the harness, not to the cause."""
     report = yield
     error = call.excinfo.value if call.excinfo is not None else None
-    if report.failed and isinstance(error, StageFailed | StageUnknown):
+    if report.failed and isinstance(error, StageFailed | StageUnknown | FaultNotNamed):
         report.longrepr = str(error)
     elif report.failed and isinstance(error, HarnessError):
         report.longrepr = f"{error}\n\n{error.evidence}".rstrip()

@@ -30,6 +30,21 @@ class StageFailed(AssertionError):
         super().__init__(f"{history.plan.title}: FAIL\n{as_text(_worst(judgement))}\n\n{picture}")
 
 
+class FaultNotNamed(AssertionError):
+    """A fault was staged, and the verdict does not name it."""
+
+    def __init__(self, judgement: Judgement, history: History, wanted: str) -> None:
+        found = (
+            Judgement(findings=tuple(one for one in judgement.findings if one.verdict))
+            if judgement.verdict
+            else judgement
+        )
+        picture = timeline_text(history, judgement)
+        super().__init__(
+            f"{history.plan.title}: the verdict does not name what was staged: {wanted}\n{as_text(found)}\n\n{picture}"
+        )
+
+
 class StageUnknown(Exception):
     """A stage gave no verdict: evidence is missing, was lost, or nothing collided.
 

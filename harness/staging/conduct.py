@@ -13,6 +13,7 @@ from harness.history.history import ActorRecord, History, LogLine, Probe, Uevent
 from harness.model.plan import Plan
 from harness.model.units import SECOND, Ns
 from harness.staging.lost import PlatformOf, Told, function_record
+from harness.staging.serving import Serving
 from harness.staging.trace_text import gaps, parse
 from harness.target import clock
 from harness.target.protocol import Target
@@ -42,21 +43,34 @@ def conduct(
         StagingError: it could not be staged as written.
         ClockError: the target's clock ran wild meanwhile: what was timed cannot be believed.
         TargetError: the agent failed or is gone.
+        UsageError: what only a model of ours can do is asked of another function.
+        GuestError: an incident could not be carried out.
     """
     addresses = {alias: str(target.address(alias)) for alias in plan.functions}
     told = told or Told()
     told.clock = before = clock.read(target.agent.ask)
     budget_s = (plan.lasting_ns + plan.deadline_ns) / SECOND + _OVERHEAD_S
-    seen = target.agent.ask(
-        "stage",
-        deadline_s=budget_s,
-        observe=told.hear,
-        patience=patience,
-        plan=dumps(plan.to_json()),
-        addresses=addresses,
-    )
-    rate = clock.check(before, clock.read(target.agent.ask), where=f"stage {plan.title!r}")
+    with Serving(plan, target.model) as serving:
+
+        def hear(progress: dict[str, Any]) -> None:
+            told.hear(progress)
+            if told.release_ns:
+                serving.released(told.release_ns, before)
+
+        seen = target.agent.ask(
+            "stage",
+            deadline_s=budget_s,
+            observe=hear,
+            patience=patience,
+            plan=dumps(plan.to_json()),
+            addresses=addresses,
+        )
+    if serving.failed is not None:
+        raise serving.failed
+    after = clock.read(target.agent.ask)
+    rate = clock.check(before, after, where=f"stage {plan.title!r}")
     facts = target.agent.ask("facts")
+    served, served_error_ns, served_lost = serving.table(before, after)
     return History(
         plan=plan,
         begin_ns=Ns(seen["begin_ns"]),
@@ -74,6 +88,9 @@ def conduct(
         taint_before=seen["taint_before"],
         taint_after=seen["taint_after"],
         provenance=_provenance(facts, target, seen["left"]),
+        served=served,
+        served_error_ns=served_error_ns,
+        served_lost=served_lost,
     )
 
 

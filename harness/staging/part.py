@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.errors import UsageError
+from harness.model.fault import Incident, PlannedFault
 from harness.model.operation import HEARTBEAT
 from harness.model.plan import Actor, Op, Oracle, Plan, Setting, Step
 from harness.model.units import MS, SECOND, Ns, as_text, duration
@@ -30,13 +31,17 @@ class Part:
         settings: put in place before, and back after.
         oracles: registers that the actors use.
         modules: kernel modules that the actors need.
+        faults: what functions do wrong.
+        incidents: what the host does to functions.
     """
 
     functions: tuple[str, ...]
-    actors: tuple[Actor, ...]
+    actors: tuple[Actor, ...] = ()
     settings: tuple[Setting, ...] = ()
     oracles: tuple[Oracle, ...] = ()
     modules: tuple[str, ...] = ()
+    faults: tuple[PlannedFault, ...] = ()
+    incidents: tuple[Incident, ...] = ()
 
 
 PORT: Final = ".port"
@@ -83,6 +88,10 @@ def plan_of(
     for part in parts:
         for actor in part.actors:
             _check_time(actor, title, duration(lasting))
+        for fault in part.faults:
+            _check_moment(fault.fault.what, fault.fault.at_ns, title, duration(lasting))
+        for incident in part.incidents:
+            _check_moment(incident.kind, incident.at_ns, title, duration(lasting))
     functions = tuple(dict.fromkeys(alias for part in parts for alias in part.functions))
     actors = _named([actor for part in parts for actor in part.actors])
     return Plan(
@@ -97,6 +106,8 @@ def plan_of(
         ports={alias: alias + PORT for alias in functions if alias + PORT in functions},
         meets=meets,
         seed=seed,
+        faults=tuple(fault for part in parts for fault in part.faults),
+        incidents=tuple(sorted((one for part in parts for one in part.incidents), key=lambda one: one.at_ns)),
     )
 
 
@@ -113,6 +124,15 @@ def _check_time(actor: Actor, title: str, lasting: Ns) -> None:
             f"stage {title!r} of {as_text(lasting)}",
             said=f"{actor.name} is not done before {as_text(ends)}",
             hint="Let the stage last longer, or the actor begin earlier.",
+        )
+
+
+def _check_moment(what: str, at: Ns, title: str, lasting: Ns) -> None:
+    if at >= lasting:
+        raise UsageError(
+            f"stage {title!r} of {as_text(lasting)}",
+            said=f"{what} comes at {as_text(at)}, when it is over",
+            hint="Let the stage last longer.",
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from harness.model.loss import Loss
 from harness.model.pci import Bdf
 from harness.target.agent import Agent
+from harness.target.served import Model
 
 
 class Target(Protocol):
@@ -19,6 +20,13 @@ class Target(Protocol):
 
     def address(self, alias: str) -> Bdf:
         """Where a function is on this target, plugging it first if need be.
+
+        Raises:
+            UsageError: the target has no function of that name.
+        """
+
+    def model(self, alias: str) -> Model | None:
+        """How to tell a function that a model of ours serves what to do; None: it is another kind of function.
 
         Raises:
             UsageError: the target has no function of that name.

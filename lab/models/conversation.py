@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from lab.models import wire
-from lab.models.function import BAR_REGION, CONFIG_REGION, Refused
-from lab.models.registers import CONFIG_BYTES
+from lab.models.function import Refused
 from lab.models.wire import (
     DeviceReset,
     DmaMap,
@@ -41,13 +40,18 @@ _CAPABILITIES: Final = {
     "max_data_xfer_size": wire.LONGEST_TRANSFER,
     "write_multiple": False,
 }
-INTX, MSI = 0, 1
-"""Numbers of the kinds of interrupt (vfio)."""
-IRQS: Final[Mapping[int, int]] = {INTX: 1, MSI: 1}
 
 
 class Served(Protocol):
     """What a conversation is about; :class:`~lab.models.function.Function` is one."""
+
+    @property
+    def sizes(self) -> Mapping[int, int]:
+        """Bytes of every region that it has, by number; those of BARs are powers of two."""
+
+    @property
+    def vectors(self) -> Mapping[int, int]:
+        """How many interrupts it has, by kind."""
 
     def read(self, region: int, offset: int, count: int) -> bytes:
         """Answer a read."""
@@ -69,34 +73,11 @@ class Interrupts(Protocol):
         """Forget all vectors of a kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """An access of the client, as it is logged.
-
-    Attributes:
-        what: `read`, `write`, `reset`.
-        region: number of the region; -1 for a reset.
-        offset: in bytes.
-        data: read or written; empty when it was refused.
-        error: errno that was answered, or 0.
-    """
-
-    what: str
-    region: int = -1
-    offset: int = 0
-    data: bytes = b""
-    error: int = 0
-
-
 @dataclass(slots=True)
 class Maps:
     """Guest memory that the function may reach, as the client said: address to size."""
 
     ranges: dict[int, int] = field(default_factory=dict)
-
-    def covers(self, address: int, count: int) -> bool:
-        """Whether all bytes of a transfer lie in one map."""
-        return any(at <= address and address + count <= at + size for at, size in self.ranges.items())
 
 
 class Conversation:
@@ -107,26 +88,17 @@ class Conversation:
         greeted: whether a version was agreed on.
     """
 
-    def __init__(
-        self,
-        function: Served,
-        interrupts: Interrupts,
-        *,
-        bar_bytes: int,
-        log: Callable[[Access], None],
-    ) -> None:
+    def __init__(self, function: Served, interrupts: Interrupts) -> None:
         """Begin with nothing said.
 
         Args:
             function: that is served.
             interrupts: where they go.
-            bar_bytes: size of BAR 0, a power of two.
-            log: told of every access and reset, after it was done.
         """
         self.maps: Final = Maps()
         self.greeted = False
-        self._function, self._interrupts, self._log = function, interrupts, log
-        self._sizes: Final = {BAR_REGION: bar_bytes, CONFIG_REGION: CONFIG_BYTES}
+        self._function, self._interrupts = function, interrupts
+        self._sizes: Final = dict(function.sizes)
         self._buffer = bytearray()
         self._position = 0  # in the stream, of the buffer's first byte
         self._came: deque[tuple[int, list[int]]] = deque()  # where their chunk ended, and the descriptors
@@ -172,18 +144,13 @@ class Conversation:
     def ask_dma_read(self, address: int, count: int) -> tuple[int, bytes]:
         """A request to read guest memory: its number for :meth:`dma_reply`, and the bytes to send.
 
-        Raises:
-            PermissionError: the client did not map that memory.
+        Whether the memory may be reached is the client's to say: behind an IOMMU it knows more than its maps tell.
         """
-        return self._dma(address, count, lambda number: wire.dma_read(number, address, count))
+        return self._numbered(lambda number: wire.dma_read(number, address, count))
 
     def ask_dma_write(self, address: int, data: bytes) -> tuple[int, bytes]:
-        """A request to write guest memory, likewise.
-
-        Raises:
-            PermissionError: the client did not map that memory.
-        """
-        return self._dma(address, len(data), lambda number: wire.dma_write(number, address, data))
+        """A request to write guest memory, likewise."""
+        return self._numbered(lambda number: wire.dma_write(number, address, data))
 
     def dma_reply(self, number: int) -> DmaReply | None:
         """The answer to a request of ours, once; None while it has not come."""
@@ -191,9 +158,7 @@ class Conversation:
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    def _dma(self, address: int, count: int, ask: Callable[[int], bytes]) -> tuple[int, bytes]:
-        if not self.maps.covers(address, count):
-            raise PermissionError(errno.EFAULT, f"{count} bytes at {address:#x} are not mapped")
+    def _numbered(self, ask: Callable[[int], bytes]) -> tuple[int, bytes]:
         self._number = (self._number + 1) & 0xFFFF
         return self._number, ask(self._number)
 
@@ -233,7 +198,9 @@ class Conversation:
                     return wire.reply(header, wire.region_info_payload(index, self._sizes.get(index, 0)))
                 case GetIrqInfo(index=index):
                     _within(index, _IRQ_KINDS, "kind of interrupt")
-                    return wire.reply(header, wire.irq_info_payload(index, IRQS.get(index, 0)))
+                    return wire.reply(
+                        header, wire.irq_info_payload(index, self._function.vectors.get(index, 0))
+                    )
                 case SetIrqs():
                     self._set_irqs(request, descriptors)
                     return wire.reply(header)
@@ -244,29 +211,17 @@ class Conversation:
                     return wire.reply(header, wire.access_payload(request))
                 case DeviceReset():
                     self._function.bus_reset()
-                    self._log(Access("reset"))
                     return wire.reply(header)
         except (Malformed, Refused) as error:
             return wire.refusal(header, error.errno)
 
     def _read(self, request: RegionRead) -> bytes:
         self._fits(request.region, request.offset, request.count)
-        try:
-            data = self._function.read(request.region, request.offset, request.count)
-        except Refused as error:
-            self._log(Access("read", request.region, request.offset, error=error.errno))
-            raise
-        self._log(Access("read", request.region, request.offset, data))
-        return data
+        return self._function.read(request.region, request.offset, request.count)
 
     def _write(self, request: RegionWrite) -> None:
         self._fits(request.region, request.offset, len(request.data))
-        try:
-            self._function.write(request.region, request.offset, request.data)
-        except Refused as error:
-            self._log(Access("write", request.region, request.offset, error=error.errno))
-            raise
-        self._log(Access("write", request.region, request.offset, request.data))
+        self._function.write(request.region, request.offset, request.data)
 
     def _fits(self, region: int, offset: int, count: int) -> None:
         if offset + count > self._sizes.get(region, 0):
@@ -285,7 +240,7 @@ class Conversation:
 
     def _set_irqs(self, request: SetIrqs, descriptors: list[int]) -> None:
         _within(request.index, _IRQ_KINDS, "kind of interrupt")
-        count = IRQS.get(request.index, 0)
+        count = self._function.vectors.get(request.index, 0)
         if request.start + request.count > count and (request.start or request.count):
             raise Malformed(f"vectors {request.start} to {request.start + request.count} of {count}")
         if IrqAction.TRIGGER not in request.action:
@@ -303,4 +258,4 @@ def _within(index: int, count: int, what: str) -> None:
         raise Malformed(f"{what} {index} of {count}")
 
 
-__all__ = ["IRQS", "Access", "Conversation", "Interrupts", "Maps", "Served", "StreamLost"]
+__all__ = ["Conversation", "Interrupts", "Maps", "Served", "StreamLost"]

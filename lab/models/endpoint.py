@@ -50,6 +50,6 @@ def endpoint(clock: Callable[[], int]) -> Function:
     """
     header = endpoint_header(vendor=VENDOR, device=DEVICE, class_code=_UNCLASSIFIED, bist=True)
     config = config_space((*header, _BAR_0), (POWER_MANAGEMENT, MSI, PCI_EXPRESS, AER))
-    function = Function(config, RegisterFile(_REGISTERS, BAR_BYTES), clock=clock)
+    function = Function(config, {0: RegisterFile(_REGISTERS, BAR_BYTES)}, clock=clock)
     function.self_test = SelfTest(lasting_ns=Ns(100 * MS))
     return function

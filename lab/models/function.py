@@ -1,18 +1,24 @@
-"""A PCI function: config space, one memory BAR, resets, power, and what it does wrong.
+"""A PCI function: config space, memory BARs, resets, power, interrupts, and what it does wrong.
 
-No protocol and no descriptor here: a conversation calls :meth:`Function.read` and :meth:`Function.write`, tells of
-a bus reset, and hands in how to signal an interrupt.
+No protocol and no descriptor here: a conversation calls :meth:`Function.read` and :meth:`Function.write` and tells of
+a bus reset; whoever serves it hands in :class:`Outlets`, tells of what happens, and runs what is due.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple, Protocol
 
 from harness.errors import UsageError
-from harness.model.units import Ns
+from harness.model.fault import ACTS, OF_A_REGISTER, Fault, Misbehaviour, Occasion
+from harness.model.served import NO_REGION, Happened
+from harness.model.units import MS, Ns
 from lab.models.declared import (
     BIST_CAPABLE,
     BUS_MASTER,
@@ -22,20 +28,20 @@ from lab.models.declared import (
     POWER_STATE,
     START_BIST,
 )
-from lab.models.programme import OF_A_REGISTER, Fault, Misbehaviour, Occasion, Programme, Wrong
+from lab.models.programme import Programme
 from lab.models.registers import RegisterFile, Written
 
 CONFIG_REGION: Final = 7
 """Number of config space among the regions; 0 to 5 are the BARs (vfio)."""
-BAR_REGION: Final = 0
+INTX, MSI = 0, 1
+"""Numbers of the kinds of interrupt (vfio)."""
 _INTERRUPT_PIN: Final = 0x3D
 _RETRY_STATUS: Final = b"\x01\x00\xff\xff"
+_SELF_TEST: Final = Ns(100 * MS)
+_STORM_EVERY: Final = Ns(MS // 2)
 
-_SILENT: Final = {
-    CONFIG_REGION: (Misbehaviour.NOT_READY, Misbehaviour.ALL_ONES_CONFIG),
-    BAR_REGION: (Misbehaviour.NOT_READY, Misbehaviour.ALL_ONES_MEMORY),
-}
-_REFUSES: Final = {CONFIG_REGION: Misbehaviour.REFUSE_CONFIG, BAR_REGION: Misbehaviour.REFUSE_MEMORY}
+_SILENT_CONFIG: Final = (Misbehaviour.NOT_READY, Misbehaviour.NEVER_READY, Misbehaviour.ALL_ONES_CONFIG)
+_SILENT_MEMORY: Final = (Misbehaviour.NOT_READY, Misbehaviour.NEVER_READY, Misbehaviour.ALL_ONES_MEMORY)
 
 
 class Refused(Exception):
@@ -48,6 +54,39 @@ class Refused(Exception):
     def __init__(self, number: int) -> None:
         super().__init__(errno.errorcode.get(number, str(number)))
         self.errno: Final = number
+
+
+class Told(NamedTuple):
+    """What a function tells of; see :mod:`harness.model.served` for what the fields hold."""
+
+    what: Happened
+    at_ns: int
+    value: int = 0
+    address: int = 0
+    region: int = NO_REGION
+    width: int = 0
+    error: int = 0
+
+
+class Outlets(Protocol):
+    """What a function can do to the machine that it sits in."""
+
+    def signal(self, kind: int, vector: int) -> bool:
+        """Signal an interrupt; whether anybody listens."""
+
+    def dma_read(self, address: int, count: int) -> bytes:
+        """Read guest memory at a bus address.
+
+        Raises:
+            OSError: the machine refused, or is gone.
+        """
+
+    def dma_write(self, address: int, data: bytes) -> None:
+        """Write guest memory, likewise.
+
+        Raises:
+            OSError: the machine refused, or is gone.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,35 +103,51 @@ class SelfTest:
 
 
 class Function:
-    """One function.
+    """One function.  A model of one's own derives from it and says in :meth:`stored` what its registers do.
 
     Attributes:
         config: its config space, 4096 bytes.
-        bar: the registers of its memory BAR, a power of two of bytes.
+        bars: by number, the registers of its memory BARs, each a power of two of bytes.
+        vectors: by kind of interrupt, how many it has.
         self_test: what its start bit of BIST begins, where BIST says that it is capable.
         resets: how often it was reset since it came into being; one more is a new epoch.
     """
 
-    def __init__(self, config: RegisterFile, bar: RegisterFile, *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        config: RegisterFile,
+        bars: Mapping[int, RegisterFile],
+        *,
+        clock: Callable[[], int],
+        vectors: Mapping[int, int] = {INTX: 1, MSI: 1},
+    ) -> None:
         """Make a function that has just been powered on.
 
         Args:
             config: of :func:`lab.models.registers.config_space`.
-            bar: registers behind BAR 0.
+            bars: registers behind each BAR.
             clock: CLOCK_MONOTONIC, nanoseconds.
+            vectors: how many interrupts of each kind.
         """
         self.config: Final = config
-        self.bar: Final = bar
-        self.self_test = SelfTest(lasting_ns=Ns(0))
+        self.bars: Final = dict(bars)
+        self.vectors: Final = dict(vectors)
+        self.self_test = SelfTest(lasting_ns=_SELF_TEST)
         self.resets = 0
-        self._programme: Final = Programme()
+        self.tell: Callable[[Told], object] = _tell_nobody
+        self.outlets: Outlets | None = None
+        self._programme: Final = Programme(self._fault_begins, self._fault_met)
         self._clock = clock
-        self._signal: Callable[[], None] = _nobody_listens
-        self._tested_ns = 0  # when the self-test that runs is over; 0 when none runs
+        self._testing = False
+        self._later: list[tuple[int, int, Callable[[], object]]] = []
+        self._order = itertools.count()
 
-    def listen(self, signal: Callable[[], None]) -> None:
-        """Say how an interrupt is signalled."""
-        self._signal = signal
+    @property
+    def sizes(self) -> dict[int, int]:
+        """Bytes of every region that it has, by number."""
+        return {CONFIG_REGION: self.config.size, **{number: bar.size for number, bar in self.bars.items()}}
+
+    # --- told by whoever serves it --------------------------------------------------------------------------
 
     def load(self, faults: Iterable[Fault]) -> None:
         """Replace the programme of faults.
@@ -111,21 +166,37 @@ class Function:
                 )
         self._programme.load(programme, self._clock())
 
+    def release(self, release_ns: int) -> None:
+        """The actors of the stage were released at that time."""
+        self._programme.release(release_ns)
+        for what in ACTS:
+            if (at := self._programme.waiting(what, self._clock())) is not None:
+                self.later(Ns(max(0, at - self._clock())), partial(self._act, what))
+
+    def run_due(self) -> int | None:
+        """Do what is due.
+
+        Returns:
+            when the next thing is due, CLOCK_MONOTONIC; None: nothing is.
+        """
+        while self._later and self._later[0][0] <= self._clock():
+            heapq.heappop(self._later)[2]()
+        return self._later[0][0] if self._later else None
+
     def read(self, region: int, offset: int, count: int) -> bytes:
         """Answer a read of software.
 
         Raises:
             Refused: the programme says so.
         """
-        wrong = self._accessed(region)
-        if region == CONFIG_REGION and (offset, count) == (_INTERRUPT_PIN, 1):
-            # QEMU asks for itself around resets, and switches INTx off for good when the answer is no pin.
-            return self.config.read(offset, count)
-        if self._silent(region, wrong):
-            return b"\xff" * count
-        if region == CONFIG_REGION:
-            return self._config(wrong, offset, count)
-        return self.bar.read(offset, count)
+        at = self._clock()
+        try:
+            data = self._read(region, offset, count, at)
+        except Refused as error:
+            self.tell(Told(Happened.READ, at, 0, offset, region, count, error.errno))
+            raise
+        self.tell(Told(Happened.READ, at, int.from_bytes(data[:8], "little"), offset, region, count))
+        return data
 
     def write(self, region: int, offset: int, data: bytes) -> None:
         """Take a write of software.
@@ -133,89 +204,207 @@ class Function:
         Raises:
             Refused: the programme says so.
         """
-        wrong = self._accessed(region)
-        if self._silent(region, wrong):
-            return
-        if region == CONFIG_REGION:
-            kept = {name: self.config[name] for name in wrong.registers(Misbehaviour.LOSE_WRITES)}
-            written = self.config.write(offset, data)
-            for name, value in kept.items():
-                self.config[name] = value
-            for one in written:
-                self._configured(one, wrong)
-        else:
-            for one in self.bar.write(offset, data):
-                self.stored(one)
-
-    def stored(self, written: Written) -> None:
-        """A register of the BAR was written: a model of one's own does here what that means."""
+        at, value = self._clock(), int.from_bytes(data[:8], "little")
+        try:
+            self._refuse(region, at)
+        except Refused as error:
+            self.tell(Told(Happened.WRITTEN, at, value, offset, region, len(data), error.errno))
+            raise
+        # Before what it brings about: a log in which a reset stands before its cause cannot be read.
+        self.tell(Told(Happened.WRITTEN, at, value, offset, region, len(data)))
+        self._write(region, offset, data, at)
 
     def bus_reset(self) -> None:
         """A reset of the bus above."""
-        self._reset()
+        self._reset(Happened.BUS_RESET, self._clock())
         self._programme.occasion(Occasion.BUS_RESET, self._clock())
 
-    def interrupt(self) -> bool:
-        """Send one MSI, when software has switched it on; whether it was sent."""
-        enabled = self.config["msi-control"] & MSI_ENABLE and self.config["command"] & BUS_MASTER
-        if not enabled or Misbehaviour.LOSE_INTERRUPTS in self._programme.wrong(self._clock()):
-            return False
-        self._signal()
-        return True
+    # --- what a model of one's own uses ---------------------------------------------------------------------
+
+    def stored(self, written: Written) -> None:
+        """A register of a BAR was written: a model of one's own does here what that means."""
+
+    def forgotten(self) -> None:
+        """It was reset, its registers have their values after a reset: a model of one's own forgets the rest."""
+
+    def later(self, delay: Ns, task: Callable[[], object]) -> None:
+        """Do something after a while; not before the access that is being answered has its answer."""
+        heapq.heappush(self._later, (self._clock() + delay, next(self._order), task))
+
+    def note(self, value: int, address: int = 0) -> None:
+        """Write down something worth knowing."""
+        self.tell(Told(Happened.NOTED, self._clock(), value, address))
+
+    def interrupt(self, vector: int = 0) -> bool:
+        """Signal an interrupt, when software has switched it on; whether it was signalled."""
+        at = self._clock()
+        sent = self._enabled() and not self._programme.meets(Misbehaviour.LOSE_INTERRUPTS, at_ns=at)
+        if sent and self.outlets is not None:
+            sent = self.outlets.signal(MSI, vector)
+        self.tell(Told(Happened.INTERRUPT if sent else Happened.INTERRUPT_LOST, at, vector))
+        return sent
+
+    def dma_read(self, address: int, count: int) -> bytes:
+        """Read guest memory at a bus address; only from what was put off by :meth:`later`.
+
+        Raises:
+            OSError: the machine refused, or is gone.
+        """
+        data = b""
+        with self._moving(Happened.DMA_READ, address, count) as machine:
+            data = machine.dma_read(address, count)
+        self._moved(Happened.DMA_READ, address, data)
+        return data
+
+    def dma_write(self, address: int, data: bytes) -> None:
+        """Write guest memory, likewise.
+
+        Raises:
+            OSError: the machine refused, or is gone.
+        """
+        with self._moving(Happened.DMA_WRITTEN, address, len(data)) as machine:
+            machine.dma_write(address, data)
+        self._moved(Happened.DMA_WRITTEN, address, data)
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    def _accessed(self, region: int) -> Wrong:
-        now = self._clock()
-        if self._tested_ns and now >= self._tested_ns:
-            self._tested_ns = 0
-            self._reset()
-            self.config["bist"] = BIST_CAPABLE | self.self_test.result
-        self._programme.accessed(now)
-        wrong = self._programme.wrong(now)
-        if _REFUSES[region] in wrong:
+    def _read(self, region: int, offset: int, count: int, at: int) -> bytes:
+        self._refuse(region, at)
+        if region == CONFIG_REGION and (offset, count) == (_INTERRUPT_PIN, 1):
+            # QEMU asks for itself around resets, and switches INTx off for good when the answer is no pin.
+            return self.config.read(offset, count)
+        if self._silent(region, at):
+            return b"\xff" * count
+        if region == CONFIG_REGION:
+            return self._config(offset, count, at)
+        return self.bars[region].read(offset, count)
+
+    def _write(self, region: int, offset: int, data: bytes, at: int) -> None:
+        if self._silent(region, at):
+            return
+        if region != CONFIG_REGION:
+            for one in self.bars[region].write(offset, data):
+                self.stored(one)
+            return
+        lost = self._programme.registers(Misbehaviour.LOSE_WRITES, at)
+        kept = {name: self.config[name] for name in lost}
+        for one in self.config.write(offset, data):
+            if one.name in kept:
+                self._programme.meets(Misbehaviour.LOSE_WRITES, at_ns=at, register=one.name)
+                self.config[one.name] = kept[one.name]
+            else:
+                self._configured(one, at)
+
+    def _refuse(self, region: int, at: int) -> None:
+        """Count the access, and refuse it if the programme says so."""
+        self._programme.occasion(Occasion.ACCESSES, at)
+        refuses = Misbehaviour.REFUSE_CONFIG if region == CONFIG_REGION else Misbehaviour.REFUSE_MEMORY
+        if self._programme.meets(refuses, at_ns=at):
             raise Refused(errno.EIO)
-        return wrong
 
-    def _silent(self, region: int, wrong: Wrong) -> bool:
+    def _silent(self, region: int, at: int) -> bool:
         """Whether nobody claims an access: it reads all-ones, a write is lost."""
-        if self._tested_ns or any(what in wrong for what in _SILENT[region]):
+        kinds = _SILENT_CONFIG if region == CONFIG_REGION else _SILENT_MEMORY
+        if self._testing or self._programme.meets(*kinds, at_ns=at):
             return True
-        asleep = self.config["pm-control-status"] & POWER_STATE or Misbehaviour.STAY_ASLEEP in wrong
-        return region != CONFIG_REGION and bool(not self.config["command"] & MEMORY_SPACE or asleep)
+        return region != CONFIG_REGION and bool(not self.config["command"] & MEMORY_SPACE or self._asleep(at))
 
-    def _config(self, wrong: Wrong, offset: int, count: int) -> bytes:
+    def _asleep(self, at: int) -> bool:
+        return bool(
+            self.config["pm-control-status"] & POWER_STATE
+            or self._programme.meets(Misbehaviour.STAY_ASLEEP, at_ns=at)
+        )
+
+    def _config(self, offset: int, count: int, at: int) -> bytes:
         data = bytearray(self.config.read(offset, count))
-        for name in wrong.registers(Misbehaviour.WRONG_VALUE):
+        for name in self._programme.registers(Misbehaviour.WRONG_VALUE, at):
             one = self.config.declaration(name)
-            inverted = self.config[name] ^ ((1 << 8 * one.width) - 1)
-            _overlay(data, offset, one.offset, inverted.to_bytes(one.width, "little"))
-        if Misbehaviour.STAY_ASLEEP in wrong:
-            one = self.config.declaration("pm-control-status")
+            if _overlap(offset, count, one.offset, one.width):
+                fault = self._programme.meets(Misbehaviour.WRONG_VALUE, at_ns=at, register=name)
+                inverted = self.config[name] ^ ((1 << 8 * one.width) - 1)
+                value = inverted if fault is None or fault.value is None else fault.value
+                _overlay(data, offset, one.offset, value.to_bytes(one.width, "little"))
+        one = self.config.declaration("pm-control-status")
+        if _overlap(offset, count, one.offset, one.width) and self._programme.meets(
+            Misbehaviour.STAY_ASLEEP, at_ns=at
+        ):
             _overlay(data, offset, one.offset, (self.config[one.name] | POWER_STATE).to_bytes(2, "little"))
-        if Misbehaviour.RETRY_STATUS in wrong:
+        if offset < len(_RETRY_STATUS) and self._programme.meets(Misbehaviour.RETRY_STATUS, at_ns=at):
             _overlay(data, offset, 0, _RETRY_STATUS)
         return bytes(data)
 
-    def _configured(self, one: Written, wrong: Wrong) -> None:
+    def _configured(self, one: Written, at: int) -> None:
         """Carry out what a write of a register asks for."""
-        now = self._clock()
         if one.name == "express-device-control" and one.value & INITIATE_FLR:
             self.config[one.name] &= ~INITIATE_FLR
-            if Misbehaviour.IGNORE_FLR not in wrong:
-                self._reset()
-                self._programme.occasion(Occasion.FLR, now)
+            if self._programme.meets(Misbehaviour.IGNORE_FLR, at_ns=at):
+                self.tell(Told(Happened.FLR_IGNORED, at, self.resets))
+            else:
+                self._reset(Happened.FLR, at)
+                self._programme.occasion(Occasion.FLR, at)
         elif one.name == "pm-control-status" and one.before & POWER_STATE and not one.after & POWER_STATE:
-            self._reset()  # without No_Soft_Reset (PCIe r6.0 §7.5.2.2)
-            self._programme.occasion(Occasion.WAKE, now)
+            self._reset(Happened.WAKE, at)  # without No_Soft_Reset (PCIe r6.0 §7.5.2.2)
+            self._programme.occasion(Occasion.WAKE, at)
         elif one.name == "bist" and one.after & START_BIST:
-            self._tested_ns = now + self.self_test.lasting_ns
+            self._testing = True
+            self.later(self.self_test.lasting_ns, self._tested)
 
-    def _reset(self) -> None:
+    def _tested(self) -> None:
+        self._testing = False
+        self._reset(Happened.SELF_TESTED, self._clock())
+        self.config["bist"] = BIST_CAPABLE | self.self_test.result
+
+    def _reset(self, how: Happened, at: int) -> None:
         self.resets += 1
         self.config.reset()
-        if Misbehaviour.KEEP_SCRATCH not in self._programme.wrong(self._clock()):
-            self.bar.reset()
+        if not self._programme.meets(Misbehaviour.KEEP_SCRATCH, at_ns=at):
+            for bar in self.bars.values():
+                bar.reset()
+        self.tell(Told(how, at, self.resets))
+        self.forgotten()
+
+    def _enabled(self) -> bool:
+        return bool(self.config["msi-control"] & MSI_ENABLE and self.config["command"] & BUS_MASTER)
+
+    @contextmanager
+    def _moving(self, what: Happened, address: int, count: int) -> Iterator[Outlets]:
+        """Take down what the machine refuses."""
+        try:
+            if self.outlets is None:
+                raise OSError(errno.ENOTCONN, "no machine")
+            yield self.outlets
+        except OSError as error:
+            self.tell(Told(what, self._clock(), 0, address, NO_REGION, count, error.errno or errno.EIO))
+            raise
+
+    def _moved(self, what: Happened, address: int, data: bytes) -> None:
+        value = int.from_bytes(data[:8], "little")
+        self.tell(Told(what, self._clock(), value, address, NO_REGION, len(data)))
+
+    def _fault_begins(self, number: int, at: int) -> None:
+        self.tell(Told(Happened.FAULT_BEGINS, at, number))
+        for what in ACTS:
+            if self._programme.active(what, self._clock()) is not None:
+                self.later(Ns(0), partial(self._act, what))
+
+    def _fault_met(self, number: int, at: int) -> None:
+        self.tell(Told(Happened.FAULT_MET, at, number))
+
+    def _act(self, what: Misbehaviour) -> None:
+        """Do what nobody asked for."""
+        fault = self._programme.meets(what, at_ns=self._clock())
+        if fault is None:
+            return
+        if what is Misbehaviour.STRAY_DMA:
+            with suppress(OSError):  # it is in the log
+                self.dma_write(fault.value or 0, b"stray!!\n")
+        else:
+            self.interrupt()
+            self.later(_STORM_EVERY, partial(self._act, what))
+
+
+def _overlap(offset: int, count: int, at: int, width: int) -> bool:
+    return offset < at + width and at < offset + count
 
 
 def _overlay(data: bytearray, offset: int, at: int, value: bytes) -> None:
@@ -225,5 +414,5 @@ def _overlay(data: bytearray, offset: int, at: int, value: bytes) -> None:
             data[position] = byte
 
 
-def _nobody_listens() -> None:
-    """Before QEMU has said where interrupts go."""
+def _tell_nobody(_: Told) -> None:
+    """Before somebody serves it."""

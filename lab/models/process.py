@@ -9,28 +9,18 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 from harness.errors import GuestError
-from lab.models.programme import Fault
-from lab.models.server import CONTROL, READY, SOCKET
+from harness.model.fault import Fault
+from lab.models.row_log import read_rows
+from lab.models.server import CONTROL, LOG, READY, SOCKET
 
 _STARTS_WITHIN_S: Final = 30.0
 _ANSWERS_WITHIN_S: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
-    """What a model answered, and when by the clock of this host: not before `asked_ns`, not after `answered_ns`."""
-
-    result: Any
-    asked_ns: int
-    answered_ns: int
 
 
 class ModelProcess:
@@ -48,6 +38,7 @@ class ModelProcess:
         """
         self.model: Final = model
         self.socket: Final = folder / SOCKET
+        self._log: Final = folder / LOG
         with ExitStack() as undo:
             self._process = undo.enter_context(
                 subprocess.Popen(
@@ -85,21 +76,36 @@ class ModelProcess:
         """Whether it still serves."""
         return self._process.poll() is None
 
-    def load(self, faults: Iterable[Fault]) -> Answered:
+    def load(self, faults: Iterable[Fault], *, anew: bool = True) -> None:
         """Replace its programme of faults.
+
+        Args:
+            faults: what it is to do wrong.
+            anew: whether its log begins anew.
 
         Raises:
             GuestError: it refused, or is gone.
         """
-        return self._ask("load", faults=[fault.to_json() for fault in faults])
+        self._ask("load", faults=[fault.to_json() for fault in faults], anew=anew)
 
-    def accesses(self) -> Answered:
-        """What was accessed so far: `lost`, and `rows` of `[time_ns, what, region, offset, hex, errno]`.
+    def release(self, release_ns: int) -> None:
+        """The actors were released at that time of the host's CLOCK_MONOTONIC.
 
         Raises:
             GuestError: it is gone.
         """
-        return self._ask("log")
+        self._ask("release", release_ns=release_ns)
+
+    def log(self) -> tuple[bytes, int]:
+        """What it saw and did since the log began, were it dead or alive; see :func:`lab.models.row_log.read_rows`.
+
+        Raises:
+            GuestError: there is none.
+        """
+        try:
+            return read_rows(self._log)
+        except OSError as error:
+            raise GuestError(f"read the log of the model {self.model}", said=str(error)) from error
 
     def resets(self) -> int:
         """How often it was reset.
@@ -107,7 +113,7 @@ class ModelProcess:
         Raises:
             GuestError: it is gone.
         """
-        return int(self._ask("resets").result)
+        return int(self._ask("resets"))
 
     def interrupt(self, times: int = 1) -> int:
         """Let it send MSIs; how many were sent.
@@ -115,36 +121,41 @@ class ModelProcess:
         Raises:
             GuestError: it is gone.
         """
-        return int(self._ask("interrupt", times=times).result)
+        return int(self._ask("interrupt", times=times))
 
     def dma_read(self, address: int, count: int) -> bytes:
         """Let it read `count` bytes of the guest's memory at a bus address, by message.
 
         Raises:
-            GuestError: that memory is not mapped for it, QEMU refused, or it is gone.
+            GuestError: QEMU refused, or it is gone.
         """
-        return bytes.fromhex(self._ask("dma-read", address=address, count=count).result)
+        return bytes.fromhex(self._ask("dma-read", address=address, count=count))
 
     def dma_write(self, address: int, data: bytes) -> None:
         """Let it write to the guest's memory at a bus address, by message.
 
         Raises:
-            GuestError: that memory is not mapped for it, QEMU refused, or it is gone.
+            GuestError: QEMU refused, or it is gone.
         """
         self._ask("dma-write", address=address, data=data.hex())
 
-    def kill(self) -> None:
-        """Let it die as a crashed server does; QEMU sees the end of its connection."""
-        self._process.kill()
-        self._process.wait()
+    def die(self) -> None:
+        """Let it end itself as a crash would, right behind an answer; QEMU sees the end of its connection.
+
+        Not in the middle of one: QEMU 11.1.3 aborts, or waits for ever, when a server hangs up on a request.
+
+        Raises:
+            GuestError: it is gone already.
+        """
+        self._ask("die")
+        self._process.wait(_ANSWERS_WITHIN_S)
 
     def close(self) -> None:
         """End it; does nothing the second time."""
         self._undo.close()
 
-    def _ask(self, order: str, **arguments: Any) -> Answered:
+    def _ask(self, order: str, **arguments: Any) -> Any:
         tried = f"tell the model {self.model} to {order}"
-        asked = time.monotonic_ns()
         try:
             self._control.sendall(json.dumps({"do": order, "with": arguments}).encode() + b"\n")
             line = bytearray()
@@ -158,4 +169,4 @@ class ModelProcess:
         answer = json.loads(line)
         if "error" in answer:
             raise GuestError(tried, said=answer["error"])
-        return Answered(result=answer["result"], asked_ns=asked, answered_ns=time.monotonic_ns())
+        return answer["result"]

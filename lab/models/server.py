@@ -1,41 +1,47 @@
 """The process of one function: serves it to QEMU on one socket, and is told what to do on another.
 
 `python -m lab.models.server MODEL FOLDER` listens on `FOLDER/vfio-user` and `FOLDER/control` (JSON lines) before it
-says `ready` on its standard output.  One client at a time; when QEMU hangs up, the next may come,
-and the function keeps its state.  It ends when its standard input is closed, so it never outlives who started it.
+says `ready` on its standard output; what it sees and does goes to `FOLDER/log`.  One client at a time; when QEMU hangs
+up, the next may come, and the function keeps its state.  It ends when its standard input is closed, so it never
+outlives who started it.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import select
 import selectors
+import signal
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import HarnessError, UsageError
+from harness.model.fault import Fault
+from harness.model.served import Happened
+from harness.model.units import SECOND
 from lab.models.catalogue import maker
-from lab.models.conversation import MSI, Access, Conversation, StreamLost
-from lab.models.function import Function
-from lab.models.programme import Fault
+from lab.models.conversation import Conversation, StreamLost
+from lab.models.function import Function, Told
 from lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame
+from lab.models.row_log import RowLog
 
 SOCKET: Final = "vfio-user"
 CONTROL: Final = "control"
+LOG: Final = "log"
 READY: Final = b"ready\n"
 _CHUNK: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 16
 _DMA_ANSWERS_WITHIN_S: Final = 5.0
-_LOG_LENGTH: Final = 200_000
-"""Accesses that are kept; an enumeration is about 130, a second of busy reading some 10,000."""
+_IDLE_S: Final = 0.02
+"""Whoever accesses a function again and again does so within this."""
 
 
 class Eventfds:
@@ -58,10 +64,12 @@ class Eventfds:
             if kind == index:
                 self._forget(kind, vector)
 
-    def signal_msi(self) -> None:
-        """Send the one message."""
-        if (descriptor := self._vectors.get((MSI, 0))) is not None:
+    def signal(self, index: int, vector: int) -> bool:
+        """Signal a vector; whether anybody listens."""
+        descriptor = self._vectors.get((index, vector))
+        if descriptor is not None:
             os.eventfd_write(descriptor, 1)
+        return descriptor is not None
 
     def close(self) -> None:
         """Give all of them back."""
@@ -73,24 +81,6 @@ class Eventfds:
             os.close(descriptor)
 
 
-class AccessLog:
-    """The last accesses, with the time of this host; counts what it had to forget."""
-
-    def __init__(self) -> None:
-        self._kept: deque[tuple[int, Access]] = deque(maxlen=_LOG_LENGTH)
-        self.count = 0
-
-    def __call__(self, access: Access) -> None:
-        """Keep one access."""
-        self._kept.append((time.monotonic_ns(), access))
-        self.count += 1
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything that is kept, oldest first, as rows `[time_ns, what, region, offset, hex, errno]`."""
-        rows = [[at, one.what, one.region, one.offset, one.data.hex(), one.error] for at, one in self._kept]
-        return {"lost": self.count - len(rows), "rows": rows}
-
-
 Record = Callable[[Frame], object]
 """Told of every chunk that came or went."""
 
@@ -99,20 +89,28 @@ class Server:
     """One function, its client, and whoever controls it."""
 
     def __init__(
-        self, function: Function, sockets: tuple[socket.socket, socket.socket], record: Record
+        self,
+        function: Function,
+        sockets: tuple[socket.socket, socket.socket],
+        log: RowLog | None,
+        record: Record,
     ) -> None:
         """Serve `function`.
 
         Args:
             function: that is served.
             sockets: listening ones: for QEMU, and for control.
+            log: told of what happens; None: nobody is.
             record: told of every chunk.
         """
         self._record = record
         self._function = function
-        self._log = AccessLog()
+        self._log = log
         self._interrupts = Eventfds()
-        function.listen(self._interrupts.signal_msi)
+        function.outlets = self
+        if log is not None:
+            function.tell = log
+        self._dying = False
         self._client: socket.socket | None = None
         self._conversation: Conversation | None = None
         self._selector = selectors.DefaultSelector()
@@ -129,8 +127,27 @@ class Server:
 
         self._selector.register(lifeline, selectors.EVENT_READ, end)
         while running:
-            for key, _ in self._selector.select():
+            due = self._function.run_due()
+            wait_s = None if due is None else max(0, due - time.monotonic_ns()) / SECOND
+            ready = self._selector.select(_IDLE_S if self._dying else wait_s)
+            if self._dying and not ready:
+                os.kill(os.getpid(), signal.SIGKILL)
+            for key, _ in ready:
                 key.data()
+
+    # --- what the function may do to the machine ------------------------------------------------------------
+
+    def signal(self, kind: int, vector: int) -> bool:
+        """See :class:`~lab.models.function.Outlets`."""
+        return self._interrupts.signal(kind, vector)
+
+    def dma_read(self, address: int, count: int) -> bytes:
+        """See :class:`~lab.models.function.Outlets`."""
+        return self._dma(lambda talk: talk.ask_dma_read(address, count))
+
+    def dma_write(self, address: int, data: bytes) -> None:
+        """See :class:`~lab.models.function.Outlets`."""
+        self._dma(lambda talk: talk.ask_dma_write(address, data))
 
     # --- QEMU ---------------------------------------------------------------------------------------------
 
@@ -140,9 +157,8 @@ class Server:
             client.close()
             return
         self._client = client
-        self._conversation = conversation = Conversation(
-            self._function, self._interrupts, bar_bytes=self._function.bar.size, log=self._log
-        )
+        self._conversation = conversation = Conversation(self._function, self._interrupts)
+        self._function.tell(Told(Happened.CONNECTED, time.monotonic_ns()))
         self._selector.register(client, selectors.EVENT_READ, lambda: self._serve(client, conversation))
 
     def _serve(self, client: socket.socket, conversation: Conversation) -> None:
@@ -151,6 +167,8 @@ class Server:
             self._record(Frame(FROM_CLIENT, data, len(descriptors)))
             for answer in conversation.hear(data, descriptors):
                 client.sendall(answer)
+                if self._dying:
+                    os.kill(os.getpid(), signal.SIGKILL)
                 self._record(Frame(TO_CLIENT, answer))
             if data:
                 return
@@ -168,33 +186,30 @@ class Server:
         client.close()
         self._interrupts.close()
         self._client = self._conversation = None
+        self._function.tell(Told(Happened.DISCONNECTED, time.monotonic_ns()))
 
     def _dma(self, ask: Callable[[Conversation], tuple[int, bytes]]) -> bytes:
         """Move data by message, serving QEMU meanwhile: it may ask for something before it answers.
 
         Raises:
-            UsageError: the memory is not mapped, QEMU refused or is gone.
+            OSError: QEMU refused, is gone, or says nothing.
         """
-        tried = "reach the guest's memory"
         client, conversation = self._client, self._conversation
         if client is None or conversation is None:
-            raise UsageError(tried, said="no QEMU is connected")
-        try:
-            number, said = ask(conversation)
-        except PermissionError as error:
-            raise UsageError(tried, said=str(error.strerror)) from error
+            raise OSError(errno.ENOTCONN, "no QEMU is connected")
+        number, said = ask(conversation)
         client.sendall(said)
         self._record(Frame(TO_CLIENT, said))
         until = time.monotonic() + _DMA_ANSWERS_WITHIN_S
         while self._client is client:
             if not select.select([client], [], [], max(0.0, until - time.monotonic()))[0]:
-                raise UsageError(tried, said=f"QEMU did not answer in {_DMA_ANSWERS_WITHIN_S:g} s")
+                raise OSError(errno.ETIMEDOUT, f"QEMU did not answer in {_DMA_ANSWERS_WITHIN_S:g} s")
             self._serve(client, conversation)
             if (reply := conversation.dma_reply(number)) is not None:
                 if reply.error:
-                    raise UsageError(tried, said=os.strerror(reply.error))
+                    raise OSError(reply.error, os.strerror(reply.error))
                 return reply.data
-        raise UsageError(tried, said="QEMU hung up")
+        raise OSError(errno.ENOTCONN, "QEMU hung up")
 
     # --- control ------------------------------------------------------------------------------------------
 
@@ -226,29 +241,35 @@ class Server:
             return {"at_ns": time.monotonic_ns(), "result": self._obey(order["do"], order.get("with", {}))}
         except HarnessError as error:
             return {"error": str(error)}
+        except OSError as error:
+            return {"error": f"{error.strerror}"}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return {"error": f"not understood: {line.strip()[:80]!r}: {error!r}"}
 
     def _obey(self, order: str, arguments: dict[str, Any]) -> Any:
         match order:
             case "load":
+                if self._log is not None and arguments["anew"]:
+                    self._log.begin()
                 self._function.load([Fault.from_json(one) for one in arguments["faults"]])
                 return len(arguments["faults"])
-            case "log":
-                return self._log.to_json()
+            case "die":
+                self._dying = True
+                return 0
+            case "release":
+                return self._function.release(int(arguments["release_ns"]))
             case "interrupt":
                 return sum(self._function.interrupt() for _ in range(int(arguments.get("times", 1))))
             case "resets":
                 return self._function.resets
             case "dma-read":
                 address, count = int(arguments["address"]), int(arguments["count"])
-                return self._dma(lambda talk: talk.ask_dma_read(address, count)).hex()
+                return self._function.dma_read(address, count).hex()
             case "dma-write":
                 address, data = int(arguments["address"]), bytes.fromhex(arguments["data"])
-                self._dma(lambda talk: talk.ask_dma_write(address, data))
-                return len(data)
+                return self._function.dma_write(address, data)
             case _:
-                known = "dma-read, dma-write, interrupt, load, log, resets"
+                known = "die, dma-read, dma-write, interrupt, load, release, resets"
                 raise UsageError(f"order {order!r}", said="unknown", hint=f"There are: {known}.")
 
 
@@ -257,6 +278,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="lab.models.server", description=__doc__)
     parser.add_argument("model", help="a name of the catalogue, or FILE.py:CALLABLE")
     parser.add_argument("folder", type=Path, help="where its sockets go")
+    parser.add_argument(
+        "--no-log", action="store_true", help="take nothing down: what the log costs can be measured"
+    )
     parser.add_argument("--record", type=Path, metavar="FILE", help="write down what goes over the socket")
     options = parser.parse_args()
     try:
@@ -270,7 +294,8 @@ def main() -> int:
         if options.record is not None:
             file = stack.enter_context(options.record.open("wb"))
             record = lambda frame: file.write(frame.to_bytes())  # noqa: E731
-        server = Server(function, sockets, record)
+        log = None if options.no_log else RowLog(options.folder / LOG)
+        server = Server(function, sockets, log, record)
         sys.stdout.write(READY.decode())
         sys.stdout.flush()
         server.run(sys.stdin.fileno())

@@ -153,10 +153,11 @@ def test_waiting_in_vain_returns_the_last_answer() -> None:
     assert world.began[-1] == pytest.approx(15.0)
 
 
-def test_a_starved_stage_is_told_and_made_once_more() -> None:
-    world = World("starved", "starved again", takes=60.0)
-    assert world.attempt(STARVED, unsettled=lambda end: end.startswith("starved")) == "starved again"
-    assert [(seen.number, seen.answer, seen.pause_s) for seen in world.seen] == [(1, "starved", 0.0)]
+def test_a_starved_stage_is_told_and_made_twice_more() -> None:
+    world = World("starved", "starved again", "starved for good", takes=60.0)
+    assert world.attempt(STARVED, unsettled=lambda end: end.startswith("starved")) == "starved for good"
+    told = [(seen.number, seen.answer, seen.pause_s) for seen in world.seen]
+    assert told == [(1, "starved", 0.0), (2, "starved again", 0.0)]
 
 
 def test_an_observer_may_make_ready_for_the_next_attempt() -> None:

@@ -10,7 +10,7 @@ from harness.errors import UsageError
 from harness.model.units import MS, Ns
 from lab.models.endpoint import SCRATCH, SIGNATURE, endpoint
 from lab.models.function import BAR_REGION, CONFIG_REGION, Function, Refused, SelfTest
-from lab.models.programme import Fault, Misbehaviour, Occasion
+from harness.model.fault import Fault, Misbehaviour, Occasion
 
 COMMAND, REVISION, BIST, PIN = 0x04, 0x08, 0x0F, 0x3D
 ONES = b"\xff" * 4

@@ -23,7 +23,7 @@ from lab.models import wire
 from lab.models.conversation import MSI
 from lab.models.function import CONFIG_REGION
 from lab.models.process import ModelProcess
-from lab.models.programme import Fault, Misbehaviour
+from harness.model.fault import Fault, Misbehaviour
 from tests.unit.lab.models import client
 
 

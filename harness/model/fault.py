@@ -1,0 +1,211 @@
+"""What a function served by a model of ours is to do wrong, and what its host is to do to it, as data.  Pure.
+
+A :class:`Fault` is a line of the programme that a model carries out by itself: what it does wrong, at which occasion
+that begins, how long it lasts.  An :class:`Incident` comes from outside: the server dies, the function is unplugged,
+its port reports an error of the link.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from harness.errors import UsageError
+from harness.model.units import Ns
+
+
+class Misbehaviour(enum.StrEnum):
+    """What a function does wrong."""
+
+    NOT_READY = "not-ready"
+    """Config space and BARs read all-ones for a while: not back from a reset (PCIe r6.0 §2.3.1.1, §6.6.2)."""
+    NEVER_READY = "never-ready"
+    """The same for ever: it does not come back."""
+    RETRY_STATUS = "retry-status"
+    """The ids read ffff0001h: Request Retry Status as software sees it when a port tells (PCIe r6.0 §2.3.2)."""
+    ALL_ONES_CONFIG = "all-ones-config"
+    """Config space reads all-ones, BARs answer."""
+    ALL_ONES_MEMORY = "all-ones-memory"
+    """BARs read all-ones, config space answers."""
+    REFUSE_CONFIG = "refuse-config"
+    """Config accesses are answered with an error."""
+    REFUSE_MEMORY = "refuse-memory"
+    """BAR accesses are answered with an error."""
+    IGNORE_FLR = "ignore-flr"
+    """Initiate FLR does nothing."""
+    KEEP_SCRATCH = "keep-scratch"
+    """A reset leaves the registers of the BAR as they were."""
+    LOSE_WRITES = "lose-writes"
+    """Writes to a register get lost: what is restored after a reset is not there."""
+    WRONG_VALUE = "wrong-value"
+    """A register reads as `value`, or with all its bits inverted when none is given."""
+    STAY_ASLEEP = "stay-asleep"
+    """The power state reads D3hot, whatever was written."""
+    LOSE_INTERRUPTS = "lose-interrupts"
+    """Interrupts are not sent."""
+    INTERRUPT_STORM = "interrupt-storm"
+    """Interrupts are sent without a cause, one after another."""
+    STRAY_DMA = "stray-dma"
+    """It writes to a bus address that nobody mapped, `value`, once when this begins."""
+
+
+OF_A_REGISTER: Final = frozenset({Misbehaviour.LOSE_WRITES, Misbehaviour.WRONG_VALUE})
+"""What is wrong with one register of config space, which the fault names."""
+OF_A_VALUE: Final = frozenset({Misbehaviour.WRONG_VALUE, Misbehaviour.STRAY_DMA})
+"""What may name a value."""
+_LASTING: Final = {Misbehaviour.NOT_READY: False, Misbehaviour.NEVER_READY: True}
+"""What must, or must not, last for ever."""
+ACTS: Final = frozenset({Misbehaviour.INTERRUPT_STORM, Misbehaviour.STRAY_DMA})
+"""What a function does of its own accord, asked by nobody; all else shows in its answers."""
+
+
+class Occasion(enum.StrEnum):
+    """What makes a fault begin."""
+
+    NOW = "now"
+    """When the programme is loaded: before the stage, after the settings were put in place."""
+    FLR = "flr"
+    BUS_RESET = "bus-reset"
+    WAKE = "d3-exit"
+    ACCESSES = "accesses"
+    TIME = "time"
+    """So long after the common release of the actors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One line of a programme.
+
+    Attributes:
+        what: what the function does wrong.
+        register: name of the register of config space that it is about, for :data:`OF_A_REGISTER`; else empty.
+        value: for :data:`OF_A_VALUE`, or None.
+        when: what makes it begin.
+        after: how many such occasions pass first: accesses, at least 1, or resets that do no harm.
+        at_ns: with :attr:`Occasion.TIME`: how long after the release of the actors; else 0.
+        lasting_ns: how long it stays wrong; None for ever.
+        times: at how many occasions it begins, one after another; 0 at all of them.
+
+    Raises:
+        UsageError: the values contradict each other.
+    """
+
+    what: Misbehaviour
+    register: str = ""
+    value: int | None = None
+    when: Occasion = Occasion.NOW
+    after: int = 0
+    at_ns: Ns = Ns(0)
+    lasting_ns: Ns | None = None
+    times: int = 0
+
+    def __post_init__(self) -> None:
+        wrong = ""
+        if self.after < 0 or (self.when is Occasion.ACCESSES and not self.after):
+            wrong = f"after {self.after} occasions, when {self.when}"
+        elif self.after and self.when in (Occasion.NOW, Occasion.TIME):
+            wrong = f"after {self.after} occasions, but {self.when} comes once"
+        elif self.at_ns < 0 or (self.at_ns and self.when is not Occasion.TIME):
+            wrong = f"at {self.at_ns} ns, when {self.when}"
+        elif bool(self.register) != (self.what in OF_A_REGISTER):
+            wrong = f"of register {self.register!r}"
+        elif self.value is not None and (self.what not in OF_A_VALUE or self.value < 0):
+            wrong = f"value {self.value:#x}"
+        elif self.lasting_ns is not None and self.lasting_ns <= 0:
+            wrong = f"lasting {self.lasting_ns} ns"
+        elif self.what in _LASTING and (self.lasting_ns is None) is not _LASTING[self.what]:
+            wrong = "for ever" if self.lasting_ns is None else f"lasting {self.lasting_ns} ns"
+        elif self.times < 0:
+            wrong = f"{self.times} times"
+        if wrong:
+            raise UsageError(f"fault {self.what}", said=wrong)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as they travel to a model and into a history."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Fault:
+        """Read what :meth:`to_json` wrote; what is missing has its default.
+
+        Raises:
+            UsageError: a word or a value is not understood.
+        """
+        try:
+            lasting, value = values.get("lasting_ns"), values.get("value")
+            return cls(
+                what=Misbehaviour(values["what"]),
+                register=str(values.get("register", "")),
+                value=None if value is None else int(value),
+                when=Occasion(values.get("when", Occasion.NOW)),
+                after=int(values.get("after", 0)),
+                at_ns=Ns(int(values.get("at_ns", 0))),
+                lasting_ns=None if lasting is None else Ns(int(lasting)),
+                times=int(values.get("times", 0)),
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise UsageError(f"fault {dict(values)!r}", said=f"not understood: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFault:
+    """A fault of one function of a plan."""
+
+    function: str
+    fault: Fault
+
+
+class IncidentKind(enum.StrEnum):
+    """What a host can do to a function from outside."""
+
+    SERVER_KILLED = "server-killed"
+    """Its model dies, as a crash would: QEMU answers all-ones from then on."""
+    SERVER_STALLED = "server-stalled"
+    """Its model stands still for a while: whoever accesses the function waits, and the whole guest with him."""
+    SERVER_RESTARTED = "server-restarted"
+    """Its model dies, the function is taken out, and a new model is plugged in its place."""
+    UNPLUGGED = "unplugged"
+    """It is taken out politely: the kernel is asked first (the button of its slot)."""
+    LINK_ERROR = "link-error"
+    """The port above reports an error (PCIe r6.0 §6.2), `detail` says which: a name as QEMU knows it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One thing that the host does to a function while a stage runs.
+
+    Attributes:
+        function: alias.
+        kind: what.
+        at_ns: how long after the common release of the actors, at least 100 ms: the host must have heard of that.
+        lasting_ns: how long a stall lasts; else 0.
+        detail: of a link error, its name.
+
+    Raises:
+        UsageError: the values contradict each other.
+    """
+
+    function: str
+    kind: IncidentKind
+    at_ns: Ns
+    lasting_ns: Ns = Ns(0)
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        wrong = ""
+        if self.at_ns < EARLIEST_INCIDENT:
+            wrong = (
+                f"at {self.at_ns} ns: the host learns of the release only some {EARLIEST_INCIDENT} ns later"
+            )
+        elif (self.lasting_ns > 0) != (self.kind is IncidentKind.SERVER_STALLED):
+            wrong = f"lasting {self.lasting_ns} ns"
+        elif bool(self.detail) != (self.kind is IncidentKind.LINK_ERROR):
+            wrong = f"detail {self.detail!r}"
+        if wrong:
+            raise UsageError(f"{self.kind} of {self.function}", said=wrong)
+
+
+EARLIEST_INCIDENT: Final = Ns(100_000_000)
+"""Earliest moment of what begins by the clock of the stage."""

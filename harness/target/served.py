@@ -1,0 +1,47 @@
+"""How the host tells a function that a model of ours serves what to do, and learns what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from harness.model.fault import Fault, Incident
+
+
+class Model(Protocol):
+    """One function, as the host reaches it from outside; the guest has no part in it."""
+
+    def load(self, faults: Sequence[Fault], *, anew: bool = True) -> None:
+        """Replace its programme of faults.
+
+        Args:
+            faults: what it is to do wrong; empty: nothing any more.
+            anew: whether its log begins anew.
+
+        Raises:
+            UsageError: it has no such register.
+            GuestError: it is gone.
+        """
+
+    def release(self, release_ns: int) -> None:
+        """The actors were released at that time of the host's CLOCK_MONOTONIC, which may be past.
+
+        Raises:
+            GuestError: it is gone.
+        """
+
+    def perform(self, incident: Incident) -> None:
+        """Do something to it; returns when that is over.
+
+        Raises:
+            GuestError: it could not be done.
+        """
+
+    def log(self) -> tuple[bytes, int]:
+        """What it saw and did since its log began: rows of `harness.model.served`, and how many found no room.
+
+        Times are those of the host's CLOCK_MONOTONIC.
+
+        Raises:
+            GuestError: it cannot be read.
+        """

@@ -1,0 +1,61 @@
+"""The log of a model: rows in a file that is mapped, so that it outlives a process that is killed.
+
+Whoever reads it needs no answer of the model, and costs it nothing.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+from typing import Final
+
+from harness.model.served import ROW
+from lab.models.function import Told
+
+_HEADER: Final = struct.Struct("<QQ")
+"""Rows written since the log began, and rows that it has room for."""
+LENGTH: Final = 200_000
+"""Rows that are kept, 7 MB: an enumeration is about 130, a second of busy reading some 10,000."""
+
+
+class RowLog:
+    """Takes rows down; when it is full, what comes is only counted."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the file."""
+        size = _HEADER.size + LENGTH * ROW.size
+        with path.open("w+b") as file:
+            file.truncate(size)
+            self._map = mmap.mmap(file.fileno(), size)
+        self._count = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget all rows."""
+        self._count = 0
+        _HEADER.pack_into(self._map, 0, 0, LENGTH)
+
+    def __call__(self, told: Told) -> None:
+        """Take one row down; its time need not be later than that of the last."""
+        what, at, value, address, region, width, error = told
+        if self._count < LENGTH:
+            at_byte = _HEADER.size + self._count * ROW.size
+            ROW.pack_into(self._map, at_byte, at, value, address, -1, what, region, width, error)
+        self._count += 1
+        _HEADER.pack_into(self._map, 0, self._count, LENGTH)
+
+
+def read_rows(path: Path) -> tuple[bytes, int]:
+    """Read a log, were its writer dead or alive.
+
+    Returns:
+        rows of :data:`~harness.model.served.ROW`, and how many more there were that found no room.
+
+    Raises:
+        OSError: there is none.
+    """
+    data = path.read_bytes()
+    count, room = _HEADER.unpack_from(data)
+    kept = min(count, room)
+    return data[_HEADER.size : _HEADER.size + kept * ROW.size], count - kept
