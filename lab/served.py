@@ -82,13 +82,13 @@ class ServedFunction:
         """See :class:`harness.target.served.Model`."""
         match incident.kind:
             case IncidentKind.SERVER_KILLED:
-                self._process.die()
+                self._process.kill()
             case IncidentKind.SERVER_STALLED:
                 self._stall(incident.lasting_ns / SECOND)
             case IncidentKind.UNPLUGGED:
                 self._unplug()
             case IncidentKind.SERVER_RESTARTED:
-                self._process.die()
+                self._process.kill()
                 self._unplug()
                 self._process.close()
                 self._process = self._started()

@@ -9,16 +9,19 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
 from harness.errors import GuestError
 from harness.model.fault import Fault
-from lab.models.row_log import read_rows
+from lab.models.row_log import read_rows, unanswered
 from lab.models.server import CONTROL, LOG, READY, SOCKET
+from lab.models.undertaker import undertake
 
+ERRORS: Final = "errors"
 _STARTS_WITHIN_S: Final = 30.0
 _ANSWERS_WITHIN_S: Final = 10.0
 
@@ -26,12 +29,13 @@ _ANSWERS_WITHIN_S: Final = 10.0
 class ModelProcess:
     """A model that runs until `close`."""
 
-    def __init__(self, model: str, folder: Path) -> None:
+    def __init__(self, model: str, folder: Path, options: Sequence[str] = ()) -> None:
         """Start it; it listens when this returns.
 
         Args:
             model: which, as :func:`lab.models.catalogue.maker` takes it.
             folder: for its sockets, its own; short, because a unix socket's path holds 108 bytes.
+            options: further ones of :mod:`lab.models.server`.
 
         Raises:
             GuestError: it does not start.
@@ -39,15 +43,26 @@ class ModelProcess:
         self.model: Final = model
         self.socket: Final = folder / SOCKET
         self._log: Final = folder / LOG
+        self._errors: Final = folder / ERRORS
         with ExitStack() as undo:
+            self._kept, keeper = socket.socketpair()
+            undo.callback(self._kept.close)
+            errors = undo.enter_context(self._errors.open("wb"))
             self._process = undo.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-P", "-m", "lab.models.server", model, str(folder)],
+                    [
+                        *(sys.executable, "-P", "-m", "lab.models.server", model, str(folder)),
+                        f"--keeper={keeper.fileno()}",
+                        *options,
+                    ],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
+                    stderr=errors,
+                    pass_fds=(keeper.fileno(),),
                     start_new_session=True,  # Ctrl-C is for us
                 )
             )
+            keeper.close()
             undo.callback(self._process.kill)
             assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
             said = self._process.stdout.readline()
@@ -59,6 +74,12 @@ class ModelProcess:
             self._control.connect(str(folder / CONTROL))
             self._control.settimeout(_ANSWERS_WITHIN_S)
             self._undo = undo.pop_all()
+        self._closing = False
+        self._mourned: socket.socket | None = None
+        self._undertaker = threading.Thread(
+            target=self._undertake, name=f"undertaker of {model}", daemon=True
+        )
+        self._undertaker.start()
 
     def __enter__(self) -> Self:
         return self
@@ -139,20 +160,43 @@ class ModelProcess:
         """
         self._ask("dma-write", address=address, data=data.hex())
 
-    def die(self) -> None:
-        """Let it end itself as a crash would, right behind an answer; QEMU sees the end of its connection.
-
-        Not in the middle of one: QEMU 11.1.3 aborts, or waits for ever, when a server hangs up on a request.
-
-        Raises:
-            GuestError: it is gone already.
-        """
-        self._ask("die")
-        self._process.wait(_ANSWERS_WITHIN_S)
+    def kill(self) -> None:
+        """Let it die as a crashed server does; from then on every access is refused in its name."""
+        self._process.kill()
+        self._process.wait()
 
     def close(self) -> None:
         """End it; does nothing the second time."""
+        self._closing = True
+        self._process.kill()
+        if self._mourned is not None:
+            with suppress(OSError):  # QEMU has hung up
+                self._mourned.shutdown(socket.SHUT_RDWR)
+        self._undertaker.join()
         self._undo.close()
+
+    def _undertake(self) -> None:
+        """Answer for it when it died before its time; see :mod:`lab.models.undertaker`."""
+        self._process.wait()
+        connection = self._inherited()
+        if connection is None:
+            return
+        if self._closing:
+            connection.close()
+            return
+        self._mourned = connection
+        undertake(connection, unanswered(self._log))
+
+    def _inherited(self) -> socket.socket | None:
+        """Its last connection to QEMU, which it gave into our keeping."""
+        last: socket.socket | None = None
+        self._kept.setblocking(False)
+        with suppress(BlockingIOError):
+            while found := socket.recv_fds(self._kept, 1, 1)[1]:
+                if last is not None:
+                    last.close()
+                last = socket.socket(fileno=found[0])
+        return last
 
     def _ask(self, order: str, **arguments: Any) -> Any:
         tried = f"tell the model {self.model} to {order}"
@@ -162,11 +206,19 @@ class ModelProcess:
             while not line.endswith(b"\n"):
                 data = self._control.recv(1 << 20)
                 if not data:
-                    raise GuestError(tried, said="it is gone")
+                    raise self._gone(tried)
                 line += data
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise self._gone(tried) from error
         except OSError as error:
             raise GuestError(tried, said=error.strerror or "no answer in time") from error
         answer = json.loads(line)
         if "error" in answer:
             raise GuestError(tried, said=answer["error"])
         return answer["result"]
+
+    def _gone(self, tried: str) -> GuestError:
+        """What it wrote before its end, such as the traceback of a mistake in a model of one's own."""
+        wrote = self._errors.read_text(errors="replace").strip()
+        last = wrote.rpartition("\n")[2]
+        return GuestError(tried, said=f"it is gone: {last}" if last else "it is gone", evidence=wrote)

@@ -15,6 +15,9 @@ from lab.models.function import Told
 
 _HEADER: Final = struct.Struct("<QQ")
 """Rows written since the log began, and rows that it has room for."""
+_UNANSWERED: Final = slice(_HEADER.size, _HEADER.size + 16)
+"""Header of the request that is being answered; zeros when none is."""
+_ROWS: Final = _UNANSWERED.stop
 LENGTH: Final = 200_000
 """Rows that are kept, 7 MB: an enumeration is about 130, a second of busy reading some 10,000."""
 
@@ -24,7 +27,7 @@ class RowLog:
 
     def __init__(self, path: Path) -> None:
         """Make the file."""
-        size = _HEADER.size + LENGTH * ROW.size
+        size = _ROWS + LENGTH * ROW.size
         with path.open("w+b") as file:
             file.truncate(size)
             self._map = mmap.mmap(file.fileno(), size)
@@ -36,12 +39,17 @@ class RowLog:
         self._count = 0
         _HEADER.pack_into(self._map, 0, 0, LENGTH)
 
+    def answering(self, header: bytes) -> None:
+        """Say which request is being answered, by the 16 bytes of its header; zeros: none is."""
+        self._map[_UNANSWERED] = header
+
     def __call__(self, told: Told) -> None:
         """Take one row down; its time need not be later than that of the last."""
         what, at, value, address, region, width, error = told
         if self._count < LENGTH:
-            at_byte = _HEADER.size + self._count * ROW.size
-            ROW.pack_into(self._map, at_byte, at, value, address, -1, what, region, width, error)
+            ROW.pack_into(
+                self._map, _ROWS + self._count * ROW.size, at, value, address, -1, what, region, width, error
+            )
         self._count += 1
         _HEADER.pack_into(self._map, 0, self._count, LENGTH)
 
@@ -58,4 +66,15 @@ def read_rows(path: Path) -> tuple[bytes, int]:
     data = path.read_bytes()
     count, room = _HEADER.unpack_from(data)
     kept = min(count, room)
-    return data[_HEADER.size : _HEADER.size + kept * ROW.size], count - kept
+    return data[_ROWS : _ROWS + kept * ROW.size], count - kept
+
+
+def unanswered(path: Path) -> bytes:
+    """The header of the request that a dead writer was answering; empty when there was none.
+
+    Raises:
+        OSError: there is no log.
+    """
+    with path.open("rb") as file:
+        header = file.read(_ROWS)[_UNANSWERED]
+    return header if any(header) else b""

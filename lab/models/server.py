@@ -14,7 +14,6 @@ import json
 import os
 import select
 import selectors
-import signal
 import socket
 import sys
 import time
@@ -27,6 +26,7 @@ from harness.errors import HarnessError, UsageError
 from harness.model.fault import Fault
 from harness.model.served import Happened
 from harness.model.units import SECOND
+from lab.models import wire
 from lab.models.catalogue import maker
 from lab.models.conversation import Conversation, StreamLost
 from lab.models.function import Function, Told
@@ -40,8 +40,7 @@ READY: Final = b"ready\n"
 _CHUNK: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 16
 _DMA_ANSWERS_WITHIN_S: Final = 5.0
-_IDLE_S: Final = 0.02
-"""Whoever accesses a function again and again does so within this."""
+_NOTHING: Final = bytes(wire.HEADER_BYTES)
 
 
 class Eventfds:
@@ -92,7 +91,8 @@ class Server:
         self,
         function: Function,
         sockets: tuple[socket.socket, socket.socket],
-        log: RowLog | None,
+        keeper: socket.socket,
+        log: RowLog,
         record: Record,
     ) -> None:
         """Serve `function`.
@@ -100,17 +100,16 @@ class Server:
         Args:
             function: that is served.
             sockets: listening ones: for QEMU, and for control.
-            log: told of what happens; None: nobody is.
+            keeper: is given every connection to QEMU, to keep it open should this process die.
+            log: told of what happens.
             record: told of every chunk.
         """
         self._record = record
         self._function = function
         self._log = log
         self._interrupts = Eventfds()
+        self._keeper = keeper
         function.outlets = self
-        if log is not None:
-            function.tell = log
-        self._dying = False
         self._client: socket.socket | None = None
         self._conversation: Conversation | None = None
         self._selector = selectors.DefaultSelector()
@@ -129,10 +128,7 @@ class Server:
         while running:
             due = self._function.run_due()
             wait_s = None if due is None else max(0, due - time.monotonic_ns()) / SECOND
-            ready = self._selector.select(_IDLE_S if self._dying else wait_s)
-            if self._dying and not ready:
-                os.kill(os.getpid(), signal.SIGKILL)
-            for key, _ in ready:
+            for key, _ in self._selector.select(wait_s):
                 key.data()
 
     # --- what the function may do to the machine ------------------------------------------------------------
@@ -156,6 +152,7 @@ class Server:
         if self._client is not None:  # one function is in one machine
             client.close()
             return
+        socket.send_fds(self._keeper, [b"."], [client.fileno()])
         self._client = client
         self._conversation = conversation = Conversation(self._function, self._interrupts)
         self._function.tell(Told(Happened.CONNECTED, time.monotonic_ns()))
@@ -165,10 +162,10 @@ class Server:
         try:
             data, descriptors, _, _ = socket.recv_fds(client, _CHUNK, _MOST_DESCRIPTORS)
             self._record(Frame(FROM_CLIENT, data, len(descriptors)))
+            self._log.answering(wire.last_request(data))
             for answer in conversation.hear(data, descriptors):
                 client.sendall(answer)
-                if self._dying:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                self._log.answering(_NOTHING)
                 self._record(Frame(TO_CLIENT, answer))
             if data:
                 return
@@ -249,13 +246,10 @@ class Server:
     def _obey(self, order: str, arguments: dict[str, Any]) -> Any:
         match order:
             case "load":
-                if self._log is not None and arguments["anew"]:
+                if arguments["anew"]:
                     self._log.begin()
                 self._function.load([Fault.from_json(one) for one in arguments["faults"]])
                 return len(arguments["faults"])
-            case "die":
-                self._dying = True
-                return 0
             case "release":
                 return self._function.release(int(arguments["release_ns"]))
             case "interrupt":
@@ -269,7 +263,7 @@ class Server:
                 address, data = int(arguments["address"]), bytes.fromhex(arguments["data"])
                 return self._function.dma_write(address, data)
             case _:
-                known = "die, dma-read, dma-write, interrupt, load, release, resets"
+                known = "dma-read, dma-write, interrupt, load, release, resets"
                 raise UsageError(f"order {order!r}", said="unknown", hint=f"There are: {known}.")
 
 
@@ -278,6 +272,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="lab.models.server", description=__doc__)
     parser.add_argument("model", help="a name of the catalogue, or FILE.py:CALLABLE")
     parser.add_argument("folder", type=Path, help="where its sockets go")
+    parser.add_argument(
+        "--keeper", type=int, required=True, metavar="FD", help="a socket that keeps connections"
+    )
     parser.add_argument(
         "--no-log", action="store_true", help="take nothing down: what the log costs can be measured"
     )
@@ -294,8 +291,11 @@ def main() -> int:
         if options.record is not None:
             file = stack.enter_context(options.record.open("wb"))
             record = lambda frame: file.write(frame.to_bytes())  # noqa: E731
-        log = None if options.no_log else RowLog(options.folder / LOG)
-        server = Server(function, sockets, log, record)
+        log = RowLog(options.folder / LOG)
+        if not options.no_log:
+            function.tell = log
+        keeper = stack.enter_context(socket.socket(fileno=options.keeper))
+        server = Server(function, sockets, keeper, log, record)
         sys.stdout.write(READY.decode())
         sys.stdout.flush()
         server.run(sys.stdin.fileno())

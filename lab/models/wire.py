@@ -113,8 +113,8 @@ class Header:
 
     @property
     def wants_reply(self) -> bool:
-        """Whether the other side waits for an answer."""
-        return not self.flags & _NO_REPLY
+        """Whether the other side waits for an answer; to a reply there is none."""
+        return not (self.is_reply or self.flags & _NO_REPLY)
 
     @property
     def is_error(self) -> bool:
@@ -257,8 +257,8 @@ def decode(header: Header, payload: bytes) -> Request:
     """
     if header.is_reply:
         return _dma_reply(header, payload)
-    if header.flags & _TYPE:
-        raise Malformed(f"type {header.flags & _TYPE} is neither command nor reply")
+    if header.flags & ~_NO_REPLY:
+        raise Malformed(f"flags {header.flags:#x} are those of neither command nor reply")
     match header.command:
         case Command.VERSION:
             return _version(payload)
@@ -295,6 +295,20 @@ def decode(header: Header, payload: bytes) -> Request:
 
 
 # --- what a server says -----------------------------------------------------------------------------------
+
+
+def last_request(data: bytes) -> bytes:
+    """The header of the last message in a chunk that wants a reply; zeros when none does.
+
+    A chunk that begins in the middle of a message may be misread: then the answer is of no use, and does no harm.
+    """
+    found, at = bytes(HEADER_BYTES), 0
+    while at + HEADER_BYTES <= len(data):
+        number, command, size, flags, error = HEADER.unpack_from(data, at)
+        if Header(number, command, size, flags, error).wants_reply:
+            found = data[at : at + HEADER_BYTES]
+        at += max(size, HEADER_BYTES)
+    return found
 
 
 def reply(header: Header, payload: bytes = b"") -> bytes:
