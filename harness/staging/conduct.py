@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 import harness
+from harness.errors import AgentLost
 from harness.history.columns import OPERATION, Edge, Table
 from harness.history.history import ActorRecord, History, LogLine, Probe, Uevent
 from harness.model.plan import Plan
@@ -50,27 +51,32 @@ def conduct(
     told = told or Told()
     told.clock = before = clock.read(target.agent.ask)
     budget_s = (plan.lasting_ns + plan.deadline_ns) / SECOND + _OVERHEAD_S
-    with Serving(plan, target.model) as serving:
+    serving = Serving(plan, target.model)
 
-        def hear(progress: dict[str, Any]) -> None:
-            told.hear(progress)
-            if told.release_ns:
-                serving.released(told.release_ns, before)
+    def hear(progress: dict[str, Any]) -> None:
+        told.hear(progress)
+        if told.release_ns:
+            serving.released(told.release_ns, before)
 
-        seen = target.agent.ask(
-            "stage",
-            deadline_s=budget_s,
-            observe=hear,
-            patience=patience,
-            plan=dumps(plan.to_json()),
-            addresses=addresses,
-        )
+    try:
+        with serving:
+            seen = target.agent.ask(
+                "stage",
+                deadline_s=budget_s,
+                observe=hear,
+                patience=patience,
+                plan=dumps(plan.to_json()),
+                addresses=addresses,
+            )
+    except AgentLost:
+        told.witnessed = serving.witnessed(before, before)
+        raise
     if serving.failed is not None:
         raise serving.failed
     after = clock.read(target.agent.ask)
     rate = clock.check(before, after, where=f"stage {plan.title!r}")
     facts = target.agent.ask("facts")
-    served, served_error_ns, served_lost = serving.table(before, after)
+    witnessed = serving.witnessed(before, after)
     return History(
         plan=plan,
         begin_ns=Ns(seen["begin_ns"]),
@@ -88,9 +94,9 @@ def conduct(
         taint_before=seen["taint_before"],
         taint_after=seen["taint_after"],
         provenance=_provenance(facts, target, seen["left"]),
-        served=served,
-        served_error_ns=served_error_ns,
-        served_lost=served_lost,
+        served=witnessed.table,
+        served_error_ns=witnessed.error_ns,
+        served_lost=witnessed.lost,
     )
 
 

@@ -23,6 +23,7 @@ from harness.history.history import ActorRecord, FunctionRecord, History
 from harness.model.loss import Loss, LossKind, doing
 from harness.model.plan import Plan
 from harness.model.units import Ns, as_text
+from harness.staging.serving import Witnessed
 from harness.target.clock import ClockReading
 
 PlatformOf = Callable[[int, int], str]
@@ -66,6 +67,7 @@ class Told:
         alive_ns: CLOCK_MONOTONIC of the target when it was last heard.
         release_ns: when the stage began, on the same clock; 0: not yet, or not heard.
         clock: of the target, against the host's.
+        witnessed: what models of ours saw, of a stage whose agent was lost.
     """
 
     stage: int = 0
@@ -76,10 +78,11 @@ class Told:
     alive_ns: int = 0
     release_ns: int = 0
     clock: ClockReading | None = None
+    witnessed: Witnessed = field(default_factory=Witnessed)
 
     def hear(self, progress: dict[str, Any]) -> None:
         """Take in one message of the agent."""
-        known = {one.name for one in dataclasses.fields(self)} - {"clock"}
+        known = {one.name for one in dataclasses.fields(self)} - {"clock", "witnessed"}
         for name, value in progress.items():
             if name in known:
                 setattr(self, name, value)
@@ -125,6 +128,9 @@ def last_history(
         provenance=dict(provenance),
         lost=loss.kind.value,
         lost_reason=loss.said,
+        served=told.witnessed.table,
+        served_error_ns=told.witnessed.error_ns,
+        served_lost=told.witnessed.lost,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import numpy as np
@@ -19,6 +20,21 @@ from harness.target.clock import ClockReading
 from harness.target.served import Model
 
 _COULD_NOT: Final = 5  # EIO, in the row of an incident that failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witnessed:
+    """What models saw, as :class:`~harness.history.history.History` keeps it.
+
+    Attributes:
+        table: of :data:`~harness.history.columns.SERVED`, in the target's time.
+        error_ns: by how much its times may be wrong.
+        lost: rows that found no room.
+    """
+
+    table: Table = field(default_factory=lambda: empty(SERVED))
+    error_ns: int = 0
+    lost: int = 0
 
 
 class Serving:
@@ -81,15 +97,12 @@ class Serving:
             self._thread = threading.Thread(target=self._run, args=(release,), name="incidents")
             self._thread.start()
 
-    def table(self, first: ClockReading, last: ClockReading) -> tuple[Table, int, int]:
+    def witnessed(self, first: ClockReading, last: ClockReading) -> Witnessed:
         """Everything that models saw and incidents did.
 
         Args:
             first: the target's clock against ours, before the stage.
             last: after it.
-
-        Returns:
-            the table, in the target's time; by how much its times may be wrong; how many rows found no room.
 
         Raises:
             GuestError: a log cannot be read.
@@ -106,7 +119,8 @@ class Serving:
         table["time_ns"] += _offsets(table["time_ns"], first, last)
         drift = abs(last.offset_ns - first.offset_ns)
         error = max(first.error_ns, last.error_ns) // 2 + drift // 2
-        return table[np.argsort(table["time_ns"], kind="stable")], error, lost
+        table = table[np.argsort(table["time_ns"], kind="stable")]
+        return Witnessed(table=table, error_ns=error, lost=lost)
 
     # --- inside -------------------------------------------------------------------------------------------
 
