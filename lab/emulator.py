@@ -134,7 +134,7 @@ def find_emulator(cache: Cache, given: Path | None = None) -> Emulator:
             return _native(cache, Path(system), "system")
         except SetupError as error:
             note(f"{system} is not used ({error.said}): taking Debian's QEMU instead")
-    return _unpacked(cache)
+    return unpacked(cache, QEMU)
 
 
 def _native(cache: Cache, program: Path, source: Source) -> Emulator:
@@ -143,8 +143,17 @@ def _native(cache: Cache, program: Path, source: Source) -> Emulator:
     return _tested(cache, emulator, program)
 
 
-def _unpacked(cache: Cache) -> Emulator:
-    tree = archive.unpacked(cache, QEMU)
+def unpacked(cache: Cache, request: archive.Request) -> Emulator:
+    """A QEMU of Debian's, unpacked into the cache.
+
+    Args:
+        cache: where it is kept.
+        request: :data:`QEMU`, or the same from other suites.
+
+    Raises:
+        SetupError: it could not be had, or fails the self-test.
+    """
+    tree = archive.unpacked(cache, request)
     usr = tree.path / "usr"
     program = usr / "bin" / PROGRAM
     libraries = f"{usr}/lib/x86_64-linux-gnu:{usr}/lib"

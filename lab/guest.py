@@ -30,7 +30,7 @@ from lab import memory, post_mortem
 from lab.backtraces import reason_of_panic
 from lab.command_line import Boot, Memory, Wiring, arguments, by_hand
 from lab.console import Recorder
-from lab.machine import Machine
+from lab.machine import EmulatedFunction, Machine
 from lab.oom import OomKills
 from lab.qmp import Monitor, MonitorEvent
 from lab.run_folder import RunFolder
@@ -100,6 +100,7 @@ class Guest:
         self._run = self._run_folder.path
         self.console = (start.console or self._run / "console.log").absolute()
         self.served: Final[dict[str, ServedFunction]] = {}
+        self._plugged: Final[set[str]] = set()
         self.started_ns = 0
         self.agent_pid = 0
         self.killed = False
@@ -385,20 +386,28 @@ class Guest:
         return self._monitor
 
     def plug(self, alias: str) -> None:
-        """Plug a function that was described for hot-plug; the guest's kernel sees it some 0.5 s later.
+        """Plug a function that was described for hot-plug, with all that share its port; nothing the second time.
+
+        The guest's kernel sees it some 0.5 s later.
 
         Raises:
             UsageError: the machine has no such function.
             GuestError: QEMU refused, or the model that serves it does not start.
         """
-        function = self.machine.function(alias)
-        first, *others = self.machine.plug_arguments(alias)
+        for function in self.machine.plugged_with(alias):
+            if function.alias not in self._plugged:
+                self._plugged.add(function.alias)
+                self._plug(function)
+
+    def _plug(self, function: EmulatedFunction) -> None:
+        first, *others = self.machine.plug_arguments(function.alias)
         if function.served:
 
             def plug(socket: dict[str, Any]) -> None:
                 self._monitor.run("device_add", {**first, "socket": socket})
 
-            self.served[alias] = one = ServedFunction(function, self._run / alias, self._monitor, plug)
+            one = ServedFunction(function, self._run / function.alias, self._monitor, plug)
+            self.served[function.alias] = one
             one.plug()
         else:
             self._monitor.run("device_add", first)

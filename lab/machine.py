@@ -197,6 +197,11 @@ DEFAULT_FUNCTIONS: Final = (
     # QEMU saves no state of edu: in a clone its command register and BAR would read zero.
     EmulatedFunction(alias="edu0", model="edu", placement=Placement.HOT_PLUG),
     served_function("endpoint0", "endpoint"),
+    served_function("msix0", "endpoint-msix"),
+    served_function("duo0", "endpoint-of-two", port="duo"),
+    served_function("duo1", "endpoint-of-two", port="duo", function_number=1),
+    served_function("chain0", "chain"),
+    served_function("journal0", "journal"),
     # An SR-IOV NVMe blocks migration, and its subsystem cannot be hot-plugged.
     EmulatedFunction(
         alias="nvmesriov",
@@ -230,7 +235,7 @@ class Machine:
 
     Attributes:
         functions: what can be tested on it.
-        empty_ports: further root ports with nothing behind them.
+        empty_ports: further root ports, with nothing behind them until a model of one's own is plugged there.
         memory_mib: guest memory; the template takes as much of the disk at most.
         vcpus: at least 2: races need two.
         accelerator: who executes the guest's instructions.
@@ -238,7 +243,7 @@ class Machine:
     """
 
     functions: tuple[EmulatedFunction, ...] = DEFAULT_FUNCTIONS
-    empty_ports: tuple[str, ...] = ("empty",)
+    empty_ports: tuple[str, ...] = ("empty", "empty2")
     memory_mib: int = 512
     vcpus: int = 2
     accelerator: Accelerator = Accelerator.TCG
@@ -287,6 +292,17 @@ class Machine:
             return ""
         port = alias if alias in self.empty_ports else self.function(alias).port_name
         return f"0000:00:{_FIRST_PORT_DEVICE + self.ports.index(port):02x}.0"
+
+    def plugged_with(self, alias: str) -> tuple[EmulatedFunction, ...]:
+        """Return what is plugged when a function is: all that are plugged behind its port, function 0 last.
+
+        Function 0 tells the guest that something was plugged, and the guest looks at them all.
+        """
+        port = self.function(alias).port_name
+        beside = [
+            one for one in self.functions if one.port_name == port and one.placement is Placement.HOT_PLUG
+        ]
+        return tuple(sorted(beside, key=lambda one: -one.function_number))
 
     def plug_arguments(self, alias: str) -> list[dict[str, Any]]:
         """Return the arguments of the `device_add` commands that plug a function, in order."""

@@ -27,9 +27,12 @@ from lab.guest import Guest
 from lab.kernel import find_kernel, pvh_image
 from lab.kmod import windows_module
 from lab.machine import Accelerator, Machine, Placement
+from lab.own_models import with_own_models
 from lab.progress import note
 from lab.template import Recipe, Template, clone, cold, recipe, template
 
+_FIRST_CAPABILITY, _EXPRESS, _SLOT_CONTROL = 0x34, 0x10, 0x18
+_SHINES: Final = 1
 _PORT: Final = ".port"  # what follows a function's alias in that of the port above it
 
 
@@ -42,12 +45,14 @@ class Wishes:
         kernel: a bzImage, vmlinux or built kernel tree, or None for Debian stable's.
         modules: its modules, where they cannot be found beside it.
         branch: a branch of Debian's kernels instead, as "6.1"; empty for that of Debian stable.
+        models: models of their own to serve, each as `ALIAS=FILE.py:CALLABLE`.
     """
 
     emulator: Path | None = None
     kernel: Path | None = None
     modules: Path | None = None
     branch: str = ""
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +159,13 @@ class GuestTarget:
             return above
         function = self.guest.machine.function(alias)
         port = self.guest.port_bdf(alias)
+        wait = attempting(PLUGGED, unsettled=lambda facts: facts is None)
         if function.placement is Placement.HOT_PLUG:
             self.guest.plug(alias)
-        wait = attempting(PLUGGED, unsettled=lambda facts: facts is None)
+            # A driver that only looks at a function owns it for a moment, as virtio-pci does with all of its vendor.
+            attempting(PLUGGED, unsettled=lambda config: not _is_settled(config))(
+                self.agent.ask, "config_space", bdf=port
+            )
         facts = wait(self.agent.ask, "function_below", port=port, number=function.number_below)
         if facts is None:
             raise GuestError(
@@ -168,15 +177,30 @@ class GuestTarget:
         return found
 
 
+def _is_settled(config: bytes) -> bool:
+    """Whether the kernel is done with what was plugged into a slot, by config space of the port above.
+
+    The power indicator of a slot shines steadily when pciehp is done: every driver was offered what is there.  Source:
+    Linux drivers/pci/hotplug/pciehp_ctrl.c, `board_added()`; PCIe r6.0 §7.5.3.10.
+    """
+    at = config[_FIRST_CAPABILITY]
+    while at and config[at] != _EXPRESS:
+        at = config[at + 1]
+    indicator = int.from_bytes(config[at + _SLOT_CONTROL : at + _SLOT_CONTROL + 2], "little") >> 8 & 3
+    return bool(at) and indicator == _SHINES
+
+
 def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
     """Provide everything a guest needs; quick when it is all in the cache.
 
     Raises:
+        UsageError: a path, or a model of the user's own, is not what it should be.
         SetupError: a part could not be had.
         GuestError: the guest does not boot, or cannot be frozen.
         ClockError: its clock ran wild, twice.
     """
     # First: a mistyped path costs no download.
+    machine = with_own_models(Machine(), wishes.models)
     kernel = find_kernel(cache, wishes.kernel, wishes.modules, wishes.branch)
     emulator = find_emulator(cache, wishes.emulator)
     windows = windows_module(cache, kernel)
@@ -184,9 +208,7 @@ def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
         note(f"no module for lock windows: {windows.why_not}")
     kernel = dataclasses.replace(kernel, windows=windows.path)
     chosen = probe_accelerator(cache, emulator, pvh_image(kernel, cache))
-    made_from = recipe(
-        cache, emulator, kernel, dataclasses.replace(Machine(), accelerator=Accelerator(chosen))
-    )
+    made_from = recipe(cache, emulator, kernel, dataclasses.replace(machine, accelerator=Accelerator(chosen)))
     return Place(
         recipe=made_from,
         template=template(cache, made_from),

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from harness.errors import UsageError
+from lab.models.chain import chain
 from lab.models.endpoint import endpoint
 from lab.models.function import Function
+from lab.models.journal import journal
+from lab.models.variants import of_two, with_msix
 
 Maker = Callable[[Callable[[], int]], Function]
 """Makes a function that has just been powered on, given a clock: CLOCK_MONOTONIC, nanoseconds."""
 
-MODELS: Final[Mapping[str, Maker]] = {"endpoint": endpoint}
+MODELS: Final[Mapping[str, Maker]] = {
+    "endpoint": endpoint,
+    "chain": chain,
+    "journal": journal,
+    "endpoint-msix": with_msix,
+    "endpoint-of-two": of_two,
+}
 
 
 def maker(named: str) -> Maker:
@@ -32,10 +42,11 @@ def maker(named: str) -> Maker:
             return MODELS[named]
         hint = f"There are: {', '.join(MODELS)}; or name your own as FILE.py:CALLABLE."
         raise UsageError(f"model {named!r}", said="unknown", hint=hint)
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    spec = importlib.util.spec_from_file_location(f"hil_model_{Path(path).stem}", path)
     if spec is None or spec.loader is None or not Path(path).is_file():
         raise UsageError(f"model {named!r}", said=f"no Python file {path}")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
         made: Maker = getattr(module, name)

@@ -62,12 +62,15 @@ class Served(Protocol):
     def bus_reset(self) -> None:
         """The bus above was reset."""
 
+    def unmasked(self) -> None:
+        """INTx was lowered by the client, and may be raised again."""
+
 
 class Interrupts(Protocol):
     """Where interrupts go: eventfds, owned by the edge."""
 
     def connect(self, index: int, start: int, descriptors: Sequence[int]) -> None:
-        """Vectors from `start` on are signalled through these; without any they are forgotten."""
+        """Vectors from `start` on are signalled through these; without any, `start` is forgotten."""
 
     def disable(self, index: int) -> None:
         """Forget all vectors of a kind."""
@@ -104,7 +107,7 @@ class Conversation:
         self._came: deque[tuple[int, list[int]]] = deque()  # where their chunk ended, and the descriptors
         self._unclaimed: list[int] = []
         self._number = 0
-        self._answers: dict[int, DmaReply] = {}
+        self._answers: dict[int, DmaReply | None] = {}  # by number of what was asked; None: not yet
 
     def hear(self, data: bytes, descriptors: Sequence[int] = ()) -> Iterator[bytes]:
         """Take bytes from the client, however they were cut, and yield what to send back.
@@ -154,12 +157,16 @@ class Conversation:
 
     def dma_reply(self, number: int) -> DmaReply | None:
         """The answer to a request of ours, once; None while it has not come."""
-        return self._answers.pop(number, None)
+        answer = self._answers.get(number)
+        if answer is not None:
+            del self._answers[number]
+        return answer
 
     # --- inside -------------------------------------------------------------------------------------------
 
     def _numbered(self, ask: Callable[[int], bytes]) -> tuple[int, bytes]:
         self._number = (self._number + 1) & 0xFFFF
+        self._answers[self._number] = None
         return self._number, ask(self._number)
 
     def _claim(self) -> list[int]:
@@ -176,11 +183,11 @@ class Conversation:
         self._unclaimed += descriptors  # until the request takes them
         try:
             request = wire.decode(header, payload)
-            if not self.greeted and not isinstance(request, Version):
-                raise Malformed("the conversation begins with VERSION")
+            if self.greeted is isinstance(request, Version):
+                raise Malformed("the conversation begins with VERSION, which comes once")
             match request:
                 case DmaReply():
-                    self._answers[request.id] = request
+                    self._answered(request)
                     return b""
                 case Version():
                     self.greeted = True
@@ -213,7 +220,14 @@ class Conversation:
                     self._function.bus_reset()
                     return wire.reply(header)
         except (Malformed, Refused) as error:
+            if header.is_reply:
+                self._answered(DmaReply(header.id, error.errno))
             return wire.refusal(header, error.errno)
+
+    def _answered(self, reply: DmaReply) -> None:
+        """Keep what was asked for; other replies are nobody's."""
+        if reply.id in self._answers:
+            self._answers[reply.id] = reply
 
     def _read(self, request: RegionRead) -> bytes:
         self._fits(request.region, request.offset, request.count)
@@ -240,16 +254,24 @@ class Conversation:
 
     def _set_irqs(self, request: SetIrqs, descriptors: list[int]) -> None:
         _within(request.index, _IRQ_KINDS, "kind of interrupt")
+        vectors = range(request.start, request.start + request.count)
         count = self._function.vectors.get(request.index, 0)
-        if request.start + request.count > count and (request.start or request.count):
-            raise Malformed(f"vectors {request.start} to {request.start + request.count} of {count}")
-        if IrqAction.TRIGGER not in request.action:
-            return  # masking by the client: QEMU masks INTx on its side
+        if vectors.stop > count:
+            raise Malformed(f"vectors {vectors.start} to {vectors.stop} of {count}")
+        if IrqAction.TRIGGER not in request.action:  # QEMU masks INTx on its side
+            if IrqAction.UNMASK in request.action and request.index == 0:
+                self._function.unmasked()
+            return
         if IrqAction.EVENTFD in request.action:
-            taken = descriptors[: request.count]
-            self._unclaimed = [fd for fd in self._unclaimed if fd not in taken]
-            self._interrupts.connect(request.index, request.start, taken)
-        elif not request.count:
+            if len(descriptors) not in (0, len(vectors)):
+                raise Malformed(f"{len(descriptors)} eventfds for {len(vectors)} vectors")
+            if descriptors:
+                del self._unclaimed[-len(descriptors) :]
+                self._interrupts.connect(request.index, request.start, descriptors)
+            else:
+                for vector in vectors:
+                    self._interrupts.connect(request.index, vector, ())
+        elif not vectors:
             self._interrupts.disable(request.index)
 
 

@@ -17,11 +17,37 @@ INITIATE_FLR: Final = 0x8000
 """Of Device Control: reads as zero (PCIe §7.5.3.4)."""
 POWER_STATE: Final = 0x0003
 """Of PM Control/Status: 0 is D0, 3 is D3hot (PCIe §7.5.2.2)."""
+INTX_DISABLE: Final = 0x0400
+"""Of COMMAND: the function raises no INTx."""
+INTX_PENDING: Final = 0x0008
+"""Of STATUS: it would raise, or raises, INTx (PCIe §7.5.1.1.4)."""
 MSI_ENABLE: Final = 0x0001
 """Of MSI Message Control (PCIe §7.7.1.2)."""
+MSIX_ENABLE: Final = 0x8000
+"""Of MSI-X Message Control (PCIe §7.7.2.2)."""
+MSIX_MASK: Final = 0x4000
+"""Of the same: no vector is sent."""
 START_BIST: Final = 0x40
 """Of BIST: set by software, cleared by the function when it is done (PCIe §7.5.1.1.11)."""
 BIST_CAPABLE: Final = 0x80
+UNCLASSIFIED: Final = 0xFF_0000
+"""Class code that fits no other base class: no driver of Linux asks for it."""
+
+
+def memory_bar(number: int, size: int) -> Register:
+    """A base address of 32 bits, not prefetchable (PCIe §7.5.1.2.1).
+
+    Args:
+        number: 0 to 5.
+        size: bytes, a power of two, 128 or more.
+    """
+    return Register(
+        name=f"bar{number}",
+        offset=0x10 + 4 * number,
+        width=4,
+        writable=0xFFFF_FFFF & ~(size - 1),
+        meaning=f"memory, 32 bits, {size} bytes",
+    )
 
 
 def endpoint_header(
@@ -157,6 +183,35 @@ MSI: Final = Capability(
     ),
 )
 """MSI with one vector and a 64-bit address (PCIe §7.7.1)."""
+
+
+def msix(*, vectors: int, bar: int, table: int, pending: int) -> Capability:
+    """MSI-X (PCIe §7.7.2); QEMU answers for the table and the pending bits itself.
+
+    Args:
+        vectors: 1 to 2048.
+        bar: 0 to 5, that holds both.
+        table: offset of the table in it, 16 bytes a vector; a multiple of 8.
+        pending: offset of the pending bits, 8 bytes for 64 vectors; a multiple of 8.
+    """
+    return Capability(
+        name="msix",
+        id=0x11,
+        size=0x0C,
+        registers=(
+            Register(
+                name="control",
+                offset=0x02,
+                width=2,
+                value=vectors - 1,
+                writable=MSIX_ENABLE | MSIX_MASK,
+                meaning="vectors, less one",
+            ),
+            Register(name="table", offset=0x04, width=4, value=table | bar, sticky=True),
+            Register(name="pending", offset=0x08, width=4, value=pending | bar, sticky=True),
+        ),
+    )
+
 
 AER: Final = Capability(
     name="aer",

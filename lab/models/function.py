@@ -23,21 +23,29 @@ from lab.models.declared import (
     BIST_CAPABLE,
     BUS_MASTER,
     INITIATE_FLR,
+    INTX_DISABLE,
+    INTX_PENDING,
     MEMORY_SPACE,
     MSI_ENABLE,
+    MSIX_ENABLE,
+    MSIX_MASK,
     POWER_STATE,
     START_BIST,
 )
-from lab.models.programme import Programme
+from lab.models.programme import Programme, Running
 from lab.models.registers import RegisterFile, Written
 
 CONFIG_REGION: Final = 7
 """Number of config space among the regions; 0 to 5 are the BARs (vfio)."""
-INTX, MSI = 0, 1
+INTX, MSI, MSIX = 0, 1, 2
 """Numbers of the kinds of interrupt (vfio)."""
+INTX_AND_MSI: Final[Mapping[int, int]] = {INTX: 1, MSI: 1}
+"""How many of each a function has that says nothing else."""
 _INTERRUPT_PIN: Final = 0x3D
 _RETRY_STATUS: Final = b"\x01\x00\xff\xff"
 _SELF_TEST: Final = Ns(100 * MS)
+_ADDRESS_BYTES: Final = 8
+_SLOW_TEST_MS: Final = 3000
 _STORM_EVERY: Final = Ns(MS // 2)
 
 _SILENT_CONFIG: Final = (Misbehaviour.NOT_READY, Misbehaviour.NEVER_READY, Misbehaviour.ALL_ONES_CONFIG)
@@ -119,7 +127,7 @@ class Function:
         bars: Mapping[int, RegisterFile],
         *,
         clock: Callable[[], int],
-        vectors: Mapping[int, int] = {INTX: 1, MSI: 1},
+        vectors: Mapping[int, int] = INTX_AND_MSI,
     ) -> None:
         """Make a function that has just been powered on.
 
@@ -136,7 +144,7 @@ class Function:
         self.resets = 0
         self.tell: Callable[[Told], object] = _tell_nobody
         self.outlets: Outlets | None = None
-        self._programme: Final = Programme(self._fault_begins, self._fault_met)
+        self._programme: Final = Programme(self._fault_begins, self._fault_ends, self._fault_met)
         self._clock = clock
         self._testing = False
         self._later: list[tuple[int, int, Callable[[], object]]] = []
@@ -153,25 +161,16 @@ class Function:
         """Replace the programme of faults.
 
         Raises:
-            UsageError: one names a register that config space does not have.
+            UsageError: one names a register that config space does not have, or a value that does not fit.
         """
         programme = list(faults)
         for fault in programme:
-            if fault.what in OF_A_REGISTER and fault.register not in self.config:
-                known = ", ".join(one.name for one in self.config.registers)
-                raise UsageError(
-                    f"fault {fault.what} of register {fault.register!r}",
-                    said="config space has none of that name",
-                    hint=f"There are: {known}.",
-                )
+            self._check(fault)
         self._programme.load(programme, self._clock())
 
     def release(self, release_ns: int) -> None:
         """The actors of the stage were released at that time."""
-        self._programme.release(release_ns)
-        for what in ACTS:
-            if (at := self._programme.waiting(what, self._clock())) is not None:
-                self.later(Ns(max(0, at - self._clock())), partial(self._act, what))
+        self._programme.release(release_ns, self._clock())
 
     def run_due(self) -> int | None:
         """Do what is due.
@@ -219,6 +218,11 @@ class Function:
         self._reset(Happened.BUS_RESET, self._clock())
         self._programme.occasion(Occasion.BUS_RESET, self._clock())
 
+    def unmasked(self) -> None:
+        """The machine let go of INTx, as it does at each access of a BAR: the level is raised again while it is due."""
+        if self._kind() == INTX and self.config["status"] & INTX_PENDING:
+            self.interrupt()
+
     # --- what a model of one's own uses ---------------------------------------------------------------------
 
     def stored(self, written: Written) -> None:
@@ -231,18 +235,37 @@ class Function:
         """Do something after a while; not before the access that is being answered has its answer."""
         heapq.heappush(self._later, (self._clock() + delay, next(self._order), task))
 
+    def start_self_test(self) -> None:
+        """Begin the built-in self-test: as BIST's start bit does, or a register of a model of one's own."""
+        self._testing = True
+        slow = self._programme.meets(Misbehaviour.SELF_TEST_SLOW, at_ns=self._clock())
+        lasting = self.self_test.lasting_ns if slow is None else Ns((slow.value or _SLOW_TEST_MS) * MS)
+        self.later(lasting, self._tested)
+
     def note(self, value: int, address: int = 0) -> None:
         """Write down something worth knowing."""
         self.tell(Told(Happened.NOTED, self._clock(), value, address))
 
     def interrupt(self, vector: int = 0) -> bool:
-        """Signal an interrupt, when software has switched it on; whether it was signalled."""
-        at = self._clock()
-        sent = self._enabled() and not self._programme.meets(Misbehaviour.LOSE_INTERRUPTS, at_ns=at)
-        if sent and self.outlets is not None:
-            sent = self.outlets.signal(MSI, vector)
+        """Signal an interrupt the way that software has switched on; whether it was signalled.
+
+        INTx is a level: it stays until :meth:`withdraw`, and waits while software has switched it off.  It is what a
+        function has whose software switched on nothing else.
+        """
+        at, kind = self._clock(), self._kind()
+        if kind == INTX:
+            self.config["status"] |= INTX_PENDING
+            if self.config["command"] & INTX_DISABLE:
+                return False
+        sent = kind is not None and not self._programme.meets(Misbehaviour.LOSE_INTERRUPTS, at_ns=at)
+        if sent and kind is not None and self.outlets is not None:
+            sent = self.outlets.signal(kind, vector)
         self.tell(Told(Happened.INTERRUPT if sent else Happened.INTERRUPT_LOST, at, vector))
         return sent
+
+    def withdraw(self) -> None:
+        """The cause of INTx is gone."""
+        self.config["status"] &= ~INTX_PENDING
 
     def dma_read(self, address: int, count: int) -> bytes:
         """Read guest memory at a bus address; only from what was put off by :meth:`later`.
@@ -267,6 +290,22 @@ class Function:
         self._moved(Happened.DMA_WRITTEN, address, data)
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    def _check(self, fault: Fault) -> None:
+        width = _ADDRESS_BYTES
+        if fault.what in OF_A_REGISTER:
+            if fault.register not in self.config:
+                known = ", ".join(one.name for one in self.config.registers)
+                raise UsageError(
+                    f"fault {fault.what} of register {fault.register!r}",
+                    said="config space has none of that name",
+                    hint=f"There are: {known}.",
+                )
+            width = self.config.declaration(fault.register).width
+        if fault.value is not None and fault.value >= 1 << 8 * width:
+            raise UsageError(
+                f"fault {fault.what}", said=f"value {fault.value:#x} has more than {width} bytes"
+            )
 
     def _read(self, region: int, offset: int, count: int, at: int) -> bytes:
         self._refuse(region, at)
@@ -345,14 +384,17 @@ class Function:
         elif one.name == "pm-control-status" and one.before & POWER_STATE and not one.after & POWER_STATE:
             self._reset(Happened.WAKE, at)  # without No_Soft_Reset (PCIe r6.0 §7.5.2.2)
             self._programme.occasion(Occasion.WAKE, at)
+        elif one.name == "command" and one.before & INTX_DISABLE and not one.after & INTX_DISABLE:
+            self.unmasked()
         elif one.name == "bist" and one.after & START_BIST:
-            self._testing = True
-            self.later(self.self_test.lasting_ns, self._tested)
+            self.start_self_test()
 
     def _tested(self) -> None:
+        at = self._clock()
         self._testing = False
-        self._reset(Happened.SELF_TESTED, self._clock())
-        self.config["bist"] = BIST_CAPABLE | self.self_test.result
+        self._reset(Happened.SELF_TESTED, at)
+        fails = self._programme.meets(Misbehaviour.SELF_TEST_FAILS, at_ns=at)
+        self.config["bist"] = BIST_CAPABLE | (self.self_test.result if fails is None else fails.value or 1)
 
     def _reset(self, how: Happened, at: int) -> None:
         self.resets += 1
@@ -363,8 +405,14 @@ class Function:
         self.tell(Told(how, at, self.resets))
         self.forgotten()
 
-    def _enabled(self) -> bool:
-        return bool(self.config["msi-control"] & MSI_ENABLE and self.config["command"] & BUS_MASTER)
+    def _kind(self) -> int | None:
+        """How an interrupt goes out now (PCIe r6.0 §6.1.4); None: it does not."""
+        command = self.config["command"]
+        if "msix-control" in self.config and (msix := self.config["msix-control"]) & MSIX_ENABLE:
+            return MSIX if command & BUS_MASTER and not msix & MSIX_MASK else None
+        if "msi-control" in self.config and self.config["msi-control"] & MSI_ENABLE:
+            return MSI if command & BUS_MASTER else None
+        return INTX if self.vectors.get(INTX) else None
 
     @contextmanager
     def _moving(self, what: Happened, address: int, count: int) -> Iterator[Outlets]:
@@ -383,24 +431,26 @@ class Function:
 
     def _fault_begins(self, number: int, at: int) -> None:
         self.tell(Told(Happened.FAULT_BEGINS, at, number))
-        for what in ACTS:
-            if self._programme.active(what, self._clock()) is not None:
-                self.later(Ns(0), partial(self._act, what))
+        one = self._programme.running(number)
+        if one.fault.what in ACTS:
+            self.later(Ns(max(0, at - self._clock())), partial(self._act, one, one.begun))
+
+    def _fault_ends(self, number: int, at: int) -> None:
+        self.tell(Told(Happened.FAULT_ENDS, at, number))
 
     def _fault_met(self, number: int, at: int) -> None:
         self.tell(Told(Happened.FAULT_MET, at, number))
 
-    def _act(self, what: Misbehaviour) -> None:
-        """Do what nobody asked for."""
-        fault = self._programme.meets(what, at_ns=self._clock())
-        if fault is None:
+    def _act(self, one: Running, begun: int) -> None:
+        """Do what nobody asked for, unless it began again since, or is not wrong any more."""
+        if one.begun != begun or not self._programme.shows(one, self._clock()):
             return
-        if what is Misbehaviour.STRAY_DMA:
+        if one.fault.what is Misbehaviour.STRAY_DMA:
             with suppress(OSError):  # it is in the log
-                self.dma_write(fault.value or 0, b"stray!!\n")
+                self.dma_write(one.fault.value or 0, b"stray!!\n")
         else:
             self.interrupt()
-            self.later(_STORM_EVERY, partial(self._act, what))
+            self.later(_STORM_EVERY, partial(self._act, one, begun))
 
 
 def _overlap(offset: int, count: int, at: int, width: int) -> bool:

@@ -94,7 +94,7 @@ class RegisterFile:
             size: bytes of the file.
 
         Raises:
-            UsageError: two registers overlap, one does not fit, or two have one name.
+            UsageError: two registers overlap, one does not fit or has bits that do not, or two have one name.
         """
         self.size: Final = size
         self._registers: dict[str, Register] = {}
@@ -104,9 +104,15 @@ class RegisterFile:
         self._clears = bytearray(size)
         for one in registers:
             place = range(one.offset, one.offset + one.width)
-            if one.name in self._registers or place.stop > size or any(byte in self._at for byte in place):
+            taken = one.name in self._registers or any(byte in self._at for byte in place)
+            if taken or place.start < 0 or place.stop > size:
                 raise UsageError(
                     f"register {one.name!r} at {one.offset:#x}", said="not free, or its name is taken"
+                )
+            if any(not 0 <= bits < 1 << 8 * one.width for bits in (one.value, one.writable, one.clears)):
+                raise UsageError(
+                    f"register {one.name!r} at {one.offset:#x}",
+                    said=f"it has more bits than {one.width} bytes",
                 )
             self._registers[one.name] = one
             self._at.update(dict.fromkeys(place, one))
@@ -187,7 +193,7 @@ def config_space(header: Sequence[Register], capabilities: Sequence[Capability])
     registers = list(header)
     standard = [one for one in capabilities if not one.version]
     extended = [one for one in capabilities if one.version]
-    places = _places(standard, _FIRST_CAPABILITY)
+    places = _places(standard, _FIRST_CAPABILITY, _FIRST_EXTENDED)
     for one, at, following in zip(standard, places, [*places, 0][1:], strict=True):
         registers.append(Register(name=f"{one.name}-id", offset=at, width=1, value=one.id, sticky=True))
         registers.append(
@@ -196,7 +202,7 @@ def config_space(header: Sequence[Register], capabilities: Sequence[Capability])
         registers += _placed(one, at)
     if places:
         registers = [_linked(one, places[0]) for one in registers]
-    places = _places(extended, _FIRST_EXTENDED)
+    places = _places(extended, _FIRST_EXTENDED, CONFIG_BYTES)
     for one, at, following in zip(extended, places, [*places, 0][1:], strict=True):
         link = one.id | one.version << 16 | following << 20  # PCIe r6.0 §7.6.3
         registers.append(Register(name=f"{one.name}-header", offset=at, width=4, value=link, sticky=True))
@@ -204,11 +210,13 @@ def config_space(header: Sequence[Register], capabilities: Sequence[Capability])
     return RegisterFile(registers, CONFIG_BYTES)
 
 
-def _places(capabilities: Sequence[Capability], first: int) -> list[int]:
+def _places(capabilities: Sequence[Capability], first: int, end: int) -> list[int]:
     places, at = [], first
     for one in capabilities:
         places.append(at)
         at += -(-one.size // 4) * 4  # aligned to dwords
+        if at > end:
+            raise UsageError(f"capability {one.name!r} at {places[-1]:#x}", said=f"it ends behind {end:#x}")
     return places
 
 

@@ -180,6 +180,8 @@ class Server:
         for descriptor in conversation.leave():
             os.close(descriptor)
         self._selector.unregister(client)
+        with suppress(OSError):  # it hung up before us
+            client.shutdown(socket.SHUT_RDWR)  # closing is not enough: the keeper has it too
         client.close()
         self._interrupts.close()
         self._client = self._conversation = None

@@ -41,6 +41,9 @@ class _Dead:
     def bus_reset(self) -> None:
         """Nothing can be reset any more."""
 
+    def unmasked(self) -> None:
+        """Nothing has a cause to interrupt any more."""
+
 
 class _Nobody:
     """Interrupts of the dead: descriptors are closed at once."""

@@ -172,3 +172,13 @@ def test_models_known_to_lose_their_state_are_not_in_the_template() -> None:
         assert one.model != "nvme" or one.drives, "an NVMe without drive crashes QEMU in a freeze"
         assert "subsys" not in one.properties
     assert Machine().function("edu0").placement is Placement.HOT_PLUG
+
+
+def test_what_shares_a_port_is_plugged_together_and_function_0_last() -> None:
+    for alias in ("duo0", "duo1"):
+        assert [one.alias for one in Machine().plugged_with(alias)] == ["duo1", "duo0"]
+    assert [one.alias for one in Machine().plugged_with("edu0")] == ["edu0"]
+
+
+def test_what_lives_in_the_template_is_not_plugged_with_its_sibling() -> None:
+    assert Machine().plugged_with("pair0") == ()

@@ -14,14 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HistoryError
+from harness.model.fault import Fault, Misbehaviour
+from harness.model.served import RESETS, Happened
 from lab.models import wire
-from lab.models.conversation import MSI, Access, Conversation
+from lab.models.conversation import Conversation
 from lab.models.endpoint import BAR_BYTES, endpoint
-from lab.models.function import BAR_REGION, CONFIG_REGION, Function
+from lab.models.function import CONFIG_REGION, INTX, MSI, Function, Told
 from lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame, frames
 from lab.models.wire import Command, StreamLost
 from tests.unit.lab.models import client
 
+BAR = 0
 RECORDING = Path(__file__).parents[3] / "golden" / "vfio_user" / "qemu-11-linux-6.12.stream.gz"
 
 
@@ -39,13 +42,14 @@ class Table:
 
 
 class Talk:
-    """A conversation, what it logged, and what came out of it."""
+    """A conversation, what its function told, and what came out of it."""
 
     def __init__(self, *, greeted: bool = True) -> None:
         self.function: Function = endpoint(lambda: 0)
         self.table = Table()
-        self.log: list[Access] = []
-        self.conversation = Conversation(self.function, self.table, bar_bytes=BAR_BYTES, log=self.log.append)
+        self.told: list[Told] = []
+        self.function.tell = self.told.append
+        self.conversation = Conversation(self.function, self.table)
         if greeted:
             assert self.say(client.greeting())
 
@@ -83,20 +87,40 @@ def test_what_qemu_asks_at_the_start() -> None:
     for index in range(9):
         asked = client.message(Command.DEVICE_GET_REGION_INFO, struct.pack("=IIIIQQ", 32, 0, index, 0, 0, 0))
         sizes[index] = struct.unpack("=IIIIQQ", payload(talk.say(asked)))[4]
-    assert {index: size for index, size in sizes.items() if size} == {BAR_REGION: 4096, CONFIG_REGION: 4096}
+    assert {index: size for index, size in sizes.items() if size} == {BAR: 4096, CONFIG_REGION: 4096}
     asked = client.message(Command.DEVICE_GET_IRQ_INFO, struct.pack("=IIII", 16, 0, MSI, 0))
     assert struct.unpack("=IIII", payload(talk.say(asked))) == (16, 9, MSI, 1)
 
 
-def test_accesses_reach_the_function_and_the_log() -> None:
+def test_accesses_reach_the_function_which_tells_of_them() -> None:
     talk = Talk()
     assert payload(talk.say(client.read(CONFIG_REGION, 0, 4)))[16:] == b"\xf4\x1a\xf0\x10"
     assert payload(talk.say(client.write(CONFIG_REGION, 4, b"\x06\x00")))
-    assert talk.say(client.write(BAR_REGION, 4, b"mark", flags=0x10)) == [], "nobody waits for it"
-    assert payload(talk.say(client.read(BAR_REGION, 4, 4)))[16:] == b"mark"
+    assert talk.say(client.write(BAR, 4, b"mark", flags=0x10)) == [], "nobody waits for it"
+    assert payload(talk.say(client.read(BAR, 4, 4)))[16:] == b"mark"
     assert payload(talk.say(client.message(Command.DEVICE_RESET))) == b""
-    assert [one.what for one in talk.log] == ["read", "write", "write", "read", "reset"]
-    assert talk.function.resets == 1
+    assert [(one.what, one.region, one.address, one.width) for one in talk.told] == [
+        (Happened.READ, CONFIG_REGION, 0, 4),
+        (Happened.WRITTEN, CONFIG_REGION, 4, 2),
+        (Happened.WRITTEN, BAR, 4, 4),
+        (Happened.READ, BAR, 4, 4),
+        (Happened.BUS_RESET, 255, 0, 0),
+    ]
+
+
+def test_what_the_function_refuses_is_an_error_reply() -> None:
+    talk = Talk()
+    talk.function.load([Fault(what=Misbehaviour.REFUSE_CONFIG)])
+    assert talk.refused(client.read(CONFIG_REGION, 0, 4)) == errno.EIO
+    assert talk.refused(client.write(CONFIG_REGION, 4, b"\0\0")) == errno.EIO
+    talk.function.load([])
+    assert payload(talk.say(client.read(CONFIG_REGION, 0, 4)))
+
+
+def test_the_version_is_agreed_on_once() -> None:
+    talk = Talk()
+    assert talk.refused(client.greeting()) == errno.EINVAL
+    assert payload(talk.say(client.read(CONFIG_REGION, 0, 4)))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +129,7 @@ def test_accesses_reach_the_function_and_the_log() -> None:
         client.read(CONFIG_REGION, 4094, 4),
         client.read(1, 0, 4),
         client.read(9, 0, 4),
-        client.write(BAR_REGION, BAR_BYTES, b"x"),
+        client.write(BAR, BAR_BYTES, b"x"),
         client.dma_unmap(0x1000, 0x1000),
         client.set_irqs(0x24, MSI, 1, 1),
         client.set_irqs(0x24, 9, 0, 1),
@@ -118,23 +142,71 @@ def test_what_there_is_not_is_refused_and_the_talk_goes_on(said: bytes) -> None:
     assert payload(talk.say(client.read(CONFIG_REGION, 0, 4)))
 
 
-def test_memory_that_was_not_mapped_is_not_asked_for() -> None:
+def test_maps_are_kept_and_taken_back() -> None:
     talk = Talk()
     assert payload(talk.say(client.dma_map(0x1000, 0x1000))) == b""
     assert talk.refused(client.dma_map(0x1800, 0x1000)) == errno.EEXIST
-    number, asked = talk.conversation.ask_dma_read(0x1FF0, 16)
-    assert wire.read_header(asked).command == Command.DMA_READ
-    with pytest.raises(PermissionError):
-        talk.conversation.ask_dma_write(0x1FF8, bytes(16))
-    answer = struct.pack("=QQ", 0x1FF0, 16) + bytes(range(16))
+    assert payload(talk.say(client.dma_map(0x2000, 0x1000))) == b"", "beside it is free"
+    assert talk.conversation.maps.ranges == {0x1000: 0x1000, 0x2000: 0x1000}
+    assert talk.refused(client.dma_unmap(0x1000, 0x800)) == errno.ENOENT
+    assert payload(talk.say(client.dma_unmap(0x1000, 0x1000)))
+    assert talk.conversation.maps.ranges == {0x2000: 0x1000}
+
+
+def asked_to_read(talk: Talk) -> int:
+    number, asked = talk.conversation.ask_dma_read(0x1FF0, 4)
+    header = wire.read_header(asked)
+    assert (header.command, header.id, header.flags) == (Command.DMA_READ, number, 0)
+    assert asked[wire.HEADER_BYTES :] == struct.pack("=QQ", 0x1FF0, 4)
     assert talk.conversation.dma_reply(number) is None
+    return number
+
+
+def test_what_we_ask_for_is_answered_once() -> None:
+    talk = Talk()
+    number = asked_to_read(talk)
+    answer = struct.pack("=QQ", 0x1FF0, 4) + b"abcd"
     assert talk.say(client.message(Command.DMA_READ, answer, number=number, flags=1)) == []
     reply = talk.conversation.dma_reply(number)
     assert reply is not None
-    assert reply.data == bytes(range(16))
-    assert payload(talk.say(client.dma_unmap(0x1000, 0x1000)))
-    with pytest.raises(PermissionError):
-        talk.conversation.ask_dma_read(0x1000, 1)
+    assert (reply.error, reply.data) == (0, b"abcd")
+    assert talk.conversation.dma_reply(number) is None
+
+
+def test_a_write_of_ours_says_what_and_where() -> None:
+    number, asked = Talk().conversation.ask_dma_write(0x1000, b"abc")
+    assert wire.read_header(asked).id == number
+    assert asked[wire.HEADER_BYTES :] == struct.pack("=QQ", 0x1000, 3) + b"abc"
+
+
+@pytest.mark.parametrize(
+    ("flags", "answer", "number"),
+    [
+        (0x21, b"", errno.EINVAL),  # refused by QEMU, see below for the number
+        (0x01, b"", errno.EINVAL),  # says nothing
+        (0x01, struct.pack("=QQ", 0x1FF0, 4) + b"abc", errno.EINVAL),  # too little
+    ],
+)
+def test_an_answer_that_is_none_ends_the_wait_and_is_not_answered(
+    flags: int, answer: bytes, number: int
+) -> None:
+    talk = Talk()
+    asked = asked_to_read(talk)
+    said = wire.HEADER.pack(asked, Command.DMA_READ, wire.HEADER_BYTES + len(answer), flags, errno.EINVAL)
+    assert talk.say(said + answer) == []
+    reply = talk.conversation.dma_reply(asked)
+    assert reply is not None
+    assert reply.error == number
+
+
+def test_answers_to_what_was_not_asked_are_nobodys() -> None:
+    talk = Talk()
+    stray = struct.pack("=QQ", 0x1FF0, 4) + b"evil"
+    assert talk.say(client.message(Command.DMA_READ, stray, number=1, flags=1)) == []
+    assert talk.say(client.message(Command.REGION_READ, stray, number=1, flags=1)) == []
+    assert talk.conversation.dma_reply(1) is None
+    assert asked_to_read(talk) == 1
+    assert payload(talk.say(client.read(CONFIG_REGION, 0, 4)))
 
 
 def test_each_message_takes_its_own_descriptors() -> None:
@@ -146,6 +218,41 @@ def test_each_message_takes_its_own_descriptors() -> None:
     assert talk.conversation.unclaimed() == []
     talk.say(client.set_irqs(0x21, MSI, 0, 0))
     assert talk.table.told == [("connect", MSI, 0, (41,)), ("disable", MSI, 0, ())]
+
+
+def test_descriptors_that_do_not_match_their_vectors_are_given_back() -> None:
+    talk = Talk()
+    assert talk.refused(client.dma_unmap(0, 1)) == errno.ENOENT
+    talk.say(client.dma_map(0x1000, 0x1000), [40])
+    (answer,) = talk.say(client.set_irqs(0x24, MSI, 0, 1), [41, 42])
+    assert wire.read_header(answer).error == errno.EINVAL
+    assert talk.table.told == []
+    talk.say(client.set_irqs(0x24, MSI, 0, 1), [43])
+    assert talk.conversation.unclaimed() == [40, 41, 42], "what others brought stays the caller's"
+    assert talk.table.told == [("connect", MSI, 0, (43,))]
+
+
+def test_without_descriptors_each_vector_is_forgotten() -> None:
+    talk = Talk()
+    talk.function.vectors[2] = 8
+    talk.say(client.set_irqs(0x24, 2, 3, 2))
+    assert talk.table.told == [("connect", 2, 3, ()), ("connect", 2, 4, ())]
+
+
+def test_masking_changes_nothing_here() -> None:
+    talk = Talk()
+    assert payload(talk.say(client.set_irqs(0x11, INTX, 0, 1))) == b""
+    assert payload(talk.say(client.set_irqs(0x0C, INTX, 0, 1), [41])) == b""
+    assert talk.table.told == []
+    assert talk.conversation.unclaimed() == [41]
+
+
+def test_descriptors_of_a_message_that_never_came_whole_are_left() -> None:
+    talk = Talk()
+    talk.say(client.set_irqs(0x24, MSI, 0, 1)[:10], [41])
+    assert talk.conversation.unclaimed() == []
+    assert talk.conversation.leave() == [41]
+    assert talk.conversation.leave() == []
 
 
 def test_a_descriptor_waits_for_the_rest_of_its_message() -> None:
@@ -161,8 +268,8 @@ STREAM = b"".join(
         client.greeting(),
         client.read(CONFIG_REGION, 0, 4096),
         client.write(CONFIG_REGION, 4, b"\x06\x00"),
-        client.write(BAR_REGION, 4, b"mark", flags=0x10),
-        client.read(BAR_REGION, 4, 4),
+        client.write(BAR, 4, b"mark", flags=0x10),
+        client.read(BAR, 4, 4),
         client.dma_map(0, 0x1000),
         client.message(Command.DEVICE_RESET),
         client.read(CONFIG_REGION, 4, 2),
@@ -208,9 +315,10 @@ def test_what_qemu_said_is_answered_as_it_was_when_it_was_recorded() -> None:
         if frame.direction == FROM_CLIENT:
             said += b"".join(talk.say(frame.data, [next(numbers) for _ in range(frame.descriptors)]))
     assert said == b"".join(frame.data for frame in recorded() if frame.direction == TO_CLIENT)
-    resets = {one.what for one in talk.log}
-    assert resets == {"read", "write", "reset"}
-    assert talk.function.resets > 3
+    seen = {one.what for one in talk.told}
+    assert seen >= {Happened.READ, Happened.WRITTEN, Happened.FLR, Happened.WAKE, Happened.BUS_RESET}
+    assert sum(one.what in RESETS for one in talk.told) == talk.function.resets > 3
+    assert not any(one.error for one in talk.told)
 
 
 def test_a_recording_that_was_cut_off_is_read_up_to_there() -> None:

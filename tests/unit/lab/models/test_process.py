@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -9,21 +10,24 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pytest
 
 from harness.errors import GuestError
-from harness.model.units import SECOND, Ns
+from harness.history.columns import SERVED, Table
+from harness.model.fault import Fault, Misbehaviour, Occasion
+from harness.model.served import NO_REGION, Happened
+from harness.model.units import MS, SECOND, Ns
 from lab.models import wire
-from lab.models.conversation import MSI
-from lab.models.function import CONFIG_REGION
+from lab.models.function import CONFIG_REGION, MSI
 from lab.models.process import ModelProcess
-from harness.model.fault import Fault, Misbehaviour
 from tests.unit.lab.models import client
 
 
@@ -78,14 +82,75 @@ def connect(model: ModelProcess) -> Iterator[Connect]:
         yield another
 
 
-def test_it_serves_and_logs(model: ModelProcess, connect: Connect) -> None:
+def rows(model: ModelProcess) -> Table:
+    data, lost = model.log()
+    assert lost == 0
+    return np.frombuffer(data, dtype=SERVED)
+
+
+def seen(model: ModelProcess) -> list[int]:
+    return rows(model)["what"].tolist()
+
+
+def until(model: ModelProcess, what: Happened) -> list[int]:
+    """What its log tells, once it tells of that."""
+    deadline = time.monotonic() + 20.0
+    while what not in seen(model):
+        assert time.monotonic() < deadline, f"{what!r} never came: {seen(model)}"
+        time.sleep(0.01)
+    return seen(model)
+
+
+def test_it_serves_and_writes_down_what_it_sees(model: ModelProcess, connect: Connect) -> None:
+    begun = time.monotonic_ns()
     one = connect()
     assert one.ask(client.read(CONFIG_REGION, 0, 4))[16:] == b"\xf4\x1a\xf0\x10"
-    log = model.accesses()
-    (row,) = log.result["rows"]
-    assert row[1:] == ["read", CONFIG_REGION, 0, "f41af010", 0]
-    assert row[0] < log.answered_ns
-    assert log.result["lost"] == 0
+    came, read = rows(model)
+    assert came.item()[1:] == (0, 0, -1, Happened.CONNECTED, NO_REGION, 0, 0)
+    assert read.item()[1:] == (0x10F0_1AF4, 0, -1, Happened.READ, CONFIG_REGION, 4, 0)
+    assert begun < came["time_ns"] < read["time_ns"] < time.monotonic_ns()
+    one.socket.close()
+    assert until(model, Happened.DISCONNECTED)[-1] == Happened.DISCONNECTED
+
+
+def test_its_log_begins_anew_with_a_programme_unless_told_otherwise(
+    model: ModelProcess, connect: Connect
+) -> None:
+    one = connect()
+    one.ask(client.read(CONFIG_REGION, 0, 4))
+    model.load([Fault(what=Misbehaviour.LOSE_INTERRUPTS)])
+    assert seen(model) == [Happened.FAULT_BEGINS]
+    one.ask(client.read(CONFIG_REGION, 0, 4))
+    model.load([], anew=False)
+    assert seen(model) == [Happened.FAULT_BEGINS, Happened.READ]
+
+
+def test_its_log_outlives_it(model: ModelProcess, connect: Connect) -> None:
+    connect().ask(client.read(CONFIG_REGION, 0, 4))
+    model.kill()
+    assert seen(model) == [Happened.CONNECTED, Happened.READ]
+
+
+def test_the_clock_of_the_stage_is_set_afterwards(model: ModelProcess, connect: Connect) -> None:
+    one = connect()
+    timed = {"when": Occasion.TIME, "at_ns": Ns(100 * MS)}
+    model.load(
+        [
+            Fault(what=Misbehaviour.NEVER_READY, **timed),
+            Fault(what=Misbehaviour.INTERRUPT_STORM, lasting_ns=Ns(10 * MS), **timed),
+        ]
+    )
+    assert one.ask(client.read(CONFIG_REGION, 0, 4))[16:] == b"\xf4\x1a\xf0\x10"
+    released = time.monotonic_ns() - 50 * MS
+    model.release(released)
+    until(model, Happened.FAULT_MET)
+    assert one.ask(client.read(CONFIG_REGION, 0, 4))[16:] == b"\xff" * 4
+    table = rows(model)
+    begun = table[table["what"] == Happened.FAULT_BEGINS]
+    assert begun["time_ns"].tolist() == [released + 100 * MS] * 2
+    sent = table[(table["what"] == Happened.INTERRUPT) | (table["what"] == Happened.INTERRUPT_LOST)]
+    assert len(sent)
+    assert sent["time_ns"].min() >= released + 100 * MS
 
 
 def test_faults_are_loaded_while_it_serves(model: ModelProcess, connect: Connect) -> None:
@@ -132,6 +197,10 @@ class Memory(Client):
         payload = self._exactly(header.size - wire.HEADER_BYTES)
         address, count = struct.unpack_from("=QQ", payload)
         at, answer = address - 0x10000, payload[:16]
+        if at + count > len(self.bytes):
+            refusal = (header.id, header.command, wire.HEADER_BYTES, 0x21, errno.EFAULT)
+            self.socket.sendall(wire.HEADER.pack(*refusal))
+            return
         if header.command == wire.Command.DMA_READ:
             answer += self.bytes[at : at + count]
         else:
@@ -152,8 +221,29 @@ def test_memory_of_the_guest_is_reached_by_message(model: ModelProcess, connect:
         read = pool.submit(guest.serve)
         assert model.dma_read(0x1000F, 7) == b"\0hello\0"
         read.result()
-    with pytest.raises(GuestError, match="not mapped"):
-        model.dma_read(0x10FFF, 2)
+        refused = pool.submit(guest.serve)
+        with pytest.raises(GuestError, match="Bad address"):
+            model.dma_read(0x10FFF, 2)
+        refused.result()
+    table = rows(model)
+    moved = table[(table["what"] == Happened.DMA_READ) | (table["what"] == Happened.DMA_WRITTEN)]
+    assert moved[["address", "width", "what", "error"]].tolist() == [
+        (0x10000, 4, Happened.DMA_READ, errno.ENOTCONN),
+        (0x10010, 5, Happened.DMA_WRITTEN, 0),
+        (0x1000F, 7, Happened.DMA_READ, 0),
+        (0x10FFF, 2, Happened.DMA_READ, errno.EFAULT),
+    ]
+
+
+def test_dma_goes_astray_when_a_fault_says_so(model: ModelProcess, connect: Connect) -> None:
+    guest = connect(Memory)
+    assert isinstance(guest, Memory)
+    with ThreadPoolExecutor(1) as pool:
+        served = pool.submit(guest.serve)
+        model.load([Fault(what=Misbehaviour.STRAY_DMA, value=0x10020)])
+        served.result()
+    assert guest.bytes[0x20:0x28] == b"stray!!\n"
+    assert Happened.FAULT_MET in until(model, Happened.DMA_WRITTEN)
 
 
 def test_a_client_that_speaks_nonsense_is_hung_up_on_and_the_next_is_served(connect: Connect) -> None:
@@ -164,9 +254,12 @@ def test_a_client_that_speaks_nonsense_is_hung_up_on_and_the_next_is_served(conn
 
 
 def test_orders_that_make_no_sense_are_refused(model: ModelProcess) -> None:
-    for order, arguments in (("dance", {}), ("load", {}), ("load", {"faults": [{"what": "dances"}]})):
-        with pytest.raises(GuestError):
+    faults = [{"what": "dances"}]
+    for order, arguments in (("dance", {}), ("load", {}), ("load", {"anew": True, "faults": faults})):
+        with pytest.raises(GuestError, match=f"tell the model endpoint to {order}"):
             model._ask(order, **arguments)
+    with pytest.raises(GuestError, match="mood"):
+        model.load([Fault(what=Misbehaviour.WRONG_VALUE, register="mood")])
     assert model.resets() == 0
 
 
@@ -195,8 +288,9 @@ def test_a_model_that_there_is_not_is_an_error(folder: Path, tmp_path: Path, mod
 def test_a_model_that_died_says_so(model: ModelProcess) -> None:
     model.kill()
     assert not model.running
-    with pytest.raises(GuestError):
-        model.resets()
+    for ask in (model.resets, lambda: model.load([]), lambda: model.release(0), model.interrupt):
+        with pytest.raises(GuestError, match="it is gone"):
+            ask()
 
 
 def test_it_does_not_outlive_its_owner(folder: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,9 +75,20 @@ def read(qemu: socket.socket, offset: int, number: int) -> None:
     qemu.sendall(client.message(wire.Command.REGION_READ, asked, number=number))
 
 
-def test_after_its_death_every_access_is_refused(model: ModelProcess, qemu: socket.socket) -> None:
+def at_rest(folder: Path) -> None:
+    """Wait until it has taken down that its last answer went out: a little later than we have it."""
+    deadline = time.monotonic() + 20.0
+    while unanswered(folder / LOG):
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def test_after_its_death_every_access_is_refused(
+    model: ModelProcess, qemu: socket.socket, folder: Path
+) -> None:
     read(qemu, 0, 1)
     assert answer(qemu).error == 0
+    at_rest(folder)
     model.kill()
     for number in (2, 3):
         read(qemu, 0, number)
@@ -86,7 +98,8 @@ def test_after_its_death_every_access_is_refused(model: ModelProcess, qemu: sock
     assert answer(qemu).error == 0, "what QEMU must be able to do with a dead function it can do"
 
 
-def test_what_it_had_not_read_yet_is_refused(model: ModelProcess, qemu: socket.socket) -> None:
+def test_what_it_had_not_read_yet_is_refused(model: ModelProcess, qemu: socket.socket, folder: Path) -> None:
+    at_rest(folder)
     os.kill(model.pid, signal.SIGSTOP)
     read(qemu, 0, 7)
     model.kill()
@@ -97,6 +110,7 @@ def test_what_it_had_not_read_yet_is_refused(model: ModelProcess, qemu: socket.s
 def test_what_it_was_answering_is_refused(model: ModelProcess, qemu: socket.socket, folder: Path) -> None:
     read(qemu, 0, 1)
     answer(qemu)
+    at_rest(folder)
     read(qemu, 0x08, 2)
     while not unanswered(folder / LOG):
         os.sched_yield()

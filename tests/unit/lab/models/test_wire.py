@@ -28,6 +28,7 @@ from lab.models.wire import (
     StreamLost,
     Version,
 )
+from tests.unit.lab.models import client
 
 VERSION = b'\x00\x00\x00\x00{"capabilities":{"max_msg_fds":16}}\x00'
 
@@ -45,6 +46,45 @@ def test_the_header_is_16_bytes_in_host_order() -> None:
     said = bytes.fromhex("07000900200000001000000000000000")
     assert wire.read_header(said) == Header(7, Command.REGION_READ, 32, 0x10, 0)
     assert not wire.read_header(said).wants_reply
+
+
+@pytest.mark.parametrize("flags", [0x02, 0x0F, 0x20, 0x30, 0x40, 0x8000_0000])
+def test_flags_that_neither_command_nor_reply_has_are_refused(flags: int) -> None:
+    with pytest.raises(Malformed, match="flags"):
+        wire.decode(header(Command.DEVICE_RESET, b"", flags=flags), b"")
+
+
+def test_a_reply_is_not_answered() -> None:
+    assert header(Command.DEVICE_RESET, b"").wants_reply
+    assert not header(Command.DEVICE_RESET, b"", flags=0x10).wants_reply
+    assert not header(Command.DMA_READ, b"", flags=0x01).wants_reply
+    assert not header(Command.DMA_READ, b"", flags=0x21).wants_reply
+
+
+def test_the_last_request_of_a_chunk_is_the_one_that_somebody_waits_for() -> None:
+    asked, posted = client.read(7, 0, 4), client.write(0, 4, b"mark", flags=0x10)
+    reply = client.message(Command.DMA_READ, bytes(16), number=9, flags=1)
+    assert wire.last_request(asked + posted + reply) == asked[: wire.HEADER_BYTES]
+    assert wire.last_request(client.greeting() + asked[:20]) == asked[: wire.HEADER_BYTES], "not yet whole"
+    for nothing in (b"", posted, reply, asked[:15]):
+        assert wire.last_request(nothing) == bytes(wire.HEADER_BYTES)
+
+
+@given(st.binary(max_size=200))
+def test_the_last_request_of_any_bytes_is_a_header_or_nothing(data: bytes) -> None:
+    assert len(wire.last_request(data)) == wire.HEADER_BYTES
+
+
+@given(region=st.integers(0, 8), offset=st.integers(0, 2**64 - 1), data=st.binary(min_size=1, max_size=64))
+def test_accesses_survive_the_wire(region: int, offset: int, data: bytes) -> None:
+    said = client.write(region, offset, data)
+    written = wire.decode(wire.read_header(said), said[wire.HEADER_BYTES :])
+    assert written == RegionWrite(region, offset, data)
+    assert wire.access_payload(written) == said[wire.HEADER_BYTES : wire.HEADER_BYTES + 16]
+    said = client.read(region, offset, len(data))
+    read = wire.decode(wire.read_header(said), said[wire.HEADER_BYTES :])
+    assert read == RegionRead(region, offset, len(data))
+    assert wire.access_payload(read, data) == said[wire.HEADER_BYTES :] + data
 
 
 @pytest.mark.parametrize("size", [0, 15, wire.LONGEST_MESSAGE + 1, 0xFFFFFFFF])

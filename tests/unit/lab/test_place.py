@@ -1,0 +1,27 @@
+"""When the kernel is done with what was plugged."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.place import _is_settled
+
+
+def port(indicator: int, *, express: int = 0x48) -> bytes:
+    """Config space of a port whose slot's power indicator is so."""
+    config = bytearray(256)
+    config[0x34] = 0x40
+    config[0x40:0x42] = bytes((0x01, express))
+    config[express : express + 2] = b"\x10\x00"
+    config[express + 0x18 : express + 0x1A] = (indicator << 8 | 0xC1).to_bytes(2, "little")
+    return bytes(config)
+
+
+@pytest.mark.parametrize(("indicator", "settled"), [(1, True), (2, False), (3, False)])
+def test_it_is_when_the_power_indicator_shines_steadily(indicator: int, settled: bool) -> None:  # noqa: FBT001
+    assert _is_settled(port(indicator)) is settled
+    assert _is_settled(port(indicator, express=0x90)) is settled
+
+
+def test_a_port_without_a_slot_never_is() -> None:
+    assert not _is_settled(bytes(256))
