@@ -619,6 +619,7 @@ enum { /* hx_step.op */
     HX_IOCTL,      /* request `offset` on `slot` with a copy of the `width` bytes at `data`; what it returns is
                       a descriptor for slot `times` - 1, unless `times` is 0 */
     HX_CLOSE,      /* close `slot` */
+    HX_COUNT,      /* read how often the eventfd `slot` was signalled since it was read last */
     HX_RETRY,      /* when the step before was refused with an errno of `struct hx_patience` at `data`, sleep and go
                       back to step `slot`, until `times` attempts were made or `time_ns` went by since the first */
     HX_PAUSE,      /* sleep until `time_ns` after the planned end of the last pause */
@@ -871,6 +872,8 @@ static __attribute__((noinline)) ssize_t perform(const struct hx_step *step, con
         if (result > 0)
             memcpy(value, buffer, result < 8 ? (size_t)result : 8);
         return result;
+    case HX_COUNT: /* eventfds know no offset: pread is refused */
+        return read(files[step->slot], value, sizeof(*value));
     case HX_WRITE:
         return pwrite(files[step->slot], data + step->data, step->width, (off_t)step->offset);
     case HX_LOAD:
@@ -1092,7 +1095,8 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
         }
         default: {
             /* What uses a descriptor that could not be had is not done, and not recorded. */
-            if ((step->op == HX_READ || step->op == HX_WRITE || step->op == HX_IOCTL || step->op == HX_CLOSE) &&
+            if ((step->op == HX_READ || step->op == HX_WRITE || step->op == HX_IOCTL || step->op == HX_CLOSE ||
+                 step->op == HX_COUNT) &&
                 files[step->slot] < 0) {
                 latest = 0;
                 last_error = 0;
@@ -1308,6 +1312,13 @@ static int _cffi_const_HX_CLOSE(unsigned long long *o)
 {
   int n = (HX_CLOSE) <= 0;
   *o = (unsigned long long)((HX_CLOSE) | 0);  /* check that HX_CLOSE is an integer */
+  return n;
+}
+
+static int _cffi_const_HX_COUNT(unsigned long long *o)
+{
+  int n = (HX_COUNT) <= 0;
+  *o = (unsigned long long)((HX_COUNT) | 0);  /* check that HX_COUNT is an integer */
   return n;
 }
 
@@ -1576,6 +1587,7 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "HX_ARRIVED", (void *)_cffi_const_HX_ARRIVED, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_BEGIN", (void *)_cffi_const_HX_BEGIN, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_CLOSE", (void *)_cffi_const_HX_CLOSE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_COUNT", (void *)_cffi_const_HX_COUNT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_DONE", (void *)_cffi_const_HX_DONE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_DROP", (void *)_cffi_const_HX_DROP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_FLYING", (void *)_cffi_const_HX_FLYING, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -1765,7 +1777,7 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   NULL,  /* no typenames */
-  30,  /* num_globals */
+  31,  /* num_globals */
   6,  /* num_struct_unions */
   0,  /* num_enums */
   0,  /* num_typenames */

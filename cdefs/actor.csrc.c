@@ -39,6 +39,7 @@ enum { /* hx_step.op */
     HX_IOCTL,      /* request `offset` on `slot` with a copy of the `width` bytes at `data`; what it returns is
                       a descriptor for slot `times` - 1, unless `times` is 0 */
     HX_CLOSE,      /* close `slot` */
+    HX_COUNT,      /* read how often the eventfd `slot` was signalled since it was read last */
     HX_RETRY,      /* when the step before was refused with an errno of `struct hx_patience` at `data`, sleep and go
                       back to step `slot`, until `times` attempts were made or `time_ns` went by since the first */
     HX_PAUSE,      /* sleep until `time_ns` after the planned end of the last pause */
@@ -291,6 +292,8 @@ static __attribute__((noinline)) ssize_t perform(const struct hx_step *step, con
         if (result > 0)
             memcpy(value, buffer, result < 8 ? (size_t)result : 8);
         return result;
+    case HX_COUNT: /* eventfds know no offset: pread is refused */
+        return read(files[step->slot], value, sizeof(*value));
     case HX_WRITE:
         return pwrite(files[step->slot], data + step->data, step->width, (off_t)step->offset);
     case HX_LOAD:
@@ -512,7 +515,8 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
         }
         default: {
             /* What uses a descriptor that could not be had is not done, and not recorded. */
-            if ((step->op == HX_READ || step->op == HX_WRITE || step->op == HX_IOCTL || step->op == HX_CLOSE) &&
+            if ((step->op == HX_READ || step->op == HX_WRITE || step->op == HX_IOCTL || step->op == HX_CLOSE ||
+                 step->op == HX_COUNT) &&
                 files[step->slot] < 0) {
                 latest = 0;
                 last_error = 0;

@@ -152,7 +152,9 @@ def shell(options: argparse.Namespace, _: list[str]) -> int:
     from lab import shell as interactive  # noqa: PLC0415
     from lab.place import Wishes  # noqa: PLC0415
 
-    wishes = Wishes(emulator=options.qemu, kernel=options.kernel, modules=options.modules)
+    wishes = Wishes(
+        emulator=options.qemu, kernel=options.kernel, modules=options.modules, models=tuple(options.models)
+    )
     return interactive.open_shell(wishes, options.plug, options.gdb)
 
 
@@ -224,6 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     opening.add_argument(
         "--gdb", metavar="ADDRESS", help="open QEMU's gdb port there, as in tcp:127.0.0.1:1234"
     )
+    _model_option(opening)
     keeping = add("cache", cache)
     keeping.add_argument("--clean", action="store_true", help="remove what is not in use")
     keeping.add_argument(
@@ -253,6 +256,18 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         "--keep", action="store_true", help="keep the guest of a failed test until Enter is pressed"
     )
     parser.add_argument("--gdb", metavar="ADDRESS", help="open QEMU's gdb port there")
+    _model_option(parser)
+
+
+def _model_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        dest="models",
+        action="append",
+        default=[],
+        metavar="ALIAS=FILE.py:CALLABLE",
+        help="serve a model of your own on an empty port, as that function (docs/write-a-model.md); repeatable",
+    )
 
 
 def _soak_options(parser: argparse.ArgumentParser) -> None:

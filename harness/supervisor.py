@@ -118,29 +118,35 @@ def _prepare(options: argparse.Namespace) -> str:
     """Fetch and build here, where progress can be seen, what every test will use from the cache.
 
     Returns:
-        What is tested, by content: each kernel's release and digest.
+        What is tested, by content: each kernel's release and digest, alias and digest of models of the user's own.
 
     Raises:
-        UsageError: a branch is not written like one, or `--kernels` meets `--kernel`: before anything is fetched.
+        UsageError: a branch is not written like one, `--kernels` meets `--kernel`, a model of the user's own cannot be
+            served: before anything is fetched.
     """
     from lab.cache import Cache  # noqa: PLC0415 - the lab is not needed to judge and report
     from lab.kernel import parse_branches  # noqa: PLC0415
+    from lab.own_models import contents  # noqa: PLC0415
     from lab.place import Wishes, prepare  # noqa: PLC0415
 
     branches = ("",) if options.kernels is None else parse_branches(options.kernels)
     if options.kernels is not None and options.kernel is not None:
         raise UsageError("--kernels", said="--kernel names another one", hint="Leave one of them out.")
+    models = contents(options.models)
     kernels = []
     for branch in branches:
+        wishes = Wishes(
+            emulator=options.qemu,
+            kernel=options.kernel,
+            modules=options.modules,
+            branch=branch,
+            models=tuple(options.models),
+        )
         with Cache() as cache:
-            place = prepare(
-                cache,
-                Wishes(emulator=options.qemu, kernel=options.kernel, modules=options.modules, branch=branch),
-            )
-            kernel = place.recipe.kernel
+            kernel = prepare(cache, wishes).recipe.kernel
             digest = hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:12]
             kernels.append(f"{kernel.release}-{digest}")
-    return ",".join(kernels)
+    return ",".join((*kernels, *models))
 
 
 def _pytest_arguments(
@@ -154,6 +160,7 @@ def _pytest_arguments(
         value = getattr(options, name)
         if value is not None:
             ours.append(f"--hil-{name}={value.absolute() if isinstance(value, Path) else value}")
+    ours += [f"--hil-model={model}" for model in options.models]
     ours += [f"--hil-{name}" for name in ("cold", "keep") if getattr(options, name)]
     if options.keep:
         ours.append("--capture=no")

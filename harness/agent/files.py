@@ -8,6 +8,7 @@ Source: Linux drivers/vfio/group.c, `vfio_group_fops_open()`, `vfio_group_ioctl_
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,17 +18,24 @@ from typing import Final, Self
 
 from harness.bindings import vfio
 from harness.errors import UsageError
-from harness.model.pci import Bdf
+from harness.model.pci import COMMAND, Bdf
 from harness.model.plan import Actor, File, Op, Plan
 from harness.pci import sysfs
 from harness.vfio.container import Container
 from harness.vfio.device import Device
+from harness.vfio.step import Step, doing
 
 DEVICE: Final = "vfio"
 GROUP: Final = "vfio-group"
 CONFIG: Final = "vfio-config"
 _BAR: Final = "vfio-bar"
 _REGIONS: Final = {CONFIG: vfio.CONFIG_REGION, **{f"{_BAR}{bar}": bar for bar in range(6)}}
+_INTERRUPTS: Final = {
+    "vfio-intx": vfio.Irq.INTX,
+    "vfio-msi": vfio.Irq.MSI,
+    "vfio-msix": vfio.Irq.MSIX,
+}
+_BUS_MASTER: Final = 0x0004  # of COMMAND (PCIe r6.0 §7.5.1.1.3)
 _WINDOWS: Final = "windows"
 _OF_THE_BUS: Final = ("drivers_probe", "rescan")
 _FIRST_NUMBER: Final = 100  # of the descriptors that come with an order: above all that an actor opens itself
@@ -48,7 +56,7 @@ def descriptor_of(file: File) -> File:
 
 def is_granted(file: File) -> bool:
     """Whether the agent opens the file and gives actors a descriptor."""
-    return file.role in (DEVICE, GROUP)
+    return file.role in (DEVICE, GROUP, *_INTERRUPTS)
 
 
 def needed(actor: Actor) -> tuple[File, ...]:
@@ -110,7 +118,8 @@ class Files:
         used |= {
             (owner, GROUP) for actor in self._plan.actors for step in actor.steps for owner in step.owners
         }
-        aliases = sorted({alias for alias, role in used if role in (DEVICE, GROUP) or role in _REGIONS})
+        ours = (DEVICE, GROUP, *_REGIONS, *_INTERRUPTS)
+        aliases = sorted({alias for alias, role in used if role in ours})
         if not aliases:
             return
         container = self._closing.enter_context(Container())
@@ -127,11 +136,24 @@ class Files:
                 self._extents[File(function=alias, role=role)] = Extent(
                     offset=region.offset, size=region.size
                 )
+            for role in _INTERRUPTS:
+                if (alias, role) in used:
+                    self._open[File(function=alias, role=role)] = self._armed(device, _INTERRUPTS[role])
             if given:
                 self._devices[alias] = device
                 self._open[mine] = device.fd
             else:
                 device.close()
+
+    def _armed(self, device: Device, kind: vfio.Irq) -> int:
+        """Let the first interrupt of a kind signal an eventfd of ours, until the last actor closes the device."""
+        eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._closing.callback(os.close, eventfd)
+        # An interrupt by message is a write to memory: who may not be master of the bus sends none.
+        device.config.write(COMMAND, 2, device.read_config(COMMAND, 2) | _BUS_MASTER)
+        with doing(Step.ARM_IRQS, device.bdf):
+            vfio.arm_irqs(device.fd, kind, [eventfd])
+        return eventfd
 
     def path(self, file: File) -> Path:
         """Where a file is that actors open by its path."""

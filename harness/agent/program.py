@@ -23,6 +23,8 @@ _CODES: Final = {
     Op.RESET_DEVICE: Code.IOCTL,
     Op.HOT_RESET: Code.IOCTL,
     Op.INFO: Code.IOCTL,
+    Op.COUNT: Code.COUNT,
+    Op.UNMASK: Code.IOCTL,
 }
 RECORDED: Final = frozenset(_CODES.values())
 """Instructions that leave a row in the history."""
@@ -148,6 +150,9 @@ def _request(step: Step, number: int, file: File, files: Files, slots: dict[File
         case Op.INFO:
             request = vfio.REQUEST_REGION_INFO
             argument = vfio.region_info_bytes(vfio.CONFIG_REGION)
+        case Op.UNMASK:
+            request = vfio.REQUEST_SET_IRQS
+            argument = vfio.unmask_bytes(vfio.Irq.INTX)
         case _:
             request = vfio.REQUEST_DEVICE_RESET
     return Instruction(

@@ -51,6 +51,8 @@ def _path(setting: Setting, addresses: Mapping[str, Bdf]) -> Path:
 
 
 def _put_back(path: Path, before: str) -> None:
+    if not path.parent.exists():
+        return  # its function was unplugged meanwhile
     try:
         sysfs.write_attribute(path, before)
     except KernelRefusal as error:

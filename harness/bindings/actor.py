@@ -47,6 +47,7 @@ class Code(enum.IntEnum):
     TRY_OPEN = _lib.HX_TRY_OPEN
     IOCTL = _lib.HX_IOCTL
     CLOSE = _lib.HX_CLOSE
+    COUNT = _lib.HX_COUNT
     RETRY = _lib.HX_RETRY
     PAUSE = _lib.HX_PAUSE
     REPEAT = _lib.HX_REPEAT

@@ -59,6 +59,7 @@ REQUEST_GET_DEVICE_FD: Final = int(_lib.VFIO_GROUP_GET_DEVICE_FD)
 REQUEST_REGION_INFO: Final = int(_lib.VFIO_DEVICE_GET_REGION_INFO)
 REQUEST_DEVICE_RESET: Final = int(_lib.VFIO_DEVICE_RESET)
 REQUEST_HOT_RESET: Final = int(_lib.VFIO_DEVICE_PCI_HOT_RESET)
+REQUEST_SET_IRQS: Final = int(_lib.VFIO_DEVICE_SET_IRQS)
 
 
 class Irq(enum.IntEnum):
@@ -361,6 +362,14 @@ def unmask_irq_by(device: DeviceFd, index: Irq, eventfd: int) -> None:
 def act_on_irqs(device: DeviceFd, index: Irq, action: IrqAction, *, start: int = 0, count: int = 1) -> None:
     """VFIO_DEVICE_SET_IRQS: mask, unmask, or trigger armed interrupts as if the function had."""
     _set_irqs(device, index, _lib.VFIO_IRQ_SET_DATA_NONE | action, start=start, count=count)
+
+
+def unmask_bytes(index: Irq) -> bytes:
+    """`struct vfio_irq_set` that unmasks the first interrupt, for whoever makes the system call elsewhere."""
+    request = _ffi.new("struct vfio_irq_set *", {"index": index, "count": 1})
+    size = _ffi.sizeof("struct vfio_irq_set")
+    request.argsz, request.flags = size, _lib.VFIO_IRQ_SET_DATA_NONE | IrqAction.UNMASK
+    return bytes(_ffi.buffer(request, size))
 
 
 def act_on_chosen_irqs(

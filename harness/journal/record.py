@@ -129,6 +129,8 @@ class StageRecord:
         refusals: one entry for each kind of operation that was refused and tried again.
         kernel_log: what the checker of the kernel log saw.
         kernel_warnings: lines of the kernel log that are tolerated and still worth reading.
+        staged: what the plan stages to go wrong, a line each.
+        blame: of a FAIL, the `hil.*` type of its decisive finding; else empty.
         attachments: files relative to the results folder; the picture first.
         at_ns: CLOCK_MONOTONIC of the runner.
     """
@@ -151,6 +153,8 @@ class StageRecord:
     refusals: tuple[Refusals, ...] = field(default=(), metadata={"of": Refusals})
     kernel_log: KernelLog = KernelLog.UNKNOWN
     kernel_warnings: tuple[str, ...] = ()
+    staged: tuple[str, ...] = ()
+    blame: str = ""
     attachments: tuple[str, ...] = ()
     at_ns: Ns = Ns(0)
 

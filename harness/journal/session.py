@@ -63,6 +63,13 @@ class Entry:
         return bool(self.attempts) and self.status in (Status.OK, Status.SKIPPED)
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """What stages were judged FAIL for, `hil.*` types, while the test is ok: it staged that, and asked for it."""
+        if self.status is not Status.OK:
+            return ()
+        return tuple(stage.blame or stage.verdict for stage in self.stages if stage.verdict == "FAIL")
+
+    @property
     def met(self) -> int:
         """How many operations met a window, over all stages."""
         return sum(stage.met for stage in self.stages)

@@ -43,6 +43,11 @@ class Misbehaviour(enum.StrEnum):
     """A register reads as `value`, or with all its bits inverted when none is given."""
     STAY_ASLEEP = "stay-asleep"
     """The power state reads D3hot, whatever was written."""
+    SELF_TEST_FAILS = "self-test-fails"
+    """A built-in self-test ends with the completion code `value`, or 1 when none is given."""
+    SELF_TEST_SLOW = "self-test-slow"
+    """A built-in self-test takes `value` milliseconds, or 3000 when none is given: more than the 2 s that it may take
+    (PCIe r6.0 §7.5.1.1.11)."""
     LOSE_INTERRUPTS = "lose-interrupts"
     """Interrupts are not sent."""
     INTERRUPT_STORM = "interrupt-storm"
@@ -53,8 +58,16 @@ class Misbehaviour(enum.StrEnum):
 
 OF_A_REGISTER: Final = frozenset({Misbehaviour.LOSE_WRITES, Misbehaviour.WRONG_VALUE})
 """What is wrong with one register of config space, which the fault names."""
-OF_A_VALUE: Final = frozenset({Misbehaviour.WRONG_VALUE, Misbehaviour.STRAY_DMA})
+OF_A_VALUE: Final = frozenset(
+    {
+        Misbehaviour.WRONG_VALUE,
+        Misbehaviour.STRAY_DMA,
+        Misbehaviour.SELF_TEST_FAILS,
+        Misbehaviour.SELF_TEST_SLOW,
+    }
+)
 """What may name a value."""
+_FAILED: Final = (None, *range(1, 16))  # completion codes of four bits; 0 is passed (PCIe r6.0 §7.5.1.1.11)
 _LASTING: Final = {Misbehaviour.NOT_READY: False, Misbehaviour.NEVER_READY: True}
 """What must, or must not, last for ever."""
 ACTS: Final = frozenset({Misbehaviour.INTERRUPT_STORM, Misbehaviour.STRAY_DMA})
@@ -113,6 +126,8 @@ class Fault:
             wrong = f"of register {self.register!r}"
         elif self.value is not None and (self.what not in OF_A_VALUE or self.value < 0):
             wrong = f"value {self.value:#x}"
+        elif self.what is Misbehaviour.SELF_TEST_FAILS and self.value not in _FAILED:
+            wrong = f"completion code {self.value}"
         elif self.lasting_ns is not None and self.lasting_ns <= 0:
             wrong = f"lasting {self.lasting_ns} ns"
         elif self.what in _LASTING and (self.lasting_ns is None) is not _LASTING[self.what]:
@@ -199,7 +214,7 @@ class Incident:
             wrong = (
                 f"at {self.at_ns} ns: the host learns of the release only some {EARLIEST_INCIDENT} ns later"
             )
-        elif (self.lasting_ns > 0) != (self.kind is IncidentKind.SERVER_STALLED):
+        elif self.lasting_ns < 0 or bool(self.lasting_ns) != (self.kind is IncidentKind.SERVER_STALLED):
             wrong = f"lasting {self.lasting_ns} ns"
         elif bool(self.detail) != (self.kind is IncidentKind.LINK_ERROR):
             wrong = f"detail {self.detail!r}"

@@ -16,6 +16,12 @@ ATTRIBUTE_READ: Final = Operation("attribute-read/sysfs")
 """Read of a cached attribute (`vendor`): no config access, the control sample of every window."""
 FLR_BIT: Final = Operation("config-write/flr-bit")
 """A raw write of Initiate Function Level Reset in Device Control: nobody saves, waits or restores."""
+SELF_TEST: Final = Operation("config-write/self-test")
+"""A raw write of Start BIST: the function answers nothing until its test is over, and has then forgotten its state."""
+SELF_TEST_RESULT: Final = Operation("config-read/self-test")
+"""Read of BIST after that: the completion code."""
+RAW_RESETS: Final = frozenset({FLR_BIT, SELF_TEST})
+"""Writes of config space that reset a function behind the kernel's back."""
 MARK: Final = Operation("oracle/mark")
 """Put the oracle register into a state that only a reset clears."""
 CHECK: Final = Operation("oracle/check")
@@ -62,10 +68,22 @@ MAPPED_READ: Final = Operation("bar-read/mapped")
 MAPPED_WRITE: Final = Operation("bar-write/mapped")
 SYSFS_MAPPED_READ: Final = Operation("bar-read/sysfs-mapped")
 """Load from a mapping of sysfs `resourceN`: nobody takes the mapping away during a reset."""
+SYSFS_MAPPED_WRITE: Final = Operation("bar-write/sysfs-mapped")
+"""Store to such a mapping."""
 UNDECODED_LOAD: Final = Operation("bar-read/undecoded-mapped")
 """Load from a mapping of VFIO's BAR region while the user has memory decode off."""
 UNDECODED_READ: Final = Operation("bar-read/undecoded-vfio")
 """`pread` of a register through VFIO while the user has memory decode off."""
+RING: Final = Operation("interrupt/ring")
+"""Give a function cause for an interrupt: a write to a register of its own."""
+TAKE: Final = Operation("interrupt/take")
+"""Read how often an interrupt came since it was taken last, from the eventfd that VFIO signals."""
+ACKNOWLEDGE: Final = Operation("interrupt/acknowledge")
+"""Take the cause of INTx away: a write to a register of the function."""
+UNMASK: Final = Operation("interrupt/unmask")
+"""Let INTx through again, which VFIO masks each time it comes."""
+UNMAPPED_DMA: Final = Operation("dma/unmapped")
+"""What a function does of its own accord: it writes to a bus address that nobody mapped for it."""
 UNBIND: Final = Operation("driver/unbind")
 BIND: Final = Operation("driver/bind")
 """A write to `drivers_probe`, with `driver_override` set."""
@@ -75,6 +93,8 @@ ENABLE_VFS: Final = Operation("sriov/enable")
 DISABLE_VFS: Final = Operation("sriov/disable")
 REMOVE: Final = Operation("topology/remove")
 RESCAN: Final = Operation("topology/rescan")
+UNPLUG: Final = Operation("topology/unplug")
+"""The button of its slot is pressed: the kernel lets go of the function, then it powers the slot off."""
 LOCK_PORT: Final = "port-lock"
 """Verb of the question whether a reset locks the port above its function; see :func:`port_lock`."""
 HOLD_CONFIG: Final = Operation("hold/config-lock")
@@ -126,10 +146,20 @@ def port_lock(resetting: Operation) -> Operation:
     return Operation(f"{LOCK_PORT}/{name if verb(resetting) == 'reset' else f'{name}-{verb(resetting)}'}")
 
 
+def after_removal(operation: Operation) -> Operation:
+    """The word for the same through a descriptor whose function was removed: `config-read/removed-sysfs`."""
+    return Operation(f"{verb(operation)}/removed-{way(operation)}")
+
+
+def recovery(error: str) -> Operation:
+    """The word for what the kernel does by itself about an error that a port tells of: `recovery/fatal`."""
+    return Operation(f"recovery/{error}")
+
+
 def is_reset(operation: Operation) -> bool:
     """Whether `operation` resets a function when it succeeds."""
     refused = (HOT_RESET_NOT_OWNED, HOT_RESET_IMPOSSIBLE)
-    others = (FLR_BIT, VFIO_OPEN, VFIO_CLOSE)
+    others = (*RAW_RESETS, VFIO_OPEN, VFIO_CLOSE, recovery("fatal"))
     return operation in others or (verb(operation) == "reset" and operation not in refused)
 
 

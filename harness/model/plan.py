@@ -42,6 +42,10 @@ class Op(enum.StrEnum):
     """VFIO_DEVICE_PCI_HOT_RESET, showing the groups of `owners`."""
     INFO = "info"
     """VFIO_DEVICE_GET_REGION_INFO of the config region."""
+    COUNT = "count"
+    """`read` of an interrupt's eventfd: how often it was signalled since it was read last; EAGAIN when it was not."""
+    UNMASK = "unmask"
+    """VFIO_DEVICE_SET_IRQS: let INTx through again, which masks itself each time it is raised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,8 @@ class File:
       device before the stage and gives every actor that uses it a descriptor; an actor that opens it itself
       (:attr:`Op.OPEN_DEVICE`) is given none.
     * `vfio-group`: its VFIO group, in a container.
+    * `vfio-intx`, `vfio-msi`, `vfio-msix`: an eventfd for the first of these interrupts of its VFIO device, which the
+      agent arms before the stage; one of them at a time.
     * `driver/unbind`, `drivers_probe`, `rescan`: of the driver that owns it when the stage begins; of the PCI bus.
     * `windows`: the control file of the kernel module `hil_windows`.
     """

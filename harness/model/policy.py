@@ -32,7 +32,7 @@ from harness.errors import (
 from harness.model import operation as words
 from harness.model.operation import Operation, verb
 from harness.model.plan import Retries
-from harness.model.units import MS, SECOND, Ns
+from harness.model.units import MS, SECOND, US, Ns
 
 FAULTS: Final = (UsageError, GuestError, TargetError, StagingError, ContractError, HistoryError)
 """No operation that ended so is tried again, whatever a policy says: a mistake and unreadable evidence would come
@@ -179,6 +179,10 @@ FLR_BEGAN: Final = Policy(
     source="PCIe r6.0 §7.5.3.4: Initiate Function Level Reset reads as 0; Linux drivers/vfio/pci/vfio_pci_config.c, "
     "vfio_exp_config_write() forgets the result",
 )
+SELF_TEST_BEGAN: Final = Policy(
+    reason="the test may have begun, and its end resets the function",
+    source="PCIe r6.0 §7.5.1.1.11: BIST",
+)
 NOT_OWNED: Final = Policy(
     reason="EINVAL and ENODEV say who owns what is to be reset and what could reset it: waiting changes neither",
     source="Linux drivers/vfio/pci/vfio_pci_core.c, vfio_pci_dev_set_hot_reset(), before it takes a lock",
@@ -219,6 +223,23 @@ MISUSE_ONCE: Final = Policy(
     reason="misuse is done once: what the kernel makes of it is what is asked",
     source="Linux drivers/pci/access.c, pci_cfg_access_unlock() warns",
 )
+NOBODY_ASKS: Final = Policy(
+    reason="the function does it of its own accord",
+    source="lab/models/function.py",
+)
+RING_ONCE: Final = Policy(
+    reason="the function may have seen it: a second write would be a second cause",
+    source="lab/models/endpoint.py",
+)
+TAKE_INTERRUPT: Final = Policy(
+    reason="EAGAIN says that none came yet; so long nothing is taken, and none gets lost",
+    source="Linux fs/eventfd.c, eventfd_read()",
+    errnos=(numbers.EAGAIN,),
+    attempts=10_000,
+    first_ns=Ns(200 * US),
+    longest_ns=Ns(2 * MS),
+    patience_ns=Ns(1 * SECOND),
+)
 OURS_ONCE: Final = Policy(
     reason="it is the harness's own, and nothing can refuse it",
     source="harness/staging/part.py",
@@ -234,6 +255,8 @@ _BY_WORD: Final[dict[Operation, Policy]] = {
     words.HOT_RESET_IMPOSSIBLE: NOT_OWNED,
     words.FLR_BIT: FLR_BEGAN,
     words.VFIO_FLR_BIT: FLR_BEGAN,
+    words.SELF_TEST: SELF_TEST_BEGAN,
+    words.TAKE: TAKE_INTERRUPT,
 }
 _BY_VERB: Final = {
     "attribute-read": READ_ONCE,
@@ -245,8 +268,10 @@ _BY_VERB: Final = {
     "config-write": WRITE_ONCE,
     "driver": DRIVER_ONCE,
     "heartbeat": OURS_ONCE,
+    "dma": NOBODY_ASKS,
     "hold": HOLD_ONCE,
     "info": READ_ONCE,
+    "interrupt": RING_ONCE,
     "misuse": MISUSE_ONCE,
     "open": OPEN_ONCE,
     "oracle": OURS_ONCE,
@@ -325,5 +350,5 @@ INFRASTRUCTURE: Final[dict[str, str]] = {
 A verdict is never asked for twice: no failure is in here, no missing evidence (`hil.unknown`), no mistake
 (`hil.usage`), and nothing that would come again as it was: a part that is missing (`hil.infra.setup`), a plan that
 cannot be staged (`hil.infra.staging`), a contract that cannot be read (`hil.contract`).  A starved stage has had its
-second try (:data:`STARVED`).  Whatever the type: a kernel fault that was seen is the result.
+tries (:data:`STARVED`).  Whatever the type: a kernel fault that was seen is the result.
 """

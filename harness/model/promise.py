@@ -62,6 +62,9 @@ class ConfigSpace(enum.StrEnum):
 
     RESTORED = "restored"
     LOST = "lost"
+    COMMAND_LOST = "command-lost"
+    """COMMAND alone: base addresses and MSI of a function that is served over vfio-user are QEMU's own copy, which does
+    not know what the function forgets by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,12 @@ class Happened(enum.IntEnum):
     """The same; `error` when it could not be done."""
     NOTED = 19
     """What a model of one's own found worth telling; `value` and `address` are its business."""
+    CRITICAL_BEGINS = 20
+    """From here on a reset corrupts what the function keeps; `value` is what it is about to keep."""
+    CRITICAL_ENDS = 21
+    """It is kept; `value` as before."""
+    CORRUPTED = 22
+    """A reset came before that; `value` as before."""
 
 
 RESETS: Final = frozenset({Happened.FLR, Happened.BUS_RESET, Happened.WAKE, Happened.SELF_TESTED})

@@ -50,6 +50,6 @@ def duration(text: str | Ns) -> Ns:
 def as_text(span: int) -> str:
     """Write a length of time with the unit that suits its size, as in `103 ms` or `7.2 us`."""
     for unit, size in (("s", SECOND), ("ms", MS), ("us", US)):
-        if abs(span) >= size:
+        if abs(span) >= size - size // 2000:  # 999.6 ms would be 1e+03 ms
             return f"{span / size:.3g} {unit}"
     return f"{span} ns"

@@ -94,6 +94,18 @@ def length(config: bytes, capability: Capability) -> int:
     return min(declared, len(config) - capability.offset)
 
 
+def loop(config: bytes) -> tuple[int, ...]:
+    """Offsets of the extended capabilities that lead back to themselves, the first one again at the end.
+
+    Empty when the list ends, as it must.
+    """
+    found = [one.offset for one in _extended(config)]
+    if not found:
+        return ()
+    last = int.from_bytes(config[found[-1] : found[-1] + 4], "little") >> 20 & 0xFFC
+    return (*found[found.index(last) :], last) if last in found else ()
+
+
 def _conventional(config: bytes) -> tuple[Capability, ...]:
     end = min(len(config), CONFIG_SPACE_BYTES)
     if end <= CAPABILITIES_POINTER or not config[_STATUS] & _STATUS_CAPABILITIES_LIST:

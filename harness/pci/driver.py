@@ -59,7 +59,10 @@ def bind(bdf: Bdf, driver: str) -> None:
 
 @contextmanager
 def borrowed(bdf: Bdf, driver: str) -> Iterator[None]:
-    """Bind a driver for a while, or none when it is empty; afterwards all is as it was before, whatever happened."""
+    """Bind a driver for a while, or none when it is empty; afterwards all is as it was before, whatever happened.
+
+    A function that was unplugged meanwhile took its driver with it.
+    """
     before = bound_driver(bdf)
     override = sysfs.read_attribute(sysfs.path_of(bdf, "driver_override"))
     try:
@@ -69,9 +72,10 @@ def borrowed(bdf: Bdf, driver: str) -> Iterator[None]:
             unbind(bdf)
         yield
     finally:
-        unbind(bdf)
-        sysfs.write_attribute(
-            sysfs.path_of(bdf, "driver_override"), "" if override == NO_OVERRIDE else override
-        )
-        if before:
-            sysfs.write_attribute(sysfs.DRIVERS / before / "bind", str(bdf))
+        if (sysfs.DEVICES / str(bdf)).exists():
+            unbind(bdf)
+            sysfs.write_attribute(
+                sysfs.path_of(bdf, "driver_override"), "" if override == NO_OVERRIDE else override
+            )
+            if before:
+                sysfs.write_attribute(sysfs.DRIVERS / before / "bind", str(bdf))

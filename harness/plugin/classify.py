@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import pytest
 
 from harness.errors import HarnessError
 from harness.journal.record import Status
 from harness.journal.session import XFAIL
-from harness.model.verdict import Blame, Judgement
-from harness.plugin.verdicts import FunctionLost, StageFailed, StageUnknown
-from harness.report.findings import as_text
+from harness.model.verdict import Blame, Judgement, Verdict
+from harness.plugin.verdicts import FaultNotNamed, FunctionLost, StageFailed, StageUnknown
+from harness.report.findings import as_text, headline
 from harness.report.timeline_text import timeline_text
+
+NOT_NAMED: Final = "hil.not-named"
+"""Something was staged to go wrong, and the verdict is PASS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,8 @@ def classify(report: pytest.TestReport | pytest.CollectReport, error: BaseExcept
     match error:
         case StageFailed():
             return _failed(error)
+        case FaultNotNamed():
+            return _not_named(error)
         case StageUnknown():
             return _unknown(error)
         case HarnessError():
@@ -96,6 +102,20 @@ def _failed(error: StageFailed) -> Classified:
     )
 
 
+def _not_named(error: FaultNotNamed) -> Classified:
+    """What else was broken says more than that it was not what had been staged."""
+    decisive = error.judgement.decisive
+    blame = decisive.blame if decisive and error.judgement.verdict is Verdict.FAIL else NOT_NAMED
+    telling = headline(error.judgement)
+    found = f"{error.judgement.verdict.name}: {telling.claim}" if telling else "nothing was judged"
+    return Classified(
+        status=Status.FAILURE,
+        type=blame,
+        summary=f"staged to be {error.wanted}, and judged {found}",
+        details=_story(error.judgement, error),
+    )
+
+
 def _unknown(error: StageUnknown) -> Classified:
     decisive = error.judgement.decisive
     return Classified(
@@ -106,7 +126,7 @@ def _unknown(error: StageUnknown) -> Classified:
     )
 
 
-def _story(judgement: Judgement, error: StageFailed | StageUnknown) -> str:
+def _story(judgement: Judgement, error: StageFailed | StageUnknown | FaultNotNamed) -> str:
     return f"{as_text(judgement)}\n\n{timeline_text(error.history, judgement)}"
 
 
@@ -149,7 +169,7 @@ def _decisive(error: BaseException | None) -> BaseException | None:
     """Of an exception group (two fixtures that failed in teardown) the one that says most."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    order = (StageFailed, AssertionError, StageUnknown, HarnessError)
+    order = (StageFailed, FaultNotNamed, AssertionError, StageUnknown, HarnessError)
     leaves = list(_leaves(error))
     for kind in order:
         for leaf in leaves:

@@ -77,6 +77,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run every test on each of these branches of Debian's kernels: 6.1,6.12,7.x",
     )
     group.addoption(
+        "--hil-model",
+        dest="hil_models",
+        action="append",
+        default=[],
+        metavar="ALIAS=FILE.py:CALLABLE",
+        help="serve a model of your own on an empty port, as that function; may be given again",
+    )
+    group.addoption(
         "--hil-keep",
         action="store_true",
         help="keep the guest of a failed test running until Enter is pressed",
@@ -92,6 +100,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.hil_lab and not config.option.hil_results:
         config.option.hil_results = RESULTS
     config.stash[_BRANCHES] = _branches(config)
+    _check_models(config)
     config.addinivalue_line(
         "markers", "dut(*aliases): run the test once for each of these functions, as `dut`"
     )
@@ -116,12 +125,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave slow tests of a lab out, unless `-m` speaks of them or a test is named itself."""
     if config.option.hil_lab is None or SLOW in config.option.markexpr:
         return
-    named = [argument for argument in config.args if "::" in argument]
+    named = tuple(argument.partition("::")[2] for argument in config.args if "::" in argument)
+    parts = tuple(f"{one}{end}" for one in named for end in ("[", "::"))  # its parameters, or a class's tests
     slow = [
         item
         for item in items
         if item.get_closest_marker(SLOW)
-        and not any(item.nodeid.endswith(one.partition("::")[2]) for one in named)
+        and (within := item.nodeid.partition("::")[2]) not in named
+        and not within.startswith(parts)
     ]
     if slow:
         config.hook.pytest_deselected(items=slow)
@@ -141,6 +152,20 @@ def _branches(config: pytest.Config) -> tuple[str, ...]:
                 "--hil-kernels", said="--hil-kernel names another one", hint="Leave one of them out."
             )
         return parse_branches(named)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _check_models(config: pytest.Config) -> None:
+    """What `--hil-model` names is tried before anything is collected or fetched."""
+    named: list[str] = config.option.hil_models
+    if not named:
+        return
+    from lab.machine import Machine  # noqa: PLC0415 - optional at run time, as below
+    from lab.own_models import with_own_models  # noqa: PLC0415
+
+    try:
+        with_own_models(Machine(), named)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -178,6 +203,7 @@ def hil_place(request: pytest.FixtureRequest) -> Iterator[Place]:
             kernel=options.hil_kernel,
             modules=options.hil_modules,
             branch=getattr(request, "param", ""),
+            models=tuple(options.hil_models),
         )
         yield prepare(cache, wishes)
 

@@ -28,7 +28,7 @@ from harness.plugin import budget
 from harness.plugin.classify import Classified, classify
 from harness.plugin.journalist import WORKER_HEALTH, Journalist, now
 from harness.plugin.resuming import DONE, RUN, Resuming, refuse_others
-from harness.plugin.verdicts import StageFailed, StageUnknown
+from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
 from harness.report.identity import slug
 from harness.report.junit import Dialect
 from harness.report.timeline_svg import timeline_svg
@@ -311,7 +311,7 @@ def _plain(said: Classified) -> dict[str, str]:
 
 def _picture(item: pytest.Item, error: BaseException | None) -> list[Path]:
     """Draw the timeline of a stage that was not judged PASS, unless whoever staged it has drawn it."""
-    if item.stash.get(_PICTURED, False) or not isinstance(error, StageFailed | StageUnknown):
+    if item.stash.get(_PICTURED, False) or not isinstance(error, StageFailed | StageUnknown | FaultNotNamed):
         return []
     path = attachment_path(item, "timeline.svg")
     results = results_folder(item.config)

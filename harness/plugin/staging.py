@@ -84,16 +84,17 @@ class Run:
                 pytest.xfail("; ".join(self._judgement.weaknesses))
 
     def names(self, blame: Blame, *said: str) -> None:
-        """Hold the test to a verdict of FAIL that puts the blame there and says those words.
+        """Hold the test to a verdict of FAIL that puts the blame there, says those words, and breaks no other promise.
 
-        For what is staged to go wrong: a test that the harness passes by not noticing is worth nothing.
+        For what is staged to go wrong: a test that the harness passes by not noticing is worth nothing, and neither is
+        one in which something else broke as well.
 
         Args:
             blame: of the decisive finding.
             said: what its claim must contain.
 
         Raises:
-            FaultNotNamed: the verdict is another one, or says something else.
+            FaultNotNamed: the verdict is another one or says something else, or another promise was broken too.
             StageUnknown: there is no verdict.
         """
         decisive = self.judgement.decisive
@@ -102,6 +103,10 @@ class Run:
         right = self.verdict is Verdict.FAIL and decisive is not None and decisive.blame is blame
         if not right or not all(words in decisive.claim for words in said if decisive):
             raise FaultNotNamed(self._judgement, self.history, " ".join((blame, *said)))
+        broken = (one for one in self._judgement.findings if one.verdict is Verdict.FAIL and one.promise)
+        if others := [one.promise for one in broken if one is not decisive]:
+            wanted = f"{' '.join((blame, *said))}, and not {', '.join(others)} besides"
+            raise FaultNotNamed(self._judgement, self.history, wanted)
 
     @property
     def concern(self) -> int:

@@ -31,9 +31,16 @@ class StageFailed(AssertionError):
 
 
 class FaultNotNamed(AssertionError):
-    """A fault was staged, and the verdict does not name it."""
+    """A fault was staged, and the verdict does not name it.
+
+    Attributes:
+        judgement: all findings.
+        history: the evidence.
+        wanted: what the verdict should have named.
+    """
 
     def __init__(self, judgement: Judgement, history: History, wanted: str) -> None:
+        self.judgement, self.history, self.wanted = judgement, history, wanted
         found = (
             Judgement(findings=tuple(one for one in judgement.findings if one.verdict))
             if judgement.verdict

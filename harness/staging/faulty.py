@@ -56,6 +56,12 @@ class Faulty:
                 said=f"{' and '.join(named)} both say when it begins",
                 hint="Give one of them.",
             )
+        if passing and not after:
+            raise UsageError(
+                f"{what} of {self.function.alias}",
+                said=f"{passing} resets are to pass, but no reset makes it begin",
+                hint='Say which with after="flr", "bus" or "pm".',
+            )
         when = Occasion.NOW
         if after:
             when = _OCCASIONS.get(ResetMethod.named(after), Occasion.NOW)

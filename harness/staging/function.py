@@ -13,12 +13,14 @@ from harness.errors import UsageError
 from harness.model import operation
 from harness.model.pci import COMMAND, AccessPath, Bdf, ResetMethod, check_access
 from harness.model.plan import File, Op, Oracle, Privilege, Setting, Step
-from harness.model.units import Ns
+from harness.model.units import MS, Ns
 from harness.staging.acting import acting, pause
 from harness.staging.part import PORT, Part
 
 FLR_BIT_OFFSET: Final = 0x08  # Device Control, in the PCI Express capability (PCIe r6.0 §7.5.3.4)
 FLR_BIT: Final = 1 << 15  # Initiate Function Level Reset
+BIST: Final = 0x0F  # of the header (PCIe r6.0 §7.5.1.1.11)
+START_BIST: Final = b"\x40"
 _PRIVATE: Final = 0x40  # where the part of config space begins that only CAP_SYS_ADMIN may read
 
 
@@ -54,6 +56,7 @@ class Function:
         width: int = 4,
         actors: int = 1,
         starting: str | Ns = Ns(0),
+        every: str | Ns = Ns(0),
     ) -> Part:
         """Read config space again and again until the stage ends.
 
@@ -63,6 +66,7 @@ class Function:
             width: 1, 2 or 4 bytes.
             actors: how many processes do so at once, each with a descriptor of its own.
             starting: when the first read begins, counted from the common release.
+            every: from one to the next, at least; 0 for at once.
 
         Raises:
             UsageError: no such path, offset or width.
@@ -76,12 +80,12 @@ class Function:
             offset=at,
             width=width,
         )
-        return acting((self.alias,), "reader", (step,), actors=actors, starting=starting)
+        return acting((self.alias,), "reader", (step, *pause(every)), actors=actors, starting=starting)
 
-    def reads_attribute(self, name: str = "vendor", *, actors: int = 1) -> Part:
+    def reads_attribute(self, name: str = "vendor", *, actors: int = 1, every: str | Ns = Ns(0)) -> Part:
         """Read a cached attribute until the stage ends: the control sample, no lock holds it up."""
         step = Step(op=Op.READ, means=operation.ATTRIBUTE_READ, file=self._file(name), width=64)
-        return acting((self.alias,), "control", (step,), actors=actors)
+        return acting((self.alias,), "control", (step, *pause(every)), actors=actors)
 
     def loads_register(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
         """Load a register through a mapping of sysfs `resourceN`: nobody takes that away during a reset.
@@ -96,6 +100,46 @@ class Function:
             width=width,
         )
         return acting((self.alias,), "mapped-reader", (step, *pause("200us")), settings=(self._decoding(),))
+
+    def stores_register(
+        self,
+        value: int,
+        bar: int = 0,
+        *,
+        at: int,
+        width: int = 4,
+        starting: str | Ns = Ns(0),
+        times: int | None = 1,
+        every: str | Ns = Ns(0),
+    ) -> Part:
+        """Store to a register through a mapping of sysfs `resourceN`.
+
+        The function must have no driver.
+
+        Args:
+            value: what is stored.
+            bar: 0 to 5.
+            at: offset in bytes.
+            width: in bytes: 1, 2 or 4.
+            starting: when the first store begins, counted from the common release.
+            times: how often; None until the stage ends.
+            every: from one to the next, at least.
+        """
+        step = Step(
+            op=Op.STORE,
+            means=operation.SYSFS_MAPPED_WRITE,
+            file=self._file(f"resource{bar}"),
+            offset=at,
+            value=value.to_bytes(width, "little"),
+        )
+        return acting(
+            (self.alias,),
+            "mapped-writer",
+            (step, *pause(every)),
+            starting=starting,
+            times=times,
+            settings=(self._decoding(),),
+        )
 
     def reads_without_privilege(self, *, at: int = _PRIVATE, width: int = 4) -> Part:
         """Read config space as the user nobody: what lies past the first 64 bytes must stay hidden, without a wait."""
@@ -217,6 +261,30 @@ class Function:
             value=(self.device_control | FLR_BIT).to_bytes(2, "little"),
         )
         return acting((self.alias,), "flr-bit", (write,), starting=at, times=1, settings=(self._decoding(),))
+
+    def tests_itself(self, *, at: str | Ns = Ns(0), waiting: str | Ns = Ns(300 * MS)) -> Part:
+        """Start the built-in self-test through sysfs `config`, behind the kernel's back, and read its result.
+
+        Meanwhile the function answers nothing, and afterwards it has forgotten its state: nobody saves or restores.
+
+        Args:
+            at: when it begins.
+            waiting: until the result is read; it may take 2 s (PCIe r6.0 §7.5.1.1.11).
+        """
+        start = Step(
+            op=Op.WRITE, means=operation.SELF_TEST, file=self._file("config"), offset=BIST, value=START_BIST
+        )
+        result = Step(
+            op=Op.READ, means=operation.SELF_TEST_RESULT, file=self._file("config"), offset=BIST, width=1
+        )
+        return acting(
+            (self.alias,),
+            "self-tester",
+            (start, *pause(waiting), result),
+            starting=at,
+            times=1,
+            settings=(self._decoding(),),
+        )
 
     def writes(self, path: str, *, at: int, value: bytes, actors: int = 1, times: int | None = None) -> Part:
         """Write config space.

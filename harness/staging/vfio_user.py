@@ -17,7 +17,7 @@ from harness.model.operation import Operation
 from harness.model.pci import CACHE_LINE_SIZE, COMMAND, REVISION_ID, VENDOR_ID, ResetMethod, check_access
 from harness.model.plan import File, Op, Oracle, Setting, Step
 from harness.model.policy import policy_of
-from harness.model.units import US, Ns
+from harness.model.units import MS, US, Ns
 from harness.staging.acting import acting, pause
 from harness.staging.function import FLR_BIT, FLR_BIT_OFFSET, Function, oracle_steps
 from harness.staging.part import Part
@@ -28,6 +28,12 @@ _CONFIG: Final = "vfio-config"
 _PACE: Final = Ns(200 * US)
 """Between two accesses of one actor: a window still meets hundreds, and half a dozen actors leave the processors of a
 small guest time for everybody else."""
+
+_UNHURRIED: Final = Ns(5 * MS)
+_LEVEL: Final = "intx"
+_INTERRUPTS: Final = (_LEVEL, "msi", "msix")
+_ANY: Final = b"\x01\x00\x00\x00"  # what is written to a register that only minds that it is written to
+_COUNT_BYTES: Final = 8
 
 _DECODING: Final = b"\x06\x00"  # COMMAND: memory space and bus mastering
 
@@ -123,6 +129,56 @@ class VfioUser:
         load = Step(op=Op.LOAD, means=operation.UNDECODED_LOAD, file=file, offset=at, width=width)
         read = dataclasses.replace(load, op=Op.READ, means=operation.UNDECODED_READ)
         return self._acts("undecoded", (off, load, read, on), times=3)
+
+    def asks_for_interrupts(
+        self,
+        kind: str = "msi",
+        *,
+        trigger: int,
+        acknowledge: int = 0,
+        at: str | Ns = Ns(0),
+        times: int | None = None,
+        every: str | Ns = _UNHURRIED,
+    ) -> Part:
+        """Give the function cause for an interrupt, and take it, again and again.
+
+        Each is taken before the next is asked for: two by message that come together are one to a processor.  One that
+        does not come is waited for as long as its policy says.
+
+        Args:
+            kind: `intx`, `msi` or `msix`: the first of them.
+            trigger: offset in BAR 0 of a register whose write is the cause.
+            acknowledge: of one whose write takes the cause of INTx away; only for that.
+            at: when it begins.
+            times: how often; None until the stage ends.
+            every: from one to the next, at least.
+
+        Raises:
+            UsageError: no such kind.
+        """
+        if kind not in _INTERRUPTS:
+            raise UsageError(
+                f"{kind} of {self.function.alias}", said="no such kind", hint=f"{', '.join(_INTERRUPTS)}."
+            )
+        ring = Step(
+            op=Op.WRITE,
+            means=operation.RING,
+            file=self._register(0, trigger, 4),
+            offset=trigger,
+            value=_ANY,
+        )
+        take = Step(
+            op=Op.COUNT,
+            means=operation.TAKE,
+            file=self._file(f"vfio-{kind}"),
+            width=_COUNT_BYTES,
+            retries=policy_of(operation.TAKE).retries_plan(),
+        )
+        level: tuple[Step, ...] = ()
+        if kind == _LEVEL:
+            done = dataclasses.replace(ring, means=operation.ACKNOWLEDGE, offset=acknowledge)
+            level = (done, Step(op=Op.UNMASK, means=operation.UNMASK, file=self._file(_DEVICE)))
+        return self._acts(f"{kind}-user", (ring, take, *level, *pause(every)), starting=at, times=times)
 
     def resets(
         self, *, at: str | Ns = Ns(0), times: int | None = 1, every: str | Ns = Ns(0), actors: int = 1

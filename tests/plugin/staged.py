@@ -39,9 +39,11 @@ HISTORIES: Final[dict[str, Callable[[], History]]] = {
     "good": _good,
     "weak": _good,
     "bad": _bad,
+    "worse": _bad,
     "nothing": lambda: synthetic(40),
 }
-"""What a test may stage: `good` passes, `weak` shows a known weakness, `bad` fails, in `nothing` nothing collided."""
+"""What a test may stage: `good` passes, `weak` shows a known weakness, `bad` fails, `worse` breaks an entry of the contract
+besides, in `nothing` nothing collided."""
 
 
 @pytest.fixture
@@ -55,6 +57,9 @@ def staged(request: pytest.FixtureRequest) -> Callable[[str], Run]:
         if kind == "weak":
             seen = Finding(checker="c", verdict=Verdict.PASS, claim="seen", weakness="pm resets nothing")
             judgement = Judgement(findings=(*judgement.findings, seen))
+        if kind == "worse":
+            broken = Finding(checker="c", verdict=Verdict.FAIL, claim="broken", promise="reset/flr@none")
+            judgement = Judgement(findings=(*judgement.findings, broken))
         run = Run(history, judgement)
         runs.append(run)
         return run

@@ -61,6 +61,60 @@ def test_a_marked_test_runs_once_for_each_function_named_by_its_alias(pytester: 
     pytester.runpytest_inprocess(*ALONE).assert_outcomes(skipped=2)
 
 
+SLOW_ONES = """
+import pytest
+
+def test_quick(): pass
+
+@pytest.mark.slow
+def test_slow(): pass
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_slow_ways(way): pass
+
+class TestSlow:
+    @pytest.mark.slow
+    def test_inside(self): pass
+"""
+LAB = ("--hil-lab", "emulated", "--hil-results", "r", "--collect-only", "-q")
+
+
+@pytest.mark.parametrize(
+    ("options", "collected"),
+    [
+        (LAB, ["quick"]),
+        ((*LAB, "-m", "slow"), ["slow", "slow_ways[up]", "slow_ways[down]", "inside"]),
+        ((*LAB, "-m", "not slow"), ["quick"]),
+        ((*LAB, "-k", "quick or inside"), ["quick"]),
+        (("--collect-only", "-q"), ["quick", "slow", "slow_ways[up]", "slow_ways[down]", "inside"]),
+    ],
+    ids=["a lab", "asked for", "refused", "by a word", "no lab"],
+)
+def test_slow_tests_of_a_lab_run_when_they_are_asked_for(
+    pytester: pytest.Pytester, options: tuple[str, ...], collected: list[str]
+) -> None:
+    pytester.makepyfile(SLOW_ONES)
+    done = pytester.runpytest_inprocess(*ALONE, *options)
+    assert [line.rpartition("::test_")[2] for line in done.outlines if "::" in line] == collected
+
+
+@pytest.mark.parametrize(
+    ("named", "collected"),
+    [
+        ("test_slow", ["slow"]),
+        ("test_slow_ways", ["slow_ways[up]", "slow_ways[down]"]),
+        ("test_slow_ways[up]", ["slow_ways[up]"]),
+        ("TestSlow", ["inside"]),
+        ("TestSlow::test_inside", ["inside"]),
+    ],
+)
+def test_a_slow_test_that_is_named_runs(pytester: pytest.Pytester, named: str, collected: list[str]) -> None:
+    path = pytester.makepyfile(SLOW_ONES)
+    done = pytester.runpytest_inprocess(*ALONE, *LAB, f"{path.name}::{named}")
+    assert [line.rpartition("::test_")[2] for line in done.outlines if "::" in line] == collected
+
+
 def test_aliases_combine_with_other_parameters(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -207,3 +261,13 @@ def test_a_function_is_described_from_what_its_kernel_says() -> None:
         assert entry is not None
         assert oracle == entry.on("e1000e0")
     assert function.oracles
+
+
+def test_a_model_that_cannot_be_served_ends_the_run_before_anything_is_collected(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(SCENARIO)
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-model", "mine0=absent.py:mine")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["*mine0=absent.py:mine*no file*Name one*"])
+    done.stdout.no_fnmatch_line("*collected*")

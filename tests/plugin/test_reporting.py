@@ -178,6 +178,11 @@ def test_recovered(request):
     reporting.note_attempt(request.node, AttemptRecord(type="hil.infra.clock", summary="wild"))
 @pytest.mark.xfail(reason="erratum 7")
 def test_expected(request): raise verdicts.StageFailed(*stage(request))
+def test_other_fault(request): raise verdicts.FaultNotNamed(*stage(request), "hil.reset-failed igb0")
+def test_no_fault(request):
+    kept = Judgement(findings=(Finding(checker="c", verdict=Verdict.PASS, claim="all was kept"),))
+    raise verdicts.FaultNotNamed(*stage(request, kept), "hil.reset-failed igb0")
+def test_named(request): stage(request)
 """
 
 
@@ -191,8 +196,17 @@ def test_a_stage_is_reported_with_its_timeline_and_its_files(pytester: pytest.Py
     assert found["test_weak"] == ("skipped", "pytest.xfail")
     assert found["test_recovered"] == ("ok", "")
     assert found["test_expected"] == ("skipped", "pytest.xfail")
+    assert found["test_other_fault"] == ("failure", "hil.mismatch")
+    assert found["test_no_fault"] == ("failure", "hil.not-named")
+    assert found["test_named"] == ("ok", "")
     root = ET.parse(pytester.path / "hil-results" / JUNIT).getroot()  # noqa: S314 - we made it
-    failed = next(case for case in root.iter("testcase") if case.get("name") == "test_failed")
+    cases = {str(case.get("name")): case for case in root.iter("testcase")}
+    message = str(cases["test_no_fault"].find("failure").get("message"))  # type: ignore[union-attr]
+    assert message == "staged to be hil.reset-failed igb0, and judged PASS: all was kept"
+    assert "timeline.svg" in str(cases["test_no_fault"].findtext("system-out"))
+    assert "named: hil.mismatch: the stage was judged FAIL" in str(cases["test_named"].findtext("system-out"))
+    done.stdout.fnmatch_lines(["named * 1 hil.mismatch"])
+    failed = cases["test_failed"]
     text = str(failed.findtext("failure"))
     assert "around the marked events" in text
     assert "promise: config-read/sysfs@config-lock" in text

@@ -18,7 +18,7 @@ ALONE = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest"
 def outcome(pytester: pytest.Pytester, body: str, *, before: str = "") -> tuple[int, str, str, str]:
     """Exit status, tag, type and message of the only test, whose body this is."""
     pytester.makepyfile(
-        "import pytest\nfrom harness.model.verdict import Verdict\n"
+        "import pytest\nfrom harness.model.verdict import Blame, Verdict\n"
         f"{before}\ndef test_it(staged):\n" + "".join(f"    {line}\n" for line in body.split("; "))
     )
     done = pytester.runpytest_inprocess(*ALONE, "--hil-results", "r")
@@ -62,6 +62,50 @@ def test_a_known_weakness_is_an_expected_failure(pytester: pytest.Pytester) -> N
 )
 def test_who_looks_at_the_verdict_answers_for_it(pytester: pytest.Pytester, body: str) -> None:
     assert outcome(pytester, body)[:2] == (0, "ok")
+
+
+@pytest.mark.parametrize(
+    "words", ["", ', "all-ones"', ', "all-ones", "e1000e0"'], ids=["nothing more", "a word", "two words"]
+)
+def test_a_fault_that_is_named_is_what_the_test_wanted(pytester: pytest.Pytester, words: str) -> None:
+    assert outcome(pytester, f'staged("bad").names(Blame.MISMATCH{words})') == (0, "ok", "", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "wanted"),
+    [
+        ('staged("good").names(Blame.MISMATCH)', "hil.not-named", "hil.mismatch, and judged PASS"),
+        ('staged("bad").names(Blame.TIMEOUT)', "hil.mismatch", "hil.timeout, and judged FAIL"),
+        (
+            'staged("bad").names(Blame.MISMATCH, "all-ones", "never-ready")',
+            "hil.mismatch",
+            "hil.mismatch all-ones never-ready, and judged FAIL",
+        ),
+        ('staged("weak").names(Blame.WEAKNESS_GONE)', "hil.not-named", "hil.xpass, and judged PASS"),
+        (
+            'staged("worse").names(Blame.MISMATCH)',
+            "hil.mismatch",
+            "hil.mismatch, and not reset/flr@none besides, and judged FAIL",
+        ),
+    ],
+    ids=["passes", "another blame", "other words", "a weakness", "another promise broken"],
+)
+def test_a_fault_that_the_verdict_does_not_name_fails_the_test(
+    pytester: pytest.Pytester, body: str, kind: str, wanted: str
+) -> None:
+    status, tag, found, message = outcome(pytester, body)
+    assert (status, tag, found) == (1, "failure", kind)
+    assert message.startswith(f"staged to be {wanted}: ")
+
+
+def test_no_verdict_names_nothing(pytester: pytest.Pytester) -> None:
+    status, tag, kind, _ = outcome(pytester, 'staged("nothing").names(Blame.MISMATCH)')
+    assert (status, tag, kind) == (125, "error", "hil.unknown")
+
+
+def test_naming_one_run_does_not_excuse_the_other(pytester: pytest.Pytester) -> None:
+    body = 'staged("bad").names(Blame.MISMATCH); staged("bad")'
+    assert outcome(pytester, body)[:2] == (1, "failure")
 
 
 def test_looking_at_the_history_is_not_looking_at_the_verdict(pytester: pytest.Pytester) -> None:

@@ -181,6 +181,18 @@ def test_what_comes_after_something_skipped_has_a_begin_of_its_own(file: Path) -
     assert table["begin_ns"][1] > table["end_ns"][0]
 
 
+def test_an_eventfd_tells_how_often_it_was_signalled_and_refuses_when_it_was_not() -> None:
+    eventfd = os.eventfd(5, os.EFD_NONBLOCK)
+    given = fcntl.fcntl(eventfd, fcntl.F_DUPFD_CLOEXEC, 200)
+    taking = Instruction(op=Code.TAKE, slot=5, width=given)
+    count = Instruction(op=Code.COUNT, slot=5, width=8, step=1)
+    (table,) = run(program([count, count, read(slot=5, width=8, step=2)], opens=[taking]))
+    os.close(eventfd)
+    assert table["value"].tolist() == [5, 0, 0]
+    assert table["result"].tolist() == [8, -1, -1]
+    assert table["error"].tolist() == [0, errno.EAGAIN, errno.ESPIPE], "a read with an offset is no way"
+
+
 def test_after_its_close_a_descriptor_is_used_no_more(file: Path) -> None:
     steps = [read(step=0), close(step=1), read(step=2)]
     (table,) = run(program(steps, opens=[opening(file)], times=3), lasting=10_000 * MS)

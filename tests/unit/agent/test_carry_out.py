@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -146,7 +147,7 @@ def test_the_host_is_told_what_the_agent_is_at_and_where_its_memory_lies(
     heard: list[dict[str, Any]] = []
     before = now()
     carried_out(nursery, attribute, attribute, tell=heard.append)
-    assert [one["phase"] for one in heard] == [phase.value for phase in Phase]
+    assert [one["phase"] for one in heard if "phase" in one] == [phase.value for phase in Phase]
     (running,) = [one for one in heard if "stage" in one]
     assert running["phase"] == Phase.RUNNING.value
     assert before < running["stage"] < running["alive_ns"] < now()
@@ -160,10 +161,12 @@ def test_the_agent_says_once_a_second_that_it_lives(
     heard: list[tuple[int, dict[str, Any]]] = []
     carried_out(nursery, attribute, attribute, tell=lambda one: heard.append((now(), one)), starts_ms=2300)
     beats = [(at, one) for at, one in heard if "phase" not in one]
-    assert len(beats) == 2
-    assert 0.9 * SECOND < beats[1][0] - beats[0][0] < 1.9 * SECOND
+    assert len(beats) == 3
+    for (before, _), (after, _) in pairwise(beats):
+        assert 0.9 * SECOND < after - before < 1.9 * SECOND
     assert all(set(one) == {"alive_ns", "release_ns", "pages"} for _, one in beats)
-    assert beats[0][1]["release_ns"] > 0
+    (release,) = {one["release_ns"] for _, one in beats}
+    assert 0 < beats[0][0] - release < 0.9 * SECOND, "the host counts from there, and cannot wait for a beat"
     assert left == []
 
 

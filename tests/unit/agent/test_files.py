@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from harness.agent import files as module
 from harness.agent.files import Extent, Files, descriptor_of, is_granted, needed
 from harness.errors import HarnessError, KernelRefusal, UsageError
+from harness.model import operation as interrupt
 from harness.model.operation import (
     ATTRIBUTE_READ,
     BIND,
@@ -226,3 +228,38 @@ def test_what_was_opened_is_closed_when_something_else_is_refused(
     group = only_group(made)
     assert not is_open(group.fd)
     assert [device.fd for device in group.devices] == [-1]
+
+
+RING = Step(op=Op.WRITE, means=interrupt.RING, file=BAR, offset=0x10, value=b"\x01\0\0\0")
+MSI = File(function="igb0", role="vfio-msi")
+TAKE = Step(op=Op.COUNT, means=interrupt.TAKE, file=MSI, width=8)
+
+
+def test_an_interrupt_signals_an_eventfd_that_the_actor_is_given(
+    container: vfio.Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    armed: list[tuple[int, int, list[int]]] = []
+    monkeypatch.setattr(module.vfio, "arm_irqs", lambda *how: armed.append(how))
+    user = actor("a", RING, TAKE)
+    with Files(plan(user), WHERE) as files:
+        (device,) = next(iter(container.groups.values())).devices
+        assert device.read_config(4, 2) & 4, "no message is sent by who may not be master of the bus"
+        ((fd, kind, (eventfd,)),) = armed
+        assert (fd, kind) == (device.fd, 1)
+        granted = files.granted(user)
+        assert granted[files.number(MSI)] == eventfd
+        assert granted[files.number(DEVICE)] == device.fd
+        os.eventfd_write(eventfd, 3)
+        files.hand_over()
+        assert os.eventfd_read(eventfd) == 3
+        with pytest.raises(BlockingIOError):
+            os.eventfd_read(eventfd)
+    assert not is_open(eventfd)
+
+
+def test_who_takes_no_interrupts_arms_none(
+    container: vfio.Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.vfio, "arm_irqs", pytest.fail)
+    with Files(plan(actor("a", READ)), WHERE):
+        assert container.groups

@@ -22,6 +22,8 @@ from harness.model.operation import (
     HOT_RESET,
     MAPPED_READ,
     MARK,
+    TAKE,
+    UNMASK,
     UNPRIVILEGED_OPEN,
     VFIO_CLOSE,
     VFIO_INFO,
@@ -169,6 +171,7 @@ INFO = Step(op=Op.INFO, means=VFIO_INFO, file=DEVICE)
 RESET_DEVICE = Step(op=Op.RESET_DEVICE, means=VFIO_RESET, file=DEVICE)
 MAPPED = Step(op=Op.LOAD, means=MAPPED_READ, file=BAR, offset=0x18, width=4)
 GET_DEVICE_FD, DEVICE_RESET, DEVICE_HOT_RESET, REGION_INFO = 0x3B6A, 0x3B6F, 0x3B71, 0x3B6C
+DEVICE_SET_IRQS = 0x3B6E
 
 
 @pytest.mark.usefixtures("container")
@@ -235,6 +238,25 @@ def test_what_an_actor_opens_itself_cannot_be_mapped_before() -> None:
 def test_resets_are_requests_on_the_device() -> None:
     (one,) = body(Actor(name="a", steps=(RESET_DEVICE,)))
     assert one == Instruction(op=Code.IOCTL, slot=0, offset=DEVICE_RESET)
+
+
+@pytest.mark.usefixtures("container")
+def test_intx_is_let_through_again_by_a_request_on_the_device() -> None:
+    (one,) = body(Actor(name="a", steps=(Step(op=Op.UNMASK, means=UNMASK, file=DEVICE),)))
+    assert (one.op, one.slot, one.offset, one.width) == (Code.IOCTL, 0, DEVICE_SET_IRQS, 20)
+    no_data, unmask, intx = 0x01, 0x10, 0
+    assert struct.unpack("=IIIII", one.data) == (20, no_data | unmask, intx, 0, 1)
+
+
+@pytest.mark.usefixtures("container")
+def test_an_interrupt_is_counted_on_a_descriptor_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.vfio, "arm_irqs", lambda *_: None)
+    taken = File(function="igb0", role="vfio-msi")
+    actor = Actor(name="a", steps=(Step(op=Op.COUNT, means=TAKE, file=taken, width=8),))
+    with files_of(actor) as files:
+        taking, *_, count, _ = compile_actor(actor, files)
+        assert taking == Instruction(op=Code.TAKE, slot=0, width=files.number(taken))
+    assert (count.op, count.slot, count.width) == (Code.COUNT, 0, 8)
 
 
 @pytest.mark.usefixtures("container")

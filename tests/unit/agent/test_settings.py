@@ -45,6 +45,16 @@ def test_a_setting_that_cannot_be_put_back_says_what_to_do(tmp_path: Path) -> No
         attribute.unlink()
 
 
+def test_a_function_that_is_gone_needs_nothing_put_back(tmp_path: Path) -> None:
+    folder = tmp_path / "0000:ff:1f.7"
+    folder.mkdir()
+    attribute = folder / "enable"
+    attribute.write_text("0")
+    with a_while(attribute, "1"):
+        attribute.unlink()
+        folder.rmdir()
+
+
 @pytest.mark.parametrize(
     ("attribute", "path"),
     [

@@ -28,6 +28,16 @@ class Region:
     size: int
 
 
+@dataclass(frozen=True)
+class Config:
+    """Config space of an open function."""
+
+    fd: int
+
+    def write(self, offset: int, width: int, value: int) -> None:
+        os.pwrite(self.fd, value.to_bytes(width, "little"), (CONFIG << SHIFT) + offset)
+
+
 class Device:
     """An open function: a memory file."""
 
@@ -36,6 +46,13 @@ class Device:
         self.fd = os.memfd_create(f"device-{bdf}")
         for index, content in CONTENT.items():
             os.pwrite(self.fd, content, index << SHIFT)
+
+    @property
+    def config(self) -> Config:
+        return Config(self.fd)
+
+    def read_config(self, offset: int, width: int) -> int:
+        return int.from_bytes(os.pread(self.fd, width, (CONFIG << SHIFT) + offset), "little")
 
     def region(self, index: int) -> Region:
         return Region(offset=index << SHIFT, size=len(CONTENT.get(index, b"")))

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from harness.model.fault import (
+    EARLIEST_INCIDENT,
+    OF_A_REGISTER,
+    OF_A_VALUE,
+    Fault,
+    Incident,
+    IncidentKind,
+    Misbehaviour,
+    Occasion,
+    PlannedFault,
+)
 from harness.model.operation import (
     ATTRIBUTE_READ,
     CHECK,
@@ -66,6 +77,49 @@ ACTORS = st.lists(
     unique_by=lambda actor: actor.name,
 ).map(tuple)
 NUMBERS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def _faults(draw: st.DrawFn) -> Fault:
+    """Any fault that makes sense."""
+    what, when = draw(st.sampled_from(Misbehaviour)), draw(st.sampled_from(Occasion))
+    passing = when not in (Occasion.NOW, Occasion.TIME)
+    lasting = TIMES.filter(bool)
+    match what:
+        case Misbehaviour.NOT_READY:
+            lasts = lasting
+        case Misbehaviour.NEVER_READY:
+            lasts = st.none()
+        case _:
+            lasts = st.none() | lasting
+    codes = st.integers(1, 15) if what is Misbehaviour.SELF_TEST_FAILS else NUMBERS
+    return Fault(
+        what=what,
+        register=draw(WORDS) if what in OF_A_REGISTER else "",
+        value=draw(st.none() | codes) if what in OF_A_VALUE else None,
+        when=when,
+        after=draw(st.integers(int(when is Occasion.ACCESSES), 9)) if passing else 0,
+        at_ns=draw(TIMES) if when is Occasion.TIME else Ns(0),
+        lasting_ns=draw(lasts),
+        times=draw(st.integers(0, 9)),
+    )
+
+
+@st.composite
+def _incidents(draw: st.DrawFn) -> Incident:
+    """Any incident that makes sense."""
+    kind = draw(st.sampled_from(IncidentKind))
+    return Incident(
+        function=draw(WORDS),
+        kind=kind,
+        at_ns=draw(st.integers(EARLIEST_INCIDENT, 2**62).map(Ns)),
+        lasting_ns=draw(TIMES.filter(bool)) if kind is IncidentKind.SERVER_STALLED else Ns(0),
+        detail=draw(WORDS) if kind is IncidentKind.LINK_ERROR else "",
+    )
+
+
+FAULTS = _faults()
+INCIDENTS = _incidents()
 PLANS = st.builds(
     Plan,
     title=WORDS,
@@ -94,4 +148,6 @@ PLANS = st.builds(
     ports=st.dictionaries(WORDS, WORDS, max_size=2),
     meets=st.integers(0, 1000),
     seed=NUMBERS,
+    faults=st.lists(st.builds(PlannedFault, function=WORDS, fault=FAULTS), max_size=3).map(tuple),
+    incidents=st.lists(INCIDENTS, max_size=2).map(tuple),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 
 from harness.errors import HarnessError, HistoryError, UsageError
+from harness.model.fault import Fault, Incident, IncidentKind, Misbehaviour, PlannedFault
 from harness.model.operation import HEARTBEAT, config_read, reset, verb, way
 from harness.model.pci import AccessPath, ResetMethod
 from harness.model.plan import Actor, Op, Plan, Privilege, Retries, Step
@@ -61,8 +63,8 @@ def test_what_an_actor_may_do_and_how_it_tries_again_is_read_back() -> None:
 
 
 def test_plans_of_older_histories_lack_what_came_later() -> None:
-    step = _without(_without(OLD_STEP, "owners"), "retries")
-    data = _without(_without(plan(BEAT).to_json(), "ports"), "modules")
+    step = _without(OLD_STEP, "owners", "retries")
+    data = _without(plan(BEAT).to_json(), "ports", "modules", "faults", "incidents")
     data["actors"] = [_without(data["actors"][0], "privilege") | {"steps": [step]}]
     assert Plan.from_json(data) == plan(BEAT)
 
@@ -95,11 +97,14 @@ def test_an_actor_of_the_wrong_form_is_malformed_evidence(change: dict[str, Any]
         Plan.from_json(data)
 
 
-def _without(data: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name != key}
+def _without(data: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in keys}
 
 
-@pytest.mark.parametrize("key", sorted({*plan(BEAT).to_json()} - {"modules", "ports"}))
+LATER = {"modules", "ports", "faults", "incidents"}
+
+
+@pytest.mark.parametrize("key", sorted({*plan(BEAT).to_json()} - LATER))
 def test_a_missing_field_is_malformed_evidence(key: str) -> None:
     with pytest.raises(HistoryError, match="malformed"):
         Plan.from_json(_without(plan(BEAT).to_json(), key))
@@ -115,12 +120,39 @@ def test_a_missing_field_is_malformed_evidence(key: str) -> None:
         {"settings": [{"function": "igb0"}]},
         {"oracles": [{"surprise": 1}]},
         {"functions": 7},
+        {"faults": 7},
+        {"faults": [{"function": "endpoint0"}]},
+        {"faults": [{"function": "endpoint0", "fault": {"what": "dances"}}]},
+        {"faults": [{"function": "endpoint0", "fault": {"what": "never-ready", "lasting_ns": 5}}]},
+        {"incidents": [{"function": "endpoint0", "kind": "unplugged"}]},
+        {"incidents": [{"function": "endpoint0", "kind": "struck-by-lightning", "at_ns": 10**9}]},
+        {"incidents": [{"function": "endpoint0", "kind": "unplugged", "at_ns": 10**9, "surprise": 1}]},
+        {"incidents": [{"function": "endpoint0", "kind": "unplugged", "at_ns": 5}]},
     ],
     ids=str,
 )
 def test_a_field_of_the_wrong_form_is_malformed_evidence(change: dict[str, Any]) -> None:
     with pytest.raises(HistoryError, match="malformed"):
         Plan.from_json(plan(BEAT).to_json() | change)
+
+
+def test_what_goes_wrong_is_told_function_by_function() -> None:
+    storm, deaf = Fault(what=Misbehaviour.INTERRUPT_STORM), Fault(what=Misbehaviour.LOSE_INTERRUPTS)
+    late = Incident(function="b", kind=IncidentKind.UNPLUGGED, at_ns=Ns(10**9))
+    staged = dataclasses.replace(
+        plan(BEAT),
+        functions=("a", "b"),
+        faults=(
+            PlannedFault(function="b", fault=storm),
+            PlannedFault(function="a", fault=deaf),
+            PlannedFault(function="b", fault=deaf),
+        ),
+        incidents=(late,),
+    )
+    assert staged.faults_of("b") == (storm, deaf)
+    assert staged.wrongs("a") == {"lose-interrupts"}
+    assert staged.wrongs("b") == {"interrupt-storm", "lose-interrupts", "unplugged"}
+    assert staged.wrongs("c") == frozenset()
 
 
 def test_operations_are_a_verb_and_a_way() -> None:

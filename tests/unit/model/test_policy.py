@@ -24,7 +24,7 @@ from harness.model.operation import Operation, config_read, config_write, port_l
 from harness.model.pci import AccessPath, ResetMethod
 from harness.model.plan import Retries
 from harness.model.policy import CONNECT, PLUGGED, STARVED, WILD_CLOCK, Policy, policy_of
-from harness.model.units import MS, SECOND, Ns
+from harness.model.units import MS, SECOND, US, Ns
 from harness.model.verdict import Blame
 
 WORDS = [
@@ -43,7 +43,10 @@ TRIED = {
     operation.VFIO_OPEN: {errno.EAGAIN, errno.EBUSY},
     operation.SUBORDINATE_RESET: {errno.EAGAIN},
     operation.TRY_CONFIG: {errno.EBUSY},
+    operation.TAKE: {errno.EAGAIN},
 }
+TRIES = [word for word in TRIED if word != operation.TAKE]
+"""Those that try for a lock."""
 EVERY_ERRNO = (*errno.errorcode, 0, -7, -1, 512)
 ALL = {name: value for name, value in vars(policy).items() if isinstance(value, Policy)}
 SOURCE = "s"
@@ -93,7 +96,7 @@ def test_each_gives_a_reason_and_a_source(name: str) -> None:
     assert len(ALL[name].source) > 5
 
 
-@pytest.mark.parametrize("word", TRIED)
+@pytest.mark.parametrize("word", TRIES)
 def test_an_actor_tries_again_as_the_policy_says(word: Operation) -> None:
     found = policy_of(word)
     assert found.retries_plan() == Retries(
@@ -101,7 +104,14 @@ def test_an_actor_tries_again_as_the_policy_says(word: Operation) -> None:
     )
 
 
-@pytest.mark.parametrize("word", TRIED)
+def test_an_interrupt_is_waited_for_a_second_and_looked_for_every_other_millisecond() -> None:
+    found = policy_of(operation.TAKE)
+    pauses = [found.pause_ns(attempt) for attempt in range(1, found.attempts)]
+    assert [pause // (200 * US) for pause in pauses[:6]] == [1, 2, 4, 8, 10, 10]
+    assert sum(pauses) > found.patience_ns == SECOND
+
+
+@pytest.mark.parametrize("word", TRIES)
 def test_the_pauses_double_up_to_the_longest_and_fill_the_patience(word: Operation) -> None:
     found = policy_of(word)
     pauses = [found.pause_ns(attempt) for attempt in range(1, found.attempts)]

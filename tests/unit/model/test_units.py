@@ -43,6 +43,8 @@ def test_anything_else_is_refused_with_an_example(text: str | Ns) -> None:
         (7_200, "7.2 us"),
         (103_000_000, "103 ms"),
         (2_500_000_000, "2.5 s"),
+        (999_600_000, "1 s"),
+        (999_400, "999 us"),
         (-3_000_000, "-3 ms"),
     ],
 )

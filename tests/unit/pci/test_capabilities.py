@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.pci.capabilities import Capability, capabilities, find, length
+from harness.pci.capabilities import Capability, capabilities, find, length, loop
 
 
 def space(size: int = 4096, **words: int) -> bytearray:
@@ -102,3 +102,22 @@ def test_some_capabilities_say_how_long_they_are(capability: Capability, expecte
 def test_a_length_ends_with_config_space() -> None:
     config = bytes(space(256, xf8=0x00FF_0009))
     assert length(config, Capability(id=0x09, offset=0xF8, extended=False)) == 8
+
+
+@pytest.mark.parametrize(
+    ("config", "circle"),
+    [
+        (space(x100=0x14010003, x140=0x10010003), (0x100, 0x140, 0x100)),
+        (space(x100=0x14010001, x140=0x18010003, x180=0x14010003), (0x140, 0x180, 0x140)),
+        (space(x100=0x10010003), (0x100, 0x100)),
+        (space(x100=0x14010003, x140=0x00010003), ()),
+        (space(x100=0x14010003), ()),
+        (space(), ()),
+        (bytearray(b"\xff" * 4096), ()),
+        (space(256), ()),
+    ],
+)
+def test_a_list_that_leads_back_to_itself_is_told_from_one_that_ends(
+    config: bytearray, circle: tuple[int, ...]
+) -> None:
+    assert loop(bytes(config)) == circle

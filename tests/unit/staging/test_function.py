@@ -16,8 +16,11 @@ from harness.model.operation import (
     FLR_BIT,
     KEPT_READ,
     MARK,
+    SELF_TEST,
+    SELF_TEST_RESULT,
     SUBORDINATE_RESET,
     SYSFS_MAPPED_READ,
+    SYSFS_MAPPED_WRITE,
     UNPRIVILEGED_OPEN,
     UNPRIVILEGED_READ,
     WAIT,
@@ -68,6 +71,12 @@ def test_a_cached_attribute_is_the_control() -> None:
     assert (step.means, step.file) == (ATTRIBUTE_READ, File(function="igb0", role="device"))
 
 
+def test_readers_in_a_long_stage_may_take_their_time() -> None:
+    for part in (IGB.reads(every="2ms"), IGB.reads_attribute(every="2ms")):
+        read, wait = only(part).steps
+        assert (read.op, wait.op, wait.means, wait.time_ns) == (Op.READ, Op.PAUSE, WAIT, 2 * MS)
+
+
 def test_a_register_is_loaded_from_the_resource_with_decode_on() -> None:
     part = IGB.loads_register(2, at=0x10, width=2)
     step = only(part).steps[0]
@@ -111,6 +120,31 @@ def test_the_flr_bit_is_set_and_nothing_else_of_device_control() -> None:
     assert tuple(step.means for step in only(part).steps) == (FLR_BIT,)
     (write,) = only(part).steps
     assert (write.offset, write.value) == (0xA8, (0x2810 | 0x8000).to_bytes(2, "little"))
+    assert part.settings == (Setting(function="igb0", attribute="enable", value="1"),)
+
+
+def test_a_self_test_is_started_and_its_result_read_after_a_while() -> None:
+    part = IGB.tests_itself(at="20ms", waiting="300ms")
+    actor = only(part)
+    start, pause, result = actor.steps
+    assert (start.op, start.means, start.offset, start.value) == (Op.WRITE, SELF_TEST, 0x0F, b"\x40")
+    assert (pause.op, pause.time_ns) == (Op.PAUSE, 300 * MS)
+    assert (result.op, result.means, result.offset, result.width) == (Op.READ, SELF_TEST_RESULT, 0x0F, 1)
+    assert (actor.starts_ns, actor.times) == (20 * MS, 1)
+    assert part.settings == (Setting(function="igb0", attribute="enable", value="1"),)
+
+
+def test_a_store_is_as_wide_as_it_is_said_to_be() -> None:
+    part = IGB.stores_register(0x1234, 2, at=0x10, width=2, starting="20ms", times=None, every="10ms")
+    actor = only(part)
+    store, pause = actor.steps
+    assert (store.op, store.means, store.file) == (
+        Op.STORE,
+        SYSFS_MAPPED_WRITE,
+        File(function="igb0", role="resource2"),
+    )
+    assert (store.offset, store.value, pause.time_ns) == (0x10, b"\x34\x12", 10 * MS)
+    assert (actor.starts_ns, actor.times) == (20 * MS, None)
     assert part.settings == (Setting(function="igb0", attribute="enable", value="1"),)
 
 

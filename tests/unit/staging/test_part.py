@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import UsageError
+from harness.model.fault import Fault, Incident, IncidentKind, Misbehaviour, Occasion, PlannedFault
 from harness.model.operation import ATTRIBUTE_READ, HEARTBEAT
 from harness.model.plan import Actor, File, Op, Setting, Step
 from harness.model.units import MS, SECOND, Ns
@@ -158,3 +159,39 @@ def test_a_stage_needs_a_part() -> None:
 def test_a_stage_lasts_a_duration(lasting: str | Ns) -> None:
     with pytest.raises(UsageError, match="duration"):
         plan_of([part("a")], title="t", lasting=lasting)
+
+
+def goes_wrong(at_ms: int = 0, function: str = "endpoint0") -> Part:
+    when = {"when": Occasion.TIME, "at_ns": Ns(at_ms * MS)} if at_ms else {}
+    fault = Fault(what=Misbehaviour.ALL_ONES_CONFIG, **when)  # type: ignore[arg-type]
+    return Part(functions=(function,), faults=(PlannedFault(function=function, fault=fault),))
+
+
+def is_struck(at_ms: int, function: str = "endpoint0") -> Part:
+    struck = Incident(function=function, kind=IncidentKind.UNPLUGGED, at_ns=Ns(at_ms * MS))
+    return Part(functions=(function,), incidents=(struck,))
+
+
+def test_faults_keep_their_order_and_incidents_come_by_their_time() -> None:
+    parts = [
+        part("reader"),
+        is_struck(500, "endpoint1"),
+        goes_wrong(200),
+        is_struck(300),
+        goes_wrong(),
+        is_struck(500),
+    ]
+    plan = plan_of(parts, title="t", lasting="1s")
+    assert plan.functions == ("igb0", "endpoint1", "endpoint0")
+    assert [one.fault.at_ns for one in plan.faults] == [200 * MS, 0]
+    assert [(one.at_ns, one.function) for one in plan.incidents] == [
+        (300 * MS, "endpoint0"),
+        (500 * MS, "endpoint1"),
+        (500 * MS, "endpoint0"),
+    ]
+
+
+@pytest.mark.parametrize("wrong", [goes_wrong(1000), is_struck(1000), is_struck(5000)], ids=str)
+def test_what_goes_wrong_after_the_end_is_refused(wrong: Part) -> None:
+    with pytest.raises(UsageError, match="when it is over"):
+        plan_of([part("reader"), wrong], title="t", lasting="1s")

@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.model import operation
 from harness.model.operation import Operation
 from harness.model.plan import File, Op, Setting, Step
-from harness.model.policy import TRY_RESET
+from harness.model.policy import TAKE_INTERRUPT, TRY_RESET
 from harness.model.units import MS, US, Ns
 from harness.staging.part import Part, plan_of
 from harness.staging.vfio_user import VfioUser, bound
@@ -44,6 +44,7 @@ EVERY_VERB = {
     "writes_register": USER.writes_register(b"1234"),
     "loads_register": USER.loads_register(),
     "stores_register": USER.stores_register(b"\x01\x01\x01\x01"),
+    "asks_for_interrupts": USER.asks_for_interrupts(trigger=0x10),
     "touches_without_decode": USER.touches_without_decode(),
     "resets": USER.resets(),
     "insists_on_reset": USER.insists_on_reset(),
@@ -64,6 +65,7 @@ KEPT = [name for name in EVERY_VERB if not name.startswith("opens")]
 def container(monkeypatch: pytest.MonkeyPatch) -> vfio.Container:
     made = vfio.Container()
     monkeypatch.setattr(module, "Container", lambda: made)
+    monkeypatch.setattr(module.vfio, "arm_irqs", lambda *_: None)
     return made
 
 
@@ -77,6 +79,7 @@ NAMES = {
     "writes_register": "bar-writer",
     "loads_register": "mapped-reader",
     "stores_register": "mapped-writer",
+    "asks_for_interrupts": "msi-user",
     "touches_without_decode": "undecoded",
     "resets": "vfio-resetter",
     "insists_on_reset": "vfio-insistent",
@@ -119,12 +122,41 @@ def test_lanes_are_named_for_what_is_done_in_them() -> None:
 
 def test_accesses_go_on_and_calls_are_made_once_unless_told_otherwise() -> None:
     rounds = {name: only(part).times for name, part in EVERY_VERB.items()}
-    accesses = list(EVERY_VERB)[:9]
+    accesses = list(EVERY_VERB)[:10]
     assert rounds == {
         **dict.fromkeys(EVERY_VERB, 1),
         **dict.fromkeys(accesses, None),
         "touches_without_decode": 3,
     }
+
+
+def test_an_interrupt_is_taken_before_there_is_cause_for_the_next() -> None:
+    ring, take, wait = only(EVERY_VERB["asks_for_interrupts"]).steps
+    assert (ring.op, ring.means, ring.file, ring.offset, ring.value) == (
+        *(Op.WRITE, operation.RING, BAR0, 0x10),
+        b"\x01\0\0\0",
+    )
+    assert (take.op, take.means, take.file) == (
+        *(Op.COUNT, operation.TAKE),
+        File(function="igb0", role="vfio-msi"),
+    )
+    assert take.retries == TAKE_INTERRUPT.retries_plan()
+    assert wait.time_ns == 5 * MS
+
+
+def test_a_level_is_acknowledged_and_unmasked() -> None:
+    steps = only(USER.asks_for_interrupts("intx", trigger=0x10, acknowledge=0x14)).steps
+    assert [step.means for step in steps] == [
+        *(operation.RING, operation.TAKE, operation.ACKNOWLEDGE, operation.UNMASK, operation.WAIT),
+    ]
+    assert (steps[1].file, steps[2].offset) == (File(function="igb0", role="vfio-intx"), 0x14)
+    assert (steps[3].op, steps[3].file) == (Op.UNMASK, DEVICE)
+
+
+def test_there_are_three_kinds_of_interrupt() -> None:
+    assert only(USER.asks_for_interrupts("msix", trigger=0)).name == "msix-user"
+    with pytest.raises(UsageError, match=r"err of igb0.*no such kind.*intx, msi, msix"):
+        USER.asks_for_interrupts("err", trigger=0)
 
 
 def test_one_call_follows_another_at_once_unless_told_otherwise() -> None:
@@ -159,7 +191,8 @@ def test_a_plan_survives_the_way_to_the_agent(part: Part) -> None:
 @pytest.mark.parametrize("name", EVERY_VERB)
 def test_the_loop_can_do_it_with_a_descriptor_that_it_was_given_or_opens(name: str) -> None:
     program = compiled(EVERY_VERB[name])
-    assert [one.op for one in program].count(Code.TAKE) == 1
+    eventfds = sum(one.op is Code.COUNT for one in program)
+    assert [one.op for one in program].count(Code.TAKE) == 1 + eventfds
     assert not [one for one in program if one.op is Code.OPEN]
     opens = [one for one in program if one.op is Code.IOCTL and one.times]
     assert bool(opens) == (name not in KEPT)
