@@ -20,6 +20,7 @@ from harness.history.windows import TRACE_RESOLUTION, device_doubts, doubts
 from harness.judge import findings, words
 from harness.judge.accesses import EDGE, KINDS, VERBS, Accesses, Kinds, Mask, accesses
 from harness.judge.findings import Aspect
+from harness.judge.incidents import standstill
 from harness.judge.meeting import Times
 from harness.judge.starvation import Starvation, starvation
 from harness.judge.steps import steps_of
@@ -172,6 +173,8 @@ class _Judged:
 
     def _where(self, number: int) -> str:
         group = self.group
+        if group.removed:
+            return "after its removal"
         inside, on_device = group.config.inside[number], group.device.inside[number]
         if inside >= 0 or (group.config.touched[number] < 0 and on_device >= 0):
             window = group.windows[inside] if inside >= 0 else group.devices[on_device]
@@ -195,7 +198,8 @@ class _Judged:
             NAME,
             Blame.TIMEOUT,
             f"{mask.sum()} {group.operation} on {group.alias} took {how} {as_text(bound or 0)}: "
-            f"{self._actor(first)} took {took}{after}.",
+            f"{self._actor(first)} took {took}{after}"
+            f"{standstill(group.history, int(group.begin[first]), int(group.end[first]))}.",
             events=self._events(mask),
             promise=promise,
             met=int(mask.sum()),
@@ -204,7 +208,9 @@ class _Judged:
     def _kept(self, promise: Promise, kind: WindowKind, met: int) -> Finding:
         group = self.group
         kinds = [*(window.kind for window in group.windows), *(window.kind for window in group.devices)]
-        if kind is WindowKind.NONE:
+        if group.removed:
+            how = f"came after its removal, and each ended as promised: {promise.outcome!s}"
+        elif kind is WindowKind.NONE:
             how = "found the lock free, and none waited"
         elif _waits(promise):
             how = f"met one of {kinds.count(kind)} {_called(kind)}s, and all waited until it closed"

@@ -6,7 +6,8 @@ if it began while a window was certainly open and ended after it, or lasted as l
 lock it waits for is taken shortly before the config lock); if it ended inside, it did not.
 
 Accesses that are refused because the plan has removed the function are nobody's fault and left out, as are those
-that ran while a lock had been stolen and that no probe shows waiting.
+that ran while a lock had been stolen and that no probe shows waiting.  Of a function that was unplugged the kernel says
+when it was gone: accesses from then on have promises of their own.
 
 Source: Linux drivers/pci/access.c, `pci_user_read_config_*`, `pci_wait_cfg()`; drivers/vfio/pci/vfio_pci_rdwr.c,
 `vfio_pci_bar_rw()`; fs/kernfs/file.c, `kernfs_get_active()`; fs/proc/inode.c, `use_pde()`.
@@ -31,10 +32,18 @@ from harness.history.windows import (
     lock_windows,
     waited,
 )
+from harness.judge.incidents import unplugged
 from harness.judge.meeting import Meetings, Times, meet
 from harness.judge.steps import Rows, Steps, steps_of
 from harness.judge.stolen import while_stolen
-from harness.model.operation import REMOVE, UNPRIVILEGED_READ, Operation, config_read, verb
+from harness.model.operation import (
+    REMOVE,
+    UNPRIVILEGED_READ,
+    Operation,
+    after_removal,
+    config_read,
+    verb,
+)
 from harness.model.pci import AccessPath
 from harness.model.plan import Step
 from harness.model.promise import WindowKind
@@ -59,6 +68,8 @@ _LONG: Final = 10 * MS
 
 _GONE: Final = (errno.ENODEV, errno.EIO, errno.ENOENT)
 """Of an open file in sysfs, in /proc, and of a path."""
+
+_NEVER: Final = np.iinfo(np.int64).max
 
 Mask = npt.NDArray[np.bool_]
 Kinds = npt.NDArray[np.int8]
@@ -104,6 +115,11 @@ class Accesses:
     held: Kinds
 
     @property
+    def removed(self) -> bool:
+        """Whether the function was gone already."""
+        return self.promised_as == after_removal(self.operation)
+
+    @property
     def traced(self) -> bool:
         """Whether the kernel's trace shows each wait; else it is known from begin and end."""
         return verb(self.operation) in CONFIG
@@ -129,13 +145,11 @@ def accesses(history: History) -> Iterator[Accesses]:
     windows, devices = lock_windows(history), device_windows(history)
     faults, slept = lock_faults(history), waited(history)
     table, width = history.operations, steps.column(lambda step: step.width, np.int64)
-    for function, operation, promised_as, begun in groups:
+    for function, operation, promised_as, rows in _apart(steps, groups):
         traced = verb(operation) in CONFIG
-        returned = begun[table["end_ns"][begun] != 0]  # what never returned is another checker's business
-        left_out = _gone(steps, history.plan.functions[function], returned)
         if not traced:
-            left_out |= while_stolen(faults, function, table["begin_ns"][returned], table["end_ns"][returned])
-        rows = returned[~left_out]
+            stolen = while_stolen(faults, function, table["begin_ns"][rows], table["end_ns"][rows])
+            rows = rows[~stolen]  # noqa: PLW2901
         begin, end = table["begin_ns"][rows], table["end_ns"][rows]
         own = tuple(window for window in windows if window.function == function)
         own_devices = tuple(window for window in devices if window.function == function)
@@ -194,6 +208,38 @@ def _is_access(step: Step) -> bool:
 def _is_within_reach(step: Step) -> bool:
     """A read without privilege of what everybody may read is a read like any other."""
     return step.means == UNPRIVILEGED_READ and step.offset < UNPRIVILEGED_BYTES
+
+
+def refusals(history: History, alias: str) -> Rows:
+    """Accesses that say that the function is gone."""
+    steps = steps_of(history)
+    rows = steps.rows(
+        lambda step: verb(step.means) in VERBS and step.file is not None and step.file.function == alias
+    )
+    refused: Rows = rows[np.isin(history.operations["error"][rows], _GONE)]
+    return refused
+
+
+def _apart(
+    steps: Steps, groups: Sequence[tuple[int, Operation, Operation, Rows]]
+) -> Iterator[tuple[int, Operation, Operation, Rows]]:
+    """The same groups without what is not judged; what came after a removal apart, held to what is promised then."""
+    history, table = steps.history, steps.history.operations
+    removed = {one.struck.incident.function: one for one in unplugged(history)}
+    for function, operation, promised_as, begun in groups:
+        alias = history.plan.functions[function]
+        returned = begun[table["end_ns"][begun] != 0]  # what never returned is another checker's business
+        rows = returned[~_gone(steps, alias, returned)]
+        removal = removed.get(alias)
+        if removal is None:
+            yield function, operation, promised_as, rows
+            continue
+        begin, end = table["begin_ns"][rows], table["end_ns"][rows]
+        after = begin > (removal.gone_ns or _NEVER)
+        leaving = ~after & (end >= removal.struck.begin_ns) & np.isin(table["error"][rows], _GONE)
+        yield function, operation, promised_as, rows[~after & ~leaving]
+        if after.any():
+            yield function, operation, after_removal(operation), rows[after]
 
 
 def _gone(steps: Steps, alias: str, rows: Rows) -> Mask:

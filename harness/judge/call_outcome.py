@@ -20,7 +20,7 @@ from harness.judge import findings, words
 from harness.judge.calls import Call, calls, trace_doubts
 from harness.judge.findings import Aspect
 from harness.judge.situations import Situation, Window
-from harness.model.operation import FLR_BIT, Operation, is_reset
+from harness.model.operation import RAW_RESETS, Operation, is_reset
 from harness.model.outcome import Outcome
 from harness.model.promise import Promise, WindowKind
 from harness.model.terms import Terms
@@ -35,10 +35,10 @@ it free, however certain it is that it began inside the window."""
 
 
 def call_outcome(history: History, terms: Terms) -> tuple[Finding, ...]:
-    """Hold the outcome of every call against its promise; a raw FLR is judged as an access."""
+    """Hold the outcome of every call against its promise; a raw reset is judged as an access."""
     groups: dict[tuple[str, Operation, tuple[tuple[WindowKind, bool], ...]], list[Call]] = {}
     for call in calls(history):
-        if call.returned and call.operation != FLR_BIT:
+        if call.returned and call.operation not in RAW_RESETS:
             met = tuple((situation.kind, situation.certain) for situation in call.situations)
             groups.setdefault((call.alias, call.operation, met), []).append(call)
     reasons = (*doubts(history), *device_doubts(history))

@@ -16,7 +16,7 @@ from harness.judge.call_outcome import keeps, window_of
 from harness.judge.calls import Call, calls, traced
 from harness.judge.situations import Situation
 from harness.judge.starvation import Starvation, starvation
-from harness.model.operation import FLR_BIT, Operation
+from harness.model.operation import RAW_RESETS, Operation
 from harness.model.outcome import Outcome
 from harness.model.promise import Promise
 from harness.model.terms import Terms
@@ -51,7 +51,7 @@ def call_time(history: History, terms: Terms) -> tuple[Finding, ...]:
 def _timed(call: Call, terms: Terms) -> tuple[Promise, _Timed] | None:
     """The promise whose bounds a call is held to, and its times; None when there is none, or no certainty."""
     promises = call.promises(terms)
-    if not call.returned or call.operation == FLR_BIT or len(promises) != 1:
+    if not call.returned or call.operation in RAW_RESETS or len(promises) != 1:
         return None
     met, promise = call.situations[0], promises[0]
     resets = traced(call.operation) and promise.outcome is not Outcome.SKIPPED and not call.error

@@ -16,8 +16,8 @@ from harness.history.windows import TRACE_RESOLUTION, ResetSpan, reset_doubts, r
 from harness.judge.situations import Locks, Situation, Window, beside
 from harness.judge.steps import steps_of
 from harness.model.operation import (
-    FLR_BIT,
     HOT_RESET,
+    RAW_RESETS,
     SUBORDINATE_RESET,
     VFIO_CLOSE,
     Operation,
@@ -31,7 +31,7 @@ from harness.model.terms import Terms
 from harness.model.units import Ns
 
 VERBS: Final = ("reset", "open", "close", "driver", "sriov", "topology", "hold", "misuse")
-"""Verbs of the operations that are calls; a raw write of the FLR bit is one, too, where resets are judged."""
+"""Verbs of the operations that are calls; a raw reset is one, too, where resets are judged."""
 _METHODS: Final = frozenset(ResetMethod)
 
 
@@ -100,7 +100,7 @@ class Call:
 def calls(history: History) -> tuple[Call, ...]:
     """All calls of the plan, in order of their begin."""
     steps = steps_of(history)
-    rows = steps.rows(lambda step: verb(step.means) in VERBS or step.means == FLR_BIT)
+    rows = steps.rows(lambda step: verb(step.means) in VERBS or step.means in RAW_RESETS)
     if not len(rows):
         return ()
     locks, spans = Locks(steps), resets(history)
@@ -149,10 +149,10 @@ def method_of(operation: Operation) -> ResetMethod | None:
 def traced(operation: Operation) -> bool:
     """Whether a success of `operation` must show a reset in its own thread's trace.
 
-    A raw write of the FLR bit is the function's own business, and `reset_subordinate` calls no function that
+    A raw reset is the function's own business, and `reset_subordinate` calls no function that
     can be probed everywhere (`__pci_reset_bus()`).
     """
-    return is_reset(operation) and operation not in (FLR_BIT, SUBORDINATE_RESET)
+    return is_reset(operation) and operation not in (*RAW_RESETS, SUBORDINATE_RESET)
 
 
 def trace_doubts(history: History, call: Call) -> tuple[str, ...]:

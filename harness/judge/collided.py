@@ -16,7 +16,7 @@ from harness.judge.accesses import CONFIG, EDGE, KINDS, REGISTERS, accesses, blo
 from harness.judge.calls import calls
 from harness.judge.starvation import starvation
 from harness.judge.steps import steps_of
-from harness.model.operation import FLR_BIT, UNPRIVILEGED_READ, VFIO_COPY_READ, verb
+from harness.model.operation import RAW_RESETS, UNPRIVILEGED_READ, VFIO_COPY_READ, verb
 from harness.model.plan import Step
 from harness.model.promise import WindowKind
 from harness.model.terms import Terms
@@ -51,7 +51,7 @@ def collided(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: AR
 
 def met_calls(history: History) -> int:
     """How many calls certainly began inside a window of another thread, those that it refused included."""
-    return sum(call.window is not None and call.operation != FLR_BIT for call in calls(history))
+    return sum(call.window is not None and call.operation not in RAW_RESETS for call in calls(history))
 
 
 def blocked_registers(history: History) -> int:

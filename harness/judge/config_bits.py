@@ -11,7 +11,7 @@ from harness.model.operation import (
     BIND,
     DISABLE_VFS,
     ENABLE_VFS,
-    FLR_BIT,
+    RAW_RESETS,
     REMOVE,
     RESCAN,
     UNBIND,
@@ -45,7 +45,7 @@ def counting(size: int, fields: Iterable[VolatileField], function: str) -> bytea
 def written(history: History, function: str, baseline: bytes) -> dict[int, int]:
     """Bytes of config space that the plan's own doing changed: offset → when that first could have happened.
 
-    * A write changes what it writes; the value that is there already changes nothing.  A raw FLR is not listed: it
+    * A write changes what it writes; the value that is there already changes nothing.  A raw reset is not listed: it
       changes everything.
     * VFIO enables the function, and wakes it, when it is opened: the Command register and PMCSR of a function that
       the plan uses through VFIO differ from what they were before it was opened
@@ -64,7 +64,7 @@ def _changes(steps: Steps, function: str, baseline: bytes) -> Iterator[tuple[int
     """Every byte that something changed, and when that could have happened first."""
     history = steps.history
     for number, (_, step) in enumerate(steps.numbered):
-        if verb(step.means) != "config-write" or step.means == FLR_BIT:
+        if verb(step.means) != "config-write" or step.means in RAW_RESETS:
             continue
         if step.file is None or step.file.function != function:
             continue

@@ -23,6 +23,7 @@ from harness.model.terms import Terms
 from harness.model.verdict import Blame, Finding
 
 NAME: Final = "config_restored"
+_FORGOTTEN: Final = (ConfigSpace.LOST, ConfigSpace.COMMAND_LOST)
 _NOT_SAVED: Final = "Device config space inaccessible; unable to"
 _HEADER_TYPE: Final = 0x0E
 _BARS: Final = {0: 6, 1: 2}  # by header layout, PCIe r6.0 §7.5.1.2, §7.5.1.3
@@ -48,7 +49,7 @@ def config_restored(history: History, terms: Terms) -> tuple[Finding, ...]:
                     promise=promise,
                 )
             )
-        elif promise.config is ConfigSpace.LOST:
+        elif promise.config in _FORGOTTEN:
             found.append(_lost(history, promise, function, call))
         else:
             found.append(_restored(history, terms, promise, function, call))
@@ -98,10 +99,11 @@ def _restored(
 
 
 def _lost(history: History, promise: Promise, function: FunctionRecord, call: Call) -> Finding:
-    """Command and base addresses must have been lost, unless the plan wrote them itself."""
+    """Command, and base addresses too where that is promised, must have been lost, unless the plan wrote them."""
     before, after, alias = function.config_before, function.config_after, function.alias
     own = written(history, alias, b"")
-    bars = _BARS.get(before[_HEADER_TYPE] & 0x7F, 0)
+    both = promise.config is ConfigSpace.LOST
+    bars = _BARS.get(before[_HEADER_TYPE] & 0x7F, 0) if both else 0
     fields = {"COMMAND": (COMMAND, 2), **{f"BAR{n}": (BAR0 + 4 * n, 4) for n in range(bars)}}
     telling = {
         name: (at, width)

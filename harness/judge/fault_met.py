@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-import numpy as np
-
 from harness.history.history import History
 from harness.judge import findings
-from harness.model.fault import Fault
+from harness.judge.served_rows import in_time, served_rows
+from harness.judge.starvation import starvation
+from harness.judge.steps import Rows
+from harness.model.fault import Fault, Occasion
+from harness.model.fault_words import fault_in_words
 from harness.model.served import Happened
 from harness.model.terms import Terms
-from harness.model.units import Ns, as_text
-from harness.model.verdict import Finding
+from harness.model.units import MS, Ns, as_text
+from harness.model.verdict import EventId, Finding
 
 NAME: Final = "fault_met"
+TOLERANCE: Final = 100 * MS
+"""So late a host begins what was timed without being called busy."""
 
 
 def fault_met(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
@@ -32,19 +36,19 @@ def fault_met(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: A
 
 
 def _faults(history: History) -> Iterator[Finding]:
+    over = _over(history)
     for alias in history.plan.functions:
         for number, fault in enumerate(history.plan.faults_of(alias)):
-            what = _described(fault)
-            begun = _rows(history, alias, Happened.FAULT_BEGINS, number)
-            met = _rows(history, alias, Happened.FAULT_MET, number)
+            what = fault_in_words(fault)
+            begun = in_time(history, served_rows(history, alias, Happened.FAULT_BEGINS, value=number))
+            met = served_rows(history, alias, Happened.FAULT_MET, value=number)
+            met = met[history.served["time_ns"][met] <= over]
+            late = _late(history, fault, begun)
             if not len(begun):
-                yield findings.unknown(NAME, f"{alias} never came to be {what}: its occasion did not come.")
+                yield _missing(history, f"{alias} never came to be {what}: its occasion did not come", late)
             elif not len(met):
-                yield findings.unknown(
-                    NAME,
-                    f"{alias} was {what}, and nothing met it.",
-                    events=[findings.served(begun[0])],
-                )
+                event = findings.served(begun[0])
+                yield _missing(history, f"{alias} was {what}, and nothing met it", late, event)
             else:
                 first = int(history.served["time_ns"][met[0]]) - history.begin_ns
                 yield findings.passed(
@@ -54,13 +58,40 @@ def _faults(history: History) -> Iterator[Finding]:
                 )
 
 
+def _over(history: History) -> int:
+    """When the actors were done: afterwards the harness reads config space, and settings are put back."""
+    ends = history.operations["end_ns"]
+    done = bool(len(ends)) and bool(ends.all())
+    return int(ends.max()) + history.served_error_ns if done else history.end_ns
+
+
+def _late(history: History, fault: Fault, begun: Rows) -> str:
+    """What a busy host has to do with it: it is the host that tells a model when the actors were released."""
+    if fault.when is not Occasion.TIME:
+        return ""
+    planned = history.begin_ns + fault.at_ns
+    began = int(history.served["time_ns"][begun[0]]) if len(begun) else int(history.end_ns)
+    late = began - planned - history.served_error_ns
+    return f"the host began it {as_text(Ns(late))} late" if late > TOLERANCE else ""
+
+
+def _missing(history: History, claim: str, late: str, *events: EventId) -> Finding:
+    """What did not come to pass, for which a busy machine may be to blame."""
+    busy = starvation(history)
+    if reason := late or (busy.seen and busy.reason):
+        return findings.starved(NAME, f"{claim}, and {reason}.", events=events)
+    return findings.unknown(NAME, f"{claim}.", events=events)
+
+
 def _incidents(history: History) -> Iterator[Finding]:
     for number, incident in enumerate(history.plan.incidents):
-        begun = _rows(history, incident.function, Happened.INCIDENT_BEGINS, number)
-        ended = _rows(history, incident.function, Happened.INCIDENT_ENDS, number)
-        what = f"{incident.function}: {incident.kind}" + (f" ({incident.detail})" if incident.detail else "")
+        alias = incident.function
+        begun = in_time(history, served_rows(history, alias, Happened.INCIDENT_BEGINS, value=number))
+        # The host may see the end of it only when the stage is over: a slot takes a second to power off.
+        ended = served_rows(history, alias, Happened.INCIDENT_ENDS, value=number)
+        what = f"{alias}: {incident.kind}" + (f" ({incident.detail})" if incident.detail else "")
         if not len(begun):
-            yield findings.unknown(NAME, f"{what} did not come before the stage was over.")
+            yield findings.starved(NAME, f"{what} did not come before the stage was over: the host was late.")
         elif not len(ended) or history.served["error"][ended[0]]:
             yield findings.unknown(
                 NAME, f"{what} could not be carried out.", events=[findings.served(begun[0])]
@@ -68,18 +99,3 @@ def _incidents(history: History) -> Iterator[Finding]:
         else:
             at = int(history.served["time_ns"][begun[0]]) - history.begin_ns
             yield findings.passed(NAME, f"{what}, as staged, {as_text(Ns(at))} after the release.", met=1)
-
-
-def _rows(
-    history: History, alias: str, what: Happened, value: int
-) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    served, function = history.served, history.plan.functions.index(alias)
-    fits = (served["what"] == what) & (served["function"] == function) & (served["value"] == value)
-    return np.flatnonzero(fits & (served["time_ns"] <= history.end_ns))
-
-
-def _described(fault: Fault) -> str:
-    """`not-ready for 800 ms after flr`."""
-    register = f" ({fault.register})" if fault.register else ""
-    lasting = f" for {as_text(fault.lasting_ns)}" if fault.lasting_ns is not None else ""
-    return f"{fault.what}{register}{lasting}, by {fault.when}"

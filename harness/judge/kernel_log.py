@@ -15,6 +15,7 @@ from harness.judge.culprit import LOG_PATTERN, told
 from harness.judge.lock_discipline import SOURCE, convicted
 from harness.judge.log_events import REPORTS, LogEvent, log_events
 from harness.judge.log_places import about, at_work, moment
+from harness.judge.recovered import reported
 from harness.model.taint import SOURCE as TAINT_SOURCE
 from harness.model.taint import faults_since
 from harness.model.terms import LogClass, Terms
@@ -68,7 +69,8 @@ _MOST: Final = 8  # findings: a kernel that falls apart must not bury its first 
 
 def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
     """Read the kernel log by the contract's rules, and compare the taint."""
-    events = log_events(history.log, terms.log_rules)
+    told_of = {event for one in reported(history, terms) for event in one.events}
+    events = [event for event in log_events(history.log, terms.log_rules) if event not in told_of]
     found, explained = [], []
     if faults := convicted(history):
         explained = [event for event in events if event.kind in REPORTS and _of_the_lock(event)]
@@ -100,10 +102,11 @@ def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
     if found:
         return tuple(found)
     worth = [event for event in events if event.kind in _TOLERATED]
+    but = " but the error of a link that was staged" if told_of else ""
     aside = f", {len(worth)} of them warnings: {_description(history, worth[0])}" if worth else ""
     return (
         findings.passed(
-            NAME, f"{len(history.log)} lines of kernel log, no fault{aside}.", met=len(history.log)
+            NAME, f"{len(history.log)} lines of kernel log, no fault{but}{aside}.", met=len(history.log)
         ),
     )
 

@@ -18,7 +18,7 @@ from harness.history.windows import LockWindow, ResetSpan, lock_windows, resets
 from harness.judge.calls import Call, reset_aliases
 from harness.judge.situations import beside
 from harness.judge.steps import Steps, steps_of
-from harness.model.operation import CHECK, FLR_BIT, MARK, SUBORDINATE_RESET, verb
+from harness.model.operation import CHECK, MARK, RAW_RESETS, SUBORDINATE_RESET, verb
 from harness.model.pci import COMMAND
 from harness.model.plan import Oracle, Step
 
@@ -152,15 +152,15 @@ class _Others:
 
 
 def _dark(history: History, steps: Steps, call: Call, check: int) -> str:
-    """After a raw FLR memory decode is off: a register cannot be read before it is on again."""
-    if call.operation != FLR_BIT:
+    """After a raw reset memory decode is off: a register cannot be read before it is on again."""
+    if call.operation not in RAW_RESETS:
         return ""
     table = history.operations
     rows = steps.rows(lambda step: verb(step.means) == "config-write" and _enables_memory(step))
     rows = rows[(rows > call.row) & (rows < check)]
     if ((table["actor"][rows] == call.actor) & (table["error"][rows] == 0)).any():
         return ""
-    return "memory decode was off after the raw FLR, nothing turned it on before the check"
+    return "memory decode was off after the raw reset, nothing turned it on before the check"
 
 
 def _enables_memory(step: Step) -> bool:

@@ -1,14 +1,14 @@
 """What reads of registers in a BAR gave: data, or what the root port or QEMU made up in its place.
 
-Nobody recorded the registers before the stage, so what they hold is what they gave before the first window, and
-only made-up data is judged: all-ones, or QEMU's zero.  Three rules:
+Nobody recorded the registers before the stage, so what they hold is what they gave before the first window, and before
+anything that was staged to go wrong.  Only made-up data is judged: all-ones, or QEMU's zero.  Three rules:
 
 * While memory decode is off a read gives made-up data.  A reset through sysfs turns it off shortly after its window has
   opened and on again shortly before it closes; so where made-up data is promised, an access inside the window,
   or at its edge, may show either that or data, but no other kind of made-up data.
 * Everywhere else made-up data convicts, unless the register held it before the first window.
 * After a reset zero is no longer told from what the reset left; nor in a register that the plan writes.  After
-  something that may leave decode off (a raw FLR, a write to COMMAND, a driver or VFIO user that goes) nothing is.
+  something that may leave decode off (a raw reset, a write to COMMAND, a driver or VFIO user that goes) nothing is.
 
 Source: Linux drivers/pci/pci.c, `pci_dev_save_and_disable()`, `pci_dev_restore()`; PCIe r6.0 §2.3.2 (completions);
 QEMU system/memory.c, an address that nothing is mapped to reads as zero.
@@ -27,12 +27,15 @@ from harness.history.windows import LockWindow, device_doubts, doubts, resets
 from harness.judge import findings
 from harness.judge.accesses import KINDS, Accesses, Mask, accesses
 from harness.judge.findings import Aspect
+from harness.judge.recovered import lost_since
+from harness.judge.served_rows import served_rows
 from harness.judge.steps import Steps, steps_of
-from harness.model.operation import BIND, FLR_BIT, MARK, REMOVE, UNBIND, VFIO_CLOSE, verb
+from harness.model.operation import BIND, MARK, RAW_RESETS, REMOVE, UNBIND, VFIO_CLOSE, verb
 from harness.model.outcome import Outcome
 from harness.model.pci import COMMAND
 from harness.model.plan import Step
 from harness.model.promise import Promise, WindowKind
+from harness.model.served import Happened
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, Finding
 
@@ -43,7 +46,7 @@ _RESETTING: Final = (
     WindowKind.HOT_RESET,
     WindowKind.VFIO_OPEN,
 )
-_LEAVE_DECODE_OFF: Final = frozenset({FLR_BIT, BIND, UNBIND, REMOVE, VFIO_CLOSE})
+_LEAVE_DECODE_OFF: Final = frozenset({*RAW_RESETS, BIND, UNBIND, REMOVE, VFIO_CLOSE})
 _MEMORY_SPACE: Final = 0x02  # of COMMAND, PCIe r6.0 §7.5.1.1.3
 _MADE_UP: Final = {Outcome.ALL_ONES: "all-ones", Outcome.ZERO: "zero"}
 
@@ -93,7 +96,8 @@ def register_values(history: History, terms: Terms) -> tuple[Finding, ...]:
 
 def _judge(steps: Steps, terms: Terms, group: Accesses, register: _Register) -> Iterator[Finding]:
     here = steps.column(lambda step: _Register.of(step) == register, np.bool_)[steps.of_row[group.rows]]
-    got = here & (group.error == 0) & (group.end < _decoding_until(steps, group.alias))
+    until = min(_decoding_until(steps, group.alias), lost_since(steps.history, terms, group.alias))
+    got = here & (group.error == 0) & (group.end < until)
     what = f"{group.operation} of {register} of {group.alias}"
     if (got & group.short).any():
         rows = group.rows[got & group.short]
@@ -109,7 +113,7 @@ def _judge(steps: Steps, terms: Terms, group: Accesses, register: _Register) -> 
     if not got.any():
         return
     value = group.history.operations["value"][group.rows]
-    first = _first_window(group)
+    first = min(_first_window(group), _first_wrong(group))
     held = np.unique(value[got & (group.end < first)])
     promises = {kind: terms.promise(group.alias, group.operation, kind) for kind in WindowKind}
     ones = (1 << 8 * min(register.width, 8)) - 1
@@ -126,7 +130,7 @@ def _judge(steps: Steps, terms: Terms, group: Accesses, register: _Register) -> 
             yield findings.unknown(
                 NAME,
                 f"{wrong.sum()} {what} gave {name}, and what the register holds is not known: nobody read it before "
-                "the first window.",
+                "the first window, and before something went wrong.",
                 events=[findings.operation(row) for row in group.rows[wrong][:4]],
             )
             return
@@ -197,6 +201,14 @@ def _first_window(group: Accesses) -> int:
     """Since when the function may have been locked for the first time."""
     windows = group.windows[:1]
     return min((w.asked_ns or w.opened_ns for w in windows), default=np.iinfo(np.int64).max)
+
+
+def _first_wrong(group: Accesses) -> int:
+    """Since when the function may have done what it was staged to do wrong, or something may have been done to it."""
+    history = group.history
+    rows = served_rows(history, group.alias, Happened.FAULT_BEGINS, Happened.INCIDENT_BEGINS)
+    times = history.served["time_ns"][rows]
+    return int(times.min()) - history.served_error_ns if len(times) else np.iinfo(np.int64).max
 
 
 def _first_reset_over(group: Accesses) -> int:

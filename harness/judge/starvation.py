@@ -1,11 +1,13 @@
 """Was the machine too busy for a bound on time to mean anything?
 
 A heartbeat actor sleeps until planned times; how late it wakes is how starved the machine was.  The value of
-a heartbeat operation is the planned time, its end the time when it really woke.
+a heartbeat operation is the planned time, its end the time when it really woke.  That it did not wake while a model
+stood still, as staged, and nothing in the guest could run, says nothing of the machine.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,9 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.history.history import History
+from harness.judge import findings
+from harness.judge.incidents import AFTERMATH, stalls
 from harness.judge.steps import steps_of
 from harness.model.operation import HEARTBEAT
+from harness.model.promise import Promise
 from harness.model.units import MS, Ns, as_text
+from harness.model.verdict import EventId, Finding
 
 LATE: Final = Ns(20 * MS)
 """A heartbeat that wakes later than this proves a starved machine."""
@@ -61,20 +67,52 @@ def starvation(history: History) -> Starvation:
     if not len(beats):
         return _always("no heartbeat watched the machine")
     planned, woke = beats["value"].astype(np.int64), beats["end_ns"].astype(np.int64)
-    late = woke - planned > LATE
+    late = (woke - planned > LATE) & ~_stood_still(history, planned, woke)
     # After its last beat the heartbeat would have been missed one period later.
     last = int(woke.max())
     period = int(steps.column(lambda step: step.time_ns, np.int64)[steps.of_row[rows[-1]]])
     begin = np.append(planned[late], last + period + LATE)
     end = np.append(woke[late], _EVER)
     order = np.argsort(begin, kind="stable")
-    worst = int((woke - planned).max())
+    worst = int((woke - planned)[late].max()) if late.any() else 0
     return Starvation(
         begin[order],
         np.maximum.accumulate(end[order]),
         f"a heartbeat woke {as_text(worst)} late" if late.any() else "the heartbeat had stopped",
         bool(late.any()),
     )
+
+
+def missed(
+    history: History,
+    checker: str,
+    claim: str,
+    *,
+    promise: Promise | None = None,
+    events: Iterable[EventId] = (),
+) -> Finding:
+    """What the evidence does not show: unknown, and perhaps because the machine was too busy for it to come in time.
+
+    Args:
+        history: without it.
+        checker: who misses it.
+        claim: a sentence without its full stop.
+        promise: the entry in question.
+        events: rows that have to do with it.
+    """
+    if (busy := starvation(history)).seen:
+        return findings.starved(checker, f"{claim}, and {busy.reason}.", promise=promise, events=events)
+    return findings.unknown(checker, f"{claim}.", promise=promise, events=events)
+
+
+def _stood_still(
+    history: History, planned: npt.NDArray[np.int64], woke: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Beats that were due while a model stood still, or shortly after, and came soon after that."""
+    held = np.zeros(len(planned), dtype=np.bool_)
+    for stall in stalls(history):
+        held |= (planned >= stall.begin_ns - LATE) & (woke <= stall.end_ns + AFTERMATH)
+    return held
 
 
 def _always(reason: str) -> Starvation:

@@ -22,10 +22,12 @@ from harness.history.windows import lock_faults
 from harness.judge import findings
 from harness.judge.accesses import UNPRIVILEGED_BYTES
 from harness.judge.config_bits import IDENTITY, counting, written
+from harness.judge.incidents import death
+from harness.judge.recovered import lost_since
 from harness.judge.register_values import register_values
 from harness.judge.steps import Rows, Steps, steps_of
 from harness.judge.stolen import while_stolen
-from harness.model.operation import FLR_BIT, UNPRIVILEGED_READ, VFIO_COPY_READ, VFIO_READ, verb
+from harness.model.operation import RAW_RESETS, UNPRIVILEGED_READ, VFIO_COPY_READ, VFIO_READ, verb
 from harness.model.outcome import Outcome
 from harness.model.plan import Step
 from harness.model.promise import WindowKind
@@ -101,7 +103,7 @@ def _reads(steps: Steps, terms: Terms, function: FunctionRecord, rows: Rows) -> 
         atomic[numbers]
         & (counts[numbers] != 0)
         & (result == width[numbers])
-        & (end < _unchanged_until(steps, alias, since)[numbers])
+        & (end < _unchanged_until(steps, alias, since, lost_since(history, terms, alias))[numbers])
         & ~while_stolen(lock_faults(history), history.plan.functions.index(alias), begin, end)
     )
     if not judged.any():
@@ -131,7 +133,8 @@ def _reads(steps: Steps, terms: Terms, function: FunctionRecord, rows: Rows) -> 
             Blame.DEVICE_LOST if lost else Blame.MISMATCH,
             f"{wrong.sum()} of {judged.sum()} config reads of {alias} gave wrong data"
             + (f", {dead.sum()} of them all-ones" if dead.any() else "")
-            + f": {_where(steps, row)} gave {int(table['value'][row]):#x}, not {int(expected[number]):#x}.",
+            + f": {_where(steps, row)} gave {int(table['value'][row]):#x}, not {int(expected[number]):#x}"
+            f"{death(history, alias, int(table['end_ns'][row]))}.",
             events=[findings.operation(row), *(findings.operation(r) for r in rows[wrong][:3] if r != row)],
             met=int(wrong.sum()),
             source="Linux drivers/pci/access.c",
@@ -182,16 +185,23 @@ def _kept(mask: bytearray, config: bytes, step: Step) -> bytes:
     return bytes(bits if offset in known else 0 for offset, bits in enumerate(mask))
 
 
-def _unchanged_until(steps: Steps, alias: str, since: Mapping[int, int]) -> npt.NDArray[np.int64]:
+def _unchanged_until(steps: Steps, alias: str, since: Mapping[int, int], lost: int) -> npt.NDArray[np.int64]:
     """For each step: until when the bytes that it reads are those from before the stage.
 
     What had changed before the stage began is masked instead.
+
+    Args:
+        steps: of the plan.
+        alias: of the function.
+        since: when the plan writes which bytes.
+        lost: when it lost everything for a reason that is not the plan's.
     """
     history = steps.history
     resets = steps.rows(
-        lambda step: step.means == FLR_BIT and step.file is not None and step.file.function == alias
+        lambda step: step.means in RAW_RESETS and step.file is not None and step.file.function == alias
     )
-    everything = int(history.operations["begin_ns"][resets[0]]) if len(resets) else _NEVER
+    raw = int(history.operations["begin_ns"][resets[0]]) if len(resets) else _NEVER
+    everything = min(raw, lost)
     later = {offset: time for offset, time in since.items() if time > history.begin_ns}
     until: npt.NDArray[np.int64] = np.array(
         [

@@ -8,16 +8,24 @@ from harness.history.history import History
 from harness.judge.access_outcome import access_outcome
 from harness.judge.call_outcome import call_outcome
 from harness.judge.call_time import call_time
+from harness.judge.came_back import came_back
 from harness.judge.collided import collided
 from harness.judge.config_restored import config_restored
 from harness.judge.fault_met import fault_met
 from harness.judge.findings import Checker, unknown
 from harness.judge.finished import finished
+from harness.judge.interrupts import interrupts
 from harness.judge.kernel_log import kernel_log
 from harness.judge.lock_discipline import lock_discipline
+from harness.judge.persistent_state import persistent_state
 from harness.judge.port_lock import port_lock
+from harness.judge.recovered import recovered
+from harness.judge.removed import removed
 from harness.judge.reset_happened import reset_happened
 from harness.judge.reset_time import reset_time
+from harness.judge.same_function import same_function
+from harness.judge.self_test import self_test
+from harness.judge.stray_dma import stray_dma
 from harness.judge.survived import survived
 from harness.judge.values_sane import values_sane
 from harness.model.terms import Terms
@@ -26,7 +34,12 @@ from harness.model.verdict import Finding, Judgement
 CHECKERS: Final[tuple[Checker, ...]] = (
     lock_discipline,
     kernel_log,
+    recovered,
+    removed,
     finished,
+    came_back,
+    stray_dma,
+    interrupts,
     access_outcome,
     values_sane,
     call_outcome,
@@ -35,6 +48,9 @@ CHECKERS: Final[tuple[Checker, ...]] = (
     reset_time,
     port_lock,
     config_restored,
+    same_function,
+    self_test,
+    persistent_state,
     fault_met,
     collided,
 )

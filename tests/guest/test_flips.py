@@ -1,6 +1,7 @@
 """No entry of the contract is decoration: turn any one that was used into its opposite, and a scenario turns red.
 
-The histories are those of the shipped scenarios; judging them again needs no guest.
+The histories are those of the shipped scenarios; judging them again needs no guest.  Where something is staged to go
+wrong the verdict may be FAIL; there, too, a flip must change what the judge complains of.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from harness import results
 from harness.contract import Contract, load
 from harness.contract.flip import flips
 from harness.history.history import History
 from harness.judge import judge
 from harness.model.operation import MISUSE, verb
 from harness.model.promise import Promise
-from harness.model.verdict import Verdict
+from harness.model.verdict import Judgement, Verdict
 from tests.guest.invocation import Invocation
 
 FEWEST_USED = 85
@@ -39,32 +41,47 @@ UNSEEN = {
 """Claims of used entries that no shipped scenario looks at; a new one must be defended here."""
 
 
+_Complaints = frozenset[tuple[str, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A history that was judged PASS, and the entries that its findings were held against."""
+    """A history, what the judge complains of in it, and the entries that its findings were held against."""
 
     name: str
     history: History
+    complaints: _Complaints
     used: frozenset[Promise]
 
 
 @pytest.fixture(scope="module")
 def evidence(shipped: Invocation) -> list[Evidence]:
     contract, found = load(), []
+    stages = [stage for entry in shipped.session.entries for stage in entry.stages]
+    recorded = {stage.history.removeprefix(f"{results.ATTACHMENTS}/"): stage.verdict for stage in stages}
     for name, history in shipped.histories().items():
         if any(verb(step.means) == MISUSE for actor in history.plan.actors for step in actor.steps):
-            continue  # staged to be judged FAIL
+            continue  # staged to be judged FAIL, whatever the contract says
         terms = contract.terms_of(history)
         judgement = judge(history, terms)
-        assert judgement.verdict is Verdict.PASS, name
+        assert judgement.verdict.name == recorded[name], name
+        assert judgement.verdict is not Verdict.UNKNOWN, name
         named = {finding.promise for finding in judgement.findings}
         mine = (promise for promises in terms.promises.values() for promise in promises)
-        found.append(Evidence(name, history, frozenset(one for one in mine if one.id in named)))
+        used = frozenset(one for one in mine if one.id in named)
+        found.append(Evidence(name, history, complaints(judgement), used))
     return sorted(found, key=lambda one: len(one.history.operations))  # short ones answer sooner
 
 
+def complaints(judgement: Judgement) -> _Complaints:
+    """What is not as it should be: none where the verdict is PASS."""
+    wrong = (finding for finding in judgement.findings if finding.verdict is not Verdict.PASS)
+    return frozenset((one.verdict.name, one.checker, one.blame, one.promise) for one in wrong)
+
+
 def turns_red(one: Evidence, contract: Contract) -> bool:
-    return judge(one.history, contract.terms_of(one.history)).verdict is not Verdict.PASS
+    """Whether the judge says of a history what it should not: a PASS is lost, or a FAIL is about something else."""
+    return complaints(judge(one.history, contract.terms_of(one.history))) != one.complaints
 
 
 def test_every_used_entry_turns_a_scenario_red_when_flipped(evidence: list[Evidence]) -> None:

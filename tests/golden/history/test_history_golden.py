@@ -15,19 +15,21 @@ import pytest
 
 from harness import cli
 from harness.contract import load
-from harness.history.columns import KERNEL, OPERATION
+from harness.history.columns import KERNEL, OPERATION, SERVED
 from harness.history.container import VERSION, from_bytes, to_bytes
 from harness.history.history import History
 from harness.history.windows import doubts, lock_windows, resets, waited
 from harness.judge import judge
+from harness.model.fault import Fault, Incident, IncidentKind, Misbehaviour, Occasion, PlannedFault
 from harness.model.pci import ResetMethod
 from harness.model.plan import Op, Privilege, Retries
 from harness.model.promise import WindowKind
-from harness.model.units import MS
+from harness.model.served import Happened
+from harness.model.units import MS, SECOND, Ns
 from harness.model.verdict import Blame, Verdict
 
 HERE = Path(__file__).parent
-V1, V2, V3 = (HERE / f"v{number}.history.zip" for number in (1, 2, 3))
+V1, V2, V3, V4 = (HERE / f"v{number}.history.zip" for number in (1, 2, 3, 4))
 NEWEST = HERE / f"v{VERSION}.history.zip"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "history.md"
 
@@ -99,7 +101,7 @@ ASKED_OF_BOTH = {
 }
 
 
-@pytest.mark.parametrize("path", [V1, V2], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [V1, V2, V4], ids=lambda path: path.name)
 def test_each_of_a_whole_stage_is_still_judged_pass(path: Path) -> None:
     history = from_bytes(path.read_bytes())
     judgement = judge(history, load().terms_of(history))
@@ -111,6 +113,14 @@ def test_what_version_1_does_not_say_is_nothing(v1: History) -> None:
     assert (v1.plan.modules, v1.plan.ports) == ((), {})
     assert {actor.privilege for actor in v1.plan.actors} == {Privilege.ROOT}
     assert {(step.owners, step.retries) for actor in v1.plan.actors for step in actor.steps} == {((), None)}
+
+
+@pytest.mark.parametrize("path", [V1, V2, V3], ids=lambda path: path.name)
+def test_before_version_4_nothing_was_served(path: Path) -> None:
+    old = from_bytes(path.read_bytes())
+    assert (old.plan.faults, old.plan.incidents) == ((), ())
+    assert (len(old.served), old.served_error_ns, old.served_lost) == (0, 0, 0)
+    assert old.served.dtype == SERVED
 
 
 def test_what_is_known_of_version_2_is_in_it(v2: History) -> None:
@@ -147,6 +157,31 @@ def test_what_is_known_of_version_3_is_in_it() -> None:
     )
 
 
+def test_what_is_known_of_version_4_is_in_it() -> None:
+    """A function of ours that was not ready after a reset, and an error that the port above it was made to report."""
+    v4 = from_bytes(V4.read_bytes())
+    assert v4.plan.title == "a slow reset and a corrected error of the link"
+    slow = Fault(what=Misbehaviour.NOT_READY, when=Occasion.FLR, lasting_ns=Ns(300 * MS))
+    assert v4.plan.faults == (PlannedFault(function="endpoint0", fault=slow),)
+    struck = Incident(function="endpoint0", kind=IncidentKind.LINK_ERROR, at_ns=Ns(1 * SECOND), detail="RCVR")
+    assert v4.plan.incidents == (struck,)
+    assert (len(v4.served), v4.served_lost, v4.served_error_ns) == (2637, 0, 15_856_320)
+    assert (np.diff(v4.served["time_ns"]) >= 0).all()
+    happened = v4.served[v4.served["what"] > Happened.WRITTEN]
+    assert happened[["what", "function", "value", "error"]].tolist() == [
+        (Happened.FLR, 0, happened["value"][0], 0),
+        (Happened.FAULT_BEGINS, 0, 0, 0),
+        (Happened.FAULT_MET, 0, 0, 0),
+        (Happened.FAULT_ENDS, 0, 0, 0),
+        (Happened.INCIDENT_BEGINS, 0, 0, 0),
+        (Happened.INCIDENT_ENDS, 0, 0, 0),
+    ]
+    begun, ended = happened["time_ns"][[1, 3]]
+    assert abs(int(ended - begun) - 300 * MS) < MS  # one clock in the model, two in the history
+    (reset,) = resets(v4)
+    assert reset.begin_ns - v4.served_error_ns < begun < reset.end_ns < ended + 300 * MS
+
+
 def test_the_command_judges_it_without_a_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["judge", str(V1)]) == 0
     first = capsys.readouterr().out.splitlines()[0]
@@ -171,7 +206,7 @@ def contents(history: History) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("path", [V1, V2], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [V1, V2, V4], ids=lambda path: path.name)
 def test_what_is_read_can_be_written(path: Path) -> None:
     history = from_bytes(path.read_bytes())
     assert contents(from_bytes(to_bytes(history))) == contents(history)
@@ -180,9 +215,10 @@ def test_what_is_read_can_be_written(path: Path) -> None:
 def test_writing_the_newest_again_keeps_every_byte() -> None:
     again = to_bytes(from_bytes(NEWEST.read_bytes()))
     with zipfile.ZipFile(NEWEST) as old, zipfile.ZipFile(io.BytesIO(again)) as new:
-        assert old.namelist() == new.namelist() == ["history.json", "operations.npy", "kernel.npy"]
+        tables = ["operations.npy", "kernel.npy", "served.npy"]
+        assert old.namelist() == new.namelist() == ["history.json", *tables]
         assert json.loads(old.read("history.json")) == json.loads(new.read("history.json"))
-        for name in ("operations.npy", "kernel.npy"):
+        for name in tables:
             assert old.read(name) == new.read(name)
         assert {info.compress_type for info in new.infolist()} == {zipfile.ZIP_DEFLATED}
         assert {info.date_time for info in new.infolist()} == {(1980, 1, 1, 0, 0, 0)}
@@ -198,16 +234,17 @@ def _table(heading: str) -> list[str]:
 def test_the_document_names_every_column() -> None:
     assert _table("## operations.npy") == list(OPERATION.names or ())
     assert _table("## kernel.npy") == list(KERNEL.names or ())
+    assert _table("## served.npy") == list(SERVED.names or ())
     text = DOCUMENT.read_text()
     assert f"{OPERATION.itemsize} bytes" in text
     assert f"{KERNEL.itemsize} bytes" in text
+    assert f"{SERVED.itemsize} bytes" in text
 
 
 def test_the_document_names_every_field() -> None:
-    with zipfile.ZipFile(V2) as whole, zipfile.ZipFile(NEWEST) as archive:
-        fields = json.loads(whole.read("history.json"))
-        newest = json.loads(archive.read("history.json"))
-    assert set(_table("## history.json")) == set(newest)
+    with zipfile.ZipFile(NEWEST) as archive:
+        fields = json.loads(archive.read("history.json"))
+    assert set(_table("## history.json")) == set(fields)
     assert {name.partition("[")[0] for name in _table("### plan")} == set(fields["plan"])
     text = DOCUMENT.read_text()
     for name in ("probes", "actors", "functions"):
@@ -218,7 +255,10 @@ def test_the_document_names_every_field() -> None:
     assert not missing
     missing = [op for op in Op if f"`{op}`" not in text]
     assert not missing
-    missing = [field.name for field in dataclasses.fields(Retries) if f"`{field.name}`" not in text]
+    for kind in (Retries, Fault, Incident):
+        missing = [field.name for field in dataclasses.fields(kind) if f"`{field.name}`" not in text]
+        assert not missing, (kind, missing)
+    missing = [one.name for one in Happened if f"`{one.name}`" not in text]
     assert not missing
 
 

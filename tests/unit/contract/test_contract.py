@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from harness.contract.flip import flips
 from harness.errors import ContractError
 from harness.history.history import FunctionRecord
 from harness.model import operation as words
+from harness.model.fault import IncidentKind, Misbehaviour
 from harness.model.kernel import KernelVersion
 from harness.model.operation import Operation, config_read, reset
 from harness.model.outcome import Outcome
@@ -114,6 +116,10 @@ def test_every_field_is_needed_and_no_other_is_known(section: str, base: dict[st
         ("promise", PROMISE, "config", '"lost"'),
         ("promise", PROMISE, "source", '" "'),
         ("promise", PROMISE, "weakness", '""'),
+        ("promise", PROMISE, "faults", '["bad-mood"]'),
+        ("promise", PROMISE, "faults", '["not-ready", "bad-mood"]'),
+        ("promise", PROMISE, "faults", '"not-ready"'),
+        ("promise", PROMISE, "faults", "[]"),
         ("oracle", ORACLE, "methods", '["hammer"]'),
         ("oracle", ORACLE, "resource", '"config"'),
         ("oracle", ORACLE, "width", "3"),
@@ -237,6 +243,102 @@ def test_a_window_without_an_entry_falls_back(window: WindowKind, wider: WindowK
     assert found.window is (wider or window)
 
 
+# what goes wrong
+
+
+def of_faults(*words: str, **changes: str) -> str:
+    listed = ", ".join(f'"{word}"' for word in words)
+    return entry("promise", PROMISE, faults=f"[{listed}]", **changes)
+
+
+def staged(text: str, *wrongs: str, platform: str = "toy") -> Promise | None:
+    """What is promised for a function with which that is staged to go wrong, when the other one behaves."""
+    contract = Contract.read({"a.toml": text + entry("platform", PLATFORM)})
+    other = replace(function(platform), alias="other")
+    terms = contract.terms(
+        K612, [function(platform), other], {"dut": frozenset(wrongs), "other": frozenset()}.__getitem__
+    )
+    well = terms.promise("other", READ, WindowKind.NONE)
+    assert well is None or not well.faults
+    return terms.promise("dut", READ, WindowKind.NONE)
+
+
+@pytest.mark.parametrize("word", [*Misbehaviour, *IncidentKind])
+def test_an_entry_may_speak_of_each_thing_that_goes_wrong(word: str) -> None:
+    (one,) = Contract.read({"a.toml": of_faults(word)}).promises
+    assert (one.faults, one.id) == ((word,), f"config-read/sysfs@none!{word}")
+
+
+def test_an_id_tells_what_must_go_wrong() -> None:
+    text = of_faults("not-ready", "unplugged", platforms='["toy"]', kernels='["6.12"]')
+    (one,) = Contract.read({"a.toml": text + entry("platform", PLATFORM)}).promises
+    assert one.id == "config-read/sysfs@none!not-ready+unplugged:toy (6.12)"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_goes_wrong_wins_over_platforms_and_over_all(*, turned: bool) -> None:
+    entries = [
+        entry("promise", PROMISE),
+        entry("promise", PROMISE, platforms='["toy"]', outcome='"EIO"'),
+        of_faults("never-ready", outcome='"ENOTTY"'),
+    ]
+    text = "".join(reversed(entries) if turned else entries)
+    for wrongs, outcome in (
+        ((), Outcome.EIO),
+        (("interrupt-storm",), Outcome.EIO),
+        (("never-ready",), Outcome.ENOTTY),
+        (("interrupt-storm", "never-ready"), Outcome.ENOTTY),
+    ):
+        found = staged(text, *wrongs)
+        assert found is not None
+        assert found.outcome is outcome
+    elsewhere = staged(text, "never-ready", platform="unknown")
+    assert elsewhere is not None
+    assert elsewhere.outcome is Outcome.ENOTTY
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_named_platform_wins_among_entries_of_what_goes_wrong(*, turned: bool) -> None:
+    entries = [
+        of_faults("never-ready"),
+        of_faults("unplugged", platforms='["toy"]', outcome='"EIO"'),
+    ]
+    found = staged("".join(reversed(entries) if turned else entries), "never-ready", "unplugged")
+    assert found is not None
+    assert found.outcome is Outcome.EIO
+
+
+def test_an_entry_of_what_goes_wrong_says_nothing_of_who_behaves() -> None:
+    assert staged(of_faults("never-ready")) is None
+    assert staged(of_faults("never-ready"), "not-ready") is None
+    assert staged(of_faults("never-ready", "not-ready"), "not-ready") is not None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        (("not-ready",), ("not-ready",), True),
+        (("not-ready", "unplugged"), ("unplugged",), True),
+        (("not-ready",), ("unplugged",), False),
+        (("not-ready",), (), False),
+    ],
+)
+def test_entries_of_the_same_fault_must_not_overlap(
+    one: tuple[str, ...], other: tuple[str, ...], *, clash: bool
+) -> None:
+    text = of_faults(*one) + (of_faults(*other) if other else entry("promise", PROMISE))
+    if clash:
+        with pytest.raises(ContractError, match="both speak of"):
+            Contract.read({"a.toml": text})
+    else:
+        assert len(Contract.read({"a.toml": text}).promises) == 2
+    if clash:
+        apart = text.replace('kernels = ["*"]', 'kernels = ["6.1"]', 1).replace(
+            '["*"]\nplat', '["6.12"]\nplat'
+        )
+        assert len(Contract.read({"a.toml": apart}).promises) == 2
+
+
 # volatile bits
 
 
@@ -271,7 +373,9 @@ def test_every_shipped_entry_names_its_source() -> None:
     sources = [
         e.source for e in (*contract.promises, *contract.oracles, *contract.volatile, *contract.log_rules)
     ]
-    assert all(re.search(r"Linux|PCI|QEMU|NVM|Virtual I/O|as for|82", source) for source in sources)
+    assert all(
+        re.search(r"Linux|PCI|QEMU|NVM|Virtual I/O|as for|82|lab/models/", source) for source in sources
+    )
 
 
 def test_ids_are_unique() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.errors import HistoryError
-from harness.history.columns import KERNEL, OPERATION, Edge
+from harness.history.columns import KERNEL, OPERATION, SERVED, Edge
 from harness.history.container import CONTAINER, VERSION, from_bytes, to_bytes
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
 from harness.judge.synthetic import synthetic
@@ -56,6 +56,11 @@ HISTORIES = st.builds(
     taint_before=NUMBERS,
     taint_after=NUMBERS,
     provenance=st.dictionaries(WORDS, SCALARS | st.lists(SCALARS, max_size=2), max_size=2),
+    served=hnp.arrays(SERVED, st.integers(0, 5)),
+    served_error_ns=NUMBERS,
+    served_lost=NUMBERS,
+    lost=WORDS,
+    lost_reason=WORDS,
 )
 
 
@@ -87,6 +92,8 @@ def test_tables_that_were_read_cannot_be_written() -> None:
         again.operations["value"] = 0
     with pytest.raises(ValueError, match="read-only"):
         again.kernel["value"] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        again.served["value"] = 0
 
 
 def rewritten(data: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
@@ -141,6 +148,7 @@ def test_another_container_is_named(container: object) -> None:
         {"functions": None},
         {"log": 7},
         {"uevents": [{}]},
+        {"plan": synthetic(40).plan.to_json() | {"faults": 7}},
     ],
     ids=str,
 )
@@ -149,7 +157,7 @@ def test_a_malformed_field_is_damage(change: dict[str, Any]) -> None:
         from_bytes(with_fields(**change))
 
 
-@pytest.mark.parametrize("member", ["history.json", "operations.npy", "kernel.npy"])
+@pytest.mark.parametrize("member", ["history.json", "operations.npy", "kernel.npy", "served.npy"])
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"7", b"{", b"\x93NUMPY\x01\x00", b"\xff" * 200])
 def test_a_malformed_member_is_damage(member: str, content: bytes | None) -> None:
     def change(members: dict[str, bytes]) -> None:
@@ -160,6 +168,21 @@ def test_a_malformed_member_is_damage(member: str, content: bytes | None) -> Non
 
     with pytest.raises(HistoryError):
         from_bytes(rewritten(to_bytes(synthetic(40)), change))
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_before_version_4_there_was_nothing_served(version: int) -> None:
+    def age(members: dict[str, bytes]) -> None:
+        fields = json.loads(members["history.json"])
+        for name in ("served_error_ns", "served_lost"):
+            del fields[name]
+        for name in ("faults", "incidents"):
+            del fields["plan"][name]
+        members["history.json"] = json.dumps(fields | {"version": version}).encode()
+        del members["served.npy"]
+
+    old = from_bytes(rewritten(to_bytes(synthetic(40)), age))
+    assert contents(old) == contents(synthetic(40))
 
 
 def test_a_table_with_other_columns_is_damage() -> None:

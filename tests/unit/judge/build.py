@@ -49,6 +49,22 @@ ALIAS = "disk"
 KERNEL_612 = KernelVersion(6, 12, 117)
 CONTRACT: Contract = load()
 
+SPEAK_OF_A_RESET = frozenset(
+    {
+        "lock_discipline",
+        "kernel_log",
+        "finished",
+        "access_outcome",
+        "values_sane",
+        "call_outcome",
+        "reset_happened",
+        "reset_time",
+        "config_restored",
+        "collided",
+    }
+)
+"""Checkers that have something to say of a reset and readers beside it, when nothing goes wrong; no others have."""
+
 READ = config_read(AccessPath.SYSFS)
 PROC_READ = config_read(AccessPath.PROC)
 WRITE = config_write(AccessPath.SYSFS)

@@ -10,10 +10,13 @@ from harness.history.columns import Edge
 from harness.history.history import History
 from harness.history.windows import HOLD_DEVICE_LOCK
 from harness.judge import judge
-from harness.model.operation import ATTRIBUTE_READ, FLR_BIT
+from harness.model.operation import ATTRIBUTE_READ, FLR_BIT, SELF_TEST, SELF_TEST_RESULT
+from harness.model.plan import File, Op, Step
 from harness.model.promise import Promise, WindowKind
 from harness.model.verdict import Verdict
+from harness.staging.function import BIST, START_BIST
 from tests.unit.judge.build import ALIAS, CONTRACT, PROC_READ, WRITE, Stage, config_space, terms
+from tests.unit.judge.struck import struck_witness
 from tests.unit.judge.witness import witness
 
 ORACLES = {platform: oracle.on(ALIAS) for oracle in CONTRACT.oracles for platform in oracle.platforms}
@@ -81,9 +84,37 @@ def raw_flr(window: WindowKind) -> History:
     return stage.history()
 
 
+def self_test(window: WindowKind) -> History:
+    """A self-test of a free function, or of one whose config lock or device_lock another holds, and what it loses."""
+    before = bytearray(config_space())
+    before[BIST] = 0x80
+    after = bytearray(before)
+    after[0x04:0x06] = b"\0\0"
+    stage = Stage(before=bytes(before), after=bytes(after))
+    stage.heartbeat()
+    config = File(function=ALIAS, role="config")
+    tester = stage.actor(
+        "self-tester",
+        Step(op=Op.WRITE, means=SELF_TEST, file=config, offset=BIST, value=START_BIST),
+        Step(op=Op.READ, means=SELF_TEST_RESULT, file=config, offset=BIST, width=1),
+    )
+    end = 50_020 if window is WindowKind.CONFIG_LOCK else 1_110
+    stage.op(tester, 1_100, end, step=0, round_=0)
+    if window is WindowKind.CONFIG_LOCK:
+        stage.window(1_050, 50_000)
+        stage.wait(1_105, tester)
+    elif window is WindowKind.DEVICE_LOCK:
+        stage.device_window(1_050, 50_000)
+    stage.op(tester, end + 150_000, end + 150_010, step=1, round_=0)
+    return stage.history()
+
+
 def history_of(promise: Promise) -> History:
     """A history that keeps one entry."""
-    return raw_flr(promise.window) if promise.operation == FLR_BIT else witness(promise)
+    if (struck := struck_witness(promise)) is not None:
+        return struck
+    raw = {FLR_BIT: raw_flr, SELF_TEST: self_test}
+    return raw[promise.operation](promise.window) if promise.operation in raw else witness(promise)
 
 
 COLLISIONS = {

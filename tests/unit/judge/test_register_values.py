@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from harness.history.columns import SERVED
 from harness.judge.values_sane import values_sane
 from harness.model import operation as words
 from harness.model.outcome import Outcome
 from harness.model.plan import File, Op, Step
+from harness.model.served import NO_REGION, Happened
 from harness.model.terms import Terms
+from harness.model.units import US, Ns
 from harness.model.verdict import Blame, Finding, Verdict
-from tests.unit.judge.build import ALIAS, CONTRACT, Stage, terms, worst
+from tests.unit.judge.build import ALIAS, BEGIN, CONTRACT, Stage, terms, worst
 
 DATA, ONES = 0x8008_0783, 0xFFFF_FFFF
 
@@ -204,3 +208,27 @@ def test_what_may_leave_decode_off_ends_the_judging(
     stage.op(stage.actor("writer", step), 140_000, 140_010)
     stage.op(reader, 150_000, 150_005, value=made_up)
     assert worst(judged(stage)) is verdict
+
+
+def faulty(begins_us: int, *reads: tuple[float, int], what: Happened = Happened.FAULT_BEGINS) -> Finding:
+    """The worst that is said of a register that was read in a stage without a window, in which a fault begins."""
+    stage = Stage()
+    reader = stage.register_reader(words.SYSFS_MAPPED_READ)
+    for moment, value in reads:
+        stage.op(reader, moment, moment + 5, value=value)
+    served = np.zeros(1, dtype=SERVED)
+    served[0]["time_ns"], served[0]["what"], served[0]["region"] = BEGIN + begins_us * US, what, NO_REGION
+    return max(judged(stage, served=served, served_error_ns=Ns(US)), key=lambda one: one.verdict)
+
+
+@pytest.mark.parametrize("what", [Happened.FAULT_BEGINS, Happened.INCIDENT_BEGINS])
+def test_what_a_register_holds_is_what_it_gave_before_something_went_wrong(what: Happened) -> None:
+    lost = faulty(100, (50, DATA), (150, ONES), (160, ONES), what=what)
+    assert (lost.verdict, lost.blame, lost.met) == (Verdict.FAIL, Blame.DEVICE_LOST, 2)
+    back = faulty(100, (50, DATA), (150, ONES), (160, DATA), what=what)
+    assert (back.verdict, back.blame, back.met) == (Verdict.FAIL, Blame.MISMATCH, 1)
+
+
+def test_all_ones_from_the_beginning_may_be_what_the_register_holds() -> None:
+    assert faulty(0, (50, ONES), (150, ONES)).verdict is Verdict.UNKNOWN
+    assert faulty(100, (50, ONES), (150, ONES)).verdict is Verdict.PASS

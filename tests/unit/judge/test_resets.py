@@ -74,8 +74,8 @@ def test_resets_that_only_serialise_pass() -> None:
     found = outcome(stage.history())
     assert worst(found) is Verdict.PASS
     assert {f.promise for f in found} == {
-        "reset/flr@none:igb+nvme+virtio-rng",
-        "reset/flr@config-lock:igb+nvme+virtio-rng",
+        "reset/flr@none:igb+nvme+virtio-rng+hil-endpoint",
+        "reset/flr@config-lock:igb+nvme+virtio-rng+hil-endpoint",
     }
 
 

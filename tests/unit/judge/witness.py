@@ -10,17 +10,22 @@ import errno
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.history.columns import Edge
+import numpy as np
+
+from harness.history.columns import SERVED, Edge
 from harness.history.history import FunctionRecord, History
 from harness.history.windows import HOLD_DEVICE_LOCK, LOCK, RESET_FUNCTIONS, TRYLOCK, UNLOCK, UNREGISTER
 from harness.model import operation as words
+from harness.model.fault import OF_A_REGISTER, Fault, Incident, IncidentKind, Misbehaviour, PlannedFault
 from harness.model.kernel import KernelVersion
 from harness.model.operation import Operation, is_reset, verb, way
 from harness.model.outcome import Outcome
 from harness.model.plan import File, Op, Oracle, Retries, Step
 from harness.model.promise import DeviceState, Promise, WindowKind
-from harness.model.units import US
-from tests.unit.judge.build import ALIAS, CONTRACT, Stage, config_space
+from harness.model.served import NO_REGION, Happened
+from harness.model.units import MS, SECOND, US, Ns
+from tests.unit.judge.build import ALIAS, CONTRACT, Stage, at, config_space
+from tests.unit.judge.machine import astray, interrupted
 
 PORT = f"{ALIAS}.port"
 SIBLING = "sibling"
@@ -219,7 +224,44 @@ def witness(promise: Promise) -> History:
 
     A raw write of the FLR bit needs more than that.
     """
-    return _accessed(promise) if verb(promise.operation) in ACCESSES else _called(promise)
+    match verb(promise.operation):
+        case "interrupt":
+            history = interrupted([1, 1, 1])
+        case "dma":
+            history = astray()
+        case one if one in ACCESSES:
+            history = _accessed(promise)
+        case _:
+            history = _called(promise)
+    return goes_wrong(history, promise.faults[0]) if promise.faults else history
+
+
+def goes_wrong(history: History, what: str) -> History:
+    """The same with a fault, or an incident, that was staged, came and was met while the call was under way."""
+    kinds = (Happened.FAULT_BEGINS, Happened.FAULT_MET)
+    plan = history.plan
+    if what in tuple(Misbehaviour):
+        kind = Misbehaviour(what)
+        fault = Fault(
+            what=kind,
+            register="command" if kind in OF_A_REGISTER else "",
+            lasting_ns=None if kind is Misbehaviour.NEVER_READY else Ns(MS // 2),
+        )
+        plan = replace(plan, faults=(PlannedFault(function=ALIAS, fault=fault),))
+    else:
+        kinds = (Happened.INCIDENT_BEGINS, Happened.INCIDENT_ENDS)
+        incident = Incident(
+            function=ALIAS,
+            kind=IncidentKind(what),
+            at_ns=Ns(BEGUN * US),
+            lasting_ns=Ns(MS) if what == IncidentKind.SERVER_STALLED else Ns(0),
+            detail="DLP" if what == IncidentKind.LINK_ERROR else "",
+        )
+        plan = replace(plan, incidents=(incident,))
+    served = np.zeros(len(kinds), dtype=SERVED)
+    for row, (moment, happened) in zip(served, enumerate(kinds), strict=True):
+        row["time_ns"], row["what"], row["region"] = at(BEGUN + 40 + moment), happened, NO_REGION
+    return replace(history, plan=plan, served=served)
 
 
 def _called(promise: Promise) -> History:
@@ -233,8 +275,9 @@ def _called(promise: Promise) -> History:
         port=question or below or promise.window is WindowKind.PORT_LOCK,
         sibling=beside,
         oracles=(ORACLE,) if promise.state else (),
+        deadline_ns=Ns(5 * SECOND + 2 * (promise.at_least or 0)),
     )
-    stage.heartbeat(until_us=4e6)
+    stage.heartbeat(until_us=4e6 + 2 * (promise.at_least or 0) / US)
     _hold(stage, promise.window, on=SIBLING_NUMBER if beside else FUNCTION)
     alias = PORT if below else ALIAS
     actor, step = stage.caller(operation, alias=alias), 0
@@ -283,9 +326,10 @@ def _accessed(promise: Promise) -> History:
 
 
 def with_marks(stage: CallStage) -> History:
-    """The finished history, in which every mark has the value that was written."""
+    """The finished history, in which every mark has the value that was written, and which ends after its calls."""
     history = stage.history()
     table = history.operations.copy()
+    history = replace(history, end_ns=Ns(max(int(history.end_ns), int(table["end_ns"].max()))))
     for row in range(len(table)):
         if history.means(int(table["actor"][row]), int(table["step"][row])) == words.MARK:
             table["value"][row] = ORACLE.marker
@@ -330,8 +374,9 @@ def _call(stage: CallStage, actor: int, step: int, operation: Operation, promise
         case Outcome.SKIPPED:
             end = begin + 10_000
         case refusal:
-            stage.called(actor, begin, begin + 500, step=step, error=getattr(errno, refusal))
-            return begin + 500
+            end = begin + max(500, (promise.at_least or 0) / US * 1.1)
+            stage.called(actor, begin, end, step=step, error=getattr(errno, refusal))
+            return end
     stage.called(actor, begin, end, step=step)
     return end
 

@@ -1,0 +1,96 @@
+"""docs/write-a-model.md as written: run by its own command, and its test notices a model that is broken."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.guest.invocation import ROOT, Invocation, environment, harness, red
+
+_TEXT = (ROOT / "docs" / "write-a-model.md").read_text()
+_FILES = dict(re.findall(r"(?m)^`(\S+\.py)`:\n\n```python\n(.*?)^```$", _TEXT, re.DOTALL))
+_COMMANDS = re.findall(r"(?m)^```sh\n(.*)\n```$", _TEXT)
+_LOG = re.findall(r"(?m)^```text\n(.*?)^```$", _TEXT, re.DOTALL)[0].splitlines()
+
+
+def as_typed(folder: Path, broken: tuple[str, str] = ("", "")) -> Invocation:
+    """Make the document's files, the model with one text in place of another, and type its first command."""
+    before, after = broken
+    assert before in _FILES["mychip.py"]
+    for name, text in _FILES.items():
+        (folder / name).write_text(text.replace(before, after) if before and name == "mychip.py" else text)
+    program, *arguments = shlex.split(_COMMANDS[0])
+    assert program == "harness"
+    return harness(*arguments, cwd=folder)
+
+
+def without_time(lines: list[str]) -> list[list[str]]:
+    """What rows tell, but for when, and for which reset since power on it was."""
+    rows = [line.split()[2:] for line in lines]
+    return [row[:1] if row[0] == "FLR" else row for row in rows]
+
+
+def test_the_model_takes_less_than_sixty_lines() -> None:
+    assert 0 < len(_FILES["mychip.py"].splitlines()) < 60
+
+
+@pytest.mark.usefixtures("place")
+def test_it_works_as_written_and_its_log_shows_what_the_document_shows(tmp_path: Path) -> None:
+    run = as_typed(tmp_path)
+    assert run.status == 0, run.said
+    assert not red(run.report())
+    program, script, *_ = shlex.split(_COMMANDS[1])
+    assert program == "python"
+    (history,) = (tmp_path / "hil-results" / "att").glob("*.history.zip")
+    command = [sys.executable, "-P", script, str(history)]
+    shown = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+    )
+    rows = without_time([line for line in shown.stdout.splitlines() if "READ" not in line])
+    assert rows[: len(_LOG)] == without_time(_LOG)
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (
+            ('meaning="a write rings it"', "sticky=True"),
+            r"resource0 \+ 0x4 reads 0x7 \(kept\), promised is cleared",
+        ),
+        (("Ns(50 * MS)", "Ns(5000 * MS)"), r"assert \[\] == \[1\]"),
+    ],
+    ids=["flr forgets nothing", "busy for too long"],
+)
+def test_a_model_that_is_broken_is_noticed(tmp_path: Path, broken: tuple[str, str], said: str) -> None:
+    run = as_typed(tmp_path, broken)
+    assert run.status == 1, run.said
+    (failure,) = red(run.report())
+    assert re.search(said, f"{failure.get('message')} {failure.text}"), run.said
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("mychip0=absent.py:mychip", r"no file \S+absent\.py. Name one: mychip0="),
+        ("mychip0=mychip.py:absent", r"no attribute 'absent'. It is called with a clock"),
+        ("igb0=mychip.py:mychip", r"there is a function igb0 already. Choose another alias"),
+    ],
+    ids=["no file", "no callable", "alias taken"],
+)
+def test_a_model_that_cannot_be_served_is_told_before_anything_is_fetched(
+    tmp_path: Path, model: str, said: str
+) -> None:
+    (tmp_path / "mychip.py").write_text(_FILES["mychip.py"])
+    cache = tmp_path / "cache"
+    run = harness("run", "--model", model, cwd=tmp_path, variables={"VFIO_HARNESS_CACHE": str(cache)})
+    assert run.status == 2, run.said
+    (line,) = run.errors.splitlines()
+    assert re.match(f"harness: model '{re.escape(model)}': .*{said}", line), run.said
+    assert red(run.report()), "the report of a run that could not begin must be red"
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.name != "CACHEDIR.TAG"]

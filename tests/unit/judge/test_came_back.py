@@ -1,0 +1,180 @@
+"""came_back on histories written by hand: who waited for a slow function, who did not, how often the kernel looked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.history.columns import SERVED
+from harness.history.history import History
+from harness.judge.came_back import Wait, came_back, waits
+from harness.model.fault import Fault, Misbehaviour, Occasion, PlannedFault
+from harness.model.operation import FLR_BIT, RESCAN
+from harness.model.served import NO_REGION, Happened
+from harness.model.units import MS, US, Ns
+from harness.model.verdict import Blame, Finding, Verdict
+from tests.unit.judge.build import ALIAS, Stage, at, terms
+
+BDF = "0000:01:00.0"  # as the builder gives it
+
+
+def away(
+    history: History,
+    since_us: float,
+    lasting: Ns | None,
+    what: Misbehaviour = Misbehaviour.NOT_READY,
+    when: Occasion = Occasion.NOW,
+    **more: int,
+) -> History:
+    """The same with a function that was away since then."""
+    fault = Fault(what=what, when=when, lasting_ns=lasting)
+    served = np.zeros(1, dtype=SERVED)
+    served[0]["time_ns"], served[0]["what"] = at(since_us), Happened.FAULT_BEGINS
+    served[0]["region"] = NO_REGION
+    plan = replace(history.plan, faults=(PlannedFault(function=ALIAS, fault=fault),))
+    return replace(history, plan=plan, served=served, **more)  # type: ignore[arg-type]
+
+
+def judged(history: History) -> tuple[Finding, ...]:
+    return came_back(history, terms(history))
+
+
+def reset_history(means: str = "reset/flr") -> tuple[History, float]:
+    """One reset from 1 ms on; when it had returned, in microseconds."""
+    stage = Stage()
+    end = stage.reset(stage.resetter(means=means), 1_000)
+    return stage.history(), end
+
+
+def test_a_reset_that_waits_is_slow_but_ready() -> None:
+    history, _ = reset_history()
+    (good,) = judged(away(history, 2_000, Ns(80 * MS)))
+    assert (good.verdict, good.met) == (Verdict.PASS, 1)
+    assert "slow but ready" in good.claim
+
+
+@pytest.mark.parametrize(
+    ("what", "lasting", "said"),
+    [
+        (Misbehaviour.NOT_READY, Ns(300 * MS), "for another"),
+        (Misbehaviour.NEVER_READY, None, "for ever"),
+        (Misbehaviour.STAY_ASLEEP, Ns(300 * MS), "stay-asleep"),
+    ],
+)
+def test_a_reset_that_reports_success_too_early_convicts(
+    what: Misbehaviour, lasting: Ns | None, said: str
+) -> None:
+    history, _ = reset_history()
+    (bad,) = judged(away(history, 2_000, lasting, what))
+    assert (bad.verdict, bad.blame, bad.met) == (Verdict.FAIL, Blame.RESET_FAILED, 1)
+    assert said in bad.claim
+    assert bad.events[0].row == 0
+
+
+def test_the_error_of_the_clocks_is_granted() -> None:
+    history, end = reset_history()
+    lasting = Ns(round((end - 2_000) * US) + 30 * US)
+    assert judged(away(history, 2_000, lasting))[0].verdict is Verdict.FAIL
+    assert judged(away(history, 2_000, lasting, served_error_ns=50 * US))[0].verdict is Verdict.PASS
+
+
+def test_what_goes_wrong_after_the_kernel_looked_is_not_its_fault() -> None:
+    history, end = reset_history()
+    assert judged(away(history, end - 20, Ns(300 * MS))) == ()
+
+
+def test_what_the_reset_brings_about_needs_no_good_clocks() -> None:
+    history, end = reset_history()
+    late = [
+        away(history, at_us, Ns(300 * MS), when=Occasion.FLR, served_error_ns=9 * MS) for at_us in (900, end)
+    ]
+    assert [judged(one)[0].verdict for one in late] == [Verdict.FAIL, Verdict.FAIL]
+    assert judged(away(history, end + 9_100, Ns(300 * MS), when=Occasion.FLR, served_error_ns=9 * MS)) == ()
+
+
+def test_faults_of_other_kinds_and_other_times_are_not_asked() -> None:
+    history, end = reset_history()
+    assert judged(away(history, 2_000, Ns(300 * MS), Misbehaviour.ALL_ONES_MEMORY)) == ()
+    assert judged(away(history, end + 10, Ns(300 * MS))) == ()
+    assert judged(away(history, 100, Ns(MS // 2))) == ()
+
+
+def test_nobody_waits_after_a_raw_flr() -> None:
+    stage = Stage()
+    stage.op(stage.writer(0x48, b"\x00\x80", means=FLR_BIT), 1_000, 1_020)
+    assert judged(away(stage.history(), 500, Ns(300 * MS))) == ()
+
+
+def test_a_refused_reset_promises_nothing() -> None:
+    stage = Stage()
+    stage.op(stage.resetter(), 1_000, 90_000, error=25)
+    assert judged(away(stage.history(), 500, Ns(300 * MS))) == ()
+
+
+def test_a_scan_must_wait_for_retry_status() -> None:
+    stage = Stage()
+    stage.op(stage.does("remover", RESCAN, "rescan"), 10_000, 90_000)
+    (bad,) = judged(away(stage.history(), 5_000, Ns(300 * MS), Misbehaviour.RETRY_STATUS))
+    assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.RESET_FAILED)
+    (good,) = judged(away(stage.history(), 5_000, Ns(60 * MS), Misbehaviour.RETRY_STATUS))
+    assert good.verdict is Verdict.PASS
+
+
+def test_a_log_with_holes_says_nothing() -> None:
+    history, _ = reset_history()
+    assert judged(away(history, 2_000, Ns(300 * MS), served_lost=1)) == ()
+
+
+def said(*lines: str) -> History:
+    stage = Stage()
+    stage.heartbeat()
+    for line in lines:
+        stage.log(line)
+    return stage.history()
+
+
+def test_a_ladder_is_read_from_the_log() -> None:
+    history = said(
+        f"vfio-pci {BDF}: not ready 1023ms after bus reset; waiting",
+        "something else",
+        f"vfio-pci {BDF}: not ready 2047ms after bus reset; waiting",
+        f"vfio-pci {BDF}: ready 4095ms after bus reset",
+        f"pci {BDF}: not ready after 1023ms; waiting",
+        f"pci {BDF}: not ready after 65535ms; giving up",
+        f"pci {BDF}: not ready 1023ms after FLR; waiting",
+        "pci 0000:02:00.0: ready 1023ms after FLR",
+    )
+    assert waits(history) == (
+        Wait(
+            alias=ALIAS,
+            occasion="bus reset",
+            looked_ms=(1023, 2047, 4095),
+            rows=(0, 2, 3),
+            over=True,
+            found=True,
+        ),
+        Wait(alias=ALIAS, occasion="", looked_ms=(1023, 65535), rows=(4, 5), over=True, found=False),
+        Wait(alias=ALIAS, occasion="FLR", looked_ms=(1023,), rows=(6,), over=False, found=False),
+    )
+
+
+def test_a_ladder_that_doubles_passes_and_tells_how_it_ended() -> None:
+    (found,) = judged(
+        said(
+            f"pci {BDF}: not ready 1023ms after FLR; waiting",
+            f"pci {BDF}: not ready 2047ms after FLR; giving up",
+        )
+    )
+    assert (found.verdict, found.met) == (Verdict.PASS, 2)
+    assert "1023, 2047 ms" in found.claim
+    assert "gave up" in found.claim
+
+
+def test_a_pause_of_more_than_twice_the_last_convicts() -> None:
+    (bad,) = judged(
+        said(f"pci {BDF}: not ready 1023ms after FLR; waiting", f"pci {BDF}: ready 4095ms after FLR")
+    )
+    assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.TIMEOUT)
+    assert bad.events[0].row == 1

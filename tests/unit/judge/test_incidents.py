@@ -1,0 +1,292 @@
+"""What the host does to functions, told from what others do: removal, recovery, stalls, death."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from harness.history.history import History
+from harness.judge import judge
+from harness.judge.access_outcome import access_outcome
+from harness.judge.incidents import struck
+from harness.judge.incidents import unplugged as unplugged_functions
+from harness.judge.kernel_log import kernel_log
+from harness.judge.recovered import recovered
+from harness.judge.register_values import register_values
+from harness.judge.removed import removed
+from harness.judge.starvation import starvation
+from harness.judge.values_sane import values_sane
+from harness.model.fault import IncidentKind
+from harness.model.operation import BAR_READ
+from harness.model.terms import Terms
+from harness.model.units import MS
+from harness.model.verdict import Blame, Finding, Verdict
+from tests.unit.judge.build import CONTRACT, READ, at, worst
+from tests.unit.judge.struck import (
+    BEGUN,
+    CORRECTED,
+    FATAL,
+    GONE,
+    LINK_RESET,
+    NO_CALLBACK,
+    NOT_RECOVERED,
+    RECOVERED,
+    Struck,
+    killed,
+    reported,
+    stalled,
+    unplugged,
+)
+
+
+def terms(history: History) -> Terms:
+    return CONTRACT.terms_of(history)
+
+
+def decisive(history: History) -> Finding:
+    judgement = judge(history, terms(history))
+    assert judgement.decisive is not None
+    return judgement.decisive
+
+
+# incidents
+
+
+def test_an_incident_lasts_from_the_hosts_first_row_to_its_last_by_its_clock() -> None:
+    history = replace(killed().history(), served_error_ns=5_000)
+    (one,) = struck(history, IncidentKind.SERVER_KILLED)
+    assert (one.begin_ns, one.end_ns) == (at(BEGUN) - 5_000, at(BEGUN + 1_000) + 5_000)
+    assert struck(history, IncidentKind.UNPLUGGED) == ()
+
+
+def test_an_incident_that_did_not_begin_is_none_and_one_without_end_lasts_to_the_end() -> None:
+    history = killed().history()
+    assert struck(replace(history, served=history.served[:0]), IncidentKind.SERVER_KILLED) == ()
+    (one,) = struck(replace(history, served=history.served[:1]), IncidentKind.SERVER_KILLED)
+    assert one.end_ns == history.end_ns
+
+
+def test_only_uevents_of_the_function_after_the_incident_count() -> None:
+    made = unplugged()
+    made.uevents = [(BEGUN - 1, "remove"), (GONE, "remove"), (GONE - 1, "add"), (GONE + 5, "add")]
+    (one,) = unplugged_functions(made.history())
+    assert (one.gone_ns, one.back_ns) == (at(GONE), at(GONE + 5))
+    history = made.history()
+    other = tuple(replace(event, path=event.path[:-1] + "1") for event in history.uevents)
+    (one,) = unplugged_functions(replace(history, uevents=other))
+    assert (one.gone_ns, one.back_ns) == (None, None)
+
+
+# removal
+
+
+def test_a_removal_as_asked_is_a_pass_that_says_so() -> None:
+    history = unplugged().history()
+    assert judge(history, terms(history)).verdict is Verdict.PASS
+    (finding,) = removed(history, terms(history))
+    assert finding.claim.startswith("disk was removed, as asked: the kernel let go of it 5.85 s after")
+    after = [one for one in access_outcome(history, terms(history)) if "after its removal" in one.claim]
+    assert {one.promise.partition("@")[0] for one in after} == {
+        "config-read/removed-sysfs",
+        "config-read/removed-proc",
+        "attribute-read/removed-sysfs",
+    }
+
+
+def test_a_removal_that_grants_no_time_is_none_that_was_asked_for() -> None:
+    history = unplugged(gone=BEGUN + 3e6).history()
+    (finding,) = removed(history, terms(history))
+    assert (finding.verdict, finding.blame) == (Verdict.FAIL, Blame.MISMATCH)
+    assert "sooner than 5 s" in finding.claim
+
+
+def test_a_refusal_long_before_the_kernel_says_that_the_function_is_gone_is_no_removal() -> None:
+    made = unplugged()
+    made.stage.op(1, BEGUN + 1e6, BEGUN + 1e6 + 20, error=errno.ENODEV)
+    found = decisive(made.history())
+    assert (found.checker, found.verdict, found.blame) == ("removed", Verdict.FAIL, Blame.MISMATCH)
+    assert [str(event).partition(":")[0] for event in found.events] == ["served", "operation"]
+
+
+def test_a_refusal_before_anybody_asked_is_wrong_as_ever() -> None:
+    made = unplugged()
+    made.stage.op(1, BEGUN - 1_000, BEGUN - 980, error=errno.ENODEV)
+    found = decisive(made.history())
+    assert (found.checker, found.verdict, found.blame) == ("access_outcome", Verdict.FAIL, Blame.MISMATCH)
+    assert found.promise == f"{READ}@none"
+
+
+def test_data_of_a_function_that_is_gone_is_wrong() -> None:
+    made = unplugged()
+    made.stage.op(1, GONE + 2_000, GONE + 2_020)
+    found = decisive(made.history())
+    assert (found.checker, found.verdict) == ("access_outcome", Verdict.FAIL)
+    assert found.promise == "config-read/removed-sysfs@none!unplugged+server-restarted"
+    assert "did not wait" in found.claim
+    assert found.claim.endswith("after its removal.")
+
+
+def test_a_removal_that_nobody_saw_is_unknown() -> None:
+    made = unplugged()
+    made.uevents.clear()
+    history = made.history()
+    assert [(one.verdict, one.claim) for one in removed(history, terms(history))] == [
+        (Verdict.UNKNOWN, "disk was not gone when the stage ended.")
+    ]
+
+
+@pytest.mark.parametrize("made", [unplugged(), reported(*FATAL, LINK_RESET), reported()])
+def test_what_does_not_come_on_a_busy_machine_may_come_another_time(made: Struck) -> None:
+    made.uevents.clear()
+    history = made.history()
+    table = history.operations.copy()
+    beat = int(np.flatnonzero(table["actor"] == 0)[50])
+    table["end_ns"][beat] += 100 * MS
+    busy = replace(history, operations=table)
+    (finding,) = (*removed(busy, terms(busy)), *recovered(busy, terms(busy)))
+    assert (finding.verdict, finding.blame) == (Verdict.UNKNOWN, Blame.STARVED)
+    assert finding.claim.endswith(", and a heartbeat woke 100 ms late.")
+
+
+def test_without_an_entry_a_removal_is_unknown() -> None:
+    history = unplugged().history()
+    assert worst(removed(history, replace(terms(history), promises={}))) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(("back", "verdict"), [(True, Verdict.PASS), (False, Verdict.UNKNOWN)])
+def test_a_function_that_is_replaced_must_come_back(back: bool, verdict: Verdict) -> None:  # noqa: FBT001
+    made = unplugged(kind=IncidentKind.SERVER_RESTARTED)
+    if back:
+        made.uevents.append((GONE + 1.5e6, "add"))
+    history = made.history()
+    (finding,) = removed(history, terms(history))
+    assert finding.verdict is verdict
+    assert ("another was in its place 1.5 s later" in finding.claim) is back
+
+
+# recovery
+
+
+def test_a_recovery_is_named_and_convicts_nobody() -> None:
+    history = reported(*FATAL, LINK_RESET, RECOVERED, reset=True).history()
+    assert judge(history, terms(history)).verdict is Verdict.PASS
+    (finding,) = recovered(history, terms(history))
+    assert finding.claim.startswith(
+        "disk was recovered by AER within 10 ms from a fatal error of the link above"
+    )
+    (log,) = kernel_log(history, terms(history))
+    assert "no fault but the error of a link that was staged" in log.claim
+
+
+def test_a_recovery_that_failed_says_why() -> None:
+    found = decisive(reported(*FATAL, NO_CALLBACK, LINK_RESET, NOT_RECOVERED, reset=True).history())
+    assert (found.checker, found.verdict, found.blame) == ("recovered", Verdict.FAIL, Blame.DEVICE_LOST)
+    assert found.claim == (
+        "AER did not recover disk from a fatal error of the link above disk (DLP), as staged: can't recover "
+        "(no error_detected callback)."
+    )
+
+
+def test_a_recovery_without_an_end_is_unknown() -> None:
+    history = reported(*FATAL, LINK_RESET).history()
+    assert worst(recovered(history, terms(history))) is Verdict.UNKNOWN
+
+
+def test_an_error_that_nobody_logged_is_unknown() -> None:
+    history = reported().history()
+    assert worst(recovered(history, terms(history))) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("us", "lines"),
+    [
+        (BEGUN - 50_000, CORRECTED),
+        (BEGUN + 5_000, [line.replace("0000:00:05.0", "0000:00:06.0") for line in CORRECTED]),
+        (BEGUN + 5_000, [CORRECTED[0].replace("AER: ", "")]),
+    ],
+    ids=["before", "of another port", "not of AER"],
+)
+def test_only_what_aer_says_of_its_own_port_afterwards_is_the_staged_error(
+    us: float, lines: list[str]
+) -> None:
+    made = reported()
+    made.logs(us, *lines)
+    history = made.history()
+    assert worst(recovered(history, terms(history))) is Verdict.UNKNOWN
+
+
+def test_an_error_that_nobody_staged_convicts_as_ever() -> None:
+    history = reported(*FATAL, LINK_RESET, RECOVERED).history()
+    alone = replace(history, plan=replace(history.plan, incidents=()), served=history.served[:0])
+    assert recovered(alone, terms(alone)) == ()
+    (finding, *_) = kernel_log(alone, terms(alone))
+    assert (finding.verdict, finding.blame) == (Verdict.FAIL, Blame.DEVICE_LOST)
+
+
+def test_another_fault_in_the_log_is_not_covered_by_the_staged_one() -> None:
+    made = reported(*FATAL, LINK_RESET, RECOVERED, reset=True)
+    made.logs(BEGUN + 400_000, "pci 0000:01:00.0: not ready 65535ms after bus reset; giving up")
+    found = decisive(made.history())
+    assert (found.checker, found.blame) == ("kernel_log", Blame.RESET_FAILED)
+
+
+def test_what_a_recovery_took_is_held_against_nobody_but_what_was_wrong_before_is() -> None:
+    made = reported(*FATAL, LINK_RESET, RECOVERED, reset=True)
+    made.stage.op(1, BEGUN - 100, BEGUN - 80, value=0x1234)
+    history = made.history()
+    bad = [one for one in values_sane(history, terms(history)) if one.verdict is Verdict.FAIL]
+    assert [one.met for one in bad] == [1]
+
+
+@pytest.mark.parametrize(("us", "verdict"), [(BEGUN + 300_000, Verdict.PASS), (BEGUN, Verdict.FAIL)])
+def test_registers_read_as_nothing_once_recovery_has_reset_the_bus(us: float, verdict: Verdict) -> None:
+    made = reported(*FATAL, LINK_RESET, RECOVERED, reset=True)
+    register = made.stage.register_reader(BAR_READ)
+    made.stage.op(register, 100, 120, value=0x1234)
+    made.stage.window(BEGUN - 2_000, BEGUN - 1_000)  # what the register held is known from before that
+    made.stage.op(register, us, us + 20, value=0)
+    history = made.history()
+    assert worst(register_values(history, terms(history))) is verdict
+
+
+# stalls and deaths
+
+
+def test_a_stall_is_named_and_not_taken_for_a_busy_machine() -> None:
+    history = stalled().history()
+    assert not starvation(history).seen
+    found = decisive(history)
+    assert (found.checker, found.verdict, found.blame) == ("access_outcome", Verdict.FAIL, Blame.TIMEOUT)
+    assert found.claim.endswith("took 2 s; the server of disk stood still for 2 s meanwhile, as staged.")
+
+
+def test_a_machine_that_stays_busy_after_a_stall_is_busy() -> None:
+    history = stalled(late_ms=2_700).history()
+    assert starvation(history).seen
+    assert decisive(history).blame is Blame.STARVED
+
+
+def test_a_late_access_outside_of_the_stall_is_not_its_doing() -> None:
+    made = stalled()
+    made.stage.op(1, BEGUN + 3e6, BEGUN + 4.5e6)
+    history = made.history()
+    found = [one for one in access_outcome(history, terms(history)) if one.verdict is Verdict.FAIL]
+    assert [one.met for one in found] == [2]
+    alone = replace(history, plan=replace(history.plan, incidents=()), served=history.served[:0])
+    assert starvation(alone).seen
+
+
+def test_a_death_is_named_also_by_a_read_that_was_under_way() -> None:
+    found = decisive(killed().history())
+    assert (found.checker, found.verdict, found.blame) == ("values_sane", Verdict.FAIL, Blame.DEVICE_LOST)
+    assert found.claim.endswith("; its server was killed 200 ms after the release, as staged.")
+
+
+def test_all_ones_before_a_death_are_not_its_doing() -> None:
+    made = Struck(IncidentKind.SERVER_KILLED)
+    made.stage.heartbeat(until_us=4e6)
+    made.stage.op(made.stage.reader(), BEGUN - 1_000, BEGUN - 900, value=0xFFFF_FFFF)
+    assert "killed" not in decisive(made.history()).claim

@@ -1,0 +1,70 @@
+"""persistent_state: resets outside of critical sections, and inside of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from harness.history.columns import SERVED
+from harness.judge.persistent_state import persistent_state
+from harness.model.served import NO_REGION, Happened
+from harness.model.units import MS, Ns
+from harness.model.verdict import Blame, EventKind, Finding, Verdict
+from tests.unit.judge.build import Stage, at, terms
+
+BEGINS, ENDS, CORRUPTED = Happened.CRITICAL_BEGINS, Happened.CRITICAL_ENDS, Happened.CORRUPTED
+RESET_AT = 100_000
+
+
+def judged(*rows: tuple[float, Happened], function: int = 0, lost: int = 0) -> tuple[Finding, ...]:
+    """What is said of a reset by FLR at :data:`RESET_AT`, and these rows of its model."""
+    stage = Stage()
+    stage.reset(stage.resetter(), RESET_AT)
+    served = np.zeros(len(rows), dtype=SERVED)
+    for row, (moment, what) in zip(served, rows, strict=True):
+        row["time_ns"], row["what"], row["region"], row["function"] = at(moment), what, NO_REGION, function
+    history = replace(stage.history(), served=served, served_lost=lost, served_error_ns=Ns(MS))
+    return persistent_state(history, terms(history))
+
+
+def test_a_function_that_keeps_nothing_is_not_spoken_of() -> None:
+    assert judged() == ()
+    assert judged((10, Happened.READ), lost=5) == ()
+
+
+def test_sections_that_ended_are_counted() -> None:
+    (good,) = judged((10, BEGINS), (20, ENDS), (30, BEGINS), (40, ENDS))
+    assert (good.verdict, good.met) == (Verdict.PASS, 2)
+
+
+def test_a_section_that_no_reset_met_and_nobody_saw_end_shows_nothing() -> None:
+    assert judged((10, BEGINS)) == ()
+
+
+def test_a_reset_inside_one_is_named_with_who_did_it_and_when() -> None:
+    (bad,) = judged((10, BEGINS), (20, ENDS), (20_000, BEGINS), (100_500, CORRUPTED))
+    assert (bad.verdict, bad.blame, bad.met) == (Verdict.FAIL, Blame.MISMATCH, 1)
+    assert bad.claim.startswith("reset/flr by resetter came 80.5 ms into a critical section of disk")
+    assert [(event.kind, event.row) for event in bad.events] == [
+        (EventKind.SERVED, 3),
+        (EventKind.OPERATION, 0),
+        (EventKind.SERVED, 2),
+    ]
+
+
+def test_the_clock_of_the_log_may_be_a_little_wrong() -> None:
+    (near,) = judged((20_000, BEGINS), (RESET_AT - 900, CORRUPTED))
+    assert near.claim.startswith("reset/flr by resetter")
+    (far,) = judged((20_000, BEGINS), (RESET_AT - 1_100, CORRUPTED))
+    assert far.claim.startswith("A reset came 78.9 ms")
+    assert far.verdict is Verdict.FAIL
+
+
+def test_a_log_that_is_not_whole_proves_no_good() -> None:
+    found = judged((10, BEGINS), (20, ENDS), lost=1)
+    assert max(one.verdict for one in found) is Verdict.UNKNOWN
+
+
+def test_what_another_function_says_is_its_own() -> None:
+    assert judged((10, BEGINS), (100_500, CORRUPTED), function=1) == ()
