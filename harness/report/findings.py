@@ -9,6 +9,10 @@ from harness.model.verdict import Finding, Judgement, Verdict
 
 COLLIDED_CHECKER: Final = "collided"
 """Name of the checker that counts operations which met a window."""
+FAULT_CHECKER: Final = "fault_met"
+"""Name of the checker that tells what was staged to go wrong; nothing without a fault or an incident."""
+_TELLING: Final = (FAULT_CHECKER, COLLIDED_CHECKER)
+"""Checkers whose claims tell most of a PASS, the better first."""
 _WIDTH: Final = 80
 
 
@@ -19,10 +23,14 @@ def as_text(judgement: Judgement) -> str:
 
 
 def headline(judgement: Judgement) -> Finding | None:
-    """The finding that tells most: the decisive one; of a PASS how many operations met a window."""
+    """The finding that tells most: the decisive one; of a PASS what went wrong as staged, or how many met a window."""
     if judgement.verdict is Verdict.PASS:
-        return max(judgement.findings, key=lambda found: (found.checker == COLLIDED_CHECKER, found.met))
+        return max(judgement.findings, key=lambda found: (_rank(found), found.met))
     return judgement.decisive
+
+
+def _rank(finding: Finding) -> int:
+    return -_TELLING.index(finding.checker) if finding.checker in _TELLING else -len(_TELLING)
 
 
 def as_json(finding: Finding) -> dict[str, Any]:

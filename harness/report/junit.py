@@ -30,6 +30,10 @@ _FILE_BUDGET: Final = 6 * _KIB * _KIB
 """For texts of all cases together: some consumers stop at 10 MB."""
 
 
+_OF_A_STAGE: Final = "served."
+"""What the names of values begin with that another stage has others of."""
+
+
 class Dialect(enum.StrEnum):
     """Which flavour of the format."""
 
@@ -113,7 +117,7 @@ def _case(
     if result is not None and not isinstance(result, Failure):
         case.append(result)
     red = entry.status in (Status.FAILURE, Status.ERROR)
-    said = "\n".join([entry.output.strip("\n"), *_refused(entry)]).strip("\n")
+    said = "\n".join([entry.output.strip("\n"), *_staged(entry), *_refused(entry)]).strip("\n")
     output = fit(said, limits.output if red else limits.passing_output)
     strict = properties if dialect is Dialect.STRICT else {}
     tags = _tags(entry, strict, folder, basenames)
@@ -169,6 +173,13 @@ def _attempt(kind: Any, number: int, attempt: AttemptRecord, limits: _Limits) ->
     return element
 
 
+def _staged(entry: Entry) -> list[str]:
+    """What was staged to go wrong, and of a test that is ok which verdict it asked for."""
+    lines = [f"staged: {line}" for stage in entry.stages for line in stage.staged]
+    lines += [f"named: {kind}: the stage was judged FAIL, as the test demands" for kind in entry.named]
+    return lines
+
+
 def _refused(entry: Entry) -> list[str]:
     """Operations that were refused and tried again: no attempt of the test, so never a flakyFailure."""
     return [as_line(refused) for stage in entry.stages for refused in stage.refusals]
@@ -184,6 +195,8 @@ def _properties(entry: Entry) -> dict[str, str]:
         found["hil.seed"] = str(entry.stages[0].seed)
     if entry.attempts:
         found["hil.attempts"] = str(len(entry.attempts) + 1)
+    if entry.named:
+        found["hil.named"] = ",".join(dict.fromkeys(entry.named))
     refused = sum(refused.attempts for stage in entry.stages for refused in stage.refusals)
     if refused:
         found["hil.refused"] = str(refused)
@@ -242,7 +255,8 @@ def _suite_properties(session: Session) -> dict[str, str]:
     for entry in session.entries:  # the first stage that says something wins: one value a name
         for stage in entry.stages:
             for key, value in stage.provenance.items():
-                found.setdefault(key, str(value))
+                if not key.startswith(_OF_A_STAGE):
+                    found.setdefault(key, str(value))
     found |= {key: str(value) for key, value in start.provenance.items()}
     return {one_line(key, 100): one_line(value, 4000) for key, value in found.items() if one_line(value)}
 

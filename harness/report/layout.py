@@ -14,6 +14,7 @@ from typing import Final
 from harness.history.windows import FaultKind
 from harness.model.promise import WindowKind
 from harness.model.verdict import EventId
+from harness.report.served import ServedLane
 
 
 class Look(enum.IntEnum):
@@ -228,7 +229,7 @@ class Mark:
         letter: `A` or `B`.
         event: its row in the history.
         begin, end: ns after release; equal for an instant.
-        lane: name of the actor, or `kernel`.
+        lane: name of the actor, `kernel`, or the name of the lane of a served function.
         lines: the event spelled out.
     """
 
@@ -271,8 +272,9 @@ class Layout:
         begin, end: of the drawn time.
         lanes, windows, faults, resets, instants: what lies in it.
         marks: at most two.
-        notes: misuse of locks, and operations that were refused and tried again, as sentences.
+        notes: misuse of locks, operations that were refused and tried again, what was staged, as sentences.
         log: lines of the kernel log that are marked, or the first warnings.
+        served: functions that a model of ours serves.
     """
 
     title: str
@@ -291,6 +293,7 @@ class Layout:
     marks: tuple[Mark, ...]
     notes: tuple[str, ...]
     log: tuple[str, ...]
+    served: tuple[ServedLane, ...] = ()
 
     @property
     def bands(self) -> tuple[Band, ...]:

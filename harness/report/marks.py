@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from harness.history.columns import Edge
 from harness.history.history import History
@@ -13,6 +14,12 @@ from harness.model.verdict import EventId, EventKind, Judgement
 from harness.report.holds import who
 from harness.report.layout import Fault, Mark, Window
 from harness.report.refusals import error_name
+from harness.report.served import lane_name
+from harness.report.served_words import told
+from harness.report.wrongs import wrongs_of
+
+_MOST_WRONGS: Final = 3
+"""Of what was wrong meanwhile only the last are named."""
 
 
 def marks_of(
@@ -26,6 +33,7 @@ def marks_of(
         for event in events
         if (event.kind is EventKind.OPERATION and event.row < len(history.operations))
         or (event.kind is EventKind.KERNEL and event.row < len(history.kernel))
+        or (event.kind is EventKind.SERVED and event.row < len(history.served))
     ][:2]
     timed.sort(key=lambda event: _time(history, event))
     marks = [
@@ -40,6 +48,8 @@ def marks_of(
 def _time(history: History, event: EventId) -> int:
     if event.kind is EventKind.KERNEL:
         return int(history.kernel[event.row]["time_ns"])
+    if event.kind is EventKind.SERVED:
+        return int(history.served[event.row]["time_ns"])
     return int(history.operations[event.row]["begin_ns"])
 
 
@@ -51,6 +61,8 @@ def _mark(
         at = int(history.kernel[event.row]["time_ns"]) - zero
         said = (hit(history, event.row), f"at {_ms(at)} ms")
         return Mark(letter=letter, event=event, begin=at, end=at, lane="kernel", lines=said)
+    if event.kind is EventKind.SERVED:
+        return _served_mark(history, event, letter)
     row = history.operations[event.row]
     begin, returned = int(row["begin_ns"]) - zero, int(row["end_ns"]) != 0
     end = (int(row["end_ns"]) if returned else int(history.end_ns)) - zero
@@ -75,7 +87,27 @@ def _mark(
         if fault.begin <= end and fault.end >= begin:
             lines.append(f"began {_apart(begin, fault.begin)} the config lock of {fault.function} was stolen")
             break
+    if step.file is not None:
+        lines += _meanwhile(history, step.file.function, begin, end)
     return Mark(letter=letter, event=event, begin=begin, end=end, lane=actor.name, lines=tuple(lines))
+
+
+def _meanwhile(history: History, function: str, begin: int, end: int) -> list[str]:
+    """What was wrong with a function meanwhile, in a line."""
+    wrongs = [one for one in wrongs_of(history) if one.function == function]
+    found = [one.since for one in wrongs if one.begin <= end and one.end >= begin][-_MOST_WRONGS:]
+    return [f"meanwhile {function}: {', '.join(found)}"] if found else []
+
+
+def _served_mark(history: History, event: EventId, letter: str) -> Mark:
+    row, names = history.served[event.row], history.plan.functions
+    at, function = int(row["time_ns"]) - int(history.begin_ns), int(row["function"])
+    alias = names[function] if 0 <= function < len(names) else ""
+    when = f"{_apart(at, 0)} release"
+    if history.served_error_ns:
+        when += f", give or take {as_text(history.served_error_ns)}"
+    said = (f"{told(history, event.row)}, {when}",)
+    return Mark(letter=letter, event=event, begin=at, end=at, lane=lane_name(alias), lines=said)
 
 
 def _apart(at: int, edge: int) -> str:

@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 from harness.history.windows import FaultKind
 from harness.model.promise import WindowKind
 from harness.model.units import as_text
+from harness.model.verdict import EventKind
 from harness.report.fills import WINDOWS, held, shade
 from harness.report.lane_svg import lane_row
 from harness.report.lanes import worth_drawing
@@ -24,6 +25,8 @@ from harness.report.layout import (
     Mark,
     Window,
 )
+from harness.report.served import ServedLane
+from harness.report.served_svg import WRONGS, served_height, served_row
 from harness.report.shapes import (
     BAD,
     LEFT,
@@ -34,6 +37,7 @@ from harness.report.shapes import (
     RIGHT,
     WIDTH,
     Detail,
+    dashed,
     extent,
     inside,
     label,
@@ -59,12 +63,12 @@ class _Row:
     """Where something is drawn.
 
     Attributes:
-        thing: a band, a lane, or None for the kernel's events.
+        thing: a band, a lane, that of a served function, or None for the kernel's events.
         top: upper edge.
         height: of the row.
     """
 
-    thing: Band | Lane | None
+    thing: Band | Lane | ServedLane | None
     top: float
     height: float
 
@@ -90,9 +94,12 @@ def panel(
     top = y + (34 if close else 14)
     row, gap = float(lane_height), (6.0 if close else 3.0)
     lanes, hidden = worth_drawing(layout.lanes, _MOST_LANES)
-    things: list[Band | Lane | None] = [*layout.bands, *([None] if layout.instants else []), *lanes]
-    rows = [_Row(thing, top + number * (row + gap), row) for number, thing in enumerate(things)]
-    bottom = top + len(rows) * (row + gap)
+    kernel = [None] if layout.instants else []
+    rows, bottom = [], top
+    for thing in (*layout.bands, *kernel, *layout.served, *lanes):
+        height = served_height(thing, row, detail) if isinstance(thing, ServedLane) else row
+        rows.append(_Row(thing, bottom, height))
+        bottom += height + gap
     parts += _axis(layout, top, bottom)
     parts += _shades(layout, rows, gap)
     for place in rows:
@@ -101,6 +108,8 @@ def panel(
                 parts += _band(place.thing, layout, place.top, row, detail)
             case Lane():
                 parts += lane_row(place.thing, layout, place.top, row, detail)
+            case ServedLane():
+                parts += served_row(place.thing, layout, place.top, row, detail)
             case None:
                 parts.append(label("kernel", place.top, row, detail))
                 parts += _instants(layout, place.top, row, detail)
@@ -144,6 +153,11 @@ def _shades(layout: Layout, rows: list[_Row], gap: float) -> Iterator[str]:
             yield rect(x, top, width, bottom - top, fill=shade(window.kind), title=window.text)
             yield rule(x, top, bottom, WINDOWS[window.kind])
             yield rule(x + width, top, bottom, WINDOWS[window.kind])
+    for wrong in (wrong for lane in layout.served for wrong in lane.wrongs):
+        for top, bottom in _blocks(rows, gap, "" if alone else wrong.function):
+            for time in (wrong.begin, wrong.end):
+                if layout.begin < time < layout.end:
+                    yield dashed(x_of(time, layout), top, bottom, WRONGS[wrong.origin][1])
 
 
 def _blocks(rows: list[_Row], gap: float, function: str) -> Iterator[tuple[float, float]]:
@@ -286,7 +300,8 @@ def _flags(layout: Layout, top: float, bottom: float) -> Iterator[str]:
 
 def _said(first: float, last: float, mark: Mark, y: float) -> str:
     """What the last marked event showed, to be read at once: beside the flags, on the side where there is room."""
-    shown = mark.lines[0].partition(": ")[2] or mark.lines[0]
+    cut = " " if mark.event.kind is EventKind.SERVED else ": "
+    shown = mark.lines[0].partition(cut)[2] or mark.lines[0]
     text = f"{shown}, {as_text(mark.end - mark.begin)}" if mark.end > mark.begin else shown
     right, left = LEFT + PLOT - last - 16, first - 16 - LEFT
     if max(left, right) < _SAYS:

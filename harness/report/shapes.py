@@ -65,6 +65,11 @@ def rule(x: float, top: float, bottom: float, colour: str) -> str:
     return f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}" stroke="{colour}" stroke-width="1"/>'
 
 
+def dashed(x: float, top: float, bottom: float, colour: str) -> str:
+    """Draw a thin dashed line from top to bottom."""
+    return f'<path d="M{x:.1f} {top:.1f}V{bottom:.1f}" stroke="{colour}" stroke-width="0.8" stroke-dasharray="2 3"/>'
+
+
 def label(text: str, y: float, row: float, detail: Detail, *, marked: bool = False) -> str:
     """Write the name of a row left of the plot."""
     size = 13 if detail is Detail.FULL else 11

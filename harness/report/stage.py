@@ -8,7 +8,9 @@ import numpy as np
 
 from harness.history.history import History
 from harness.journal.record import AttemptRecord, KernelLog, Latency, StageRecord
+from harness.model.fault_words import staged
 from harness.model.operation import MISUSE, RENDEZVOUS, SET_UP, WAIT, verb
+from harness.model.plan import Plan
 from harness.model.verdict import Blame, Judgement, Verdict
 from harness.report.findings import COLLIDED_CHECKER, as_json, headline
 from harness.report.refusals import refusals
@@ -60,12 +62,15 @@ def stage_record(
         operations=len(history.operations),
         retried=retried,
         functions=history.plan.functions,
-        provenance={key: history.provenance[key] for key in _KEPT if key in history.provenance},
+        provenance={key: history.provenance[key] for key in _KEPT if key in history.provenance}
+        | _served(history),
         seed=history.plan.seed,
         latencies=latencies(history),
         refusals=refusals(history),
         kernel_log=_kernel_log(history, judgement),
         kernel_warnings=tuple(line.text for line in history.log if line.level <= _WARNING)[:50],
+        staged=staged(history.plan),
+        blame=str(decisive.blame) if decisive and judgement.verdict is Verdict.FAIL else "",
         attachments=attachments,
     )
 
@@ -96,12 +101,28 @@ def latencies(history: History) -> tuple[Latency, ...]:
     return tuple(result)
 
 
+def _served(history: History) -> dict[str, int]:
+    """How far what models saw can be trusted; nothing where none served."""
+    if not len(history.served):
+        return {}
+    return {
+        "served.rows": len(history.served),
+        "served.clock_error_ns": history.served_error_ns,
+        "served.lost": history.served_lost,
+    }
+
+
+def _asked_for(plan: Plan) -> bool:
+    """Whether a fault in the kernel's log is what was staged: misuse of locks, or a function that does wrong."""
+    misused = any(verb(step.means) == MISUSE for actor in plan.actors for step in actor.steps)
+    return misused or bool(plan.faults or plan.incidents)
+
+
 def _kernel_log(history: History, judgement: Judgement) -> KernelLog:
     findings = [finding for finding in judgement.findings if finding.checker == KERNEL_LOG_CHECKER]
     faulty = any(finding.blame is Blame.KERNEL_FAULT for finding in judgement.findings)
     if faulty or any(finding.verdict is Verdict.FAIL for finding in findings):
-        misused = any(verb(step.means) == MISUSE for actor in history.plan.actors for step in actor.steps)
-        return KernelLog.PROVOKED if misused else KernelLog.FAULT
+        return KernelLog.PROVOKED if _asked_for(history.plan) else KernelLog.FAULT
     if not findings or any(finding.verdict is Verdict.UNKNOWN for finding in findings):
         return KernelLog.UNKNOWN
     return KernelLog.WARN if any(line.level <= _WARNING for line in history.log) else KernelLog.CLEAN

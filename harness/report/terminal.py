@@ -47,7 +47,8 @@ def summary(session: Session, *, results: str, style: Style = Style.PLAIN) -> st
         lines += _lines(entry, name, style)
     if len(loud) > _MOST_LINES:
         lines.append(f"… and {len(loud) - _MOST_LINES} more")
-    lines += [_counts(session), *_stopped(session), *_met(session), *_latencies(session), *_where(results)]
+    lines += [_counts(session), *_named(session), *_stopped(session), *_met(session)]
+    lines += [*_latencies(session), *_where(results)]
     return "\n".join(lines) + "\n"
 
 
@@ -82,6 +83,8 @@ def _lines(entry: Entry, name: str, style: Style) -> Iterator[str]:
     if entry.summary:
         yield f"          {one_line(entry.summary, _WIDTH * 2)}"
     for stage in entry.stages:
+        for line in stage.staged:
+            yield f"          {one_line(f'staged: {line}', _WIDTH * 2)}"
         for refused in stage.refusals:
             yield f"          {one_line(as_line(refused), _WIDTH * 2)}"
 
@@ -100,6 +103,15 @@ _EXIT: Final = {
     ExitStatus.USAGE: "the run was not asked for properly",
     ExitStatus.NOTHING_SAID: "no failure, but not everything has a verdict",
 }
+
+
+def _named(session: Session) -> Iterator[str]:
+    """Stages that were judged FAIL as their tests demand: what was staged to go wrong was noticed."""
+    found = Counter(kind for entry in session.entries for kind in entry.named)
+    if found:
+        said = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
+        stages = "1 stage" if found.total() == 1 else f"{found.total()} stages"
+        yield f"named    {stages} went wrong as staged, and the verdict says so; no failures: {said}"
 
 
 def _stopped(session: Session) -> Iterator[str]:

@@ -20,6 +20,7 @@ from harness.history.windows import (
     ResetSpan,
     resets,
 )
+from harness.model.fault_words import staged
 from harness.model.units import as_text
 from harness.model.verdict import EventKind, Judgement
 from harness.report.findings import headline
@@ -28,11 +29,15 @@ from harness.report.lanes import MOST_SPANS, lanes_of
 from harness.report.layout import Fault, Instant, Layout, Reset
 from harness.report.marks import hit, marks_of
 from harness.report.refusals import as_line, refusals
+from harness.report.served import served_lanes
+from harness.report.wrongs import wrongs_of
 
 _CUT: Final = "------------["
 """How the kernel begins and ends a report; it says nothing."""
 _MOST_FAULTS: Final = 4
 """More misuses than these are only counted in words; all are drawn."""
+_MOST_WRONGS: Final = 6
+"""The same, of what was staged to go wrong."""
 
 
 def overview(history: History, judgement: Judgement) -> Layout:
@@ -50,6 +55,7 @@ def close_up(history: History, judgement: Judgement) -> Layout | None:
     begin, end = min(mark.begin for mark in marks), max(mark.end for mark in marks)
     least = whole // 10  # of what lies around, where no window says how much that must be
     spans = [(held.begin, held.end) for held in windows] + [(fault.begin, fault.end) for fault in faults]
+    spans += [(wrong.begin, wrong.end) for wrong in wrongs_of(history)]
     for first, last in spans:  # what touches the pair is shown as a whole
         if first < last and first <= end and last >= begin and last - first <= whole // 3:
             begin, end, least = min(begin, first), max(end, last), 0
@@ -90,8 +96,9 @@ def _layout(history: History, judgement: Judgement, view: tuple[int, int]) -> La
         ),
         instants=_instants(history, view),
         marks=marks,
-        notes=(*_misuse(faults), *(as_line(refused) for refused in refusals(history))),
+        notes=(*_misuse(faults), *(as_line(refused) for refused in refusals(history)), *_staged(history)),
         log=_log(history, judgement),
+        served=served_lanes(history, view, [mark.lane for mark in marks]),
     )
 
 
@@ -100,6 +107,20 @@ def _misuse(faults: tuple[Fault, ...]) -> list[str]:
     return [fault.text for fault in faults[:_MOST_FAULTS]] + (
         [f"{more} more misuses of locks"] if more > 0 else []
     )
+
+
+def _staged(history: History) -> list[str]:
+    """What was staged to go wrong, what came of it, and what is not certain about it."""
+    wrongs = wrongs_of(history)
+    said = [f"staged: {line}" for line in staged(history.plan)]
+    said += [wrong.text for wrong in wrongs[:_MOST_WRONGS]]
+    if len(wrongs) > _MOST_WRONGS:
+        said.append(f"{len(wrongs) - _MOST_WRONGS} more times in which something was wrong")
+    if history.served_error_ns:
+        said.append(f"times of models are within {as_text(history.served_error_ns)} of those of the guest")
+    if history.served_lost:
+        said.append(f"{history.served_lost} rows of the models found no room in their log")
+    return said
 
 
 def _name(span: ResetSpan) -> str:

@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 from harness.history.history import History
 from harness.model.promise import WindowKind
 from harness.model.verdict import Judgement
+from harness.report import served_svg
 from harness.report.fills import WINDOWS, definitions, edge, fill, held, shade
 from harness.report.layout import DEVICE_KINDS, FAULTS, KINDS, Layout, Mark, meaning
 from harness.report.panel_svg import SERIOUS, panel
@@ -77,7 +78,8 @@ def timeline_svg(history: History, judgement: Judgement) -> bytes:
     )
     title = f"<title>{escape(one_line(f'{whole.title}: {whole.verdict}'))}</title>"
     paper = f'<rect width="{WIDTH}" height="{height:.0f}" fill="{_PAPER}"/>'
-    return "\n".join([head, title, definitions(), paper, *parts, "</svg>", ""]).encode()
+    patterns = definitions() + served_svg.definitions(whole.served)
+    return "\n".join([head, title, patterns, paper, *parts, "</svg>", ""]).encode()
 
 
 def _heading(layout: Layout, y: float) -> Iterator[str]:
@@ -106,6 +108,8 @@ def _legend(layouts: tuple[Layout, ...], y: float) -> tuple[list[str], float]:
     if faults:
         names = ", ".join(FAULTS[kind] for kind in faults)
         entries.append(("#ffffff", BAD, f"\u00d7 lock misused: {names}"))
+    boxes, signs = served_svg.legend(lane for layout in layouts for lane in layout.served)
+    entries += boxes
     letters = dict.fromkeys(
         i.letter for layout in layouts for i in layout.instants if i.letter in SERIOUS + "w"
     )
@@ -119,10 +123,20 @@ def _legend(layouts: tuple[Layout, ...], y: float) -> tuple[list[str], float]:
         x += width
     y += 22
     if letters:
-        words = ", ".join(f"{letter} {_KERNEL[letter]}".replace(" ", _GLUE) for letter in letters)
-        for line in textwrap.wrap(f"kernel: {words}", 120):
-            parts.append(text_at(LEFT, y + 11, line.replace(_GLUE, " "), size=12))
-            y += 22
+        drawn, y = _letters("kernel", [f"{letter} {_KERNEL[letter]}" for letter in letters], y)
+        parts += drawn
+    if signs:
+        drawn, y = _letters("model", signs, y)
+        parts += drawn
+    return parts, y
+
+
+def _letters(whose: str, said: list[str], y: float) -> tuple[list[str], float]:
+    """Letters and what they say, never broken between the two."""
+    parts, words = [], ", ".join(word.replace(" ", _GLUE) for word in said)
+    for line in textwrap.wrap(f"{whose}: {words}", 120):
+        parts.append(text_at(LEFT, y + 11, line.replace(_GLUE, " "), size=12))
+        y += 22
     return parts, y
 
 

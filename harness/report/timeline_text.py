@@ -15,6 +15,7 @@ from harness.history.windows import FaultKind
 from harness.model.promise import WindowKind
 from harness.model.units import as_text
 from harness.model.verdict import Judgement
+from harness.report import served_text
 from harness.report.lanes import worth_drawing
 from harness.report.layout import (
     DEVICE_KINDS,
@@ -100,6 +101,7 @@ def timeline_text(history: History, judgement: Judgement) -> str:
     """Draw a judged history: at most 80 columns, ASCII only, ends with a newline."""
     whole, near = overview(history, judgement), close_up(history, judgement)
     names = [band.name for band in whole.bands] + [lane.name for lane in whole.lanes]
+    names += served_text.names(whole.served)
     label = min(_LABELS[1], max([_LABELS[0], *(len(name) + 1 for name in names)]))
     grids = [_Grid(layout, label) for layout in (whole, near) if layout]
     lines = [_title(whole), *_wrap(whole.claim), *(_wrap(f"({whole.rule})") if whole.rule else [])]
@@ -139,6 +141,10 @@ def _panel(grid: _Grid) -> Iterator[str]:
         yield grid.row(band.name, _band(band, grid))
     if layout.instants:
         yield grid.row("kernel", _kernel(grid))
+    for served in layout.served:
+        for name, row in served_text.served_rows(served, grid.column, grid.plot):
+            _flag(row, grid, name)
+            yield grid.row(name, row)
     shown, hidden = worth_drawing(layout.lanes, _MOST_LANES)
     for lane in shown:
         yield grid.row(lane.name, _operations(lane, grid))
@@ -226,10 +232,15 @@ def _kernel(grid: _Grid) -> list[str]:
         column = grid.column(instant.at)
         if _KERNEL_RANK.find(instant.letter) >= _KERNEL_RANK.find(row[column]):
             row[column] = instant.letter
-    for mark in grid.layout.marks:
-        if mark.lane == "kernel":
-            row[grid.column(mark.begin)] = mark.letter
+    _flag(row, grid, "kernel")
     return row
+
+
+def _flag(row: list[str], grid: _Grid, lane: str) -> None:
+    """Write the letters of the marked events of a lane that is no actor's."""
+    for mark in grid.layout.marks:
+        if mark.lane == lane:
+            row[grid.column(mark.begin)] = mark.letter
 
 
 def _operations(lane: Lane, grid: _Grid) -> list[str]:
@@ -270,11 +281,15 @@ def _legend(grids: Iterable[_Grid]) -> Iterator[str]:
     parts += [f"X lock misused: {', '.join(FAULTS[kind] for kind in faults)}"] if faults else []
     parts += ["__ its owner does not know"] if FaultKind.STOLEN in faults else []
     parts += ["{~~} reset at work"] if any(panel.resets for panel in panels) else []
+    bars, sights = served_text.legend(lane for panel in panels for lane in panel.served)
+    parts += bars
     parts += [meaning(look, spans) for look in sorted({span.look for span in spans})]
     yield from textwrap.wrap(", ".join(parts), WIDTH)
     if letters:
         kernel = ", ".join(f"{letter} {_KERNEL_LEGEND[letter]}" for letter in letters)
         yield from textwrap.wrap(f"kernel: {kernel}", WIDTH)
+    if sights:
+        yield from textwrap.wrap(f"model: {', '.join(sights)}", WIDTH)
     scale = ", then ".join(as_text((grid.layout.end - grid.layout.begin) // grid.plot) for grid in grids)
     yield f"one column is {scale}"
 

@@ -21,6 +21,8 @@ from lab.figures import (
     release_skew,
     report_10k,
     vfio_cycle,
+    vfio_user_latency,
+    vfio_user_served,
 )
 from lab.figures.row import Row, table
 from lab.place import Wishes, prepare
@@ -31,6 +33,8 @@ FIGURES: Final = {
     "vfio_op_rate": op_rate.measure_vfio,
     "release_skew": release_skew.measure,
     "vfio_cycle": vfio_cycle.measure,
+    "vfio_user_served": vfio_user_served.measure,
+    "vfio_user_latency": vfio_user_latency.measure,
     "fresh_guest": fresh_guest.measure,
     "judge": judging.measure,
     "first_verdict": first_verdict.measure,

@@ -39,7 +39,8 @@ def preads(program, file, offset, milliseconds, **options):
     return done.stdout or done.stderr
 program, place, offset, milliseconds = (channel.receive() for _ in range(4))
 """
-_BY_SYSFS: Final = _PREADS + "channel.send(preads(program, place, offset, milliseconds))"
+BY_SYSFS: Final = _PREADS + "channel.send(preads(program, place, offset, milliseconds))"
+"""Given :func:`compiled`, a path, an offset and milliseconds, it sends reads a second."""
 _BY_VFIO: Final = (
     _PREADS
     + """
@@ -70,7 +71,7 @@ def measure(place: Place, folder: Path) -> list[Row]:
     def path(target: GuestTarget) -> str:
         return f"/sys/bus/pci/devices/{target.address('igb0')}/config"
 
-    return [_row("op_rate", place, folder, _plan(step), lambda target: (_BY_SYSFS, path(target), COMMAND))]
+    return [_row("op_rate", place, folder, _plan(step), lambda target: (BY_SYSFS, path(target), COMMAND))]
 
 
 def measure_vfio(place: Place, folder: Path) -> list[Row]:
@@ -101,7 +102,7 @@ def _row(
     plan: Plan,
     peer: Callable[[GuestTarget], tuple[str, str, int]],
 ) -> Row:
-    program = _compiled()
+    program = compiled()
     ours, theirs = [], []
     with place.clone(folder / f"{name}.console.log") as target:
         source, where, offset = peer(target)
@@ -136,7 +137,12 @@ def _our_rate(target: GuestTarget, plan: Plan) -> float:
     return float(len(records) * SECOND / (records["end_ns"][-1] - records["begin_ns"][0]))
 
 
-def _compiled() -> bytes:
+def compiled() -> bytes:
+    """The bare C loop, for the guest.
+
+    Raises:
+        SetupError: it cannot be compiled.
+    """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "preads")
         command = [os.environ.get("CC", "gcc"), "-O2", "-static", "-o", str(output), str(_SOURCE)]

@@ -16,7 +16,7 @@ from junitparser import xunit2
 from lxml import etree
 
 from harness.journal.fold import fold
-from harness.journal.record import AttemptRecord, SessionEnd, SessionStart, Status
+from harness.journal.record import AttemptRecord, SessionEnd, SessionStart, StageRecord, Status
 from harness.journal.session import Entry, Session
 from harness.report.junit import Dialect, to_junit
 from tests.unit.report.conftest import REFUSED, RETRIED, ROWS, SCHEMA, records
@@ -299,3 +299,27 @@ def test_what_a_guest_prints_cannot_attach_a_file() -> None:
     text = cases(to_junit(Session(entries=(entry,))))["a"].findtext("system-out") or ""
     assert "[[ATTACHMENT|" not in text
     assert "[[PROPERTY|" not in text
+
+
+def test_what_was_staged_and_named_is_said_in_the_output_of_a_case() -> None:
+    stage = StageRecord(
+        history="h",
+        title="t",
+        verdict="FAIL",
+        headline="kept",
+        staged=("endpoint0 ignore-flr from the beginning",),
+        blame="hil.reset-failed",
+        provenance={"served.clock_error_ns": 300_000, "kernel.release": "6.12"},
+    )
+    green = Entry(test="t.py::a", status=Status.OK, stages=(stage,))
+    red = Entry(test="t.py::b", status=Status.FAILURE, type="hil.reset-failed", stages=(stage,))
+    xml = to_junit(Session(entries=(green, red), end=SessionEnd(status=1)))
+    said = {name: str(case.findtext("system-out")) for name, case in cases(xml).items()}
+    for name in ("a", "b"):
+        assert "staged: endpoint0 ignore-flr from the beginning" in said[name]
+    assert "named: hil.reset-failed: the stage was judged FAIL, as the test demands" in said["a"]
+    assert "[[PROPERTY|hil.named=hil.reset-failed]]" in said["a"]
+    assert "named" not in said["b"]
+    names = {one.get("name") for one in parsed(xml).iter("property")}
+    assert "kernel.release" in names
+    assert "served.clock_error_ns" not in names  # another stage has another

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.history.history import History
@@ -13,6 +15,7 @@ from harness.model.units import Ns
 from harness.model.verdict import Blame, Finding, Judgement, Verdict
 from harness.report.junit import Dialect, to_junit
 from harness.report.stage import stage_record
+from tests.unit.report.served import late_after_reset
 
 WARNED = Judgement(
     findings=(Finding(checker="kernel_log", verdict=Verdict.FAIL, claim="WARNING", blame=Blame.KERNEL_FAULT),)
@@ -35,6 +38,13 @@ def test_a_fault_counts_unless_the_plan_misuses_locks(means: Operation, state: K
     )
     history = History(plan=plan, begin_ns=Ns(0), end_ns=Ns(1))
     assert stage_record(history, WARNED, file="h.history.zip").kernel_log is state
+
+
+def test_a_fault_that_a_misbehaving_function_provokes_is_no_news() -> None:
+    history, _ = late_after_reset()
+    assert stage_record(history, WARNED, file="h.history.zip").kernel_log is KernelLog.PROVOKED
+    healthy = replace(history, plan=replace(history.plan, faults=(), incidents=()))
+    assert stage_record(healthy, WARNED, file="h.history.zip").kernel_log is KernelLog.FAULT
 
 
 @pytest.mark.parametrize("state", KernelLog)

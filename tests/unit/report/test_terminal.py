@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from harness.journal.fold import fold
-from harness.journal.session import Session
+from harness.journal.record import SessionEnd, StageRecord, Status
+from harness.journal.session import Entry, Session
 from harness.report.terminal import Style, summary
 from tests.unit.report.conftest import records
 
@@ -37,3 +38,37 @@ def test_colour_only_when_asked() -> None:
     session = fold(records())
     assert "\x1b" not in summary(session, results="r")
     assert "\x1b[31mFAIL" in summary(session, results="r", style=Style.COLOUR)
+
+
+def convicted(test: str, status: Status, blame: str, staged: str) -> Entry:
+    stage = StageRecord(
+        history="h", title="t", verdict="FAIL", headline="broken", staged=(staged,), blame=blame
+    )
+    kind, said = (blame, "broken") if status is Status.FAILURE else ("", "")
+    return Entry(test=test, status=status, type=kind, summary=said, stages=(stage,))
+
+
+def test_what_was_staged_to_go_wrong_and_named_is_counted_and_no_failure() -> None:
+    session = Session(
+        entries=(
+            convicted("a.py::one", Status.OK, "hil.reset-failed", "endpoint0 ignore-flr from the beginning"),
+            convicted("a.py::two", Status.OK, "hil.reset-failed", "endpoint0 ignore-flr from the beginning"),
+            convicted("a.py::six", Status.OK, "hil.device-lost", "endpoint0 server-killed"),
+            convicted(
+                "a.py::bad", Status.FAILURE, "hil.mismatch", "endpoint0 not-ready for 800 ms after flr"
+            ),
+        ),
+        end=SessionEnd(status=1),
+    )
+    text = summary(session, results="r")
+    assert "1 FAIL, 3 ok" in text
+    (line,) = (line for line in text.splitlines() if line.startswith("named "))
+    assert line.endswith("no failures: 1 hil.device-lost, 2 hil.reset-failed")
+    lines = text.splitlines()
+    (said,) = (number for number, line in enumerate(lines) if "staged: " in line)
+    assert lines[said].strip() == "staged: endpoint0 not-ready for 800 ms after flr"
+    assert "a.bad" in lines[said - 2]
+
+
+def test_without_a_fault_nothing_is_named(session: Session) -> None:
+    assert "\nnamed" not in summary(session, results="r")
