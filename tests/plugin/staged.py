@@ -42,8 +42,8 @@ HISTORIES: Final[dict[str, Callable[[], History]]] = {
     "worse": _bad,
     "nothing": lambda: synthetic(40),
 }
-"""What a test may stage: `good` passes, `weak` shows a known weakness, `bad` fails, `worse` breaks an entry of the contract
-besides, in `nothing` nothing collided."""
+"""What a test may stage: `good` passes, `weak` shows a known weakness, `bad` fails, `worse` breaks an entry of the
+contract besides, in `nothing` nothing collided."""
 
 
 @pytest.fixture
