@@ -52,7 +52,12 @@ def shipped(
     """All shipped scenarios, run once by the command a user types; takes minutes."""
     folder = tmp_path_factory.mktemp("shipped")
     return harness(
-        "run", "--results", folder / "results", cwd=folder, results_folder=folder / "results", timeout_s=900.0
+        "run",
+        "--results",
+        folder / "results",
+        cwd=folder,
+        results_folder=folder / "results",
+        timeout_s=1500.0,
     )
 
 
