@@ -311,8 +311,8 @@ WILD_CLOCK: Final = Policy(
     patience_ns=Ns(3600 * SECOND),
 )
 STARVED: Final = Policy(
-    reason="the machine was too busy for times to mean anything: the lab's fault, and it may have passed",
-    source="harness/judge/starvation.py",
+    reason="the machine was too busy for times to mean anything, or by chance nothing collided",
+    source="harness/judge/starvation.py, harness/judge/collided.py",
     attempts=3,
     patience_ns=Ns(3600 * SECOND),
 )

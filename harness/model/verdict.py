@@ -106,6 +106,11 @@ class Judgement:
             and all(finding.blame is Blame.STARVED for finding in unknown)
         )
 
+    def lacks_only(self, checker: str) -> bool:
+        """Whether that checker alone stands between this and a verdict, for want of evidence."""
+        unknown = {finding.checker for finding in self.findings if finding.verdict is Verdict.UNKNOWN}
+        return self.verdict is Verdict.UNKNOWN and unknown == {checker}
+
     @property
     def decisive(self) -> Finding | None:
         """The finding to put into the headline: the first of the worst, None without findings."""

@@ -20,7 +20,7 @@ from harness.errors import AgentLost, ClockError, HarnessError
 from harness.history import container
 from harness.history.history import History
 from harness.journal.record import AttemptRecord
-from harness.judge import judge
+from harness.judge import collided, judge
 from harness.model.plan import Plan
 from harness.model.policy import STARVED, WILD_CLOCK
 from harness.model.units import MS, Ns
@@ -114,15 +114,19 @@ class Run:
         return int(self._judgement.verdict)
 
     @property
-    def starved(self) -> bool:
-        """Whether a busy machine alone stands between it and a verdict; asking is not looking."""
-        return self._judgement.starved
+    def deserves_another(self) -> bool:
+        """Whether a busy machine, or luck with what collides, alone stands between it and a verdict.
+
+        Asking is not looking.
+        """
+        return self._judgement.starved or self._judgement.lacks_only(collided.NAME)
 
     def attempt(self, kept: str) -> AttemptRecord:
         """It as an attempt that is given up, whose history is kept in that file."""
         decisive = self._judgement.decisive
         details = f"{as_text(self._judgement)}\nhistory: {kept}"
-        return AttemptRecord(type=Blame.STARVED, summary=decisive.claim if decisive else "", details=details)
+        why = Blame.STARVED if self._judgement.starved else Blame.NOTHING
+        return AttemptRecord(type=why, summary=decisive.claim if decisive else "", details=details)
 
     @property
     def settled(self) -> bool:
@@ -208,7 +212,8 @@ class Stage:
     def plan(self, plan: Plan) -> Run:
         """Carry out a plan that is ready, such as that of a history.
 
-        When a busy machine alone stands between the stage and a verdict, it is carried out once more.
+        When a busy machine, or luck with what collides, alone stands between the stage and a verdict, it is carried
+        out again; see :data:`~harness.model.policy.STARVED`.
         """
         number = f"{len(self._runs) + 1}." if self._runs else ""
 
@@ -222,7 +227,7 @@ class Stage:
             reporting.note_attempt(self._node, starved.attempt(kept))
             self._source.renew()
 
-        run: Run = attempting(STARVED, unsettled=lambda run: run.starved, observe=give_up)(once)
+        run: Run = attempting(STARVED, unsettled=lambda run: run.deserves_another, observe=give_up)(once)
         self._runs.append(run)
         _keep(run, self._node, number, self._source)
         return run

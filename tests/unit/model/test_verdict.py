@@ -58,3 +58,22 @@ def test_weaknesses_are_listed_once() -> None:
 
 def test_an_event_is_printed_with_its_table() -> None:
     assert str(EventId(EventKind.OPERATION, 17)) == "operation:17"
+
+
+@pytest.mark.parametrize(
+    ("found", "only"),
+    [
+        ({"a": Verdict.PASS, "collided": Verdict.UNKNOWN}, "collided"),
+        ({"a": Verdict.UNKNOWN, "collided": Verdict.UNKNOWN}, ""),
+        ({"a": Verdict.FAIL, "collided": Verdict.UNKNOWN}, ""),
+        ({"collided": Verdict.PASS}, ""),
+    ],
+    ids=["luck", "more is missing", "something broke", "nothing is missing"],
+)
+def test_whether_one_question_alone_is_open(found: dict[str, Verdict], only: str) -> None:
+    judgement = Judgement(
+        findings=tuple(
+            Finding(checker=checker, verdict=verdict, claim="c") for checker, verdict in found.items()
+        )
+    )
+    assert judgement.lacks_only("collided") is (only == "collided")
