@@ -53,22 +53,16 @@ def _judge(history: History, terms: Terms, removal: Removal) -> Finding:
         )
     first, event = _let_go(history, alias, removal)
     took = first - removal.struck.begin_ns
+    wrong = ""
     if promise.outcome is not Outcome.OK:
+        wrong = f"where the contract promises {promise.outcome!s}"
+    elif promise.at_least is not None and took < promise.at_least:
+        wrong = f"sooner than {as_text(promise.at_least)}"
+    if wrong:
         return findings.failed(
             NAME,
             Blame.MISMATCH,
-            f"{alias} was removed {as_text(took)} after the button of its slot was pressed, where the contract "
-            f"promises {promise.outcome!s}.",
-            events=[asked, *event],
-            promise=promise,
-            met=1,
-        )
-    if promise.at_least is not None and took < promise.at_least:
-        return findings.failed(
-            NAME,
-            Blame.MISMATCH,
-            f"{alias} was gone {as_text(took)} after the button of its slot was pressed, sooner than "
-            f"{as_text(promise.at_least)}.",
+            f"{alias} was gone {as_text(took)} after the button of its slot was pressed, {wrong}.",
             events=[asked, *event],
             promise=promise,
             met=1,

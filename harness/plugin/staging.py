@@ -222,9 +222,9 @@ class Stage:
             return Run(history, judge(history, self._contract.terms_of(history)))
 
         def give_up(attempt: Attempt) -> None:
-            starved: Run = attempt.answer
-            kept = _write(self._node, f"{number}starved.zip", container.to_bytes(starved.history))
-            reporting.note_attempt(self._node, starved.attempt(kept))
+            given_up: Run = attempt.answer
+            kept = _write(self._node, f"{number}given-up.zip", container.to_bytes(given_up.history))
+            reporting.note_attempt(self._node, given_up.attempt(kept))
             self._source.renew()
 
         run: Run = attempting(STARVED, unsettled=lambda run: run.deserves_another, observe=give_up)(once)
