@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.judge.served_rows import served_rows
 from harness.model.fault import Misbehaviour
 from harness.model.served import Happened
 from harness.model.verdict import Blame, Verdict
@@ -16,11 +17,9 @@ pytestmark = pytest.mark.dut("duo0")
 
 def bus_resets(run: Run, alias: str) -> int:
     """How often a function saw its bus reset while the stage ran."""
-    served, history = run.history.served, run.history
-    mine = (served["what"] == Happened.BUS_RESET) & (
-        served["function"] == history.plan.functions.index(alias)
-    )
-    return int((mine & (served["time_ns"] > history.begin_ns)).sum())
+    history = run.history
+    rows = served_rows(history, alias, Happened.BUS_RESET)
+    return int((history.served["time_ns"][rows] > history.begin_ns).sum())
 
 
 def test_a_reset_that_one_ignores_is_not_put_down_to_the_other(

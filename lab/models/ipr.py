@@ -23,7 +23,7 @@ from harness.model.units import MS, Ns
 from lab.models.declared import MSI, PCI_EXPRESS, POWER_MANAGEMENT, endpoint_header, memory_bar
 from lab.models.disk import Disk
 from lab.models.function import Function, SelfTest, Told
-from lab.models.ipr_requests import ADAPTER, REQUEST_BYTES, Kind, Layout, Request, Resource, Status
+from lab.models.ipr_requests import ADAPTER, REQUEST_BYTES, SCSI, Layout, Request, Resource, Status
 from lab.models.registers import Register, RegisterFile, Written, config_space
 
 VENDOR: Final = 0x1014
@@ -262,7 +262,7 @@ class Ipr(Function):
             self._administer(request)
         elif request.handle != DISK_HANDLE:
             self._complete(request, Status.NO_SUCH_RESOURCE)
-        elif request.kind == Kind.SCSI:
+        elif request.kind == SCSI:
             answer = self.disk.command(request.command, self._gather(request))
             code = Status.CHECK_CONDITION if answer.sense else Status.GOOD
             self._complete(request, code, answer.data, answer.sense)

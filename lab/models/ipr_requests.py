@@ -19,6 +19,8 @@ _SHORT: Final = struct.Struct(">II")
 """Of a SIS32 scatter list: flags in bits 31:24 and length in 23:0, address."""
 _LONG: Final = struct.Struct(">IIQ")
 """Of a SIS64 scatter list: flags, length, address."""
+SCSI: Final = 0
+"""Kind of a request that a disk is to carry out; the others are commands of the adapter itself."""
 _LAST: Final = 0x0100_0000
 _STATUS: Final = struct.Struct(">IHHI5I")
 _SENSE: Final = struct.Struct(">HH")
@@ -34,14 +36,6 @@ class Status(enum.IntEnum):
     CHECK_CONDITION = 0x0444_8502
     NOT_SUPPORTED = 0x0524_0000
     NO_SUCH_RESOURCE = 0x0525_0000
-
-
-class Kind(enum.IntEnum):
-    """What a request is."""
-
-    SCSI = 0
-    ADAPTER = 1
-    ASYNC = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
