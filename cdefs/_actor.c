@@ -715,7 +715,7 @@ struct hx_lane {
 #define NOBODY 65534
 #define LARGEST_ARGUMENT 256 /* of an ioctl */
 #define POPULATED (3 << 20) /* enough for 78,000 records; touching everything takes longer than most stages */
-#define LARGEST 4096 /* one read never asks for more than a whole extended config space */
+#define LARGEST 4096 /* of one read or write: no more than a whole extended config space */
 
 static const int64_t GATHER_NS = 7000000; /* from last arrival to release: everybody has seen the release time */
 static const int64_t SPIN_NS = 2500000;  /* the last stretch is spun: an emulated timer wakes up to some ms late */
@@ -863,7 +863,8 @@ static int set_up(const struct hx_step *step, const uint8_t *data, int *files, v
 static __attribute__((noinline)) ssize_t perform(const struct hx_step *step, const uint8_t *data, const int *files,
                                                  void *const *maps, uint64_t *value)
 {
-    uint8_t buffer[LARGEST], argument[LARGEST_ARGUMENT];
+    _Alignas(LARGEST) uint8_t buffer[LARGEST]; /* a disk is read and written in place */
+    uint8_t argument[LARGEST_ARGUMENT];
     ssize_t result;
 
     switch (step->op) {
@@ -875,7 +876,8 @@ static __attribute__((noinline)) ssize_t perform(const struct hx_step *step, con
     case HX_COUNT: /* eventfds know no offset: pread is refused */
         return read(files[step->slot], value, sizeof(*value));
     case HX_WRITE:
-        return pwrite(files[step->slot], data + step->data, step->width, (off_t)step->offset);
+        memcpy(buffer, data + step->data, step->width < LARGEST ? step->width : LARGEST);
+        return pwrite(files[step->slot], buffer, step->width < LARGEST ? step->width : LARGEST, (off_t)step->offset);
     case HX_LOAD:
     case HX_STORE:
         return touch(step, maps[step->slot], value);

@@ -202,6 +202,9 @@ DEFAULT_FUNCTIONS: Final = (
     served_function("duo1", "endpoint-of-two", port="duo", function_number=1),
     served_function("chain0", "chain"),
     served_function("journal0", "journal"),
+    served_function("ipr0", "ipr"),
+    served_function("ipr64", "ipr-sis64"),
+    served_function("iprwarm", "ipr-warm"),
     # An SR-IOV NVMe blocks migration, and its subsystem cannot be hot-plugged.
     EmulatedFunction(
         alias="nvmesriov",

@@ -50,6 +50,7 @@ LOADED_AT_BOOT: Final = (*TRANSPORT, *NEEDED, "pvpanic_pci")
 SHIPPED: Final = (
     *("virtio_rng", "igb", "igbvf", "e1000e", "nvme"),
     *("pci_stub", "pci_pf_stub", "uio_pci_generic"),  # drivers that own a function and leave it alone
+    *("ipr", "sd_mod"),  # an adapter, and the disks behind it
 )
 """Loaded on request.  A kernel may lack any of these, and may lack pvpanic."""
 

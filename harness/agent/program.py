@@ -10,6 +10,7 @@ from harness.bindings import vfio
 from harness.bindings.actor import Code, Instruction, patience
 from harness.errors import StagingError
 from harness.model.plan import Actor, File, Op, Privilege, Step
+from harness.pci.storage import DISK
 
 _CODES: Final = {
     Op.READ: Code.READ,
@@ -31,7 +32,7 @@ RECORDED: Final = frozenset(_CODES.values())
 
 _SLOTS: Final = 16  # SLOTS of cdefs/actor.csrc.c
 _MAPPED: Final = (Op.LOAD, Op.STORE)
-_RAW: Final = ("config", "proc")  # what is written there is data, never text with an address in it
+_RAW: Final = ("config", "proc", DISK)  # what is written there is data, never text with an address in it
 
 
 def compile_actor(plan: Actor, files: Files) -> list[Instruction]:
@@ -93,7 +94,9 @@ def _opened(plan: Actor, files: Files) -> tuple[dict[File, int], list[Instructio
         if not is_granted(file):
             ops = {step.op for step in plan.steps if step.file == file}
             path = os.fsencode(files.path(file))
-            program.append(Instruction(op=Code.OPEN, slot=slots[file], width=_flags(ops), data=path))
+            program.append(
+                Instruction(op=Code.OPEN, slot=slots[file], width=_flags(file.role, ops), data=path)
+            )
         elif not (file.role == DEVICE and opens_itself(plan, file.function)):
             program.append(Instruction(op=Code.TAKE, slot=slots[file], width=files.number(file)))
     return slots, program
@@ -166,8 +169,13 @@ def _request(step: Step, number: int, file: File, files: Files, slots: dict[File
     )
 
 
-def _flags(ops: set[Op]) -> int:
-    """Least access that the steps need: a reset file can only be written, a mapping needs both."""
+def _flags(role: str, ops: set[Op]) -> int:
+    """Least access that the steps need: a reset file can only be written, a mapping needs both.
+
+    A disk is asked itself, past the page cache.
+    """
+    if role == DISK:
+        return os.O_RDWR | os.O_DIRECT
     if ops & set(_MAPPED) or {Op.READ, Op.WRITE} <= ops:
         return os.O_RDWR
     return os.O_WRONLY if Op.WRITE in ops else os.O_RDONLY

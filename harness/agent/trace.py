@@ -32,6 +32,12 @@ last one of a group to the next group, and from the last group to the text."""
 
 _DEVICE: Final = (("device", "kobj"), ("kobject", "name"))
 OF_PCI_DEV: Final[Steps] = ((("pci_dev", "dev"), *_DEVICE),)
+OF_IPR_COMMAND: Final[Steps] = (
+    (("ipr_cmnd", "ioa_cfg"),),
+    (("ipr_ioa_cfg", "pdev"),),
+    (("pci_dev", "dev"), *_DEVICE),
+)
+OF_IPR_ADAPTER: Final[Steps] = OF_IPR_COMMAND[1:]
 OF_VFIO_DEVICE: Final[Steps] = ((("vfio_device", "dev"),), _DEVICE)
 
 
@@ -73,6 +79,11 @@ def _hold(symbol: str) -> tuple[ProbePoint, ProbePoint]:
     )
 
 
+def _job(symbol: str) -> ProbePoint:
+    """A step of the job in which ipr resets its adapter."""
+    return ProbePoint(symbol=symbol, device="ipr_cmd", steps=OF_IPR_COMMAND, module="ipr")
+
+
 POINTS: Final[tuple[ProbePoint, ...]] = (
     ProbePoint(symbol="pci_cfg_access_lock"),
     ProbePoint(symbol="pci_cfg_access_lock", returns=True),
@@ -95,8 +106,21 @@ POINTS: Final[tuple[ProbePoint, ...]] = (
     ProbePoint(symbol="pci_reset_bus", returns=True, value="$retval"),
     *_hold("hil_hold_config_lock"),
     *_hold("hil_hold_device_lock"),
+    # What a driver hears of a reset that it did not ask for.
+    ProbePoint(symbol="nvme_reset_prepare", device="pdev", module="nvme"),
+    ProbePoint(symbol="nvme_reset_done", device="pdev", module="nvme"),
+    # What a driver does to reset its adapter.
+    ProbePoint(symbol="_ipr_initiate_ioa_reset", device="ioa_cfg", steps=OF_IPR_ADAPTER, module="ipr"),
+    _job("ipr_reset_shutdown_ioa"),
+    _job("ipr_reset_alert"),
+    _job("ipr_reset_start_bist"),
+    _job("ipr_reset_slot_reset"),
+    _job("ipr_reset_bist_done"),
+    _job("ipr_reset_restore_cfg_space"),
+    _job("ipr_reset_enable_ioa"),
+    _job("ipr_ioa_reset_done"),
 )
-"""What every stage asks for: the locks, those who wait for them, and the functions that reset."""
+"""What every stage asks for: the locks, those who wait for them, the functions that reset, and what drivers do."""
 
 
 class KernelTrace:

@@ -35,12 +35,15 @@ KERNEL: Final = np.dtype(
     [
         ("time_ns", "<i8"),  # CLOCK_MONOTONIC, resolution 1000 ns: true time is within 500 ns
         ("value", "<i8"),  # argument or return value that the probe fetches, else 0
-        ("tid", "<i4"),  # thread
+        ("tid", "<i4"),  # thread, or INTERRUPT
         ("probe", "<u2"),  # index into History.probes
         ("function", "<i2"),  # index into Plan.functions, -1: another function or not known
     ]
 )
 """One hit of a kernel probe; rows are sorted by `time_ns`."""
+
+INTERRUPT: Final = 0
+"""Stands for the thread of a hit in an interrupt, a timer's included: the one that it came over has no part in it."""
 
 SERVED: Final = np.dtype(
     [

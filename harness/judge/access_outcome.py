@@ -40,6 +40,7 @@ _CALLED: Final = {
     WindowKind.HOT_RESET: "hot reset",
     WindowKind.VFIO_OPEN: "VFIO open",
     WindowKind.SRIOV: "SR-IOV",
+    WindowKind.DRIVER_RESET: "driver reset",
     WindowKind.DEVICE_LOCK: "device lock",
     WindowKind.UNBIND: "unbind",
 }

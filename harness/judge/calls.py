@@ -30,7 +30,7 @@ from harness.model.promise import Promise, WindowKind
 from harness.model.terms import Terms
 from harness.model.units import Ns
 
-VERBS: Final = ("reset", "open", "close", "driver", "sriov", "topology", "hold", "misuse")
+VERBS: Final = ("reset", "adapter-reset", "open", "close", "driver", "sriov", "topology", "hold", "misuse")
 """Verbs of the operations that are calls; a raw reset is one, too, where resets are judged."""
 _METHODS: Final = frozenset(ResetMethod)
 

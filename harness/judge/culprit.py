@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from harness.history.columns import INTERRUPT
 from harness.history.history import History
 from harness.history.windows import NOBODY, FaultKind, LockFault, rows_at
 from harness.model.units import as_text
@@ -18,6 +19,8 @@ LOG_PATTERN: Final = r"\bpci_cfg_access_unlock\b"
 
 def doer(history: History, tid: int, time_ns: int) -> str:
     """Who a thread is, and what it was doing: `resetter (reset/flr)`, `thread 99`."""
+    if tid == INTERRUPT:
+        return "an interrupt"
     (row,) = rows_at(history, [(tid, time_ns)])
     name = next((actor.name for actor in history.actors if actor.tid == tid), f"thread {tid}")
     if row == NOBODY:

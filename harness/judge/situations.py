@@ -284,6 +284,8 @@ def _holding(window: LockWindow | DeviceWindow, begin: Ns | None, end: Ns | None
 
 def _minds(operation: Operation, holding: _Holding) -> bool:
     """Whether an operation takes a lock that this is about, or may be held up by."""
+    if verb(operation) == "adapter-reset" and holding.kind is WindowKind.DRIVER_RESET:
+        return False  # it is that reset which takes the lock
     if operation in (HOLD_CONFIG, TRY_CONFIG) or verb(operation) == "misuse":
         return "config" in holding.locks
     return True

@@ -54,6 +54,14 @@ class Misbehaviour(enum.StrEnum):
     """Interrupts are sent without a cause, one after another."""
     STRAY_DMA = "stray-dma"
     """It writes to a bus address that nobody mapped, `value`, once when this begins."""
+    CRITICAL_SLOW = "critical-slow"
+    """Told that a reset comes, it first writes what it keeps, for `value` milliseconds, or 1500 when none is given."""
+    NEVER_OPERATIONAL = "never-operational"
+    """Its firmware never tells that it has come up."""
+    LOSE_COMMANDS = "lose-commands"
+    """Commands that begin with the byte `value`, or all when none is given, are never answered."""
+    UNIT_CHECK = "unit-check"
+    """Its firmware has failed and says so by an interrupt, once when this begins: it wants to be reset."""
 
 
 OF_A_REGISTER: Final = frozenset({Misbehaviour.LOSE_WRITES, Misbehaviour.WRONG_VALUE})
@@ -64,13 +72,15 @@ OF_A_VALUE: Final = frozenset(
         Misbehaviour.STRAY_DMA,
         Misbehaviour.SELF_TEST_FAILS,
         Misbehaviour.SELF_TEST_SLOW,
+        Misbehaviour.CRITICAL_SLOW,
+        Misbehaviour.LOSE_COMMANDS,
     }
 )
 """What may name a value."""
 _FAILED: Final = (None, *range(1, 16))  # completion codes of four bits; 0 is passed (PCIe r6.0 §7.5.1.1.11)
 _LASTING: Final = {Misbehaviour.NOT_READY: False, Misbehaviour.NEVER_READY: True}
 """What must, or must not, last for ever."""
-ACTS: Final = frozenset({Misbehaviour.INTERRUPT_STORM, Misbehaviour.STRAY_DMA})
+ACTS: Final = frozenset({Misbehaviour.INTERRUPT_STORM, Misbehaviour.STRAY_DMA, Misbehaviour.UNIT_CHECK})
 """What a function does of its own accord, asked by nobody; all else shows in its answers."""
 
 

@@ -44,7 +44,7 @@ def _value(fault: Fault) -> str:
     match fault.what:
         case Misbehaviour.SELF_TEST_FAILS:
             return f" with code {fault.value}"
-        case Misbehaviour.SELF_TEST_SLOW:
+        case Misbehaviour.SELF_TEST_SLOW | Misbehaviour.CRITICAL_SLOW:
             return f", taking {as_text(fault.value * MS)},"
         case _:
             return f" {fault.value:#x}"

@@ -95,6 +95,23 @@ REMOVE: Final = Operation("topology/remove")
 RESCAN: Final = Operation("topology/rescan")
 UNPLUG: Final = Operation("topology/unplug")
 """The button of its slot is pressed: the kernel lets go of the function, then it powers the slot off."""
+HOST_RESET: Final = Operation("adapter-reset/host")
+"""A write to `reset_host` of the SCSI host of a function: its driver resets it, in its own way."""
+DIAGNOSTICS: Final = Operation("adapter-reset/diagnostics")
+"""A write to `run_diagnostics` of that host: the same, and then the driver asks for what went wrong."""
+REVIVAL: Final = Operation("adapter-reset/online")
+"""A write of `online` to `online_state` of that host: the driver resets an adapter that it had given up."""
+ONLINE_STATE: Final = Operation("attribute-read/online_state")
+"""Read of that: whether the driver has given the adapter up, which no lock holds up."""
+DRIVER_LOCK: Final = Operation("driver-reset/lock")
+"""Question: does a driver hold the config lock when it begins the reset itself?"""
+DRIVER_RESET: Final = Operation("driver-reset/performed")
+"""Question: does the reset that a driver asks of its function happen?"""
+TELLING: Final = Operation("driver-told/reset")
+"""Question: does a driver hear of a reset that it did not ask for, before and after?"""
+DISK_READ: Final = Operation("disk-read/direct")
+"""Read of blocks of the disk behind a function, past the page cache."""
+DISK_WRITE: Final = Operation("disk-write/direct")
 LOCK_PORT: Final = "port-lock"
 """Verb of the question whether a reset locks the port above its function; see :func:`port_lock`."""
 HOLD_CONFIG: Final = Operation("hold/config-lock")

@@ -28,6 +28,10 @@ class Outcome(enum.StrEnum):
     """Of a port above a reset: both its locks were held meanwhile."""
     FREE = "free"
     """Of a port above a reset: nobody locked it."""
+    TOLD = "told"
+    """Of a driver: it heard of a reset that it did not ask for, before and after."""
+    UNTOLD = "untold"
+    """Of a driver: its function was reset, and nobody told it."""
     SIGBUS = "SIGBUS"
     """A load from or store to a mapping that the kernel has taken away.  A history keeps it as error -7 (minus the
     signal's number), and as value the offset of the access in the mapped file."""

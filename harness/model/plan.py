@@ -63,6 +63,8 @@ class File:
       agent arms before the stage; one of them at a time.
     * `driver/unbind`, `drivers_probe`, `rescan`: of the driver that owns it when the stage begins; of the PCI bus.
     * `windows`: the control file of the kernel module `hil_windows`.
+    * `scsi-host/NAME`: an attribute of the SCSI host that its driver made.
+    * `disk`: the first disk behind it, read and written past the page cache; `disk/NAME`: an attribute of that disk.
     """
 
     function: str

@@ -240,6 +240,14 @@ TAKE_INTERRUPT: Final = Policy(
     longest_ns=Ns(2 * MS),
     patience_ns=Ns(1 * SECOND),
 )
+ADAPTER_ONCE: Final = Policy(
+    reason="the driver resets the adapter whatever comes of it: a second write would be a second reset",
+    source="Linux drivers/scsi/ipr.c, ipr_store_reset_adapter(), ipr_store_diagnostics(), ipr_store_adapter_state()",
+)
+DISK_ONCE: Final = Policy(
+    reason="the SCSI and block layers try again by themselves: what they answer at last is what is asked",
+    source="Linux drivers/scsi/scsi_error.c, scsi_decide_disposition(); drivers/nvme/host/core.c, nvme_decide_disposition()",
+)
 OURS_ONCE: Final = Policy(
     reason="it is the harness's own, and nothing can refuse it",
     source="harness/staging/part.py",
@@ -259,6 +267,7 @@ _BY_WORD: Final[dict[Operation, Policy]] = {
     words.TAKE: TAKE_INTERRUPT,
 }
 _BY_VERB: Final = {
+    "adapter-reset": ADAPTER_ONCE,
     "attribute-read": READ_ONCE,
     "attribute-write": WRITE_ONCE,
     "bar-read": READ_ONCE,
@@ -266,7 +275,11 @@ _BY_VERB: Final = {
     "close": CLOSE_ONCE,
     "config-read": READ_ONCE,
     "config-write": WRITE_ONCE,
+    "disk-read": DISK_ONCE,
+    "disk-write": DISK_ONCE,
     "driver": DRIVER_ONCE,
+    "driver-reset": NOBODY_ASKS,
+    "driver-told": NOBODY_ASKS,
     "heartbeat": OURS_ONCE,
     "dma": NOBODY_ASKS,
     "hold": HOLD_ONCE,

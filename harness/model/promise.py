@@ -35,6 +35,8 @@ class WindowKind(enum.StrEnum):
     """The first open or the last close of the function through VFIO resets it."""
     SRIOV = "sriov"
     """A write to `sriov_numvfs` holds both locks; the function itself is alive."""
+    DRIVER_RESET = "driver-reset"
+    """The function's own driver has taken the config lock, by trylock and in no thread of its own, to reset it."""
 
     @property
     def wider(self) -> WindowKind | None:

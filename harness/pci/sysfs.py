@@ -8,6 +8,7 @@ from typing import Final
 
 from harness.errors import KernelRefusal
 from harness.model.pci import EXTENDED_CONFIG_SPACE_BYTES, Bdf
+from harness.pci import storage
 
 DEVICES: Final = Path("/sys/bus/pci/devices")
 DRIVERS: Final = Path("/sys/bus/pci/drivers")
@@ -18,9 +19,14 @@ def path_of(bdf: Bdf, role: str) -> Path:
 
     Args:
         bdf: the function.
-        role: a sysfs attribute (`config`, `reset`, `vendor`, `resource0` …), or `proc` for its file in
-            `/proc/bus/pci`.
+        role: a sysfs attribute (`config`, `reset`, `vendor`, `resource0` …), `proc` for its file in `/proc/bus/pci`,
+            or what :mod:`harness.pci.storage` finds: `scsi-host/NAME`, `disk`, `disk/NAME`.
+
+    Raises:
+        TargetError: its driver has shown no disk.
     """
+    if role.partition("/")[0] in storage.ROLES:
+        return storage.path_of(DEVICES / str(bdf), role)
     if role == "proc":
         bus = f"{bdf.bus:02x}" if bdf.domain == 0 else f"{bdf.domain:04x}:{bdf.bus:02x}"
         return Path("/proc/bus/pci") / bus / f"{bdf.device:02x}.{bdf.function}"

@@ -30,6 +30,7 @@ WINDOWS: Final = {
     WindowKind.HOT_RESET: "#882255",
     WindowKind.VFIO_OPEN: "#4f6d1f",
     WindowKind.SRIOV: "#a03c94",
+    WindowKind.DRIVER_RESET: "#0b6e6e",
     WindowKind.DEVICE_LOCK: "#5b6570",
     WindowKind.UNBIND: "#6e5a2c",
 }
@@ -40,6 +41,7 @@ _STRIPES: Final = {
     WindowKind.HOT_RESET: ("M0 10L10 0M0 0L10 10", 10),
     WindowKind.VFIO_OPEN: ("M4 0V8", 8),
     WindowKind.SRIOV: ("M0 0L8 8", 8),
+    WindowKind.DRIVER_RESET: ("M0 4H8", 8),
     WindowKind.DEVICE_LOCK: ("M0 3H6", 6),
     WindowKind.UNBIND: ("M0 3H6M3 0V6", 6),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.history.columns import INTERRUPT
 from harness.history.history import History
 from harness.history.windows import (
     NOBODY,
@@ -34,7 +35,9 @@ def faults_of(history: History) -> tuple[Fault, ...]:
 
 
 def who(history: History, tid: int) -> str:
-    """A thread as people know it: an actor's name with the thread, or the thread."""
+    """A thread as people know it: an actor's name with the thread, or the thread; or that it was an interrupt."""
+    if tid == INTERRUPT:
+        return "an interrupt"
     name = next((actor.name for actor in history.actors if actor.tid == tid), "")
     return f"{name} (thread {tid})" if name else f"thread {tid}"
 

@@ -69,6 +69,7 @@ KINDS: Final = {
     WindowKind.HOT_RESET: "hot reset",
     WindowKind.VFIO_OPEN: "VFIO open/close",
     WindowKind.SRIOV: "VFs on/off",
+    WindowKind.DRIVER_RESET: "driver's reset",
     WindowKind.DEVICE_LOCK: "device lock",
     WindowKind.UNBIND: "unbind waits",
 }
@@ -80,6 +81,7 @@ SHORT: Final = {
     WindowKind.HOT_RESET: "hot",
     WindowKind.VFIO_OPEN: "open",
     WindowKind.SRIOV: "VFs",
+    WindowKind.DRIVER_RESET: "driver",
     WindowKind.DEVICE_LOCK: "lock",
     WindowKind.UNBIND: "unbind",
 }

@@ -44,6 +44,7 @@ _KIND: Final = {
     WindowKind.HOT_RESET: "H",
     WindowKind.VFIO_OPEN: "O",
     WindowKind.SRIOV: "N",
+    WindowKind.DRIVER_RESET: "D",
     WindowKind.UNBIND: "U",
 }
 """Why a lock was held, where the bar has no room for words."""

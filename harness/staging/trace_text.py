@@ -12,11 +12,14 @@ from typing import Final
 import numpy as np
 
 from harness.errors import HistoryError
-from harness.history.columns import KERNEL, Table
+from harness.history.columns import INTERRUPT, KERNEL, Table
 
 _LINE: Final = re.compile(
-    r"^.*-(?P<tid>\d+)\s+\[\d+\]\s+\S+\s+(?P<s>\d+)\.(?P<us>\d{6}): p(?P<probe>\d+): \([^)]*\)(?P<fields>.*)$"
+    r"^.*-(?P<tid>\d+)\s+\[\d+\]\s+(?P<flags>\S+)\s+(?P<s>\d+)\.(?P<us>\d{6}): p(?P<probe>\d+): \([^)]*\)(?P<fields>.*)$"
 )
+_INTERRUPTS: Final = frozenset("hHszZ")
+"""Third of the flags: a hard or a soft interrupt, or one that interrupted another; whatever thread it came over has no
+part in it."""
 _LOST: Final = "EVENTS]"  # `CPU:1 [LOST 42 EVENTS]` stands where the kernel overwrote some
 _NAME: Final = re.compile(r'\bfn="([^"]*)"')
 _VALUE: Final = re.compile(r"\bv=(-?\d+)")
@@ -50,8 +53,7 @@ def parse(text: str, functions: Mapping[str, int]) -> Table:
         name, value = _NAME.search(match["fields"]), _VALUE.search(match["fields"])
         time_ns = int(match["s"]) * 1_000_000_000 + int(match["us"]) * 1_000
         function = functions.get(name[1], -1) if name else -1
-        rows.append(
-            (time_ns, int(value[1]) if value else 0, int(match["tid"]), int(match["probe"]), function)
-        )
+        tid = INTERRUPT if match["flags"][2:3] in _INTERRUPTS else int(match["tid"])
+        rows.append((time_ns, int(value[1]) if value else 0, tid, int(match["probe"]), function))
     table: Table = np.array(rows, dtype=KERNEL)
     return table[np.argsort(table["time_ns"], kind="stable")]

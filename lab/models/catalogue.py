@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from lab.models.chain import chain
 from lab.models.endpoint import endpoint
 from lab.models.function import Function
+from lab.models.ipr import crocodile, obsidian_e, obsidian_e_warm
 from lab.models.journal import journal
 from lab.models.variants import of_two, with_msix
 
@@ -24,6 +25,9 @@ MODELS: Final[Mapping[str, Maker]] = {
     "journal": journal,
     "endpoint-msix": with_msix,
     "endpoint-of-two": of_two,
+    "ipr": obsidian_e,
+    "ipr-sis64": crocodile,
+    "ipr-warm": obsidian_e_warm,
 }
 
 

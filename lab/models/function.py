@@ -231,6 +231,21 @@ class Function:
     def forgotten(self) -> None:
         """It was reset, its registers have their values after a reset: a model of one's own forgets the rest."""
 
+    def failed(self) -> None:
+        """Its firmware has failed, as staged: a model of one's own says here how it tells."""
+        self.interrupt()
+
+    def goes_wrong(self, what: Misbehaviour, value: int | None = None) -> Fault | None:
+        """What the programme says of a thing that a model of one's own is about to do; None: it goes well.
+
+        Args:
+            what: goes wrong.
+            value: where the fault may name one: with which.
+        """
+        if value is None:
+            return self._programme.meets(what, at_ns=self._clock())
+        return self._programme.meets_one_of(what, value, at_ns=self._clock())
+
     def later(self, delay: Ns, task: Callable[[], object]) -> None:
         """Do something after a while; not before the access that is being answered has its answer."""
         heapq.heappush(self._later, (self._clock() + delay, next(self._order), task))
@@ -448,6 +463,8 @@ class Function:
         if one.fault.what is Misbehaviour.STRAY_DMA:
             with suppress(OSError):  # it is in the log
                 self.dma_write(one.fault.value or 0, b"stray!!\n")
+        elif one.fault.what is Misbehaviour.UNIT_CHECK:
+            self.failed()
         else:
             self.interrupt()
             self.later(_STORM_EVERY, partial(self._act, one, begun))

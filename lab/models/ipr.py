@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from harness.model.fault import Misbehaviour
 from harness.model.served import Happened
 from harness.model.units import MS, Ns
 from lab.models.declared import MSI, PCI_EXPRESS, POWER_MANAGEMENT, endpoint_header, memory_bar
@@ -33,6 +34,7 @@ DISK_HANDLE: Final = 0x0000_0300
 
 OPERATIONAL: Final = 0x8000_0000
 CRITICAL: Final = 0x0200_0000
+UNIT_CHECK: Final = 0x0800_0000
 DEBUG_ACKNOWLEDGE: Final = 0x0100_0000
 QUEUE_UPDATED: Final = 0x0000_0002
 """Interrupt bits; of SIS64 the lower word, but for the next and `CRITICAL`, which are in the upper one."""
@@ -49,6 +51,7 @@ SHUTDOWN_TAKES: Final = Ns(200 * MS)
 SELF_TEST_TAKES: Final = Ns(1_500 * MS)
 OPERATIONAL_AFTER: Final = Ns(300 * MS)
 FLASH_TAKES: Final = Ns(150 * MS)
+_SLOW_FLASH_MS: Final = 1_500
 
 LOG_LOST: Final = 1
 """What the model notes of a reset that nobody announced: what was not in flash yet is lost."""
@@ -184,6 +187,10 @@ class Ipr(Function):
         self._queue = self._queue_slots = self._slot = 0
         self._toggle = 1
 
+    def failed(self) -> None:
+        """A unit check: the driver resets the adapter without a shutdown."""
+        self._latch(self.bars[0]["interrupt"] | UNIT_CHECK)
+
     # --- inside ---------------------------------------------------------------------------------------------
 
     @property
@@ -229,12 +236,16 @@ class Ipr(Function):
         if bits & START_SELF_TEST and self._layout is Layout.SIS64:
             self.start_self_test()
         elif bits & RESET_ALERT:
-            if self._log_is_dirty:
+            if slow := self.goes_wrong(Misbehaviour.CRITICAL_SLOW):
+                self._write_log(Ns((slow.value or _SLOW_FLASH_MS) * MS), lambda: None)
+            elif self._log_is_dirty:
                 self._write_log(FLASH_TAKES, lambda: None)
         elif bits & _DOORBELL == _DOORBELL:
             self._soon(OPERATIONAL_AFTER, self._operational)
 
     def _operational(self) -> None:
+        if self.goes_wrong(Misbehaviour.NEVER_OPERATIONAL):
+            return
         if self._layout is Layout.SIS64:
             self.bars[0]["feedback"] = _STARTED
             self._latch(self.bars[0]["interrupt-high"] | STAGE_CHANGE, "-high")
@@ -258,6 +269,8 @@ class Ipr(Function):
     def _take(self, address: int) -> None:
         """Carry out the request at a bus address."""
         request = self._layout.parse(self.dma_read(address, REQUEST_BYTES))
+        if self.goes_wrong(Misbehaviour.LOSE_COMMANDS, request.command[0]):
+            return
         if request.handle == ADAPTER:
             self._administer(request)
         elif request.handle != DISK_HANDLE:

@@ -104,6 +104,14 @@ class Programme:
                 return one.fault
         return None
 
+    def meets_one_of(self, what: Misbehaviour, value: int, *, at_ns: int) -> Fault | None:
+        """The same for a fault that names that value, or none."""
+        for one in self._running:
+            if one.fault.what is what and one.active(at_ns) and one.fault.value in (None, value):
+                self._show(one, at_ns)
+                return one.fault
+        return None
+
     def running(self, number: int) -> Running:
         """A fault by its number."""
         return self._running[number]

@@ -1,10 +1,21 @@
-"""What the kernel's trace tells of a stage: windows of locks, misuse of locks, resets, and who waited.
+"""What the kernel's trace tells of a stage: windows of locks, misuse of locks, resets, what
+drivers did, and who waited.
 
 Times of the trace are rounded to :data:`TRACE_RESOLUTION`, and only what it shows without a doubt can convict: ask
 :func:`doubts`, :func:`device_doubts` or :func:`reset_doubts` first.
 """
 
 from harness.history.windows.devices import DeviceWindow, device_doubts, device_windows
+from harness.history.windows.drivers import (
+    Callback,
+    DriverReset,
+    DriverStep,
+    StepTaken,
+    Telling,
+    driver_doubts,
+    driver_resets,
+    tellings,
+)
 from harness.history.windows.locks import (
     EVIDENCE,
     FaultKind,
@@ -38,18 +49,26 @@ __all__ = [
     "UNLOCK",
     "UNREGISTER",
     "WAIT",
+    "Callback",
     "DeviceWindow",
+    "DriverReset",
+    "DriverStep",
     "FaultKind",
     "LockFault",
     "LockWindow",
     "ResetSpan",
+    "StepTaken",
+    "Telling",
     "device_doubts",
     "device_windows",
     "doubts",
+    "driver_doubts",
+    "driver_resets",
     "lock_faults",
     "lock_windows",
     "reset_doubts",
     "resets",
     "rows_at",
+    "tellings",
     "waited",
 ]

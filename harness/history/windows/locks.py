@@ -5,7 +5,8 @@ A window opens when `pci_cfg_access_lock` *returns* (or `pci_cfg_access_trylock`
 probes carry no function, so the entry of the same thread says which one it was.
 
 The lock is one bit without an owner: whoever unlocks clears it, and the kernel warns only of an unlock that finds
-it clear.
+it clear.  A driver that takes it by trylock, because it may not sleep, gives it back from whatever timer or interrupt
+ends its reset: that is no theft.
 
 Source: Linux drivers/pci/access.c, `pci_cfg_access_lock()`, `pci_wait_cfg()`, `pci_cfg_access_unlock()`.
 """
@@ -16,7 +17,7 @@ import enum
 from dataclasses import dataclass, replace
 from typing import Final
 
-from harness.history.columns import Edge
+from harness.history.columns import INTERRUPT, Edge
 from harness.history.history import History
 from harness.history.windows.threads import NOBODY, rows_at
 from harness.history.windows.trace import LOCK, TRYLOCK, UNLOCK, WAIT, Hit, hits, missing
@@ -62,6 +63,7 @@ class LockWindow:
         opened_row, closed_row: rows of `History.kernel`; `closed_row` may be of another thread, which stole it.
         asked_ns: entry of the locking function: the lock may have been taken since then; None: not seen.
         released_ns: return of the unlocking function: the lock is certainly gone; None: no such probe.
+        tried: taken by trylock.
         kind: what the holder was doing when it took the lock.
         holder: row of `History.operations` in which that thread was then; -1: no actor's.
     """
@@ -74,6 +76,7 @@ class LockWindow:
     closed_row: int
     asked_ns: Ns | None = None
     released_ns: Ns | None = None
+    tried: bool = False
     kind: WindowKind = WindowKind.CONFIG_LOCK
     holder: int = NOBODY
 
@@ -134,7 +137,7 @@ def lock_windows(history: History) -> tuple[LockWindow, ...]:
     windows = sorted(_follow(history).windows, key=lambda window: (window.opened_ns, window.function))
     holders = rows_at(history, [(window.tid, window.opened_ns) for window in windows])
     return tuple(
-        replace(window, holder=row, kind=_kind(history, window.tid, row))
+        replace(window, holder=row, kind=_kind(history, window, row))
         for window, row in zip(windows, holders, strict=True)
     )
 
@@ -149,12 +152,19 @@ def lock_faults(history: History) -> tuple[LockFault, ...]:
     return tuple(sorted(_follow(history).faults, key=lambda fault: (fault.time_ns, fault.function)))
 
 
-def _kind(history: History, tid: int, row: int) -> WindowKind:
+def _kind(history: History, window: LockWindow, row: int) -> WindowKind:
     if row != NOBODY:
         event = history.operations[row]
-        return _KINDS.get(history.means(int(event["actor"]), int(event["step"])), WindowKind.CONFIG_LOCK)
+        means = history.means(int(event["actor"]), int(event["step"]))
+        if window.tried and means != words.TRY_CONFIG:
+            return WindowKind.DRIVER_RESET
+        return _KINDS.get(means, WindowKind.CONFIG_LOCK)
+    if window.tried:
+        return WindowKind.DRIVER_RESET
     for actor, record in zip(history.plan.actors, history.actors, strict=False):
-        if record.tid == tid and any(step.file and step.file.role.startswith("vfio") for step in actor.steps):
+        if record.tid == window.tid and any(
+            step.file and step.file.role.startswith("vfio") for step in actor.steps
+        ):
             return WindowKind.VFIO_OPEN  # it closes what it had open, and the last close resets
     return WindowKind.CONFIG_LOCK
 
@@ -179,7 +189,7 @@ class _Locks:
         _, _, tid, function, time, _ = hit
         self.asking.setdefault(tid, []).append((function, time))
 
-    def answer(self, hit: Hit, *, taken: bool) -> None:
+    def answer(self, hit: Hit, *, taken: bool, tried: bool = False) -> None:
         row, _, tid, _, time, _ = hit
         if not self.asking.get(tid):
             return
@@ -205,6 +215,7 @@ class _Locks:
             opened_row=row,
             closed_row=-1,
             asked_ns=asked,
+            tried=tried,
         )
 
     def unlock(self, hit: Hit) -> None:
@@ -228,7 +239,7 @@ class _Locks:
                 self.robbed[function, window.tid] = robbery
         elif window is None:
             self._unlock_free(hit)
-        elif window.tid != tid:
+        elif window.tid != tid and not (window.tried and INTERRUPT in (window.tid, tid)):
             self.robbed[function, window.tid] = len(self.faults)
             self._fault(FaultKind.STOLEN, hit, window)
 
@@ -302,7 +313,9 @@ def _follow(history: History) -> _Locks:
             case (symbol, Edge.RETURN) if symbol == LOCK:
                 locks.answer(hit, taken=True)
             case (symbol, Edge.RETURN) if symbol == TRYLOCK:
-                locks.answer(hit, taken=hit[-1] & 0xFF != 0)  # a bool: only the low byte is defined
+                locks.answer(
+                    hit, taken=hit[-1] & 0xFF != 0, tried=True
+                )  # a bool: only the low byte is defined
             case (_, Edge.ENTRY):
                 locks.unlock(hit)
             case _:

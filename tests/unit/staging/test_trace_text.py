@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import HistoryError
-from harness.history.columns import KERNEL
+from harness.history.columns import INTERRUPT, KERNEL
 from harness.staging.trace_text import gaps, parse
 
 HEADER = """\
@@ -50,14 +50,18 @@ def row(line: str) -> tuple[int, ...]:
         ),
         (
             '           <...>-4194304 [127] d.h2.     1.500000: p4: (f+0x0/0x9) fn="0000:0a:1f.7"',
-            (1_500_000_000, 0, 4194304, 4, -1),
+            (1_500_000_000, 0, INTERRUPT, 4, -1),
+        ),
+        (
+            '          reader-99      [001] D.s3.     1.500000: p4: (f+0x0/0x9) fn="0000:0a:1f.7"',
+            (1_500_000_000, 0, INTERRUPT, 4, -1),
         ),
         (
             "      a-1 [0] b-22       [003] .....     2.000000: p20: (f+0x0/0x9) fn=(fault)",
             (2_000_000_000, 0, 22, 20, -1),
         ),
     ],
-    ids=["entry", "return", "probing", "odd-name", "other-function", "misleading-name"],
+    ids=["entry", "return", "probing", "odd-name", "interrupt", "timer", "misleading-name"],
 )
 def test_an_event_is_one_row(line: str, expected: tuple[int, ...]) -> None:
     assert row(HEADER + line + "\n") == expected

@@ -1,0 +1,57 @@
+"""What a storage driver made of a function: its SCSI host, and the first disk behind it.
+
+A driver shows its disks some time after it was bound: whoever asks for one waits for that.
+
+Source: Linux drivers/scsi/hosts.c, `scsi_add_host_with_dma()`; drivers/scsi/sd.c, `sd_probe()`;
+drivers/nvme/host/core.c, `nvme_alloc_ns()`.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+from harness.errors import TargetError
+
+HOST: Final = "scsi-host"
+DISK: Final = "disk"
+ROLES: Final = (HOST, DISK)
+_NODES: Final = Path("/dev")
+_BLOCK: Final = ("host*/target*/*/block/*", "nvme/nvme*/nvme*n*")
+_PATIENCE_S: Final = 30.0
+_PAUSE_S: Final = 0.02
+
+
+def path_of(device: Path, role: str) -> Path:
+    """Where a file is.
+
+    Args:
+        device: folder of the function in sysfs.
+        role: `scsi-host/NAME`, an attribute of its SCSI host; `disk`, the node of its first disk; `disk/NAME`, an
+            attribute of that disk's device.
+
+    Raises:
+        TargetError: no disk came within 30 s.
+    """
+    what, _, name = role.partition("/")
+    disk = _disk(device)
+    if what == DISK:
+        return disk / "device" / name if name else _NODES / disk.name
+    return next(device.glob("host*/scsi_host/host*")) / name
+
+
+def _disk(device: Path) -> Path:
+    """The first disk, which says too that the driver has brought the adapter up."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        found = sorted(path for pattern in _BLOCK for path in device.glob(pattern))
+        if found and (_NODES / found[0].name).exists():
+            return found[0]
+        if time.monotonic() > deadline:
+            raise TargetError(
+                f"disk of {device.name}",
+                said=f"none after {_PATIENCE_S:.0f} s",
+                hint="Is a storage driver bound to it? The kernel log of the target says how far that came.",
+            )
+        time.sleep(_PAUSE_S)
