@@ -210,16 +210,19 @@ class _Beat:
 
     @property
     def left_s(self) -> float:
-        """Seconds until it is due."""
-        return max(0.0, (self._due - now()) / SECOND)
+        """Seconds until it is due: none when the actors were released since it was told last."""
+        return 0.0 if self._released_untold else max(0.0, (self._due - now()) / SECOND)
 
     def tell(self) -> None:
         """Say it when it is due, and at once when the actors were released: the host counts from there."""
-        released = bool(self._memory.release_ns) and not self._told_of_release
-        if (at := now()) >= self._due or released:
+        if (at := now()) >= self._due or self._released_untold:
             self._told_of_release = bool(self._memory.release_ns)
             self._due = at + _BEAT
             self._tell({"alive_ns": at, "release_ns": self._memory.release_ns, "pages": self._memory.pages()})
+
+    @property
+    def _released_untold(self) -> bool:
+        return bool(self._memory.release_ns) and not self._told_of_release
 
 
 def _refused(memory: SharedStage, programs: list[list[Instruction]]) -> tuple[int, str, str] | None:

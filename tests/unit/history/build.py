@@ -9,6 +9,8 @@ import numpy as np
 from harness.history.columns import KERNEL, OPERATION, Edge
 from harness.history.history import ActorRecord, History, Probe
 from harness.history.windows import (
+    CALLBACKS,
+    DRIVER_STEPS,
     HOLD_DEVICE_LOCK,
     LOCK,
     RESET_FUNCTIONS,
@@ -29,7 +31,7 @@ PROBES = tuple(
     for symbol in (LOCK, TRYLOCK, UNLOCK, WAIT, *RESET_FUNCTIONS, UNREGISTER, HOLD_DEVICE_LOCK)
     for edge in Edge
     if (symbol, edge) != (WAIT, RETURN)
-)
+) + tuple(Probe(symbol=symbol, edge=Edge.ENTRY) for symbol in (*DRIVER_STEPS, *CALLBACKS))
 READ = Step(op=Op.READ, means=config_read(AccessPath.SYSFS), width=4)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.history.columns import INTERRUPT
 from harness.history.history import History
 from harness.history.windows import LOCK, TRYLOCK, UNLOCK, FaultKind, LockFault, lock_faults, lock_windows
 from harness.model.units import US
@@ -38,6 +39,23 @@ def test_locks_that_are_given_back_are_no_misuse() -> None:
 def test_a_refused_trylock_need_not_be_given_back() -> None:
     tried: list[Hit] = [(15, 9, TRYLOCK, ENTRY), (16, 9, TRYLOCK, RETURN, -1, 0)]
     assert lock_faults(history([*lock(10, 8), *tried, *unlock(20, 8)])) == ()
+
+
+@pytest.mark.parametrize(("taker", "giver"), [(INTERRUPT, 8), (8, INTERRUPT)])
+def test_what_was_tried_for_may_be_given_back_by_an_interrupt(taker: int, giver: int) -> None:
+    """A driver's reset is a job that timers carry on: it has no thread."""
+    tried: list[Hit] = [(10, taker, TRYLOCK, ENTRY), (11, taker, TRYLOCK, RETURN, -1, 1)]
+    traced = history([*tried, *unlock(50, giver)])
+    assert lock_faults(traced) == ()
+    assert windows(traced) == [(11, 50, taker)]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "taker", "giver"), [(TRYLOCK, 8, 9), (LOCK, 8, INTERRUPT), (LOCK, INTERRUPT, 8)]
+)
+def test_all_else_is_given_back_by_who_took_it(symbol: str, taker: int, giver: int) -> None:
+    taken: list[Hit] = [(10, taker, symbol, ENTRY), (11, taker, symbol, RETURN, -1, 1)]
+    assert told(lock_faults(history([*taken, *unlock(50, giver)]))) == [(STOLEN, giver, taker)]
 
 
 def test_a_stolen_lock_ends_the_owners_window_and_the_owners_unlock_is_the_thiefs_doing() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.history.windows import LOCK, NOBODY, UNLOCK, lock_windows, rows_at
+from harness.history.columns import INTERRUPT
+from harness.history.windows import LOCK, NOBODY, TRYLOCK, UNLOCK, lock_windows, rows_at
 from harness.model import operation as words
 from harness.model.pci import ResetMethod
 from harness.model.promise import WindowKind
@@ -28,6 +29,9 @@ HITS: list[Hit] = [(10, 501, LOCK, ENTRY), (13, 501, LOCK, RETURN), (90, 501, UN
         (words.HOLD_CONFIG, WindowKind.CONFIG_LOCK),
         (words.HOLD_BOTH, WindowKind.CONFIG_LOCK),
         (words.SUBORDINATE_RESET, WindowKind.SYSFS_RESET),
+        (words.HOST_RESET, WindowKind.DRIVER_RESET),
+        (words.DIAGNOSTICS, WindowKind.DRIVER_RESET),
+        (words.REVIVAL, WindowKind.DRIVER_RESET),
     ],
 )
 def test_a_window_is_of_the_kind_of_its_holders_operation(means: str, kind: WindowKind) -> None:
@@ -70,3 +74,23 @@ def test_each_moment_finds_the_operation_of_its_own_thread() -> None:
     moments = [(501, 10), (502, 10), (501, 25), (501, 70), (999, 10), (502, 60)]
     found = rows_at(history([], operations), [(tid, us * US) for tid, us in moments])
     assert found == [0, 1, NOBODY, 2, NOBODY, NOBODY]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "tid", "kind"),
+    [
+        (TRYLOCK, INTERRUPT, WindowKind.DRIVER_RESET),
+        (TRYLOCK, 77, WindowKind.CONFIG_LOCK),
+        (LOCK, INTERRUPT, WindowKind.CONFIG_LOCK),
+    ],
+)
+def test_only_a_lock_tried_for_in_an_interrupt_is_a_drivers_own(
+    symbol: str, tid: int, kind: WindowKind
+) -> None:
+    hits: list[Hit] = [
+        (10, tid, symbol, ENTRY),
+        (13, tid, symbol, RETURN, -1, 1),
+        (90, tid, UNLOCK, ENTRY),
+    ]
+    (window,) = lock_windows(history(hits, [(5, 95, 0)], steps=(write(words.HOST_RESET), READ)))
+    assert window.kind is kind

@@ -1,0 +1,104 @@
+"""What drivers did to their functions, read out of traces written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.history.columns import INTERRUPT
+from harness.history.windows import (
+    CALLBACKS,
+    DRIVER_STEPS,
+    Callback,
+    DriverStep,
+    driver_doubts,
+    driver_resets,
+    tellings,
+)
+from harness.model.units import US
+from tests.unit.history.build import END, ENTRY, PROBES, Hit, history
+
+WHOLE = (
+    DriverStep.ASKED,
+    DriverStep.SHUTDOWN,
+    DriverStep.ALERT,
+    DriverStep.SELF_TEST,
+    DriverStep.TESTED,
+    DriverStep.RESTORE,
+    DriverStep.BRING_UP,
+    DriverStep.DONE,
+)
+
+
+def steps(*wanted: DriverStep, begin: int = 10, function: int = 0) -> list[Hit]:
+    """One hit for each step, ten microseconds apart."""
+    symbols = {step: symbol for symbol, step in DRIVER_STEPS.items()}
+    return [
+        (begin + 10 * number, INTERRUPT, symbols[step], ENTRY, function) for number, step in enumerate(wanted)
+    ]
+
+
+def test_a_reset_goes_from_asked_to_done() -> None:
+    (reset,) = driver_resets(history(steps(*WHOLE)))
+    assert tuple(taken.step for taken in reset.steps) == WHOLE
+    assert (reset.begin_ns, reset.end_ns, reset.done) == (10 * US, 80 * US, True)
+    assert reset.bare == (40 * US, 70 * US)
+
+
+def test_one_that_failed_ends_where_the_next_begins() -> None:
+    first, second = driver_resets(history([*steps(*WHOLE[:5]), *steps(*WHOLE, begin=100)]))
+    assert (first.end_ns, first.done) == (100 * US, False)
+    assert (second.begin_ns, second.done) == (100 * US, True)
+    assert first.bare == (40 * US, 100 * US)
+
+
+def test_one_that_never_ends_lasts_as_long_as_the_stage() -> None:
+    (reset,) = driver_resets(history(steps(DriverStep.ASKED, DriverStep.ALERT)))
+    assert (reset.end_ns, reset.done, reset.bare) == (END, False, None)
+
+
+def test_a_step_that_is_polled_is_one_step() -> None:
+    (reset,) = driver_resets(
+        history(steps(DriverStep.ASKED, DriverStep.ALERT, DriverStep.ALERT, DriverStep.WARM_RESET))
+    )
+    assert [taken.step for taken in reset.steps] == [
+        DriverStep.ASKED,
+        DriverStep.ALERT,
+        DriverStep.WARM_RESET,
+    ]
+    assert reset.bare == (40 * US, END)
+
+
+def test_functions_are_told_apart() -> None:
+    resets = driver_resets(history([*steps(*WHOLE), *steps(*WHOLE, begin=15, function=1)]))
+    assert [(reset.function, reset.done, len(reset.steps)) for reset in resets] == [
+        (0, True, 8),
+        (1, True, 8),
+    ]
+
+
+def test_what_belongs_to_no_function_of_the_plan_is_left_out() -> None:
+    assert driver_resets(history(steps(*WHOLE, function=-1))) == ()
+
+
+def test_drivers_are_told_before_and_after() -> None:
+    symbols = {what: symbol for symbol, what in CALLBACKS.items()}
+    hits: list[Hit] = [
+        (10, 501, symbols[Callback.PREPARE], ENTRY, 0),
+        (20, 501, symbols[Callback.DONE], ENTRY, 0),
+        (30, 501, symbols[Callback.DONE], ENTRY, -1),
+    ]
+    assert [(one.what, one.time_ns, one.tid) for one in tellings(history(hits))] == [
+        (Callback.PREPARE, 10 * US, 501),
+        (Callback.DONE, 20 * US, 501),
+    ]
+
+
+@pytest.mark.parametrize("driver", ["ipr", "nvme"])
+def test_without_its_probes_nothing_is_known_of_a_driver(driver: str) -> None:
+    whole = history(steps(*WHOLE))
+    assert driver_doubts(whole, driver) == ()
+    others = tuple(probe for probe in PROBES if driver not in probe.symbol)
+    assert driver_doubts(replace(whole, probes=others), driver)
+    assert driver_doubts(history([], lost=3), driver)
