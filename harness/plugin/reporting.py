@@ -254,7 +254,7 @@ def pytest_runtest_makereport(
             item.stash.setdefault(_SAID, []).append(said)
         report.hil = {  # type: ignore[attr-defined] # pytest lets plugins add attributes to a report
             **_plain(said),
-            "attachments": [str(name) for name in _picture(item, error)] if reported else [],
+            "attachments": [str(name) for name in _picture(item, error, report)] if reported else [],
             "given_up": item.stash.get(_GIVEN_UP, 0),
         }
     return report
@@ -309,16 +309,19 @@ def _plain(said: Classified) -> dict[str, str]:
     }
 
 
-def _picture(item: pytest.Item, error: BaseException | None) -> list[Path]:
+def _picture(item: pytest.Item, raised: BaseException | None, report: pytest.TestReport) -> list[Path]:
     """Draw the timeline of a stage that was not judged PASS, unless whoever staged it has drawn it."""
-    if item.stash.get(_PICTURED, False) or not isinstance(error, StageFailed | StageUnknown | FaultNotNamed):
+    if item.stash.get(_PICTURED, False) or not isinstance(raised, StageFailed | StageUnknown | FaultNotNamed):
         return []
     path = attachment_path(item, "timeline.svg")
     results = results_folder(item.config)
     if path is None or results is None:
         return []
     try:
-        publish(path, timeline_svg(error.history, error.judgement))
+        publish(path, timeline_svg(raised.history, raised.judgement))
     except UsageError:  # the text of the failure has the timeline too
+        return []
+    except Exception as error:  # noqa: BLE001  a picture that cannot be drawn must not end the session
+        report.sections.append(("hil", f"no picture could be drawn: {error!r}"))
         return []
     return [path.relative_to(results)]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -215,6 +216,20 @@ def test_a_stage_is_reported_with_its_timeline_and_its_files(pytester: pytest.Py
     assert [path.rpartition(".")[2] for path in paths] == ["svg", "zip"]
     assert all((pytester.path / path).is_file() for path in paths)
     assert "<flakyFailure" in (pytester.path / "hil-results" / JUNIT).read_text()
+
+
+def test_a_picture_that_cannot_be_drawn_ends_no_session(pytester: pytest.Pytester) -> None:
+    broken = """
+    def timeline_svg(*_): raise KeyError("colour")
+    reporting.timeline_svg = timeline_svg
+    """
+    staged = STAGED.format(repository=str(Path(__file__).parents[2])) + textwrap.dedent(broken)
+    pytester.makepyfile(staged)
+    done = run(pytester)
+    assert done.ret == ExitStatus.BAD
+    assert results(pytester)["test_failed"] == ("failure", "hil.mismatch")
+    assert results(pytester)["test_named"] == ("ok", "")
+    done.stdout.fnmatch_lines(["*no picture could be drawn: KeyError*colour*"])
 
 
 @pytest.mark.parametrize("how", ["kill", "term", "segv", "exit"])
