@@ -54,6 +54,10 @@ def _opposite(promise: Promise) -> Outcome:
             return Outcome.FREE
         case Outcome.FREE:
             return Outcome.LOCKED
+        case Outcome.TOLD:
+            return Outcome.UNTOLD
+        case Outcome.UNTOLD:
+            return Outcome.TOLD
         case Outcome.OK | Outcome.STALE:
             return Outcome.BLOCKED_AND_RESET if is_reset(promise.operation) else Outcome.BLOCKED
         case _:

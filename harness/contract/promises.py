@@ -76,7 +76,8 @@ OPERATIONS: Final = frozenset(
         words.REVIVAL,
         words.ONLINE_STATE,
         words.DRIVER_LOCK,
-        words.DRIVER_RESET,
+        words.DRIVER_SELF_TEST,
+        words.DRIVER_WARM_RESET,
         words.TELLING,
         words.DISK_READ,
         words.DISK_WRITE,
@@ -97,7 +98,8 @@ OPERATIONS: Final = frozenset(
 """Operations that the contract can speak of."""
 
 _FAULTS: Final = (*Misbehaviour, *IncidentKind)
-_OF_PORTS: Final = (Outcome.LOCKED, Outcome.FREE)
+_LOCKING: Final = (Outcome.LOCKED, Outcome.FREE)
+_TELLING: Final = (Outcome.TOLD, Outcome.UNTOLD)
 
 
 def read_promise(entry: Entry) -> tuple[Promise, ...]:
@@ -217,10 +219,14 @@ def _check_sense(entry: Entry, promise: Promise) -> None:
     for field, value in (("state", promise.state), ("config", promise.config)):
         if value is not None and not resets_something:
             entry.refuse(field, f"{promise.operation} resets nothing")
-    of_port, port_word = verb(promise.operation) == words.LOCK_PORT, promise.outcome in _OF_PORTS
-    if of_port != port_word:
+    locking = verb(promise.operation) == words.LOCK_PORT or promise.operation == words.DRIVER_LOCK
+    if locking != (promise.outcome in _LOCKING):
+        of = f"{words.LOCK_PORT} and {words.DRIVER_LOCK}"
+        entry.refuse("outcome", f"is {promise.outcome}: {', '.join(_LOCKING)} are of {of}, and only of these")
+    if (promise.operation == words.TELLING) != (promise.outcome in _TELLING):
         entry.refuse(
-            "outcome", f"is {promise.outcome}: {', '.join(_OF_PORTS)} are of port-lock, and only of it"
+            "outcome",
+            f"is {promise.outcome}: {', '.join(_TELLING)} are of {words.TELLING}, and only of that",
         )
     waits = promise.outcome in (Outcome.BLOCKED, Outcome.BLOCKED_AND_RESET)
     if waits and promise.window is WindowKind.NONE:

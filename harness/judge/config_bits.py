@@ -27,6 +27,7 @@ IDENTITY: Final = (*range(4), *range(0x08, 0x0C), *range(0x2C, 0x30))
 
 _OWNERS: Final = frozenset({UNBIND, BIND, REMOVE, RESCAN})
 _VFS: Final = frozenset({ENABLE_VFS, DISABLE_VFS})
+_BY_UIO: Final = ("driver", "uio_pci_generic")
 _PMCSR: Final = 4  # offset in the capability
 _SRIOV_BYTES: Final = 0x40  # PCIe r6.0 §9.3.3
 
@@ -50,6 +51,8 @@ def written(history: History, function: str, baseline: bytes) -> dict[int, int]:
     * VFIO enables the function, and wakes it, when it is opened: the Command register and PMCSR of a function that
       the plan uses through VFIO differ from what they were before it was opened
       (Linux drivers/vfio/pci/vfio_pci_core.c, `vfio_pci_core_enable()`).
+    * The handler of a driver for UIO masks INTx each time it comes, by Interrupt Disable in the Command register
+      (Linux drivers/uio/uio_pci_generic.c, `irqhandler()`).
     * A driver that comes or goes writes whatever it likes, but not what is wired: :data:`IDENTITY`.
     * Enabling VFs writes the SR-IOV capability (Linux drivers/pci/iov.c, `sriov_enable()`).
     """
@@ -81,6 +84,8 @@ def _changes(steps: Steps, function: str, baseline: bytes) -> Iterator[tuple[int
         for capability in find(config, "pm"):
             yield from ((capability.offset + _PMCSR + byte, 0) for byte in range(2))
         yield from ((COMMAND + byte, 0) for byte in range(2))
+    if any((one.function, one.attribute, one.value) == (function, *_BY_UIO) for one in history.plan.settings):
+        yield COMMAND + 1, 0
     owned = _first(steps, function, _OWNERS)
     if owned is not None:
         yield from ((offset, owned) for offset in range(len(config)) if offset not in IDENTITY)

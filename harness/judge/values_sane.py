@@ -2,7 +2,8 @@
 
 Each config read of at most four bytes must give what config space held before the stage, volatile bits excepted.
 Longer reads are not atomic (the lock is checked for each dword) and are only counted, as are reads of what
-the plan itself has changed, and of a function whose lock had been stolen.  What registers gave is judged in
+the plan itself has changed, of a function whose lock had been stolen, and of one that its own driver has reset and not
+yet restored: there the ids alone must be right.  What registers gave is judged in
 :mod:`~harness.judge.register_values`.
 
 Source: Linux drivers/pci/access.c; Documentation/PCI/pci-error-recovery.rst on all-ones;
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.history.history import FunctionRecord, History
-from harness.history.windows import lock_faults
+from harness.history.windows import driver_resets, lock_faults
 from harness.judge import findings
 from harness.judge.accesses import UNPRIVILEGED_BYTES
 from harness.judge.config_bits import IDENTITY, counting, written
@@ -105,6 +106,7 @@ def _reads(steps: Steps, terms: Terms, function: FunctionRecord, rows: Rows) -> 
         & (result == width[numbers])
         & (end < _unchanged_until(steps, alias, since, lost_since(history, terms, alias))[numbers])
         & ~while_stolen(lock_faults(history), history.plan.functions.index(alias), begin, end)
+        & ~(_bare(history, alias, begin, end) & ~steps.column(_identifies, np.bool_)[numbers])
     )
     if not judged.any():
         return []
@@ -183,6 +185,22 @@ def _kept(mask: bytearray, config: bytes, step: Step) -> bytes:
     if step.means == VFIO_COPY_READ and config[:2] == _ABSENT:
         known -= frozenset(range(4))
     return bytes(bits if offset in known else 0 for offset, bits in enumerate(mask))
+
+
+def _bare(
+    history: History, alias: str, begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Reads while the function's driver had not written config space back yet: only what nobody can write is there."""
+    mask = np.zeros(len(begin), dtype=np.bool_)
+    for one in driver_resets(history):
+        if history.plan.functions[one.function] == alias and one.bare is not None:
+            mask |= (begin <= one.bare[1]) & (end >= one.bare[0])
+    return mask
+
+
+def _identifies(step: Step) -> bool:
+    """Whether a step reads bytes alone that nobody can write."""
+    return set(range(step.offset, step.offset + step.width)) <= set(IDENTITY)
 
 
 def _unchanged_until(steps: Steps, alias: str, since: Mapping[int, int], lost: int) -> npt.NDArray[np.int64]:

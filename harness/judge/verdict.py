@@ -11,6 +11,10 @@ from harness.judge.call_time import call_time
 from harness.judge.came_back import came_back
 from harness.judge.collided import collided
 from harness.judge.config_restored import config_restored
+from harness.judge.disk import disk
+from harness.judge.driver_locked import driver_locked
+from harness.judge.driver_reset import driver_reset
+from harness.judge.driver_told import driver_told
 from harness.judge.fault_met import fault_met
 from harness.judge.findings import Checker, unknown
 from harness.judge.finished import finished
@@ -33,6 +37,7 @@ from harness.model.verdict import Finding, Judgement
 
 CHECKERS: Final[tuple[Checker, ...]] = (
     lock_discipline,
+    driver_locked,
     kernel_log,
     recovered,
     removed,
@@ -45,11 +50,14 @@ CHECKERS: Final[tuple[Checker, ...]] = (
     call_outcome,
     call_time,
     reset_happened,
+    driver_reset,
+    driver_told,
     reset_time,
     port_lock,
     config_restored,
     same_function,
     self_test,
+    disk,
     persistent_state,
     fault_met,
     collided,

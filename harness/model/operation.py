@@ -82,6 +82,8 @@ ACKNOWLEDGE: Final = Operation("interrupt/acknowledge")
 """Take the cause of INTx away: a write to a register of the function."""
 UNMASK: Final = Operation("interrupt/unmask")
 """Let INTx through again, which VFIO masks each time it comes."""
+UIO_WAIT: Final = Operation("uio/wait")
+"""Wait for the next interrupt of a function, by the node of its UIO driver."""
 UNMAPPED_DMA: Final = Operation("dma/unmapped")
 """What a function does of its own accord: it writes to a bus address that nobody mapped for it."""
 UNBIND: Final = Operation("driver/unbind")
@@ -105,8 +107,10 @@ ONLINE_STATE: Final = Operation("attribute-read/online_state")
 """Read of that: whether the driver has given the adapter up, which no lock holds up."""
 DRIVER_LOCK: Final = Operation("driver-reset/lock")
 """Question: does a driver hold the config lock when it begins the reset itself?"""
-DRIVER_RESET: Final = Operation("driver-reset/performed")
-"""Question: does the reset that a driver asks of its function happen?"""
+DRIVER_SELF_TEST: Final = Operation("driver-reset/self-test")
+"""Question: does the self-test happen by which a driver resets its function?"""
+DRIVER_WARM_RESET: Final = Operation("driver-reset/warm-reset")
+"""Question: does the warm reset happen that a driver asks for, `pci_set_pcie_reset_state()`?"""
 TELLING: Final = Operation("driver-told/reset")
 """Question: does a driver hear of a reset that it did not ask for, before and after?"""
 DISK_READ: Final = Operation("disk-read/direct")

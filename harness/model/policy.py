@@ -240,13 +240,18 @@ TAKE_INTERRUPT: Final = Policy(
     longest_ns=Ns(2 * MS),
     patience_ns=Ns(1 * SECOND),
 )
+UIO_ONCE: Final = Policy(
+    reason="it sleeps until an interrupt comes: an errno says that there is none to wait for",
+    source="Linux drivers/uio/uio.c, uio_read()",
+)
 ADAPTER_ONCE: Final = Policy(
     reason="the driver resets the adapter whatever comes of it: a second write would be a second reset",
     source="Linux drivers/scsi/ipr.c, ipr_store_reset_adapter(), ipr_store_diagnostics(), ipr_store_adapter_state()",
 )
 DISK_ONCE: Final = Policy(
     reason="the SCSI and block layers try again by themselves: what they answer at last is what is asked",
-    source="Linux drivers/scsi/scsi_error.c, scsi_decide_disposition(); drivers/nvme/host/core.c, nvme_decide_disposition()",
+    source="Linux drivers/scsi/scsi_error.c, scsi_decide_disposition(); drivers/nvme/host/core.c, "
+    "nvme_decide_disposition()",
 )
 OURS_ONCE: Final = Policy(
     reason="it is the harness's own, and nothing can refuse it",
@@ -293,6 +298,7 @@ _BY_VERB: Final = {
     "set-up": OURS_ONCE,
     "sriov": SRIOV_ONCE,
     "topology": TOPOLOGY_ONCE,
+    "uio": UIO_ONCE,
     "wait": OURS_ONCE,
 }
 

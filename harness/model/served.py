@@ -59,6 +59,8 @@ class Happened(enum.IntEnum):
     """It is kept; `value` as before."""
     CORRUPTED = 22
     """A reset came before that; `value` as before."""
+    LOST = 23
+    """A reset came that nobody had announced: what the function had yet to keep is lost."""
 
 
 RESETS: Final = frozenset({Happened.FLR, Happened.BUS_RESET, Happened.WAKE, Happened.SELF_TESTED})

@@ -32,13 +32,20 @@ def path_of(device: Path, role: str) -> Path:
             attribute of that disk's device.
 
     Raises:
-        TargetError: no disk came within 30 s.
+        TargetError: no disk came within 30 s, or there is no SCSI host.
     """
     what, _, name = role.partition("/")
     disk = _disk(device)
     if what == DISK:
         return disk / "device" / name if name else _NODES / disk.name
-    return next(device.glob("host*/scsi_host/host*")) / name
+    host = next(device.glob("host*/scsi_host/host*"), None)
+    if host is None:
+        raise TargetError(
+            f"SCSI host of {device.name}",
+            said="there is none",
+            hint="Its driver shows a disk and no SCSI host, as nvme does.",
+        )
+    return host / name
 
 
 def _disk(device: Path) -> Path:

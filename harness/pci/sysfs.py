@@ -20,7 +20,8 @@ def path_of(bdf: Bdf, role: str) -> Path:
     Args:
         bdf: the function.
         role: a sysfs attribute (`config`, `reset`, `vendor`, `resource0` …), `proc` for its file in `/proc/bus/pci`,
-            or what :mod:`harness.pci.storage` finds: `scsi-host/NAME`, `disk`, `disk/NAME`.
+            `uio` for the node of its UIO driver, or what :mod:`harness.pci.storage` finds: `scsi-host/NAME`, `disk`,
+            `disk/NAME`.
 
     Raises:
         TargetError: its driver has shown no disk.
@@ -30,6 +31,8 @@ def path_of(bdf: Bdf, role: str) -> Path:
     if role == "proc":
         bus = f"{bdf.bus:02x}" if bdf.domain == 0 else f"{bdf.domain:04x}:{bdf.bus:02x}"
         return Path("/proc/bus/pci") / bus / f"{bdf.device:02x}.{bdf.function}"
+    if role == "uio":
+        return Path("/dev") / next((DEVICES / str(bdf) / "uio").iterdir()).name
     return DEVICES / str(bdf) / role
 
 

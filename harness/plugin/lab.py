@@ -104,6 +104,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "dut(*aliases): run the test once for each of these functions, as `dut`"
     )
+    config.addinivalue_line("markers", "ipr: stages the ipr adapter; see docs/ipr.md")
     config.addinivalue_line("markers", "boots: the guest of this test is booted, never cloned")
     config.addinivalue_line(
         "markers", f"{SLOW}: takes a minute or more, left out unless `-m {SLOW}` asks for it"

@@ -14,6 +14,7 @@ from typing import Final
 from harness.history.windows import FaultKind
 from harness.model.promise import WindowKind
 from harness.model.verdict import EventId
+from harness.report.driver_lane import DriverLane
 from harness.report.served import ServedLane
 
 
@@ -213,8 +214,8 @@ class Instant:
 
     Attributes:
         at: ns after release.
-        letter: how it is drawn: l lock asked for, L lock taken, U unlock, w wait, D and d span of a device lock
-            entered and left, R and r reset function entered and left, u uevent, k anything else.
+        letter: how it is drawn: l lock asked for, L lock taken, v tried for in vain, U unlock, w wait, D and d span
+            of a device lock entered and left, R and r reset function entered and left, u uevent, k anything else.
         text: what it was.
     """
 
@@ -231,7 +232,7 @@ class Mark:
         letter: `A` or `B`.
         event: its row in the history.
         begin, end: ns after release; equal for an instant.
-        lane: name of the actor, `kernel`, or the name of the lane of a served function.
+        lane: name of the actor, `kernel`, or the name of the lane of a served function or of a driver.
         lines: the event spelled out.
     """
 
@@ -274,9 +275,11 @@ class Layout:
         begin, end: of the drawn time.
         lanes, windows, faults, resets, instants: what lies in it.
         marks: at most two.
-        notes: misuse of locks, operations that were refused and tried again, what was staged, as sentences.
+        notes: misuse of locks, resets by drivers, operations that were refused and tried again, what was staged, as
+            sentences.
         log: lines of the kernel log that are marked, or the first warnings.
         served: functions that a model of ours serves.
+        drivers: of functions whose drivers reset them, or were told of a reset.
     """
 
     title: str
@@ -296,6 +299,7 @@ class Layout:
     notes: tuple[str, ...]
     log: tuple[str, ...]
     served: tuple[ServedLane, ...] = ()
+    drivers: tuple[DriverLane, ...] = ()
 
     @property
     def bands(self) -> tuple[Band, ...]:

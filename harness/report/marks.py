@@ -7,10 +7,11 @@ from typing import Final
 
 from harness.history.columns import Edge
 from harness.history.history import History
-from harness.history.windows import FaultKind
+from harness.history.windows import CALLBACKS, DRIVER_STEPS, FaultKind
 from harness.model.plan import Op
 from harness.model.units import as_text
 from harness.model.verdict import EventId, EventKind, Judgement
+from harness.report.driver_lane import driver_lane_name
 from harness.report.holds import who
 from harness.report.layout import Fault, Mark, Window
 from harness.report.refusals import error_name
@@ -59,8 +60,18 @@ def _mark(
     zero = int(history.begin_ns)
     if event.kind is EventKind.KERNEL:
         at = int(history.kernel[event.row]["time_ns"]) - zero
-        said = (hit(history, event.row), f"at {_ms(at)} ms")
-        return Mark(letter=letter, event=event, begin=at, end=at, lane="kernel", lines=said)
+        alias = _driver_of(history, event.row)
+        said = [hit(history, event.row), f"at {_ms(at)} ms"]
+        if alias:
+            symbol = history.probes[int(history.kernel[event.row]["probe"])].symbol
+            said[0] += f": driver of {alias}, {DRIVER_STEPS.get(symbol) or CALLBACKS[symbol]}"
+        said += [
+            f"while the {window.lock} of {alias} was held by {window.holder}"
+            for window in windows
+            if window.function == alias and window.blocks_config and window.begin <= at <= window.end
+        ]
+        lane = driver_lane_name(alias) if alias else "kernel"
+        return Mark(letter=letter, event=event, begin=at, end=at, lane=lane, lines=tuple(said))
     if event.kind is EventKind.SERVED:
         return _served_mark(history, event, letter)
     row = history.operations[event.row]
@@ -90,6 +101,14 @@ def _mark(
     if step.file is not None:
         lines += _meanwhile(history, step.file.function, begin, end)
     return Mark(letter=letter, event=event, begin=begin, end=end, lane=actor.name, lines=tuple(lines))
+
+
+def _driver_of(history: History, row: int) -> str:
+    """The function whose driver did what a hit shows; empty when it was no driver."""
+    event, names = history.kernel[row], history.plan.functions
+    symbol, function = history.probes[int(event["probe"])].symbol, int(event["function"])
+    drawn = 0 <= function < len(names) and (symbol in DRIVER_STEPS or symbol in CALLBACKS)
+    return names[function] if drawn else ""
 
 
 def _meanwhile(history: History, function: str, begin: int, end: int) -> list[str]:

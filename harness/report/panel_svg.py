@@ -11,6 +11,8 @@ from harness.history.windows import FaultKind
 from harness.model.promise import WindowKind
 from harness.model.units import as_text
 from harness.model.verdict import EventKind
+from harness.report.driver_lane import DriverLane
+from harness.report.driver_svg import driver_height, driver_row
 from harness.report.fills import WINDOWS, held, shade
 from harness.report.lane_svg import lane_row
 from harness.report.lanes import worth_drawing
@@ -63,12 +65,12 @@ class _Row:
     """Where something is drawn.
 
     Attributes:
-        thing: a band, a lane, that of a served function, or None for the kernel's events.
+        thing: a band, a lane, that of a driver or of a served function, or None for the kernel's events.
         top: upper edge.
         height: of the row.
     """
 
-    thing: Band | Lane | ServedLane | None
+    thing: Band | Lane | DriverLane | ServedLane | None
     top: float
     height: float
 
@@ -96,8 +98,8 @@ def panel(
     lanes, hidden = worth_drawing(layout.lanes, _MOST_LANES)
     kernel = [None] if layout.instants else []
     rows, bottom = [], top
-    for thing in (*layout.bands, *kernel, *layout.served, *lanes):
-        height = served_height(thing, row, detail) if isinstance(thing, ServedLane) else row
+    for thing in (*layout.bands, *layout.drivers, *kernel, *layout.served, *lanes):
+        height = _height(thing, row, detail)
         rows.append(_Row(thing, bottom, height))
         bottom += height + gap
     parts += _axis(layout, top, bottom)
@@ -106,6 +108,8 @@ def panel(
         match place.thing:
             case Band():
                 parts += _band(place.thing, layout, place.top, row, detail)
+            case DriverLane():
+                parts += driver_row(place.thing, layout, place.top, detail)
             case Lane():
                 parts += lane_row(place.thing, layout, place.top, row, detail)
             case ServedLane():
@@ -131,6 +135,12 @@ def panel(
             f'fill="none" stroke="{BAD}" stroke-width="1.5" stroke-dasharray="5 3"/>'
         )
     return parts, bottom + 18
+
+
+def _height(thing: Band | Lane | DriverLane | ServedLane | None, row: float, detail: Detail) -> float:
+    if isinstance(thing, ServedLane):
+        return served_height(thing, row, detail)
+    return driver_height(detail) if isinstance(thing, DriverLane) else row
 
 
 def _axis(layout: Layout, top: float, bottom: float) -> Iterator[str]:
@@ -258,7 +268,7 @@ def _instants(layout: Layout, y: float, row: float, detail: Detail) -> Iterator[
     lock = WINDOWS[WindowKind.CONFIG_LOCK]
     for instant in layout.instants:
         x = x_of(instant.at, layout)
-        colour = lock if instant.letter in "lLUw" else RESET if instant.letter in "Rr" else QUIET
+        colour = lock if instant.letter in "lLvUw" else RESET if instant.letter in "Rr" else QUIET
         yield (
             f'<path d="M{x:.1f} {y + 2:.1f}V{y + row - 2:.1f}" stroke="{colour}" stroke-width="1.5">'
             f"<title>{escape(clean(instant.text))}</title></path>"

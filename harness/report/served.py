@@ -40,8 +40,9 @@ class Sight(enum.IntEnum):
     WAKE = 15
     SELF_TESTED = 16
     FLR_IGNORED = 17
-    CORRUPTED = 18
-    MET = 19
+    LOST = 18
+    CORRUPTED = 19
+    MET = 20
 
 
 LETTERS: Final = {
@@ -63,6 +64,7 @@ LETTERS: Final = {
     Sight.WAKE: "p",
     Sight.SELF_TESTED: "t",
     Sight.FLR_IGNORED: "x",
+    Sight.LOST: "L",
     Sight.CORRUPTED: "X",
     Sight.MET: "m",
 }
@@ -85,6 +87,7 @@ MEANINGS: Final = {
     Sight.WAKE: "woke, state forgotten",
     Sight.SELF_TESTED: "self-tested",
     Sight.FLR_IGNORED: "FLR ignored",
+    Sight.LOST: "state lost, not told",
     Sight.CORRUPTED: "state corrupted",
     Sight.MET: "fault met",
 }
@@ -112,6 +115,7 @@ _SIGHTS: Final = {
     Happened.CRITICAL_BEGINS: Sight.CRITICAL,
     Happened.CRITICAL_ENDS: Sight.KEPT,
     Happened.CORRUPTED: Sight.CORRUPTED,
+    Happened.LOST: Sight.LOST,
 }
 """The rest are edges of what is drawn as a bar."""
 

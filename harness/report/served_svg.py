@@ -44,6 +44,7 @@ _DENSITY: Final = {
 _SIGNS: Final = {
     Sight.MET: "#a3324a",
     Sight.FLR_IGNORED: "#a3324a",
+    Sight.LOST: "#a3324a",
     Sight.CORRUPTED: "#a3324a",
     Sight.INTERRUPT_LOST: "#a3324a",
     Sight.DMA_REFUSED: "#a3324a",

@@ -68,6 +68,8 @@ def _said(history: History, whose: str, event: Table) -> str:
             return f"ended its critical section, {value:#x} is kept"
         case Happened.CORRUPTED:
             return f"was reset in its critical section: what it keeps is corrupt, {value:#x} is lost"
+        case Happened.LOST:
+            return "was reset without having been told: what it had not kept yet is lost"
         case Happened.NOTED:
             return f"noted {value:#x}" + (f" at {address:#x}" if address else "")
         case _:

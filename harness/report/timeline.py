@@ -23,6 +23,7 @@ from harness.history.windows import (
 from harness.model.fault_words import staged
 from harness.model.units import as_text
 from harness.model.verdict import EventKind, Judgement
+from harness.report.drivers import driver_lanes, driver_notes, driver_rows, is_vain
 from harness.report.findings import headline
 from harness.report.holds import faults_of, windows_of
 from harness.report.lanes import MOST_SPANS, lanes_of
@@ -96,9 +97,15 @@ def _layout(history: History, judgement: Judgement, view: tuple[int, int]) -> La
         ),
         instants=_instants(history, view),
         marks=marks,
-        notes=(*_misuse(faults), *(as_line(refused) for refused in refusals(history)), *_staged(history)),
+        notes=(
+            *_misuse(faults),
+            *driver_notes(history),
+            *(as_line(refused) for refused in refusals(history)),
+            *_staged(history),
+        ),
         log=_log(history, judgement),
         served=served_lanes(history, view, [mark.lane for mark in marks]),
+        drivers=driver_lanes(history, view, frozenset(mark.lane for mark in marks)),
     )
 
 
@@ -146,7 +153,7 @@ def _facts(history: History) -> str:
 def _instants(history: History, view: tuple[int, int]) -> tuple[Instant, ...]:
     zero, kernel = int(history.begin_ns), history.kernel
     times = kernel["time_ns"] - zero
-    rows = np.flatnonzero((times >= view[0]) & (times <= view[1]))
+    rows = np.flatnonzero((times >= view[0]) & (times <= view[1]) & ~driver_rows(history))
     if len(rows) > MOST_SPANS:  # every n-th says as much in a picture
         rows = rows[:: len(rows) // MOST_SPANS + 1]
     found = [
@@ -164,7 +171,7 @@ def _instants(history: History, view: tuple[int, int]) -> tuple[Instant, ...]:
 def _letter(history: History, kernel: Table, row: int) -> str:
     probe = history.probes[int(kernel[row]["probe"])]
     if probe.symbol in (LOCK, TRYLOCK):
-        return "l" if probe.edge is Edge.ENTRY else "L"
+        return "l" if probe.edge is Edge.ENTRY else "v" if is_vain(history, row) else "L"
     if probe.symbol == UNLOCK:
         return "U"
     if probe.symbol == WAIT:

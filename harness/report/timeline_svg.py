@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 from harness.history.history import History
 from harness.model.promise import WindowKind
 from harness.model.verdict import Judgement
-from harness.report import served_svg
+from harness.report import driver_svg, served_svg
 from harness.report.fills import WINDOWS, definitions, edge, fill, held, shade
 from harness.report.layout import DEVICE_KINDS, FAULTS, KINDS, Layout, Mark, meaning
 from harness.report.panel_svg import SERIOUS, panel
@@ -29,6 +29,7 @@ _SHADED: Final = {WindowKind.CONFIG_LOCK, WindowKind.DEVICE_LOCK}
 _KERNEL: Final = {
     "l": "lock asked for",
     "L": "lock taken",
+    "v": "tried for in vain",
     "U": "lock given back",
     "w": "an access waits",
     "R": "reset begins",
@@ -78,7 +79,7 @@ def timeline_svg(history: History, judgement: Judgement) -> bytes:
     )
     title = f"<title>{escape(one_line(f'{whole.title}: {whole.verdict}'))}</title>"
     paper = f'<rect width="{WIDTH}" height="{height:.0f}" fill="{_PAPER}"/>'
-    patterns = definitions() + served_svg.definitions(whole.served)
+    patterns = definitions() + driver_svg.definitions(whole.drivers) + served_svg.definitions(whole.served)
     return "\n".join([head, title, patterns, paper, *parts, "</svg>", ""]).encode()
 
 
@@ -108,6 +109,7 @@ def _legend(layouts: tuple[Layout, ...], y: float) -> tuple[list[str], float]:
     if faults:
         names = ", ".join(FAULTS[kind] for kind in faults)
         entries.append(("#ffffff", BAD, f"\u00d7 lock misused: {names}"))
+    entries += driver_svg.legend(lane for layout in layouts for lane in layout.drivers)
     boxes, signs = served_svg.legend(lane for layout in layouts for lane in layout.served)
     entries += boxes
     letters = dict.fromkeys(
@@ -124,6 +126,9 @@ def _legend(layouts: tuple[Layout, ...], y: float) -> tuple[list[str], float]:
     y += 22
     if letters:
         drawn, y = _letters("kernel", [f"{letter} {_KERNEL[letter]}" for letter in letters], y)
+        parts += drawn
+    if narrow := driver_svg.letters(layouts[0]):
+        drawn, y = _letters("driver", narrow, y)
         parts += drawn
     if signs:
         drawn, y = _letters("model", signs, y)

@@ -6,7 +6,7 @@ First the whole stage, then the time around the marked pair, then the pair spell
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +15,7 @@ from harness.history.windows import FaultKind
 from harness.model.promise import WindowKind
 from harness.model.units import as_text
 from harness.model.verdict import Judgement
-from harness.report import served_text
+from harness.report import driver_text, served_text
 from harness.report.lanes import worth_drawing
 from harness.report.layout import (
     DEVICE_KINDS,
@@ -48,9 +48,10 @@ _KIND: Final = {
     WindowKind.UNBIND: "U",
 }
 """Why a lock was held, where the bar has no room for words."""
-_KERNEL_RANK: Final = "klduwrDLUR"
+_KERNEL_RANK: Final = "klvduwrDLUR"
 _KERNEL_LEGEND: Final = {
     "L": "lock taken",
+    "v": "tried for in vain",
     "U": "unlock",
     "w": "an access waits",
     "D": "device lock held",
@@ -102,7 +103,7 @@ def timeline_text(history: History, judgement: Judgement) -> str:
     """Draw a judged history: at most 80 columns, ASCII only, ends with a newline."""
     whole, near = overview(history, judgement), close_up(history, judgement)
     names = [band.name for band in whole.bands] + [lane.name for lane in whole.lanes]
-    names += served_text.names(whole.served)
+    names += [lane.name for lane in whole.drivers] + served_text.names(whole.served)
     label = min(_LABELS[1], max([_LABELS[0], *(len(name) + 1 for name in names)]))
     grids = [_Grid(layout, label) for layout in (whole, near) if layout]
     lines = [_title(whole), *_wrap(whole.claim), *(_wrap(f"({whole.rule})") if whole.rule else [])]
@@ -140,6 +141,10 @@ def _panel(grid: _Grid) -> Iterator[str]:
     yield _axis(grid)
     for band in layout.bands:
         yield grid.row(band.name, _band(band, grid))
+    for driver in layout.drivers:
+        row = driver_text.driver_row(driver, grid.column, grid.plot, layout.end)
+        _flag(row, grid, driver.name)
+        yield grid.row(driver.name, row)
     if layout.instants:
         yield grid.row("kernel", _kernel(grid))
     for served in layout.served:
@@ -268,7 +273,7 @@ def _operations(lane: Lane, grid: _Grid) -> list[str]:
     return row
 
 
-def _legend(grids: Iterable[_Grid]) -> Iterator[str]:
+def _legend(grids: Sequence[_Grid]) -> Iterator[str]:
     """Only what is really drawn."""
     panels = [grid.layout for grid in grids]
     spans = [span for panel in panels for lane in panel.lanes for span in lane.spans]
@@ -289,6 +294,8 @@ def _legend(grids: Iterable[_Grid]) -> Iterator[str]:
     if letters:
         kernel = ", ".join(f"{letter} {_KERNEL_LEGEND[letter]}" for letter in letters)
         yield from textwrap.wrap(f"kernel: {kernel}", WIDTH)
+    if driver := driver_text.legend((lane, grid.column) for grid in grids for lane in grid.layout.drivers):
+        yield from textwrap.wrap(f"driver: {', '.join(driver)}", WIDTH)
     if sights:
         yield from textwrap.wrap(f"model: {', '.join(sights)}", WIDTH)
     scale = ", then ".join(as_text((grid.layout.end - grid.layout.begin) // grid.plot) for grid in grids)

@@ -15,7 +15,8 @@ from harness.errors import HistoryError
 from harness.history.columns import INTERRUPT, KERNEL, Table
 
 _LINE: Final = re.compile(
-    r"^.*-(?P<tid>\d+)\s+\[\d+\]\s+(?P<flags>\S+)\s+(?P<s>\d+)\.(?P<us>\d{6}): p(?P<probe>\d+): \([^)]*\)(?P<fields>.*)$"
+    r"^.*-(?P<tid>\d+)\s+\[\d+\]\s+(?P<flags>\S+)\s+(?P<s>\d+)\.(?P<us>\d{6}): "
+    r"p(?P<probe>\d+): \([^)]*\)(?P<fields>.*)$"
 )
 _INTERRUPTS: Final = frozenset("hHszZ")
 """Third of the flags: a hard or a soft interrupt, or one that interrupted another; whatever thread it came over has no

@@ -53,9 +53,6 @@ OPERATIONAL_AFTER: Final = Ns(300 * MS)
 FLASH_TAKES: Final = Ns(150 * MS)
 _SLOW_FLASH_MS: Final = 1_500
 
-LOG_LOST: Final = 1
-"""What the model notes of a reset that nobody announced: what was not in flash yet is lost."""
-
 _CLASS: Final = 0x01_0400
 _FIRMWARE: Final = bytes.fromhex("04220013")
 _ALL: Final = 0xFFFF_FFFF
@@ -138,7 +135,7 @@ class Ipr(Function):
         self._chip: Final = chip
         self._layout: Final = chip.layout
         self._writes_log = False
-        self._log_is_dirty = True
+        self._log_is_dirty = self._has_failed = False
         self._life = 0  # what was begun in an earlier one comes to nothing
         self._queue = self._queue_slots = self._slot = 0
         self._toggle = 1
@@ -177,18 +174,19 @@ class Ipr(Function):
 
     def forgotten(self) -> None:
         """After a reset nothing of the old life reaches the new queue."""
-        if self._writes_log:
-            self.log_is_intact = False
-            self.tell(Told(Happened.CORRUPTED, self._clock()))
-        elif self._log_is_dirty and self._queue:
-            self.note(LOG_LOST)
-        self._life += 1
-        self._writes_log, self._log_is_dirty = False, True
+        self._break_off()
+        self._has_failed = False
         self._queue = self._queue_slots = self._slot = 0
         self._toggle = 1
 
+    def start_self_test(self) -> None:
+        """What a self-test breaks off, it breaks off when it begins."""
+        self._break_off()
+        super().start_self_test()
+
     def failed(self) -> None:
-        """A unit check: the driver resets the adapter without a shutdown."""
+        """A unit check: no command is answered any more, and the driver resets the adapter without a shutdown."""
+        self._has_failed = True
         self._latch(self.bars[0]["interrupt"] | UNIT_CHECK)
 
     # --- inside ---------------------------------------------------------------------------------------------
@@ -226,7 +224,7 @@ class Ipr(Function):
         registers[f"interrupt{word}"] = interrupts
         registers[f"mask{word}"] = registers[f"mask{word}-clear"] = mask
         after = interrupts & ~mask
-        if after and not before:
+        if after & ~before:  # each cause is a message of its own: a driver may have seen the one before only
             self.interrupt()
         elif before and not after:
             self.withdraw()
@@ -251,6 +249,16 @@ class Ipr(Function):
             self._latch(self.bars[0]["interrupt-high"] | STAGE_CHANGE, "-high")
         self._latch(self.bars[0]["interrupt"] | OPERATIONAL)
 
+    def _break_off(self) -> None:
+        """Nothing that was begun comes to its end, and nothing is saved any more."""
+        if self._writes_log:
+            self.log_is_intact = False
+            self.tell(Told(Happened.CORRUPTED, self._clock()))
+        elif self._log_is_dirty:
+            self.tell(Told(Happened.LOST, self._clock()))
+        self._life += 1
+        self._writes_log = self._log_is_dirty = False
+
     def _write_log(self, takes: Ns, then: Callable[[], object]) -> None:
         """Write the persistent error log to flash: a reset meanwhile corrupts it."""
         word = self._status_word
@@ -269,7 +277,7 @@ class Ipr(Function):
     def _take(self, address: int) -> None:
         """Carry out the request at a bus address."""
         request = self._layout.parse(self.dma_read(address, REQUEST_BYTES))
-        if self.goes_wrong(Misbehaviour.LOSE_COMMANDS, request.command[0]):
+        if self._has_failed or self.goes_wrong(Misbehaviour.LOSE_COMMANDS, request.command[0]):
             return
         if request.handle == ADAPTER:
             self._administer(request)
@@ -288,6 +296,7 @@ class Ipr(Function):
             case 0xC4:
                 self._queue, size = self._layout.queue_of(command)
                 self._queue_slots, self._slot, self._toggle = size // 4, 0, 1
+                self._log_is_dirty = True  # it works again, so there is something to keep
                 self._complete(request, Status.GOOD)
             case 0x12:
                 self._complete(request, Status.GOOD, _inquiry(command[1] & 1, command[2], type_name))

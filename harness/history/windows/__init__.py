@@ -1,5 +1,4 @@
-"""What the kernel's trace tells of a stage: windows of locks, misuse of locks, resets, what
-drivers did, and who waited.
+"""What the kernel's trace tells of a stage: windows and misuse of locks, resets, what drivers did, and who waited.
 
 Times of the trace are rounded to :data:`TRACE_RESOLUTION`, and only what it shows without a doubt can convict: ask
 :func:`doubts`, :func:`device_doubts` or :func:`reset_doubts` first.
@@ -7,6 +6,8 @@ Times of the trace are rounded to :data:`TRACE_RESOLUTION`, and only what it sho
 
 from harness.history.windows.devices import DeviceWindow, device_doubts, device_windows
 from harness.history.windows.drivers import (
+    CALLBACKS,
+    DRIVER_STEPS,
     Callback,
     DriverReset,
     DriverStep,
@@ -39,6 +40,8 @@ from harness.history.windows.trace import (
 from harness.history.windows.waits import waited
 
 __all__ = [
+    "CALLBACKS",
+    "DRIVER_STEPS",
     "EVIDENCE",
     "HOLD_DEVICE_LOCK",
     "LOCK",

@@ -101,6 +101,18 @@ class DriverReset:
     steps: tuple[StepTaken, ...]
     done: bool
 
+    @property
+    def bare(self) -> tuple[int, int] | None:
+        """From the reset itself until its driver had written config space back; None: it never came so far.
+
+        The lock is given back before that: whoever reads then may see what the reset left.
+        """
+        begun = self.first(DriverStep.SELF_TEST, DriverStep.WARM_RESET)
+        if begun is None:
+            return None
+        over = self.first(DriverStep.BRING_UP)
+        return int(begun.time_ns), int(over.time_ns if over else self.end_ns)
+
     def first(self, *steps: DriverStep) -> StepTaken | None:
         """The first of these steps; None when it took none of them."""
         return next((taken for taken in self.steps if taken.step in steps), None)

@@ -47,6 +47,9 @@ _KINDS: Final[dict[Operation, WindowKind]] = {
     words.VFIO_CLOSE: WindowKind.VFIO_OPEN,
     words.ENABLE_VFS: WindowKind.SRIOV,
     words.DISABLE_VFS: WindowKind.SRIOV,
+    words.HOST_RESET: WindowKind.DRIVER_RESET,
+    words.DIAGNOSTICS: WindowKind.DRIVER_RESET,
+    words.REVIVAL: WindowKind.DRIVER_RESET,
 }
 """What the holder does, if it is an actor → kind of its window."""
 
@@ -156,11 +159,9 @@ def _kind(history: History, window: LockWindow, row: int) -> WindowKind:
     if row != NOBODY:
         event = history.operations[row]
         means = history.means(int(event["actor"]), int(event["step"]))
-        if window.tried and means != words.TRY_CONFIG:
-            return WindowKind.DRIVER_RESET
         return _KINDS.get(means, WindowKind.CONFIG_LOCK)
-    if window.tried:
-        return WindowKind.DRIVER_RESET
+    if window.tried and window.tid == INTERRUPT:
+        return WindowKind.DRIVER_RESET  # nothing else takes it where it may not sleep
     for actor, record in zip(history.plan.actors, history.actors, strict=False):
         if record.tid == window.tid and any(
             step.file and step.file.role.startswith("vfio") for step in actor.steps

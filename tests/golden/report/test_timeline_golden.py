@@ -13,6 +13,7 @@ import pytest
 
 from harness.report.timeline_svg import timeline_svg
 from harness.report.timeline_text import timeline_text
+from tests.unit.report.drivers import race
 from tests.unit.report.histories import read_in_lock_window
 from tests.unit.report.served import late_after_reset
 from tests.unit.report.windows import stolen_lock
@@ -23,6 +24,8 @@ DRAWN = {
     "read_in_lock_window.svg": lambda: timeline_svg(*read_in_lock_window()),
     "stolen_lock.txt": lambda: timeline_text(*stolen_lock()).encode(),
     "stolen_lock.svg": lambda: timeline_svg(*stolen_lock()),
+    "driver_race.txt": lambda: timeline_text(*race()).encode(),
+    "driver_race.svg": lambda: timeline_svg(*race()),
     "late_after_reset.txt": lambda: timeline_text(*late_after_reset()).encode(),
     "late_after_reset.svg": lambda: timeline_svg(*late_after_reset()),
 }

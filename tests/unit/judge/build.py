@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from harness.contract import Contract, load
-from harness.history.columns import KERNEL, OPERATION, Edge
+from harness.history.columns import INTERRUPT, KERNEL, OPERATION, Edge
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe
 from harness.history.windows import (
+    CALLBACKS,
+    DRIVER_STEPS,
     HOLD_DEVICE_LOCK,
     LOCK,
     RESET_FUNCTIONS,
@@ -21,6 +23,8 @@ from harness.history.windows import (
     UNLOCK,
     UNREGISTER,
     WAIT,
+    Callback,
+    DriverStep,
 )
 from harness.model.kernel import KernelVersion
 from harness.model.operation import (
@@ -77,6 +81,7 @@ PROBES = (
     (WAIT, Edge.ENTRY),
     *((symbol, edge) for symbol in RESET_FUNCTIONS for edge in Edge),
     *((symbol, edge) for symbol in (TRYLOCK, UNREGISTER, HOLD_DEVICE_LOCK) for edge in Edge),
+    *((symbol, Edge.ENTRY) for symbol in (*DRIVER_STEPS, *CALLBACKS)),
 )
 
 
@@ -142,7 +147,9 @@ class Stage:
         for number in range(1, round(until_us / 10_000) + 1):
             planned = 10_000 * number
             delay = late_ms * 1000 if late_at is not None and abs(planned - late_at) < 5_000 else 50
-            self.op(me, planned - 10_000, planned + delay, value=int(at(planned)), result=0)
+            self.op(
+                me, planned - 10_000, planned + delay, value=int(at(planned)), result=0, round_=number - 1
+            )
 
     def op(
         self,
@@ -223,6 +230,21 @@ class Stage:
             self.probe(closed, UNLOCK, Edge.ENTRY, tid)
             if self.unlock_return:
                 self.probe(closed + 2, UNLOCK, Edge.RETURN, tid, function=-1)
+
+    def takes(self, step: DriverStep, us: float, *, tid: int = INTERRUPT) -> None:
+        """The function's driver takes a step of its own reset."""
+        symbol = next(symbol for symbol, means in DRIVER_STEPS.items() if means is step)
+        self.probe(us, symbol, Edge.ENTRY, tid)
+
+    def told(self, what: Callback, us: float, *, tid: int) -> None:
+        """The PCI core tells the function's driver of a reset."""
+        symbol = next(symbol for symbol, means in CALLBACKS.items() if means is what)
+        self.probe(us, symbol, Edge.ENTRY, tid)
+
+    def tries(self, us: float, *, taken: bool, tid: int = INTERRUPT) -> None:
+        """The config lock is tried for."""
+        self.probe(us - 1, TRYLOCK, Edge.ENTRY, tid)
+        self.probe(us, TRYLOCK, Edge.RETURN, tid, value=int(taken), function=-1)
 
     def wait(self, us: float, actor: int) -> None:
         """The actor begins to wait for the config lock."""

@@ -111,8 +111,8 @@ def unplugged(*, gone: float = GONE, kind: IncidentKind = IncidentKind.UNPLUGGED
     return struck
 
 
-def reported(*lines: str, reset: bool = False) -> Struck:
-    """A function whose port reports an error, and a reader of COMMAND, which a reset takes away."""
+def reported(*lines: str, reset: bool = False, restored: bool = False) -> Struck:
+    """A function whose port reports an error, and a reader of COMMAND, which a reset takes away, or not for long."""
     struck = Struck(IncidentKind.LINK_ERROR)
     struck.stage.heartbeat(until_us=8e6)
     struck.logs(BEGUN + 5_000, *lines)
@@ -120,7 +120,7 @@ def reported(*lines: str, reset: bool = False) -> Struck:
     struck.stage.op(reader, 100, 120)
     if reset:
         struck.rows.append((BEGUN + 50_000, Happened.BUS_RESET))
-    struck.stage.op(reader, BEGUN + 300_000, BEGUN + 300_020, value=LOST if reset else None)
+    struck.stage.op(reader, BEGUN + 300_000, BEGUN + 300_020, value=LOST if reset and not restored else None)
     return struck
 
 
@@ -161,5 +161,14 @@ _WITNESSES: Final[dict[str, Callable[[], Struck]]] = {
 
 def struck_witness(promise: Promise) -> History | None:
     """A history that keeps an entry on what the host does; None: the entry is about something else."""
+    if promise.operation == recovery("fatal") and promise.config is None:
+        return _driver_recovers(promise)
     made = _WITNESSES.get(promise.operation)
     return made().history() if made else None
+
+
+def _driver_recovers(promise: Promise) -> History:
+    """A function of that platform whose driver restores it after a fatal error."""
+    struck = reported(*FATAL, LINK_RESET, RECOVERED, reset=True, restored=True)
+    struck.stage.platform = promise.platforms[0]
+    return struck.history()

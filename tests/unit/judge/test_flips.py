@@ -16,8 +16,9 @@ from harness.model.promise import Promise, WindowKind
 from harness.model.verdict import Verdict
 from harness.staging.function import BIST, START_BIST
 from tests.unit.judge.build import ALIAS, CONTRACT, PROC_READ, WRITE, Stage, config_space, terms
+from tests.unit.judge.storage import storage_witness
 from tests.unit.judge.struck import struck_witness
-from tests.unit.judge.witness import witness
+from tests.unit.judge.witness import goes_wrong, witness
 
 ORACLES = {platform: oracle.on(ALIAS) for oracle in CONTRACT.oracles for platform in oracle.platforms}
 
@@ -113,6 +114,8 @@ def history_of(promise: Promise) -> History:
     """A history that keeps one entry."""
     if (struck := struck_witness(promise)) is not None:
         return struck
+    if (storage := storage_witness(promise)) is not None:
+        return goes_wrong(storage, promise.faults[0]) if promise.faults else storage
     raw = {FLR_BIT: raw_flr, SELF_TEST: self_test}
     return raw[promise.operation](promise.window) if promise.operation in raw else witness(promise)
 

@@ -5,26 +5,37 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from harness.history.columns import SERVED
 from harness.judge.persistent_state import persistent_state
+from harness.model.fault import Incident, IncidentKind
 from harness.model.served import NO_REGION, Happened
 from harness.model.units import MS, Ns
 from harness.model.verdict import Blame, EventKind, Finding, Verdict
 from tests.unit.judge.build import Stage, at, terms
 
 BEGINS, ENDS, CORRUPTED = Happened.CRITICAL_BEGINS, Happened.CRITICAL_ENDS, Happened.CORRUPTED
+LOST = Happened.LOST
 RESET_AT = 100_000
 
 
-def judged(*rows: tuple[float, Happened], function: int = 0, lost: int = 0) -> tuple[Finding, ...]:
+def judged(
+    *rows: tuple[float, Happened],
+    function: int = 0,
+    lost: int = 0,
+    incidents: tuple[Incident, ...] = (),
+    error: int = MS,
+) -> tuple[Finding, ...]:
     """What is said of a reset by FLR at :data:`RESET_AT`, and these rows of its model."""
     stage = Stage()
     stage.reset(stage.resetter(), RESET_AT)
     served = np.zeros(len(rows), dtype=SERVED)
     for row, (moment, what) in zip(served, rows, strict=True):
         row["time_ns"], row["what"], row["region"], row["function"] = at(moment), what, NO_REGION, function
-    history = replace(stage.history(), served=served, served_lost=lost, served_error_ns=Ns(MS))
+    history = stage.history()
+    plan = replace(history.plan, incidents=incidents)
+    history = replace(history, plan=plan, served=served, served_lost=lost, served_error_ns=Ns(error))
     return persistent_state(history, terms(history))
 
 
@@ -51,6 +62,38 @@ def test_a_reset_inside_one_is_named_with_who_did_it_and_when() -> None:
         (EventKind.OPERATION, 0),
         (EventKind.SERVED, 2),
     ]
+
+
+def test_a_reset_that_nobody_announced_is_named_with_who_did_it() -> None:
+    (bad,) = judged((10, BEGINS), (20, ENDS), (100_500, LOST))
+    assert (bad.verdict, bad.blame, bad.met) == (Verdict.FAIL, Blame.MISMATCH, 1)
+    assert bad.claim == "reset/flr by resetter came unannounced: what disk had not saved yet is lost."
+    assert [(event.kind, event.row) for event in bad.events] == [
+        (EventKind.SERVED, 2),
+        (EventKind.OPERATION, 0),
+    ]
+    (bad,) = judged((10_000, LOST), (20_000, LOST))
+    assert bad.claim == "A reset came unannounced: what disk had not saved yet is lost (2 times)."
+
+
+@pytest.mark.parametrize(("moment", "verdict"), [(60_000, Verdict.PASS), (49_999, Verdict.FAIL)])
+def test_what_an_error_of_the_link_cost_is_nobodys_fault(moment: int, verdict: Verdict) -> None:
+    """Cut off, it could not be told; before that, it could."""
+    error = Incident(function="disk", kind=IncidentKind.LINK_ERROR, at_ns=Ns(200 * MS), detail="DLP")
+    (found,) = judged((50_000, Happened.INCIDENT_BEGINS), (moment, LOST), incidents=(error,), error=0)
+    assert found.verdict is verdict
+
+
+def test_what_was_corrupted_and_what_was_lost_are_both_named() -> None:
+    found = judged((20_000, BEGINS), (100_500, CORRUPTED), (110_000, LOST))
+    assert [one.verdict for one in found] == [Verdict.FAIL, Verdict.FAIL]
+    assert "into a critical section" in found[0].claim
+    assert "unannounced" in found[1].claim
+
+
+def test_what_was_lost_after_rows_were_is_not_sure_to_be_all() -> None:
+    found = judged((100_500, LOST), lost=1)
+    assert {one.verdict for one in found} == {Verdict.UNKNOWN, Verdict.FAIL}
 
 
 def test_the_clock_of_the_log_may_be_a_little_wrong() -> None:

@@ -15,7 +15,7 @@ from harness.judge.reset_happened import reset_happened
 from harness.judge.reset_time import reset_time
 from harness.model.operation import FLR_BIT
 from harness.model.outcome import Outcome
-from harness.model.plan import Oracle
+from harness.model.plan import Oracle, Setting
 from harness.model.promise import ConfigSpace, DeviceState, WindowKind
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, Finding, Verdict
@@ -74,8 +74,8 @@ def test_resets_that_only_serialise_pass() -> None:
     found = outcome(stage.history())
     assert worst(found) is Verdict.PASS
     assert {f.promise for f in found} == {
-        "reset/flr@none:igb+nvme+virtio-rng+hil-endpoint",
-        "reset/flr@config-lock:igb+nvme+virtio-rng+hil-endpoint",
+        "reset/flr@none:igb+nvme+virtio-rng+hil-endpoint+hil-ipr+hil-ipr-sis64",
+        "reset/flr@config-lock:igb+nvme+virtio-rng+hil-endpoint+hil-ipr+hil-ipr-sis64",
     }
 
 
@@ -342,6 +342,23 @@ def test_what_the_plan_itself_wrote_is_not_compared() -> None:
     assert worst(restored(stage)) is Verdict.FAIL
     stage.op(stage.writer(0x0C, b"\x10"), 500_000, 500_010)
     assert worst(restored(stage)) is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("driver", "place", "verdict"),
+    [
+        ("uio_pci_generic", 5, Verdict.PASS),
+        ("uio_pci_generic", 4, Verdict.FAIL),
+        ("ipr", 5, Verdict.FAIL),
+    ],
+)
+def test_a_driver_for_uio_masks_intx_whenever_it_comes(driver: str, place: int, verdict: Verdict) -> None:
+    after = bytearray(config_space())
+    after[place] ^= 0x04  # Interrupt Disable, in the high byte of Command
+    history = one_reset(after=bytes(after)).history()
+    bound = Setting(function=ALIAS, attribute="driver", value=driver)
+    history = replace(history, plan=replace(history.plan, settings=(bound,)))
+    assert worst(config_restored(history, terms(history))) is verdict
 
 
 def test_config_space_that_could_not_be_read_is_unknown() -> None:

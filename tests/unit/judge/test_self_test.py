@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from harness.history.columns import SERVED
+from harness.judge.persistent_state import persistent_state
 from harness.judge.self_test import self_test
 from harness.model.operation import SELF_TEST, SELF_TEST_RESULT
 from harness.model.plan import File, Op, Step
+from harness.model.served import Happened
 from harness.model.verdict import Blame, Finding, Verdict
 from harness.staging.function import BIST, START_BIST
-from tests.unit.judge.build import ALIAS, Stage, config_space, terms
+from tests.unit.judge.build import ALIAS, Stage, at, config_space, terms
 
 BEGUN = 1_000
 
@@ -75,3 +81,16 @@ def test_a_function_without_a_self_test_tells_nothing() -> None:
 
 def test_a_start_that_was_refused_began_nothing() -> None:
     assert judged(0x83, error=13) == ()
+
+
+@pytest.mark.parametrize(
+    ("later_ms", "who"), [(1_500, "config-write/self-test by self-tester"), (2_500, "A reset")]
+)
+def test_who_started_one_is_named_for_what_its_end_loses(later_ms: int, who: str) -> None:
+    stage = Stage()
+    stage.op(stage.does("self-tester", SELF_TEST, "config"), BEGUN, BEGUN + 10)
+    served = np.zeros(1, dtype=SERVED)
+    served["time_ns"], served["what"] = at(BEGUN + 1_000 * later_ms), Happened.LOST
+    history = replace(stage.history(), served=served)
+    (bad,) = persistent_state(history, terms(history))
+    assert bad.claim.startswith(f"{who} came unannounced")

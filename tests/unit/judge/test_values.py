@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.history.windows import DriverStep
 from harness.judge.values_sane import values_sane
 from harness.model import operation as words
 from harness.model.verdict import Finding, Verdict
@@ -177,3 +178,27 @@ def test_what_is_read_while_a_lock_is_stolen_convicts_nobody() -> None:
     assert [(f.verdict, f.met) for f in sane(stage)] == [(Verdict.PASS, 1)]
     stage.op(reader, 400, 402, value=0xFFFF_FFFF)
     assert worst(sane(stage)) is Verdict.FAIL
+
+
+# A driver's own reset
+
+
+@pytest.mark.parametrize(
+    ("offset", "begin", "verdicts"),
+    [
+        (0x04, 150_000, []),  # after the reset, before config space was written back
+        (0x00, 150_000, [Verdict.FAIL]),  # what nobody can write is there at any time
+        (0x04, 50_000, [Verdict.FAIL]),
+        (0x04, 250_000, [Verdict.FAIL]),
+    ],
+)
+def test_between_a_drivers_reset_and_its_restore_the_ids_alone_count(
+    offset: int, begin: float, verdicts: list[Verdict]
+) -> None:
+    stage = Stage()
+    stage.takes(DriverStep.ASKED, 90_000)
+    stage.takes(DriverStep.SELF_TEST, 100_000)
+    stage.takes(DriverStep.BRING_UP, 200_000)
+    stage.takes(DriverStep.DONE, 220_000)
+    stage.op(stage.reader(offset=offset), begin, begin + 10, value=0x0010_0400)
+    assert [finding.verdict for finding in sane(stage)] == verdicts

@@ -208,7 +208,7 @@ def test_a_vfio_reset_takes_the_time_of_its_method(means: str, took: float, verd
     history = stage.history()
     (finding,) = reset_time(history, CONTRACT.terms_of(history))
     assert finding.verdict is verdict
-    assert finding.promise == "reset/flr@none:igb+nvme+virtio-rng+hil-endpoint"
+    assert finding.promise == "reset/flr@none:igb+nvme+virtio-rng+hil-endpoint+hil-ipr+hil-ipr-sis64"
     lost = replace(history, lost_kernel_events=1)
     assert worst(reset_time(lost, CONTRACT.terms_of(lost))) is Verdict.UNKNOWN
 

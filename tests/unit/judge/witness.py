@@ -12,9 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from harness.history.columns import SERVED, Edge
+from harness.history.columns import INTERRUPT, SERVED, Edge
 from harness.history.history import FunctionRecord, History
-from harness.history.windows import HOLD_DEVICE_LOCK, LOCK, RESET_FUNCTIONS, TRYLOCK, UNLOCK, UNREGISTER
+from harness.history.windows import (
+    HOLD_DEVICE_LOCK,
+    LOCK,
+    RESET_FUNCTIONS,
+    TRYLOCK,
+    UNLOCK,
+    UNREGISTER,
+    DriverStep,
+)
 from harness.model import operation as words
 from harness.model.fault import OF_A_REGISTER, Fault, Incident, IncidentKind, Misbehaviour, PlannedFault
 from harness.model.kernel import KernelVersion
@@ -229,11 +237,57 @@ def witness(promise: Promise) -> History:
             history = interrupted([1, 1, 1])
         case "dma":
             history = astray()
+        case _ if promise.operation in (words.DRIVER_SELF_TEST, words.DRIVER_WARM_RESET):
+            history = driver_resets_it(promise)
+        case _ if promise.operation == words.DRIVER_LOCK:
+            history = driver_locks(promise)
         case one if one in ACCESSES:
             history = _accessed(promise)
         case _:
             history = _called(promise)
     return goes_wrong(history, promise.faults[0]) if promise.faults else history
+
+
+def driver_resets_it(promise: Promise) -> History:
+    """A driver resets its function because a user asked for that, with or without success."""
+    warm = promise.operation == words.DRIVER_WARM_RESET
+    stage = CallStage()
+    stage.heartbeat(until_us=4e6)
+    user = stage.caller(words.HOST_RESET)
+    stage.called(user, BEGUN, CLOSED + 200_000)
+    stage.takes(DriverStep.ASKED, BEGUN + 10, tid=100 + user)
+    stage.tries(BEGUN + 100, taken=True)
+    stage.takes(DriverStep.WARM_RESET if warm else DriverStep.SELF_TEST, BEGUN + 200)
+    stage.takes(DriverStep.TESTED, CLOSED - 10)
+    stage.unlock(CLOSED, INTERRUPT)
+    stage.takes(DriverStep.DONE, CLOSED + 100_000)
+    served = np.zeros(1, dtype=SERVED)
+    happened = promise.outcome is Outcome.OK
+    reset = Happened.BUS_RESET if warm else Happened.SELF_TESTED
+    served["time_ns"], served["region"] = at(BEGUN + 50_000), NO_REGION
+    served["what"] = reset if happened else Happened.READ
+    return replace(stage.history(), served=served)
+
+
+def driver_locks(promise: Promise) -> History:
+    """A driver resets its function with the config lock, or without it while another has it."""
+    stage = CallStage(platform=promise.platforms[0].replace("*", "unknown"))
+    stage.heartbeat(until_us=6e6)
+    patience, free = (promise.at_least or 0) / US, promise.outcome is Outcome.FREE
+    begins = BEGUN + patience + 1_000
+    if free:
+        stage.holds(OPENED, begins + CLOSED, tid=900)
+    stage.takes(DriverStep.ASKED, BEGUN - 10)
+    stage.tries(BEGUN, taken=not free)
+    stage.takes(DriverStep.SELF_TEST, begins)
+    if not free:
+        stage.unlock(begins + CLOSED, INTERRUPT)
+    stage.takes(DriverStep.TESTED, begins + CLOSED + 10)
+    stage.takes(DriverStep.DONE, begins + CLOSED + 100_000)
+    served = np.zeros(1, dtype=SERVED)
+    served["time_ns"], served["region"] = at(begins + 50_000), NO_REGION
+    served["what"] = Happened.SELF_TESTED
+    return replace(stage.history(), served=served)
 
 
 def goes_wrong(history: History, what: str) -> History:

@@ -15,6 +15,7 @@ from lab.models.catalogue import maker
 
 _TEXT: Final = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
 _ROWS: Final = [line.split(" | ") for line in _TEXT.splitlines() if line.startswith("| `")]
+_DEVICE: Final = re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}\b")
 _SERVED: Final = {one.alias: one.served for one in Machine().functions if one.served}
 
 
@@ -33,9 +34,11 @@ def test_every_word_for_what_goes_wrong_has_one_place() -> None:
 def test_every_function_is_told_with_its_device(alias: str) -> None:
     (row,) = [row for row in _ROWS if f"`{alias}`" in row[0]]
     config = maker(_SERVED[alias])(time.monotonic_ns).config
-    assert row[1] == f"{config['vendor']:04x}:{config['device']:04x}"
+    device, _, subsystem = row[1].partition(", subsystem ")
+    assert device == f"{config['vendor']:04x}:{config['device']:04x}"
+    assert subsystem in ("", f"{config['subsystem']:04x}")
 
 
 def test_every_function_that_is_told_is_shipped() -> None:
-    named = {word for word in told(0) if re.fullmatch(r"[a-z]+\d", word)}
-    assert named == set(_SERVED)
+    devices = [row for row in _ROWS if _DEVICE.match(row[1])]
+    assert {word for row in devices for word in re.findall(r"`(\w+)`", row[0])} == set(_SERVED)

@@ -44,5 +44,6 @@ def test_words_fit_their_column_and_their_numbers_never_change() -> None:
         "CRITICAL_BEGINS": 20,
         "CRITICAL_ENDS": 21,
         "CORRUPTED": 22,
+        "LOST": 23,
     }
     assert {Happened.FLR, Happened.BUS_RESET, Happened.WAKE, Happened.SELF_TESTED} == RESETS

@@ -220,9 +220,10 @@ def test_a_reset_in_a_critical_section_is_seen() -> None:
         row(20_000, Happened.CRITICAL_ENDS, 7),
         row(30_000, Happened.CRITICAL_BEGINS, 8),
         row(40_000, Happened.CORRUPTED, 8),
+        row(50_000, Happened.LOST),
     )
     signs = [seen.sight for seen in lane_of(history).signs]
-    assert signs == [Sight.CRITICAL, Sight.KEPT, Sight.CRITICAL, Sight.CORRUPTED]
+    assert signs == [Sight.CRITICAL, Sight.KEPT, Sight.CRITICAL, Sight.CORRUPTED, Sight.LOST]
 
 
 def test_the_document_names_every_row() -> None:

@@ -335,17 +335,35 @@ SHOWN: dict[Misbehaviour, tuple[dict[str, Any], Sequence[tuple[Act, Any]]]] = {
     Misbehaviour.LOSE_INTERRUPTS: ({}, [(interrupts, (False, []))]),
     Misbehaviour.INTERRUPT_STORM: ({}, [(acts_by_itself, [bytes(8), (INTX, 0)])]),
     Misbehaviour.STRAY_DMA: ({"value": 0}, [(acts_by_itself, [b"stray!!\n"])]),
+    Misbehaviour.UNIT_CHECK: ({}, [(acts_by_itself, [bytes(8), (INTX, 0)])]),
 }
 """What each looks like to software, once it has begun."""
 RIGHT: dict[Act, Any] = {CONFIG: IDS, MEMORY: SIGNED, POWER: b"\x00\x00"}
 """What software sees where nothing is wrong."""
 
 
+OF_FIRMWARE = {Misbehaviour.CRITICAL_SLOW, Misbehaviour.NEVER_OPERATIONAL, Misbehaviour.LOSE_COMMANDS}
+"""What only a model with firmware can show: see test_ipr.py."""
+
+
 def test_each_misbehaviour_has_a_look() -> None:
-    assert set(SHOWN) == set(Misbehaviour)
+    assert set(SHOWN) == set(Misbehaviour) - OF_FIRMWARE
 
 
-@pytest.mark.parametrize("what", Misbehaviour)
+@pytest.mark.parametrize("what", sorted(OF_FIRMWARE))
+def test_what_only_firmware_shows_is_never_met_here(
+    what: Misbehaviour, function: Function, told: list[Told]
+) -> None:
+    """So that a stage in which it is staged for the wrong function shows nothing, and the verdict says so."""
+    function.load([Fault(what=what)])
+    told.clear()
+    for act, right in RIGHT.items():
+        assert act(function) == right
+    assert acts_by_itself(function) == [bytes(8)]
+    assert Happened.FAULT_MET not in [row.what for row in told]
+
+
+@pytest.mark.parametrize("what", SHOWN)
 def test_it_is_seen_and_met(
     what: Misbehaviour, clock: Clock, told: list[Told], request: pytest.FixtureRequest
 ) -> None:
@@ -368,7 +386,7 @@ def test_it_is_seen_and_met(
         assert rows.count((Happened.FAULT_MET, 0)) == 1
 
 
-@pytest.mark.parametrize("what", Misbehaviour)
+@pytest.mark.parametrize("what", SHOWN)
 def test_elsewhere_nothing_of_it_is_seen(what: Misbehaviour, function: Function, told: list[Told]) -> None:
     given, looks = SHOWN[what]
     function.load([Fault(what=what, **given)])
@@ -610,7 +628,7 @@ def test_a_value_that_does_not_fit_is_refused_and_nothing_is_loaded(function: Fu
 
 OF_A_SERVER = {Happened.CONNECTED, Happened.DISCONNECTED}
 OF_THE_HOST = {Happened.INCIDENT_BEGINS, Happened.INCIDENT_ENDS}
-OF_OTHER_MODELS = {Happened.CRITICAL_BEGINS, Happened.CRITICAL_ENDS, Happened.CORRUPTED}
+OF_OTHER_MODELS = {Happened.CRITICAL_BEGINS, Happened.CRITICAL_ENDS, Happened.CORRUPTED, Happened.LOST}
 
 
 def test_each_row_tells_what_it_says(function: Function, clock: Clock, told: list[Told]) -> None:

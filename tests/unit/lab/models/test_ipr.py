@@ -9,7 +9,7 @@ import pytest
 
 from harness.model.fault import Fault, Misbehaviour
 from harness.model.served import Happened
-from harness.model.units import MS
+from harness.model.units import MS, Ns
 from lab.models import ipr
 from lab.models.disk import BLOCK_BYTES
 from lab.models.function import CONFIG_REGION, Told
@@ -111,8 +111,12 @@ class Host:
         self.adapter.write(CONFIG_REGION, BIST, b"\x40")
         self.adapter.run_due()
 
-    def noted(self) -> list[int]:
-        return [one.value for one in self.told if one.what is Happened.NOTED]
+    def happened(self, *kinds: Happened) -> list[Happened]:
+        return [one.what for one in self.told if one.what in kinds]
+
+    def wrong(self, *faults: Fault) -> None:
+        self.adapter.load(faults)
+        self.told.clear()
 
 
 @pytest.fixture
@@ -225,7 +229,7 @@ def test_a_shutdown_is_answered_when_the_log_is_safe(running: Host) -> None:
     assert not running.load(INTERRUPT) & ipr.CRITICAL, "there is nothing left to write"
     running.self_test()
     running.wait(1_500)
-    assert running.noted() == []
+    assert running.happened(Happened.LOST, Happened.CORRUPTED) == []
     assert running.adapter.log_is_intact
 
 
@@ -239,9 +243,22 @@ def test_an_alert_makes_it_write_its_log_and_a_reset_meanwhile_corrupts_that(run
     assert not running.load(INTERRUPT)
 
 
+def test_a_self_test_in_the_critical_section_corrupts_the_log_when_it_begins(running: Host) -> None:
+    running.store(SET_ALERT, ipr.RESET_ALERT)
+    running.self_test()
+    running.wait(1_500)
+    ends = (Happened.CRITICAL_ENDS, Happened.CORRUPTED, Happened.LOST)
+    assert running.happened(*ends) == [Happened.CORRUPTED]
+
+
+def test_a_self_test_that_nobody_announced_loses_the_log(running: Host) -> None:
+    running.self_test()
+    assert running.happened(Happened.CORRUPTED, Happened.LOST) == [Happened.LOST]
+
+
 def test_a_reset_that_nobody_announced_loses_the_log(running: Host) -> None:
     running.adapter.bus_reset()
-    assert running.noted() == [ipr.LOG_LOST]
+    assert running.happened(Happened.LOST, Happened.CORRUPTED) == [Happened.LOST]
     assert running.adapter.log_is_intact
 
 
@@ -264,6 +281,80 @@ def test_memory_that_is_not_there_does_no_harm(running: Host) -> None:
 def test_it_misbehaves_as_any_function(running: Host) -> None:
     running.adapter.load([Fault(what=Misbehaviour.ALL_ONES_MEMORY)])
     assert running.load(MASK) == ONES
+
+
+SAVED = (Happened.CRITICAL_BEGINS, Happened.CRITICAL_ENDS)
+MET = Happened.FAULT_MET
+
+
+@pytest.mark.parametrize(("value", "takes"), [(None, 1_500), (700, 700)])
+def test_told_of_a_reset_it_writes_for_longer(running: Host, value: int | None, takes: int) -> None:
+    running.wrong(Fault(what=Misbehaviour.CRITICAL_SLOW, value=value))
+    running.wait(100)
+    assert running.happened(MET, *SAVED) == [], "nobody has told it"
+    running.store(SET_ALERT, ipr.RESET_ALERT)
+    running.wait(takes - 1)
+    assert running.load(INTERRUPT) & ipr.CRITICAL
+    running.wait(1)
+    assert not running.load(INTERRUPT) & ipr.CRITICAL
+    assert running.happened(MET, *SAVED) == [MET, *SAVED]
+
+
+def test_firmware_that_never_comes_up(host: Host) -> None:
+    fault = Fault(what=Misbehaviour.NEVER_OPERATIONAL, lasting_ns=Ns(1_000 * MS))
+    host.wrong(fault)
+    assert host.happened(MET) == [], "nobody has rung"
+    host.store(SET_ALERT, DOORBELL)
+    host.wait(900)
+    assert host.load(INTERRUPT) == 0
+    assert host.happened(MET) == [MET]
+    host.wait(100)
+    host.start()
+
+
+def test_commands_that_are_never_answered(running: Host) -> None:
+    running.wrong(Fault(what=Misbehaviour.LOSE_COMMANDS, value=0xFB))
+    assert running.ask(bytes((0x12, 0, 0, 0, 100)), room=100) is not None
+    assert running.happened(MET) == []
+    assert running.ask(bytes((0xFB, 0x80))) is None
+    assert running.happened(MET) == [MET]
+    running.wrong(Fault(what=Misbehaviour.LOSE_COMMANDS))
+    assert running.ask(bytes((0x12, 0, 0, 0, 100)), room=100) is None
+
+
+def test_a_disk_read_that_is_never_answered(running: Host) -> None:
+    running.wrong(Fault(what=Misbehaviour.LOSE_COMMANDS, value=0x28))
+    read = struct.pack(">BxIxHx", 0x28, 5, 1)
+    assert running.ask(read, handle=ipr.DISK_HANDLE, kind=0, room=BLOCK_BYTES) is None
+    running.wrong()
+    assert read_blocks(running, 1) == bytes(BLOCK_BYTES)
+
+
+def test_a_unit_check_is_told_by_an_interrupt_once(running: Host) -> None:
+    running.store(UNMASK, ipr.UNIT_CHECK)
+    before = running.signals
+    running.wrong(Fault(what=Misbehaviour.UNIT_CHECK))
+    assert not running.load(INTERRUPT)
+    running.wait(0)
+    assert running.load(INTERRUPT) == ipr.UNIT_CHECK
+    running.wait(5_000)
+    assert running.signals == before + 1
+    assert running.happened(MET) == [MET]
+    assert running.ask(bytes((0xFB, 0x80))) is None
+    running.adapter.bus_reset()
+    running.enable()
+    running.start()
+
+
+def test_a_unit_check_is_heard_beside_a_completion_that_was_not_taken_yet(running: Host) -> None:
+    running.store(UNMASK, ipr.UNIT_CHECK)
+    running.send(bytes((0xFB, 0x80)), handle=ADAPTER, kind=1)
+    before = running.signals
+    running.wrong(Fault(what=Misbehaviour.UNIT_CHECK))
+    running.wait(0)
+    assert running.signals == before + 1
+    assert running.answer() == (Status.GOOD, b"")
+    assert running.load(INTERRUPT) == ipr.UNIT_CHECK
 
 
 def test_a_queue_that_is_named_again_begins_anew(running: Host) -> None:

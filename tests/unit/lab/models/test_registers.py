@@ -161,12 +161,15 @@ def test_capabilities_that_find_no_room_are_refused() -> None:
             config_space(header, (one, replace(one, name="more", size=4)))
 
 
+IDS = {*((0x1AF4, device) for device in range(0x10F0, 0x1100)), (0x1014, 0x0339), (0x1014, 0x034A)}
+"""Ours are those that QEMU leaves to experiments; an adapter's are those that its driver knows it by."""
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_lays_out_what_others_can_read(name: str) -> None:
     function = MODELS[name](lambda: 0)
     config = function.config
-    assert config["vendor"] == 0x1AF4
-    assert 0x10F0 <= config["device"] <= 0x10FF
+    assert (config["vendor"], config["device"]) in IDS
     assert capabilities(config.read(0, 4096))
     for number, size in function.sizes.items():
         assert size.bit_count() == 1, "QEMU takes powers of two"
