@@ -60,6 +60,8 @@ class Misbehaviour(enum.StrEnum):
     """Its firmware never tells that it has come up."""
     LOSE_COMMANDS = "lose-commands"
     """Commands that begin with the byte `value`, or all when none is given, are never answered."""
+    REFUSE_COMMANDS = "refuse-commands"
+    """Commands that begin with the byte `value`, or all when none is given, are answered with an error."""
     UNIT_CHECK = "unit-check"
     """Its firmware has failed and says so by an interrupt, once when this begins: it wants to be reset."""
 
@@ -74,6 +76,7 @@ OF_A_VALUE: Final = frozenset(
         Misbehaviour.SELF_TEST_SLOW,
         Misbehaviour.CRITICAL_SLOW,
         Misbehaviour.LOSE_COMMANDS,
+        Misbehaviour.REFUSE_COMMANDS,
     }
 )
 """What may name a value."""

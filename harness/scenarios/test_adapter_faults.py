@@ -5,9 +5,12 @@ there was no shutdown; meanwhile it shows "critical operation".  Whoever resets 
 resets it unannounced loses what was not written.  Measured on 6.12.117 under TCG.
 """
 
+from itertools import groupby
+
 import pytest
 
 from harness.model.fault import Misbehaviour
+from harness.model.operation import ONLINE_STATE
 from harness.model.pci import VENDOR_ID
 from harness.model.plan import Setting
 from harness.model.verdict import Blame
@@ -21,8 +24,8 @@ from harness.staging.vfio_user import VfioUser
 
 pytestmark = pytest.mark.ipr
 
-SHUTDOWN, READ = 0xF7, 0x28
-"""Commands: of the adapter; of a disk (SBC-3 §5.11)."""
+SHUTDOWN, CONFIGURATION, READ = 0xF7, 0xC5, 0x28
+"""Commands: of the adapter, to save what it keeps and to say what it is made of; of a disk (SBC-3 §5.11)."""
 _DRIVER = "ipr"
 _PACE = "5ms"
 
@@ -195,6 +198,27 @@ def test_a_disk_read_that_is_never_answered(dut: Function, stage: Stage) -> None
         lasting="3s",
         deadline="90s",
     )
+
+
+@pytest.mark.slow
+@pytest.mark.dut("ipr0")
+def test_an_adapter_is_given_up_and_comes_back(dut: Function, stage: Stage) -> None:
+    """It refuses to say what it is made of: three tries, and it is offline after 10 s, until somebody asks for more."""
+    run = stage(
+        Faulty(dut).fails(Misbehaviour.REFUSE_COMMANDS, value=CONFIGURATION, at="300ms", lasting="11s"),
+        Adapter(dut).resets(at="500ms"),
+        Adapter(dut).tells_its_state(),
+        Adapter(dut).goes_online(at="14s"),
+        lasting="19s",
+    )
+    run.enforce()
+    history = run.history
+    states = [
+        int(row["value"]).to_bytes(8, "little").rstrip(b"\0\n")
+        for row in history.operations
+        if history.means(int(row["actor"]), int(row["step"])) == ONLINE_STATE
+    ]
+    assert [state for state, _ in groupby(states)] == [b"online", b"offline", b"online"]
 
 
 def _tests_itself_for_longer(dut: Function, stage: Stage) -> Run:

@@ -279,7 +279,9 @@ class Ipr(Function):
         request = self._layout.parse(self.dma_read(address, REQUEST_BYTES))
         if self._has_failed or self.goes_wrong(Misbehaviour.LOSE_COMMANDS, request.command[0]):
             return
-        if request.handle == ADAPTER:
+        if self.goes_wrong(Misbehaviour.REFUSE_COMMANDS, request.command[0]):
+            self._complete(request, Status.FAILED)
+        elif request.handle == ADAPTER:
             self._administer(request)
         elif request.handle != DISK_HANDLE:
             self._complete(request, Status.NO_SUCH_RESOURCE)

@@ -34,6 +34,7 @@ class Status(enum.IntEnum):
 
     GOOD = 0
     CHECK_CONDITION = 0x0444_8502
+    FAILED = 0x0444_8600
     NOT_SUPPORTED = 0x0524_0000
     NO_SUCH_RESOURCE = 0x0525_0000
 

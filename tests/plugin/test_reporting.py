@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -218,13 +217,14 @@ def test_a_stage_is_reported_with_its_timeline_and_its_files(pytester: pytest.Py
     assert "<flakyFailure" in (pytester.path / "hil-results" / JUNIT).read_text()
 
 
-def test_a_picture_that_cannot_be_drawn_ends_no_session(pytester: pytest.Pytester) -> None:
-    broken = """
-    def timeline_svg(*_): raise KeyError("colour")
-    reporting.timeline_svg = timeline_svg
-    """
-    staged = STAGED.format(repository=str(Path(__file__).parents[2])) + textwrap.dedent(broken)
-    pytester.makepyfile(staged)
+def test_a_picture_that_cannot_be_drawn_ends_no_session(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timeline_svg(*_: object) -> bytes:
+        raise KeyError("colour")
+
+    monkeypatch.setattr("harness.plugin.reporting.timeline_svg", timeline_svg)
+    pytester.makepyfile(STAGED.format(repository=str(Path(__file__).parents[2])))
     done = run(pytester)
     assert done.ret == ExitStatus.BAD
     assert results(pytester)["test_failed"] == ("failure", "hil.mismatch")

@@ -342,7 +342,12 @@ RIGHT: dict[Act, Any] = {CONFIG: IDS, MEMORY: SIGNED, POWER: b"\x00\x00"}
 """What software sees where nothing is wrong."""
 
 
-OF_FIRMWARE = {Misbehaviour.CRITICAL_SLOW, Misbehaviour.NEVER_OPERATIONAL, Misbehaviour.LOSE_COMMANDS}
+OF_FIRMWARE = {
+    Misbehaviour.CRITICAL_SLOW,
+    Misbehaviour.NEVER_OPERATIONAL,
+    Misbehaviour.LOSE_COMMANDS,
+    Misbehaviour.REFUSE_COMMANDS,
+}
 """What only a model with firmware can show: see test_ipr.py."""
 
 

@@ -322,6 +322,14 @@ def test_commands_that_are_never_answered(running: Host) -> None:
     assert running.ask(bytes((0x12, 0, 0, 0, 100)), room=100) is None
 
 
+def test_commands_that_are_refused(running: Host) -> None:
+    running.wrong(Fault(what=Misbehaviour.REFUSE_COMMANDS, value=0xC5))
+    code, _ = running.ask(bytes((0x12, 0, 0, 0, 100)), room=100) or (None, b"")
+    assert (code, running.happened(MET)) == (Status.GOOD, [])
+    code, _ = running.ask(bytes((0xC5, 0, 0, 0, 0, 0, 0, 0x30, 0x04)), room=100) or (None, b"")
+    assert (code, running.happened(MET)) == (Status.FAILED, [MET])
+
+
 def test_a_disk_read_that_is_never_answered(running: Host) -> None:
     running.wrong(Fault(what=Misbehaviour.LOSE_COMMANDS, value=0x28))
     read = struct.pack(">BxIxHx", 0x28, 5, 1)
