@@ -13,17 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.history.columns import Edge
 from harness.history.history import History
 from harness.history.windows import (
     TRACE_RESOLUTION,
-    TRYLOCK,
     DriverReset,
-    DriverStep,
     LockWindow,
     StepTaken,
     doubts,
     driver_resets,
+    lock_tries,
     lock_windows,
 )
 from harness.judge import findings
@@ -37,7 +35,6 @@ from harness.model.units import Ns, as_text
 from harness.model.verdict import Blame, Finding
 
 NAME: Final = "driver_locked"
-_STARTS: Final = (DriverStep.SELF_TEST, DriverStep.WARM_RESET)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +85,15 @@ def driver_locked(history: History, terms: Terms) -> tuple[Finding, ...]:
 
 
 def _starts(history: History, reset: DriverReset, windows: Sequence[LockWindow]) -> Iterator[_Start]:
-    taken = reset.first(*_STARTS)
+    taken = reset.start
     if taken is None:
         return
-    tried = _tried(history, reset, taken.time_ns)
-    first = tried[0] if tried else int(taken.time_ns)
+    tried = [
+        one.asked_ns
+        for one in lock_tries(history)
+        if one.function == reset.function and reset.begin_ns <= one.asked_ns <= taken.time_ns
+    ]
+    first = tried[0] if tried else taken.time_ns
     mine = [window for window in windows if window.function == reset.function]
     own = (one for one in mine if one.kind is WindowKind.DRIVER_RESET and _open(one, taken.time_ns))
     others = (one for one in mine if one.kind is not WindowKind.DRIVER_RESET and _open(one, first))
@@ -102,24 +103,12 @@ def _starts(history: History, reset: DriverReset, windows: Sequence[LockWindow])
         own=next(own, None),
         other=next(others, None),
         tries=len(tried),
-        tried_ns=Ns(first),
+        tried_ns=first,
     )
 
 
 def _open(window: LockWindow, moment: int) -> bool:
     return window.opened_ns <= moment + TRACE_RESOLUTION and window.closed_ns >= moment - TRACE_RESOLUTION
-
-
-def _tried(history: History, reset: DriverReset, until: int) -> list[int]:
-    """When the driver tried for the lock, from the beginning of its reset on; the last try may have been good."""
-    number = next(
-        (n for n, probe in enumerate(history.probes) if (probe.symbol, probe.edge) == (TRYLOCK, Edge.ENTRY)),
-        -1,
-    )
-    kernel = history.kernel
-    mine = (kernel["probe"] == number) & (kernel["function"] == reset.function)
-    times = kernel["time_ns"][mine & (kernel["time_ns"] >= reset.begin_ns) & (kernel["time_ns"] <= until)]
-    return [int(time) for time in times]
 
 
 def _judge(history: History, group: Sequence[_Start], terms: Terms, kind: WindowKind) -> Finding:

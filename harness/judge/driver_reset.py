@@ -73,7 +73,7 @@ def driver_reset(history: History, terms: Terms) -> tuple[Finding, ...]:
     groups: dict[tuple[str, Operation], list[_Asked]] = {}
     resets = driver_resets(history)
     for reset in resets:
-        step = reset.first(*_WORDS)
+        step = reset.start
         if step is not None and reset.done:
             asked = _asked(history, reset, step)
             groups.setdefault((asked.alias, _WORDS[step.step]), []).append(asked)

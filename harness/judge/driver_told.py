@@ -17,7 +17,6 @@ from harness.history.history import History
 from harness.history.windows import (
     Callback,
     DriverReset,
-    DriverStep,
     ResetSpan,
     Telling,
     driver_doubts,
@@ -40,7 +39,6 @@ CALLBACKS_KNOWN: Final = frozenset({"ipr", "nvme"})
 """Drivers of which it is known by what functions they are told, if by any (Linux drivers/scsi/ipr.c,
 `ipr_err_handler`; drivers/nvme/host/pci.c, `nvme_err_handler`).  Of others the trace tells nothing."""
 _LETS_GO: Final = (UNBIND, REMOVE)
-_RESETTING: Final = (DriverStep.SELF_TEST, DriverStep.WARM_RESET)
 _BOTH: Final = (Callback.PREPARE,), (Callback.DONE,)
 _SHOWN: Final = {_BOTH: Outcome.TOLD, ((), ()): Outcome.UNTOLD}
 
@@ -162,7 +160,7 @@ def _by_driver(span: ResetSpan, own: Sequence[DriverReset]) -> bool:
     return any(
         reset.function == span.function
         and reset.begin_ns <= span.begin_ns <= reset.end_ns
-        and (step := reset.first(*_RESETTING)) is not None
+        and (step := reset.start) is not None
         and step.tid == span.tid
         for reset in own
     )

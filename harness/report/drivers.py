@@ -22,11 +22,12 @@ from harness.history.windows import (
     LockWindow,
     doubts,
     driver_resets,
+    lock_tries,
     lock_windows,
     rows_at,
     tellings,
 )
-from harness.model.operation import REMOVE, TRY_CONFIG, UNBIND
+from harness.model.operation import REMOVE, UNBIND
 from harness.model.promise import WindowKind
 from harness.model.units import as_text
 from harness.report.driver_lane import (
@@ -233,26 +234,8 @@ def _locked(reset: DriverReset, when: int, windows: tuple[LockWindow, ...]) -> b
 
 
 def _vain(history: History) -> list[_Vain]:
-    """Every trylock of a plan's function that did not get the lock, those of our own kernel module left out."""
-    points = {number: probe.edge for number, probe in enumerate(history.probes) if probe.symbol == TRYLOCK}
-    kernel = history.kernel
-    asking: dict[int, list[tuple[int, int]]] = {}  # tid -> function and time of what it asks, innermost last
-    found = []
-    for row in np.flatnonzero(np.isin(kernel["probe"], list(points))).tolist():
-        event = kernel[row]
-        tid = int(event["tid"])
-        if points[int(event["probe"])] is Edge.ENTRY:
-            asking.setdefault(tid, []).append((int(event["function"]), int(event["time_ns"])))
-        elif asking.get(tid):
-            function, asked = asking[tid].pop()
-            if function >= 0 and is_vain(history, row):
-                found.append((tid, function, asked))
-    doing = rows_at(history, [(tid, asked) for tid, _, asked in found])
-    return [
-        (function, asked)
-        for (_, function, asked), row in zip(found, doing, strict=True)
-        if row == NOBODY or _means(history, row) != TRY_CONFIG
-    ]
+    """Every trylock of a driver that did not get the lock."""
+    return [(one.function, int(one.asked_ns)) for one in lock_tries(history) if not one.taken]
 
 
 def _means(history: History, row: int) -> str:

@@ -11,10 +11,12 @@ from harness.history.windows.drivers import (
     Callback,
     DriverReset,
     DriverStep,
+    LockTry,
     StepTaken,
     Telling,
     driver_doubts,
     driver_resets,
+    lock_tries,
     tellings,
 )
 from harness.history.windows.locks import (
@@ -58,6 +60,7 @@ __all__ = [
     "DriverStep",
     "FaultKind",
     "LockFault",
+    "LockTry",
     "LockWindow",
     "ResetSpan",
     "StepTaken",
@@ -68,6 +71,7 @@ __all__ = [
     "driver_doubts",
     "driver_resets",
     "lock_faults",
+    "lock_tries",
     "lock_windows",
     "reset_doubts",
     "resets",

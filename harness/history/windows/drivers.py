@@ -15,7 +15,11 @@ from typing import Final
 
 from harness.history.columns import Edge
 from harness.history.history import History
-from harness.history.windows.trace import hits, missing
+from harness.history.windows.locks import KINDS
+from harness.history.windows.threads import NOBODY, rows_at
+from harness.history.windows.trace import TRYLOCK, hits, missing
+from harness.model.operation import TRY_CONFIG
+from harness.model.promise import WindowKind
 from harness.model.units import Ns
 
 
@@ -102,13 +106,17 @@ class DriverReset:
     done: bool
 
     @property
+    def start(self) -> StepTaken | None:
+        """The reset itself; None: it did not come so far."""
+        return self.first(DriverStep.SELF_TEST, DriverStep.WARM_RESET)
+
+    @property
     def bare(self) -> tuple[int, int] | None:
         """From the reset itself until its driver had written config space back; None: it never came so far.
 
         The lock is given back before that: whoever reads then may see what the reset left.
         """
-        begun = self.first(DriverStep.SELF_TEST, DriverStep.WARM_RESET)
-        if begun is None:
+        if (begun := self.start) is None:
             return None
         over = self.first(DriverStep.BRING_UP)
         return int(begun.time_ns), int(over.time_ns if over else self.end_ns)
@@ -135,6 +143,47 @@ class Telling:
     time_ns: Ns
     row: int
     tid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockTry:
+    """One call by which a driver asked for the config lock without waiting for it.
+
+    Attributes:
+        function: index into `Plan.functions`.
+        asked_ns: of the call.
+        taken: whether it got the lock.
+    """
+
+    function: int
+    asked_ns: Ns
+    taken: bool
+
+
+def lock_tries(history: History) -> tuple[LockTry, ...]:
+    """All calls of trylock that drivers made for their own resets, in order of time.
+
+    Those of an actor whose operation takes the lock for itself, such as a reset through VFIO, are another's.
+    """
+    asking: dict[int, list[tuple[int, Ns]]] = {}  # tid -> function and time of what it asks, innermost last
+    found: list[tuple[int, LockTry]] = []
+    for _, (_, edge), tid, function, time, value in hits(history, (TRYLOCK,)):
+        if edge is Edge.ENTRY:
+            asking.setdefault(tid, []).append((function, time))
+        elif asking.get(tid):
+            asked, since = asking[tid].pop()
+            if asked >= 0:  # the answer is a bool: only its low byte is defined
+                found.append((tid, LockTry(function=asked, asked_ns=since, taken=value & 0xFF != 0)))
+    rows = rows_at(history, [(tid, one.asked_ns) for tid, one in found])
+    return tuple(one for (_, one), row in zip(found, rows, strict=True) if _for_its_driver(history, row))
+
+
+def _for_its_driver(history: History, row: int) -> bool:
+    if row == NOBODY:
+        return True
+    event = history.operations[row]
+    means = history.means(int(event["actor"]), int(event["step"]))
+    return means != TRY_CONFIG and KINDS.get(means, WindowKind.DRIVER_RESET) is WindowKind.DRIVER_RESET
 
 
 def driver_resets(history: History) -> tuple[DriverReset, ...]:

@@ -37,7 +37,7 @@ EVIDENCE: Final = (
 )
 """Probes without which no window can be certain: every way to take the lock, the one to give it back, and waiting."""
 
-_KINDS: Final[dict[Operation, WindowKind]] = {
+KINDS: Final[dict[Operation, WindowKind]] = {
     **{words.reset(method): WindowKind.SYSFS_RESET for method in ResetMethod},
     words.SUBORDINATE_RESET: WindowKind.SYSFS_RESET,
     words.VFIO_RESET: WindowKind.VFIO_RESET,
@@ -159,7 +159,7 @@ def _kind(history: History, window: LockWindow, row: int) -> WindowKind:
     if row != NOBODY:
         event = history.operations[row]
         means = history.means(int(event["actor"]), int(event["step"]))
-        return _KINDS.get(means, WindowKind.CONFIG_LOCK)
+        return KINDS.get(means, WindowKind.CONFIG_LOCK)
     if window.tried and window.tid == INTERRUPT:
         return WindowKind.DRIVER_RESET  # nothing else takes it where it may not sleep
     for actor, record in zip(history.plan.actors, history.actors, strict=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.history.windows import DriverStep
 from harness.judge.driver_locked import driver_locked
 from harness.model import operation as words
+from harness.model.plan import Op
 from harness.model.verdict import Blame, EventKind, Finding, Verdict
 from tests.unit.judge.build import Stage, terms, worst
 
@@ -64,6 +65,16 @@ def test_a_reset_although_another_holds_it_is_the_weakness_that_is_known_of_ipr(
     assert finding.verdict is Verdict.PASS
     assert finding.weakness.startswith("ipr resets its adapter after 2 s")
     assert "after 21 tries in 2 s: holder (hold/config-lock) held it, and for 790 ms more" in finding.claim
+
+
+def test_what_others_try_for_is_no_try_of_the_driver() -> None:
+    stage = resetting()
+    other = stage.does("other", words.VFIO_RESET, "vfio", op=Op.RESET_DEVICE)
+    stage.op(other, 99_990, 100_020, error=11)
+    stage.tries(100_000, taken=False, tid=100 + other)
+    stage.takes(DriverStep.SELF_TEST, RESETS)
+    (finding,) = judged(stage)
+    assert "tries" not in finding.claim
 
 
 def test_a_reset_without_a_lock_that_was_free_is_the_drivers_fault() -> None:
