@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import mmap
 import os
 import threading
@@ -139,21 +140,27 @@ def test_a_reader_who_comes_between_two_stores_claims_no_wrong_time(
 
 
 def test_who_watches_all_the_time_never_sees_a_time_that_is_not_of_that_operation(file: Path) -> None:
-    found: list[InFlight] = []
-    with staged(
-        program([read(step=0), read(step=1)], opens=[opening(file)], times=20_000),
-        room=50_000,
-        lasting=3_000 * MS,
-    ) as stage:
-        thread = begin(stage, 0)
-        while thread.is_alive():
-            found.append(seen(stage))
-        table = rows(stage, 0)
-    begins = {(int(row["step"]), int(row["round"])): int(row["begin_ns"]) for row in table}
-    timed = [one for one in found if one.step is not None and one.begin_ns]
-    assert len(timed) > 100
-    assert {one.returned for one in timed} == {True, False}
-    assert all(begins[one.step or 0, one.round] == one.begin_ns for one in timed)
+    """On a busy machine a watcher may get a single look at a whole stage: so stages are watched until all was seen."""
+    met: collections.Counter[bool] = collections.Counter()
+
+    def watched() -> bool:
+        found: list[InFlight] = []
+        with staged(
+            program([read(step=0), read(step=1)], opens=[opening(file)], times=20_000),
+            room=50_000,
+            lasting=3_000 * MS,
+        ) as stage:
+            thread = begin(stage, 0)
+            while thread.is_alive():
+                found.append(seen(stage))
+            table = rows(stage, 0)
+        begins = {(int(row["step"]), int(row["round"])): int(row["begin_ns"]) for row in table}
+        timed = [one for one in found if one.step is not None and one.begin_ns]
+        assert all(begins[one.step or 0, one.round] == one.begin_ns for one in timed)
+        met.update(one.returned for one in timed)
+        return met[True] > 0 and met[False] > 0 and met.total() > 100
+
+    until(watched, seconds=60)
 
 
 def test_the_agent_knows_where_the_pages_lie() -> None:
