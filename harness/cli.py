@@ -76,9 +76,9 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
     from harness.contract import load  # noqa: PLC0415
     from harness.judge import judge as judge_history  # noqa: PLC0415
     from harness.model.verdict import Verdict  # noqa: PLC0415
+    from harness.report.ascii.timeline import timeline_text  # noqa: PLC0415
     from harness.report.findings import as_text  # noqa: PLC0415
-    from harness.report.timeline_svg import timeline_svg  # noqa: PLC0415
-    from harness.report.timeline_text import timeline_text  # noqa: PLC0415
+    from harness.report.svg.timeline import timeline_svg  # noqa: PLC0415
 
     worst = Verdict.PASS
     for path in options.histories:

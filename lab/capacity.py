@@ -2,7 +2,7 @@
 
 Looks at what the scheduler and every control group above this process allow, not at what the machine has: in a
 container these differ.  Refuses to guess how busy the machine will be: a guest that is starved says so itself
-(harness/judge/starvation.py).
+(harness/judge/evidence/starvation.py).
 
 Sources: sched_setaffinity(2); the kernel's admin-guide/cgroup-v2.rst (cpu.max, memory.max) and cgroup-v1
 (cpu.cfs_quota_us, memory.limit_in_bytes); proc(5) for MemAvailable.

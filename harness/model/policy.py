@@ -331,7 +331,7 @@ WILD_CLOCK: Final = Policy(
 )
 STARVED: Final = Policy(
     reason="the machine was too busy for times to mean anything, or by chance nothing collided",
-    source="harness/judge/starvation.py, harness/judge/collided.py",
+    source="harness/judge/evidence/starvation.py, harness/judge/questions/collided.py",
     attempts=3,
     patience_ns=Ns(3600 * SECOND),
 )

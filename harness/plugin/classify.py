@@ -17,8 +17,8 @@ from harness.journal.record import Status
 from harness.journal.session import XFAIL
 from harness.model.verdict import Blame, Judgement, Verdict
 from harness.plugin.verdicts import FaultNotNamed, FunctionLost, StageFailed, StageUnknown
+from harness.report.ascii.timeline import timeline_text
 from harness.report.findings import as_text, headline
-from harness.report.timeline_text import timeline_text
 
 NOT_NAMED: Final = "hil.not-named"
 """Something was staged to go wrong, and the verdict is PASS."""

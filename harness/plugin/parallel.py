@@ -4,7 +4,8 @@ Inert without `--hil-lab`, except that whatever starts workers may go on as it a
 with a guest of its own.  It dies with the runner that started it, SIGKILL included, and its QEMU dies with it.
 
 Guests that share cores starve each other.  Nothing here hides that: the heartbeat of each stage sees it, the stage is
-carried out once more, and the report says so (harness/judge/starvation.py).  `auto` lets no two guests share a core.
+carried out once more, and the report says so (harness/judge/evidence/starvation.py).  `auto` lets no two guests
+share a core.
 """
 
 from __future__ import annotations

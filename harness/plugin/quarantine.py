@@ -12,7 +12,7 @@ from typing import Final
 
 from harness.history.history import History
 from harness.journal.record import HealthRecord, Status
-from harness.judge.steps import steps_of
+from harness.judge.evidence.steps import steps_of
 from harness.model.loss import Loss, LossKind
 from harness.model.verdict import Blame, EventKind, Finding, Judgement, Verdict
 

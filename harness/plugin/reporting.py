@@ -31,7 +31,7 @@ from harness.plugin.resuming import DONE, RUN, Resuming, refuse_others
 from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
 from harness.report.identity import slug
 from harness.report.junit import Dialect
-from harness.report.timeline_svg import timeline_svg
+from harness.report.svg.timeline import timeline_svg
 from harness.results import ATTACHMENTS, load, publish
 
 # -- what other plugins call -------------------------------------------------------------------------

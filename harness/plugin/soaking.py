@@ -23,7 +23,7 @@ from harness.plugin.again import reports_of
 from harness.plugin.baseline import Baselines
 from harness.plugin.rounds import BAD, GOOD, Round, SoakedTest, concern, judged
 from harness.report.soak import Seen, Soak, as_json, as_line, as_table, in_one_line
-from harness.report.soak_svg import soak_svg
+from harness.report.svg.soak import soak_svg
 from harness.results import SOAK, SOAK_PICTURE, publish
 from harness.statistics.comparison import Weight
 from harness.statistics.tally import Outcome, Tally

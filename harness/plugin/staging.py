@@ -20,7 +20,8 @@ from harness.errors import AgentLost, ClockError, HarnessError
 from harness.history import container
 from harness.history.history import History
 from harness.journal.record import AttemptRecord
-from harness.judge import collided, judge
+from harness.judge import judge
+from harness.judge.questions import collided
 from harness.model.plan import Plan
 from harness.model.policy import STARVED, WILD_CLOCK
 from harness.model.units import MS, Ns
@@ -28,9 +29,9 @@ from harness.model.verdict import Blame, Judgement, Verdict
 from harness.plugin import reporting
 from harness.plugin.guests import TargetSource
 from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
+from harness.report.ascii.timeline import timeline_text
 from harness.report.findings import as_text
 from harness.report.stage import stage_record
-from harness.report.timeline_text import timeline_text
 from harness.staging.conduct import conduct
 from harness.staging.lost import Told, error_of, examined, last_history
 from harness.staging.part import DEADLINE, Part, plan_of

@@ -12,8 +12,8 @@ import pytest
 
 from harness.history.history import History
 from harness.model.verdict import Judgement
+from harness.report.ascii.timeline import timeline_text
 from harness.report.findings import as_text
-from harness.report.timeline_text import timeline_text
 
 
 class StageFailed(AssertionError):

@@ -6,8 +6,8 @@
 :mod:`~harness.report.exit`                  a session as an exit status
 :mod:`~harness.report.terminal`              a session as the lines that a tired engineer reads first
 :mod:`~harness.report.timeline`              a history and its judgement as a layout of lanes on one axis …
-:mod:`~harness.report.timeline_text`         … drawn in 80 columns of ASCII
-:mod:`~harness.report.timeline_svg`          … drawn as SVG
+:mod:`~harness.report.ascii`                 … drawn in 80 columns of ASCII
+:mod:`~harness.report.svg`                   … drawn as SVG
 :mod:`~harness.report.stage`                 a history and its judgement as one record of the journal
 :mod:`~harness.report.refusals`              operations that were refused and tried again, as numbers
 ============================================ ==============================================================

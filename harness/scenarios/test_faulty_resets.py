@@ -10,7 +10,7 @@ import pytest
 
 from harness.history.columns import Table
 from harness.history.history import History
-from harness.judge.came_back import waits
+from harness.judge.questions.came_back import waits
 from harness.model.fault import Misbehaviour
 from harness.model.pci import BAR0
 from harness.model.plan import Setting

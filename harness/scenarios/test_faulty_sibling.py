@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.judge.served_rows import served_rows
+from harness.judge.evidence.served_rows import served_rows
 from harness.model.fault import Misbehaviour
 from harness.model.served import Happened
 from harness.model.verdict import Blame, Verdict

@@ -35,10 +35,10 @@ from harness.judge import judge
 from harness.judge.synthetic import synthetic
 from harness.model.units import MS, SECOND, Ns
 from harness.model.verdict import Blame
+from harness.report.ascii.timeline import timeline_text
 from harness.report.findings import as_text
 from harness.report.identity import identity
 from harness.report.stage import stage_record
-from harness.report.timeline_text import timeline_text
 
 FAILED_ONE_IN: Final = 20
 _OPERATIONS: Final = 20_000

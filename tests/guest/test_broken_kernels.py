@@ -12,7 +12,7 @@ from harness.judge import judge
 from harness.model.pci import COMMAND
 from harness.model.verdict import Blame, EventKind, Verdict
 from harness.plugin.staging import carry_out
-from harness.report.timeline_text import timeline_text
+from harness.report.ascii.timeline import timeline_text
 from harness.staging.function import Function
 from harness.staging.part import Part, plan_of
 from tests.guest.surgery import Cut, Outcome, Patient

@@ -13,8 +13,8 @@ from harness.contract import Contract, Nature
 from harness.history.console import read_console
 from harness.history.history import FunctionRecord, History, LogLine
 from harness.judge import judge
-from harness.judge.kernel_log import kernel_log
-from harness.judge.log_events import LogEvent, log_events
+from harness.judge.evidence.log_events import LogEvent, log_events
+from harness.judge.questions.kernel_log import kernel_log
 from harness.model.plan import Plan
 from harness.model.terms import LogClass
 from harness.model.units import Ns

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from harness.history.history import History
 from harness.history.windows import TRACE_RESOLUTION, LockWindow, lock_windows
-from harness.judge.access_outcome import access_outcome
-from harness.judge.accesses import blocked_accesses
-from harness.judge.meeting import UNLOCK_GRACE
+from harness.judge.evidence.accesses import blocked_accesses
+from harness.judge.evidence.meeting import UNLOCK_GRACE
+from harness.judge.questions.access_outcome import access_outcome
 from harness.model.verdict import Blame, Verdict
 from tests.unit.judge.build import BEGIN, Stage, terms
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from harness.history.history import History
 from harness.history.windows import TRACE_RESOLUTION, LockWindow, lock_windows
-from harness.judge.access_outcome import access_outcome
-from harness.judge.meeting import possible
+from harness.judge.evidence.meeting import possible
+from harness.judge.questions.access_outcome import access_outcome
 from harness.model import operation as words
 from harness.model.operation import Operation, verb
 from harness.model.outcome import Outcome

@@ -46,8 +46,8 @@ def test_imports_point_down() -> None:
     ("module", "spoils", "contract"),
     [
         ("harness/model/units.py", "import time", "The model knows nothing of the world"),
-        ("harness/judge/finished.py", "import subprocess", "does not touch the world"),
-        ("harness/judge/finished.py", "import harness.contract", "Imports point down"),
+        ("harness/judge/questions/finished.py", "import subprocess", "does not touch the world"),
+        ("harness/judge/questions/finished.py", "import harness.contract", "Imports point down"),
         ("harness/statistics/tally.py", "import pathlib", "Statistics are values"),
         ("harness/statistics/tally.py", "import time", "does not touch the world"),
         ("harness/report/junit.py", "import harness.target.agent", "does not reach the bindings"),

@@ -15,7 +15,7 @@ import pytest
 
 from harness.contract import load
 from harness.history.console import read_console
-from harness.judge.log_events import LogEvent, log_events
+from harness.judge.evidence.log_events import LogEvent, log_events
 from harness.model.terms import LogClass
 
 HERE = Path(__file__).parent

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.report.timeline_svg import timeline_svg
-from harness.report.timeline_text import timeline_text
+from harness.report.ascii.timeline import timeline_text
+from harness.report.svg.timeline import timeline_svg
 from tests.unit.report.drivers import race
 from tests.unit.report.histories import read_in_lock_window
 from tests.unit.report.served import late_after_reset

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.history.windows import HOLD_DEVICE_LOCK, UNREGISTER
-from harness.judge.access_outcome import access_outcome
+from harness.judge.questions.access_outcome import access_outcome
 from harness.model import operation as words
 from harness.model.operation import Operation
 from harness.model.plan import Op

@@ -9,8 +9,8 @@ import pytest
 from harness.history.columns import Edge
 from harness.history.history import Probe
 from harness.history.windows import LOCK
-from harness.judge.access_outcome import access_outcome
-from harness.judge.accesses import blocked_accesses
+from harness.judge.evidence.accesses import blocked_accesses
+from harness.judge.questions.access_outcome import access_outcome
 from harness.model.operation import ATTRIBUTE_READ
 from harness.model.outcome import Outcome
 from harness.model.terms import Terms

@@ -9,10 +9,10 @@ import pytest
 
 from harness.history.history import History
 from harness.history.windows import TRYLOCK, UNREGISTER
-from harness.judge.call_outcome import call_outcome
-from harness.judge.call_time import call_time
-from harness.judge.calls import calls
-from harness.judge.collided import collided
+from harness.judge.evidence.calls import calls
+from harness.judge.questions.call_outcome import call_outcome
+from harness.judge.questions.call_time import call_time
+from harness.judge.questions.collided import collided
 from harness.model import operation as words
 from harness.model.plan import Retries
 from harness.model.promise import WindowKind

@@ -9,7 +9,7 @@ import pytest
 
 from harness.history.columns import SERVED
 from harness.history.history import History
-from harness.judge.came_back import Wait, came_back, waits
+from harness.judge.questions.came_back import Wait, came_back, waits
 from harness.model.fault import Fault, Misbehaviour, Occasion, PlannedFault
 from harness.model.operation import FLR_BIT, RESCAN
 from harness.model.served import NO_REGION, Happened

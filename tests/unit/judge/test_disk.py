@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.history.history import History
-from harness.judge.disk import disk
+from harness.judge.questions.disk import disk
 from harness.model.operation import DISK_READ
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, Finding, Verdict

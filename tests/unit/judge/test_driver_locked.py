@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.history.windows import DriverStep
-from harness.judge.driver_locked import driver_locked
+from harness.judge.questions.driver_locked import driver_locked
 from harness.model import operation as words
 from harness.model.plan import Op
 from harness.model.verdict import Blame, EventKind, Finding, Verdict

@@ -10,7 +10,7 @@ import pytest
 from harness.history.columns import SERVED, Edge
 from harness.history.history import Probe
 from harness.history.windows import DriverStep
-from harness.judge.driver_reset import driver_reset
+from harness.judge.questions.driver_reset import driver_reset
 from harness.model.operation import HOST_RESET, SELF_TEST, Operation, reset
 from harness.model.pci import ResetMethod
 from harness.model.served import NO_REGION, Happened

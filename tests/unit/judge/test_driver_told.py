@@ -8,7 +8,7 @@ import pytest
 
 from harness.history.history import History
 from harness.history.windows import Callback, DriverStep
-from harness.judge.driver_told import driver_told
+from harness.judge.questions.driver_told import driver_told
 from harness.model.operation import TELLING, UNBIND
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, Finding, Verdict

@@ -10,7 +10,7 @@ import pytest
 
 from harness.history.columns import SERVED
 from harness.history.history import History
-from harness.judge.fault_met import fault_met
+from harness.judge.questions.fault_met import fault_met
 from harness.model.fault import Fault, Incident, IncidentKind, Misbehaviour, Occasion, PlannedFault
 from harness.model.served import NO_REGION, Happened
 from harness.model.units import MS, Ns

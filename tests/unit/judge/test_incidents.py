@@ -10,15 +10,15 @@ import pytest
 
 from harness.history.history import History
 from harness.judge import judge
-from harness.judge.access_outcome import access_outcome
-from harness.judge.incidents import struck
-from harness.judge.incidents import unplugged as unplugged_functions
-from harness.judge.kernel_log import kernel_log
-from harness.judge.recovered import recovered
-from harness.judge.register_values import register_values
-from harness.judge.removed import removed
-from harness.judge.starvation import starvation
-from harness.judge.values_sane import values_sane
+from harness.judge.evidence.incidents import struck
+from harness.judge.evidence.incidents import unplugged as unplugged_functions
+from harness.judge.evidence.starvation import starvation
+from harness.judge.questions.access_outcome import access_outcome
+from harness.judge.questions.kernel_log import kernel_log
+from harness.judge.questions.recovered import recovered
+from harness.judge.questions.register_values import register_values
+from harness.judge.questions.removed import removed
+from harness.judge.questions.values_sane import values_sane
 from harness.model.fault import IncidentKind
 from harness.model.operation import BAR_READ
 from harness.model.terms import Terms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.history.history import History
-from harness.judge.interrupts import interrupts
+from harness.judge.questions.interrupts import interrupts
 from harness.model.operation import TAKE
 from harness.model.outcome import Outcome
 from harness.model.served import Happened

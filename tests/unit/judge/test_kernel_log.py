@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from harness.history.history import History, LogLine
-from harness.judge import kernel_log as checker
-from harness.judge.kernel_log import kernel_log
-from harness.judge.log_events import LogEvent, log_events
+from harness.judge.evidence.log_events import LogEvent, log_events
+from harness.judge.questions import kernel_log as checker
+from harness.judge.questions.kernel_log import kernel_log
 from harness.model.terms import LogClass
 from harness.model.verdict import Blame, Finding, Verdict
 from tests.unit.judge.build import CONTRACT, Stage, at, terms, worst

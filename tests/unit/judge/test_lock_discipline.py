@@ -9,9 +9,9 @@ import pytest
 from harness.history.columns import Edge
 from harness.history.windows import LOCK
 from harness.judge import judge
-from harness.judge.finished import finished
-from harness.judge.kernel_log import kernel_log
-from harness.judge.lock_discipline import lock_discipline
+from harness.judge.questions.finished import finished
+from harness.judge.questions.kernel_log import kernel_log
+from harness.judge.questions.lock_discipline import lock_discipline
 from harness.model import operation as words
 from harness.model.verdict import Blame, EventKind, Finding, Verdict
 from tests.unit.judge.build import FLR, Stage, terms, worst

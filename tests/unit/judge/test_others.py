@@ -7,11 +7,11 @@ import pytest
 
 from harness.history.history import History
 from harness.judge import judge
-from harness.judge.collided import collided
-from harness.judge.finished import finished
-from harness.judge.kernel_log import kernel_log
-from harness.judge.starvation import starvation
-from harness.judge.values_sane import values_sane
+from harness.judge.evidence.starvation import starvation
+from harness.judge.questions.collided import collided
+from harness.judge.questions.finished import finished
+from harness.judge.questions.kernel_log import kernel_log
+from harness.judge.questions.values_sane import values_sane
 from harness.model.operation import FLR_BIT
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, Finding, Verdict

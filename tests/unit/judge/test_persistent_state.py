@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.history.columns import SERVED
-from harness.judge.persistent_state import persistent_state
+from harness.judge.questions.persistent_state import persistent_state
 from harness.model.fault import Incident, IncidentKind
 from harness.model.served import NO_REGION, Happened
 from harness.model.units import MS, Ns

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.history.history import History
-from harness.judge.port_lock import port_lock
+from harness.judge.questions.port_lock import port_lock
 from harness.model import operation as words
 from harness.model.verdict import Blame, Finding, Verdict
 from tests.unit.judge.build import CONTRACT, FLR

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.history.columns import SERVED
-from harness.judge.values_sane import values_sane
+from harness.judge.questions.values_sane import values_sane
 from harness.model import operation as words
 from harness.model.outcome import Outcome
 from harness.model.plan import File, Op, Step

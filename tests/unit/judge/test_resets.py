@@ -8,11 +8,11 @@ import pytest
 
 from harness.history.columns import Edge
 from harness.history.history import History
-from harness.judge.call_outcome import call_outcome
-from harness.judge.calls import calls
-from harness.judge.config_restored import config_restored
-from harness.judge.reset_happened import reset_happened
-from harness.judge.reset_time import reset_time
+from harness.judge.evidence.calls import calls
+from harness.judge.questions.call_outcome import call_outcome
+from harness.judge.questions.config_restored import config_restored
+from harness.judge.questions.reset_happened import reset_happened
+from harness.judge.questions.reset_time import reset_time
 from harness.model.operation import FLR_BIT
 from harness.model.outcome import Outcome
 from harness.model.plan import Oracle, Setting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.judge.same_function import same_function
+from harness.judge.questions.same_function import same_function
 from harness.model.operation import REMOVE, RESCAN
 from harness.model.verdict import Blame, Finding, Verdict
 from tests.unit.judge.build import Stage, terms

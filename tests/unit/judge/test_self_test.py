@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from harness.history.columns import SERVED
-from harness.judge.persistent_state import persistent_state
-from harness.judge.self_test import self_test
+from harness.judge.questions.persistent_state import persistent_state
+from harness.judge.questions.self_test import self_test
 from harness.model.operation import SELF_TEST, SELF_TEST_RESULT
 from harness.model.plan import File, Op, Step
 from harness.model.served import Happened

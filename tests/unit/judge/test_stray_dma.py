@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.judge.fault_met import fault_met
-from harness.judge.stray_dma import stray_dma
+from harness.judge.questions.fault_met import fault_met
+from harness.judge.questions.stray_dma import stray_dma
 from harness.model.fault import Misbehaviour
 from harness.model.operation import UNMAPPED_DMA
 from harness.model.outcome import Outcome

@@ -9,8 +9,8 @@ import pytest
 from harness.history.columns import OPERATION, empty
 from harness.history.history import History
 from harness.judge import judge
-from harness.judge.finished import finished
-from harness.judge.survived import survived
+from harness.judge.questions.finished import finished
+from harness.judge.questions.survived import survived
 from harness.judge.verdict import CHECKERS, LAST_QUESTIONS
 from harness.model import operation as words
 from harness.model.verdict import Blame, EventKind, Verdict

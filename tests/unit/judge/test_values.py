@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.history.windows import DriverStep
-from harness.judge.values_sane import values_sane
+from harness.judge.questions.values_sane import values_sane
 from harness.model import operation as words
 from harness.model.verdict import Finding, Verdict
 from tests.unit.judge.build import Stage, config_space, terms, worst

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from harness.history.history import History
-from harness.judge.config_restored import config_restored
-from harness.judge.reset_happened import reset_happened
-from harness.judge.reset_time import reset_time
+from harness.judge.questions.config_restored import config_restored
+from harness.judge.questions.reset_happened import reset_happened
+from harness.judge.questions.reset_time import reset_time
 from harness.model import operation as words
 from harness.model.verdict import Blame, Finding, Verdict
 from tests.unit.judge.build import CONTRACT, worst

@@ -12,12 +12,20 @@ from harness.history.history import History
 from harness.history.windows import DRIVER_STEPS, UNLOCK, Callback, DriverStep
 from harness.model.operation import TRY_CONFIG, UNBIND
 from harness.model.verdict import Judgement
-from harness.report.driver_lane import FATES, PHASE_LETTERS, TOLD, TOLD_LETTERS, DriverLane, Fate, Phase
-from harness.report.drivers import driver_lanes
-from harness.report.layout import Layout
-from harness.report.timeline import close_up, overview
-from harness.report.timeline_svg import timeline_svg
-from harness.report.timeline_text import timeline_text
+from harness.report.ascii.timeline import timeline_text
+from harness.report.svg.timeline import timeline_svg
+from harness.report.timeline.driver_lane import (
+    FATES,
+    PHASE_LETTERS,
+    TOLD,
+    TOLD_LETTERS,
+    DriverLane,
+    Fate,
+    Phase,
+)
+from harness.report.timeline.drivers import driver_lanes
+from harness.report.timeline.layout import Layout
+from harness.report.timeline.views import close_up, overview
 from tests.unit.report.drivers import (
     AFTER,
     BEGUN,

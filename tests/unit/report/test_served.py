@@ -20,14 +20,14 @@ from harness.model.fault_words import staged
 from harness.model.served import Happened
 from harness.model.units import MS, Ns
 from harness.model.verdict import EventId, EventKind, Finding, Judgement, Verdict
+from harness.report.ascii.timeline import timeline_text
 from harness.report.findings import headline
-from harness.report.served import COLUMNS, ServedLane, Sight
-from harness.report.served_words import told
 from harness.report.stage import stage_record
-from harness.report.timeline import overview
-from harness.report.timeline_svg import timeline_svg
-from harness.report.timeline_text import timeline_text
-from harness.report.wrongs import Origin, wrongs_of
+from harness.report.svg.timeline import timeline_svg
+from harness.report.timeline.served import COLUMNS, ServedLane, Sight
+from harness.report.timeline.served_words import told
+from harness.report.timeline.views import overview
+from harness.report.timeline.wrongs import Origin, wrongs_of
 from tests.unit.report.histories import ZERO, read_in_lock_window
 from tests.unit.report.served import NOT_READY, late_after_reset, read, row, table
 

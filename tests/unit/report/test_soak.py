@@ -11,7 +11,7 @@ import pytest
 
 from harness.model.units import MS, US
 from harness.report.soak import Seen, Soak, Soaked, as_json, as_line, as_table, in_one_line, span
-from harness.report.soak_svg import soak_svg
+from harness.report.svg.soak import soak_svg
 from harness.statistics.comparison import Aspect, Change, Weight
 from harness.statistics.histogram import Histogram
 from harness.statistics.tally import Outcome, Tally

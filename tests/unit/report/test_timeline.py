@@ -15,12 +15,13 @@ from harness.history.windows import HOLD_DEVICE_LOCK
 from harness.model.plan import Actor
 from harness.model.units import Ns
 from harness.model.verdict import Blame, EventId, EventKind, Finding, Judgement, Verdict
-from harness.report.lanes import MOST_SPANS
-from harness.report.layout import Look
+from harness.report.ascii.timeline import timeline_text
 from harness.report.stage import latencies, stage_record
-from harness.report.timeline import close_up, overview
-from harness.report.timeline_svg import timeline_svg
-from harness.report.timeline_text import ticks, timeline_text
+from harness.report.svg.timeline import timeline_svg
+from harness.report.timeline.lanes import MOST_SPANS
+from harness.report.timeline.layout import Look
+from harness.report.timeline.ticks import ticks
+from harness.report.timeline.views import close_up, overview
 from tests.unit.report.histories import PLAN, READ, ZERO, read_in_lock_window
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -15,11 +15,11 @@ from harness.history.history import History, LogLine
 from harness.history.windows import HOLD_DEVICE_LOCK, LOCK, UNLOCK, UNREGISTER, FaultKind
 from harness.model.promise import WindowKind
 from harness.model.verdict import EventId, EventKind, Judgement
-from harness.report import fills
-from harness.report.layout import KINDS, LETTERS, MEANINGS, SHORT, Layout, Look
-from harness.report.timeline import close_up, overview
-from harness.report.timeline_svg import timeline_svg
-from harness.report.timeline_text import timeline_text
+from harness.report.ascii.timeline import timeline_text
+from harness.report.svg import fills
+from harness.report.svg.timeline import timeline_svg
+from harness.report.timeline.layout import KINDS, LETTERS, MEANINGS, SHORT, Layout, Look
+from harness.report.timeline.views import close_up, overview
 from tests.unit.report.windows import NAMES, ONES, POINTS, TID, US, ZERO, stolen_lock
 
 SVG = "{http://www.w3.org/2000/svg}"

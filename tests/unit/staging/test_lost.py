@@ -14,7 +14,7 @@ from harness.model.loss import InFlight, Loss, LossKind, doing
 from harness.model.plan import Plan
 from harness.model.units import MS, SECOND, Ns
 from harness.model.verdict import Blame, Verdict
-from harness.report.timeline_text import timeline_text
+from harness.report.ascii.timeline import timeline_text
 from harness.staging.lost import Told, error_of, evidence, examined, last_history
 from harness.staging.part import plan_of
 from harness.target.clock import ClockReading

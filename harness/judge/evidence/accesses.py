@@ -1,0 +1,265 @@
+"""Accesses that do the same to the same function, with the windows that they met.
+
+Whether an access waited is known in two ways.  Config accesses wait in `pci_wait_cfg()`, which is probed.  Others
+wait for locks that are not (registers for VFIO's `memory_lock`, attributes for device_lock): such an access waited
+if it began while a window was certainly open and ended after it, or lasted as long as the whole of a long one (the
+lock it waits for is taken shortly before the config lock); if it ended inside, it did not.
+
+Accesses that are refused because the plan has removed the function are nobody's fault and left out, as are those
+that ran while a lock had been stolen and that no probe shows waiting.  Of a function that was unplugged the kernel says
+when it was gone: accesses from then on have promises of their own.
+
+Source: Linux drivers/pci/access.c, `pci_user_read_config_*`, `pci_wait_cfg()`; drivers/vfio/pci/vfio_pci_rdwr.c,
+`vfio_pci_bar_rw()`; fs/kernfs/file.c, `kernfs_get_active()`; fs/proc/inode.c, `use_pde()`.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.history.history import History
+from harness.history.windows import (
+    DeviceWindow,
+    LockWindow,
+    device_windows,
+    lock_faults,
+    lock_windows,
+    waited,
+)
+from harness.judge.evidence.incidents import unplugged
+from harness.judge.evidence.meeting import Meetings, Times, meet
+from harness.judge.evidence.steps import Rows, Steps, steps_of
+from harness.judge.evidence.stolen import while_stolen
+from harness.model.operation import (
+    REMOVE,
+    UNPRIVILEGED_READ,
+    Operation,
+    after_removal,
+    config_read,
+    verb,
+)
+from harness.model.pci import AccessPath
+from harness.model.plan import Step
+from harness.model.promise import WindowKind
+from harness.model.units import MS
+
+CONFIG: Final = ("config-read", "config-write")
+"""Verbs of accesses whose waiting is traced."""
+REGISTERS: Final = ("bar-read", "bar-write")
+VERBS: Final = (*CONFIG, *REGISTERS, "attribute-read", "attribute-write", "info")
+
+KINDS: Final = tuple(WindowKind)
+"""Windows as numbers, so that a column of them can be compared at once."""
+EDGE: Final = -1
+"""Stands for the kind of window of an access that may have met one or not."""
+
+UNPRIVILEGED_BYTES: Final = 64
+"""As much of config space as an opener without CAP_SYS_ADMIN may read (Linux drivers/pci/pci-sysfs.c,
+`pci_read_config()`; 128 of a CardBus bridge, which nobody has any more)."""
+
+_LONG: Final = 10 * MS
+"""No access takes as long by itself on a machine that is not starved."""
+
+_GONE: Final = (errno.ENODEV, errno.EIO, errno.ENOENT)
+"""Of an open file in sysfs, in /proc, and of a path."""
+
+_NEVER: Final = np.iinfo(np.int64).max
+
+Mask = npt.NDArray[np.bool_]
+Kinds = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accesses:
+    """Equal accesses to one function that returned; columns have one row an access.
+
+    Attributes:
+        history: where they are recorded.
+        alias: of the function.
+        operation: in the contract's words.
+        promised_as: the operation whose entries apply.
+        windows: config lock windows of the function, in order.
+        devices: its device lock windows, in order.
+        rows: of `History.operations`.
+        begin, end: call and return, nanoseconds.
+        error: errno of those that failed, else 0.
+        short: did it get fewer bytes than it asked for?
+        waited: did it wait for a window to end?  Blocked means until it ended: who came back inside did not.
+        config, device: what it met of `windows` and of `devices`.
+        kind: number in :data:`KINDS` of the window inside which it certainly ran, NONE where no lock can have been
+            held, or :data:`EDGE`.
+        held: number of the window in which it waited; where `waited` is False, or none was open, :data:`EDGE`.
+    """
+
+    history: History
+    alias: str
+    operation: Operation
+    promised_as: Operation
+    windows: tuple[LockWindow, ...]
+    devices: tuple[DeviceWindow, ...]
+    rows: Rows
+    begin: Times
+    end: Times
+    error: npt.NDArray[np.int32]
+    short: Mask
+    waited: Mask
+    config: Meetings
+    device: Meetings
+    kind: Kinds
+    held: Kinds
+
+    @property
+    def removed(self) -> bool:
+        """Whether the function was gone already."""
+        return self.promised_as == after_removal(self.operation)
+
+    @property
+    def traced(self) -> bool:
+        """Whether the kernel's trace shows each wait; else it is known from begin and end."""
+        return verb(self.operation) in CONFIG
+
+    def touched(self, kind: WindowKind) -> Mask:
+        """Accesses whose last window, if they met one at all, was of this kind."""
+        of_kind: Mask = _chosen(_numbers(self.windows), self.config.touched) == KINDS.index(kind)
+        return of_kind
+
+
+def accesses(history: History) -> Iterator[Accesses]:
+    """All accesses of a history, equal ones together."""
+    steps = steps_of(history)
+    groups = [
+        (function, operation, operation, rows) for function, operation, rows in _groups(steps, _is_access)
+    ]
+    groups += [
+        (function, operation, config_read(AccessPath.SYSFS), rows)
+        for function, operation, rows in _groups(steps, _is_within_reach)
+    ]
+    if not groups:
+        return
+    windows, devices = lock_windows(history), device_windows(history)
+    faults, slept = lock_faults(history), waited(history)
+    table, width = history.operations, steps.column(lambda step: step.width, np.int64)
+    for function, operation, promised_as, rows in _apart(steps, groups):
+        traced = verb(operation) in CONFIG
+        if not traced:
+            stolen = while_stolen(faults, function, table["begin_ns"][rows], table["end_ns"][rows])
+            rows = rows[~stolen]  # noqa: PLW2901
+        begin, end = table["begin_ns"][rows], table["end_ns"][rows]
+        own = tuple(window for window in windows if window.function == function)
+        own_devices = tuple(window for window in devices if window.function == function)
+        config, device = meet(own, begin, end), meet(own_devices, begin, end)
+        spanned = _spanned(config, begin, end)
+        held = (slept[rows] if traced else (config.began >= 0) | spanned) & (config.inside < 0)
+        held_in = config.touched if traced else np.where(config.began >= 0, config.began, config.touched)
+        kinds, device_kinds = _numbers(own), _numbers(own_devices)
+        kind = np.where(config.inside >= 0, _chosen(kinds, config.inside), EDGE).astype(np.int8)
+        free = config.touched < 0
+        kind[free] = np.where(device.inside >= 0, _chosen(device_kinds, device.inside), EDGE)[free]
+        kind[free & (device.touched < 0)] = KINDS.index(WindowKind.NONE)
+        yield Accesses(
+            history=history,
+            alias=history.plan.functions[function],
+            operation=operation,
+            promised_as=promised_as,
+            windows=own,
+            devices=own_devices,
+            rows=rows,
+            begin=begin,
+            end=end,
+            error=table["error"][rows],
+            short=(table["error"][rows] == 0) & (table["result"][rows] < width[steps.of_row[rows]]),
+            waited=held,
+            config=config,
+            device=device,
+            kind=kind,
+            held=np.where(held, _chosen(kinds, held_in), EDGE).astype(np.int8),
+        )
+
+
+def blocked_accesses(history: History) -> int:
+    """How many config accesses waited for a config lock window that they met."""
+    return sum(
+        int((group.waited & (group.config.touched >= 0)).sum()) for group in accesses(history) if group.traced
+    )
+
+
+def _spanned(meetings: Meetings, begin: Times, end: Times) -> Mask:
+    """Accesses that began before a long window opened and ended after it had closed."""
+    if not len(meetings.opened):
+        return np.zeros(len(begin), dtype=np.bool_)
+    opened, closed = meetings.opened[meetings.touched], meetings.closed[meetings.touched]
+    return (meetings.touched >= 0) & (closed - opened >= _LONG) & (begin <= opened) & (end >= closed)
+
+
+def _groups(steps: Steps, wanted: Callable[[Step], bool]) -> list[tuple[int, Operation, Rows]]:
+    return list(steps.groups(wanted))
+
+
+def _is_access(step: Step) -> bool:
+    return verb(step.means) in VERBS and not _is_within_reach(step)
+
+
+def _is_within_reach(step: Step) -> bool:
+    """A read without privilege of what everybody may read is a read like any other."""
+    return step.means == UNPRIVILEGED_READ and step.offset < UNPRIVILEGED_BYTES
+
+
+def refusals(history: History, alias: str) -> Rows:
+    """Accesses that say that the function is gone."""
+    steps = steps_of(history)
+    rows = steps.rows(
+        lambda step: verb(step.means) in VERBS and step.file is not None and step.file.function == alias
+    )
+    refused: Rows = rows[np.isin(history.operations["error"][rows], _GONE)]
+    return refused
+
+
+def _apart(
+    steps: Steps, groups: Sequence[tuple[int, Operation, Operation, Rows]]
+) -> Iterator[tuple[int, Operation, Operation, Rows]]:
+    """The same groups without what is not judged; what came after a removal apart, held to what is promised then."""
+    history, table = steps.history, steps.history.operations
+    removed = {one.struck.incident.function: one for one in unplugged(history)}
+    for function, operation, promised_as, begun in groups:
+        alias = history.plan.functions[function]
+        returned = begun[table["end_ns"][begun] != 0]  # what never returned is another checker's business
+        rows = returned[~_gone(steps, alias, returned)]
+        removal = removed.get(alias)
+        if removal is None:
+            yield function, operation, promised_as, rows
+            continue
+        begin, end = table["begin_ns"][rows], table["end_ns"][rows]
+        after = begin > (removal.gone_ns or _NEVER)
+        leaving = ~after & (end >= removal.struck.begin_ns) & np.isin(table["error"][rows], _GONE)
+        yield function, operation, promised_as, rows[~after & ~leaving]
+        if after.any():
+            yield function, operation, after_removal(operation), rows[after]
+
+
+def _gone(steps: Steps, alias: str, rows: Rows) -> Mask:
+    """Accesses that say that the function is gone, after the plan had begun to remove it."""
+    removals = steps.rows(
+        lambda step: step.means == REMOVE and step.file is not None and step.file.function == alias
+    )
+    table = steps.history.operations
+    if not len(removals):
+        return np.zeros(len(rows), dtype=np.bool_)
+    refused: Mask = np.isin(table["error"][rows], _GONE) & (
+        table["end_ns"][rows] >= table["begin_ns"][removals[0]]
+    )
+    return refused
+
+
+def _numbers(windows: Sequence[LockWindow] | Sequence[DeviceWindow]) -> Kinds:
+    return np.array([KINDS.index(window.kind) for window in windows], dtype=np.int8)
+
+
+def _chosen(kinds: Kinds, numbers: npt.NDArray[np.intp]) -> Kinds:
+    """The kind of each numbered window; :data:`EDGE` for -1."""
+    return np.append(kinds, np.int8(EDGE))[numbers]

@@ -1,0 +1,193 @@
+"""The operations of a plan that have a story of their own, with what the kernel's trace shows of each.
+
+Resets by any way, VFIO opens and closes, bind and unbind, SR-IOV, what happens to the topology, and our own
+lock windows.  Their number is thousands at most: a loop is affordable.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from harness.history.history import History
+from harness.history.windows import TRACE_RESOLUTION, ResetSpan, reset_doubts, resets
+from harness.judge.evidence.situations import Locks, Situation, Window, beside
+from harness.judge.evidence.steps import steps_of
+from harness.model.operation import (
+    HOT_RESET,
+    RAW_RESETS,
+    SUBORDINATE_RESET,
+    VFIO_CLOSE,
+    Operation,
+    is_reset,
+    verb,
+    way,
+)
+from harness.model.pci import ResetMethod
+from harness.model.promise import Promise, WindowKind
+from harness.model.terms import Terms
+from harness.model.units import Ns
+
+VERBS: Final = ("reset", "adapter-reset", "open", "close", "driver", "sriov", "topology", "hold", "misuse")
+"""Verbs of the operations that are calls; a raw reset is one, too, where resets are judged."""
+_METHODS: Final = frozenset(ResetMethod)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call by one actor; an attempt that was refused and tried again is a call of its own.
+
+    Attributes:
+        row: of `History.operations`.
+        actor: index of the actor.
+        round: of the actor.
+        function: index into `Plan.functions`.
+        alias: of the function.
+        operation: in the contract's words.
+        method: that was asked for by name; None where the kernel chooses, and where nothing is reset.
+        begin_ns, end_ns: call and return; an operation that never returned ends with the history.
+        error: errno, 0 for success.
+        returned: False when it never came back.
+        spans: resets that its own thread performed meanwhile on the function, or on its bus.
+        situations: what it may have met: one when that is certain, more at an edge.
+    """
+
+    row: int
+    actor: int
+    round: int
+    function: int
+    alias: str
+    operation: Operation
+    method: ResetMethod | None
+    begin_ns: Ns
+    end_ns: Ns
+    error: int
+    returned: bool
+    spans: tuple[ResetSpan, ...]
+    situations: tuple[Situation, ...]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it returned without an error."""
+        return self.returned and self.error == 0
+
+    @property
+    def window(self) -> Window | None:
+        """The window of another thread in which it certainly began, or None."""
+        return next((met.window for met in self.situations if met.certain and met.window), None)
+
+    @property
+    def kinds(self) -> tuple[WindowKind, ...]:
+        """The windows that it may have met, without repetition."""
+        return tuple(dict.fromkeys(met.kind for met in self.situations))
+
+    @property
+    def performed(self) -> tuple[ResetSpan, ...]:
+        """The resets of its own thread that the kernel calls a success; of the method asked for, if one was."""
+        return tuple(span for span in self.spans if span.result == 0 and self.method in (None, span.method))
+
+    def promised(self, terms: Terms) -> tuple[tuple[Situation, Promise | None], ...]:
+        """The entry for each of its situations; None where the contract is silent."""
+        return tuple((met, terms.promise(self.alias, self.operation, met.kind)) for met in self.situations)
+
+    def promises(self, terms: Terms) -> tuple[Promise, ...]:
+        """The entries that may apply to it, without repetition."""
+        return tuple(dict.fromkeys(promise for _, promise in self.promised(terms) if promise is not None))
+
+
+def calls(history: History) -> tuple[Call, ...]:
+    """All calls of the plan, in order of their begin."""
+    steps = steps_of(history)
+    rows = steps.rows(lambda step: verb(step.means) in VERBS or step.means in RAW_RESETS)
+    if not len(rows):
+        return ()
+    locks, spans = Locks(steps), resets(history)
+    by_thread: dict[int, list[ResetSpan]] = {}
+    for span in spans:
+        by_thread.setdefault(span.tid, []).append(span)
+    found = []
+    for row in rows.tolist():
+        event = history.operations[row]
+        _, step = steps.numbered[steps.of_row[row]]
+        if step.file is None:
+            continue
+        function = history.plan.functions.index(step.file.function)
+        actor, means = int(event["actor"]), step.means
+        tid = history.actors[actor].tid
+        begin, end = Ns(int(event["begin_ns"])), Ns(int(event["end_ns"]) or history.end_ns)
+        found.append(
+            Call(
+                row=row,
+                actor=actor,
+                round=int(event["round"]),
+                function=function,
+                alias=step.file.function,
+                operation=means,
+                method=method_of(means),
+                begin_ns=begin,
+                end_ns=end,
+                error=int(event["error"]),
+                returned=bool(event["end_ns"]),
+                spans=tuple(
+                    span
+                    for span in _within(by_thread.get(tid, ()), begin, end)
+                    if span.function == function or _of_the_bus(means, span)
+                ),
+                situations=locks.met(means, function, tid, begin, end),
+            )
+        )
+    return tuple(found)
+
+
+def method_of(operation: Operation) -> ResetMethod | None:
+    """The method that a reset names, as in `reset/flr`; None when it names none."""
+    return ResetMethod(way(operation)) if verb(operation) == "reset" and way(operation) in _METHODS else None
+
+
+def traced(operation: Operation) -> bool:
+    """Whether a success of `operation` must show a reset in its own thread's trace.
+
+    A raw reset is the function's own business, and `reset_subordinate` calls no function that
+    can be probed everywhere (`__pci_reset_bus()`).
+    """
+    return is_reset(operation) and operation not in (*RAW_RESETS, SUBORDINATE_RESET)
+
+
+def trace_doubts(history: History, call: Call) -> tuple[str, ...]:
+    """Reasons why the trace does not show for certain which resets a call performed; empty when it does."""
+    if call.method is not None:
+        return reset_doubts(history, call.method)
+    if call.operation == HOT_RESET:
+        return reset_doubts(history, None)
+    offered = next((one.reset_methods for one in history.functions if one.alias == call.alias), ())
+    lost = [f"{history.lost_kernel_events} trace events were lost"] if history.lost_kernel_events else []
+    methods = [reset_doubts(history, method) for method in ResetMethod if method in offered]
+    return tuple(dict.fromkeys([*lost, *(reason for reasons in methods for reason in reasons)]))
+
+
+def reset_aliases(history: History, call: Call) -> tuple[str, ...]:
+    """The functions that a successful call resets."""
+    plan = history.plan
+    if call.operation == HOT_RESET:
+        return tuple(plan.functions[number] for number in beside(history, call.function))
+    if call.operation == SUBORDINATE_RESET:
+        return tuple(alias for alias, port in plan.ports.items() if port == call.alias)
+    return (call.alias,) if is_reset(call.operation) else ()
+
+
+def _of_the_bus(operation: Operation, span: ResetSpan) -> bool:
+    """A hot reset may be asked of any function of the bus, and the last close of one may reset all."""
+    return span.method is None and operation in (HOT_RESET, VFIO_CLOSE)
+
+
+def _within(spans: Sequence[ResetSpan], begin: Ns, end: Ns) -> tuple[ResetSpan, ...]:
+    """The spans of one thread that began during an operation; `spans` is sorted by begin."""
+    first = bisect_left(spans, Ns(begin - TRACE_RESOLUTION), key=_begun)
+    last = bisect_right(spans, Ns(end + TRACE_RESOLUTION), key=_begun)
+    return tuple(spans[first:last])
+
+
+def _begun(span: ResetSpan) -> Ns:
+    return span.begin_ns

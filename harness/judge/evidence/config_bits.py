@@ -1,0 +1,103 @@
+"""Config space with bits that do not count: the common ground of checkers that compare it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final
+
+from harness.history.history import History
+from harness.judge.evidence.steps import Steps, steps_of
+from harness.model.operation import (
+    BIND,
+    DISABLE_VFS,
+    ENABLE_VFS,
+    RAW_RESETS,
+    REMOVE,
+    RESCAN,
+    UNBIND,
+    Operation,
+    verb,
+)
+from harness.model.pci import COMMAND
+from harness.model.terms import VolatileField
+from harness.pci.capabilities import find
+
+IDENTITY: Final = (*range(4), *range(0x08, 0x0C), *range(0x2C, 0x30))
+"""Vendor, device, revision, class and subsystem: bytes that nobody can write (PCIe r6.0 §7.5.1.1)."""
+
+_OWNERS: Final = frozenset({UNBIND, BIND, REMOVE, RESCAN})
+_VFS: Final = frozenset({ENABLE_VFS, DISABLE_VFS})
+_BY_UIO: Final = ("driver", "uio_pci_generic")
+_PMCSR: Final = 4  # offset in the capability
+_SRIOV_BYTES: Final = 0x40  # PCIe r6.0 §9.3.3
+
+
+def counting(size: int, fields: Iterable[VolatileField], function: str) -> bytearray:
+    """A mask of `size` bytes, set where bits of config space of `function` may be compared."""
+    mask = bytearray(b"\xff" * size)
+    for field in fields:
+        if field.function == function:
+            for number, bits in enumerate(field.value.to_bytes(field.width, "little")):
+                if field.offset + number < size:
+                    mask[field.offset + number] &= ~bits & 0xFF
+    return mask
+
+
+def written(history: History, function: str, baseline: bytes) -> dict[int, int]:
+    """Bytes of config space that the plan's own doing changed: offset → when that first could have happened.
+
+    * A write changes what it writes; the value that is there already changes nothing.  A raw reset is not listed: it
+      changes everything.
+    * VFIO enables the function, and wakes it, when it is opened: the Command register and PMCSR of a function that
+      the plan uses through VFIO differ from what they were before it was opened
+      (Linux drivers/vfio/pci/vfio_pci_core.c, `vfio_pci_core_enable()`).
+    * The handler of a driver for UIO masks INTx each time it comes, by Interrupt Disable in the Command register
+      (Linux drivers/uio/uio_pci_generic.c, `irqhandler()`).
+    * A driver that comes or goes writes whatever it likes, but not what is wired: :data:`IDENTITY`.
+    * Enabling VFs writes the SR-IOV capability (Linux drivers/pci/iov.c, `sriov_enable()`).
+    """
+    steps = steps_of(history)
+    since: dict[int, int] = {}
+    for offset, time in _changes(steps, function, baseline):
+        since[offset] = min(since.get(offset, time), time)
+    return since
+
+
+def _changes(steps: Steps, function: str, baseline: bytes) -> Iterator[tuple[int, int]]:
+    """Every byte that something changed, and when that could have happened first."""
+    history = steps.history
+    for number, (_, step) in enumerate(steps.numbered):
+        if verb(step.means) != "config-write" or step.means in RAW_RESETS:
+            continue
+        if step.file is None or step.file.function != function:
+            continue
+        begins = history.operations["begin_ns"][steps.of_row == number]
+        if not len(begins) or baseline[step.offset : step.offset + len(step.value)] == step.value:
+            continue
+        for offset in range(step.offset, step.offset + len(step.value)):
+            yield offset, int(begins[0])
+    config = next((record.config_before for record in history.functions if record.alias == function), b"")
+    if any(
+        step.file is not None and step.file.function == function and step.file.role.startswith("vfio")
+        for _, step in steps.numbered
+    ):
+        for capability in find(config, "pm"):
+            yield from ((capability.offset + _PMCSR + byte, 0) for byte in range(2))
+        yield from ((COMMAND + byte, 0) for byte in range(2))
+    if any((one.function, one.attribute, one.value) == (function, *_BY_UIO) for one in history.plan.settings):
+        yield COMMAND + 1, 0
+    owned = _first(steps, function, _OWNERS)
+    if owned is not None:
+        yield from ((offset, owned) for offset in range(len(config)) if offset not in IDENTITY)
+    enabled = _first(steps, function, _VFS)
+    if enabled is not None:
+        for capability in find(config, "sriov"):
+            yield from ((capability.offset + byte, enabled) for byte in range(_SRIOV_BYTES))
+
+
+def _first(steps: Steps, function: str, operations: Collection[Operation]) -> int | None:
+    """When the first of some operations on a function began."""
+    rows = steps.rows(
+        lambda step: step.means in operations and step.file is not None and step.file.function == function
+    )
+    return int(steps.history.operations["begin_ns"][rows[0]]) if len(rows) else None

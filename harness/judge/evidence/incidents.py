@@ -1,0 +1,110 @@
+"""What the host did to functions that models of ours serve, as the history shows it.
+
+An incident is staged, so nobody is blamed for it; but what it did to others must be told from what they did
+themselves.  The host's own rows among those of the models say when it began and ended, by the target's clock and within
+`History.served_error_ns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from harness.history.history import History
+from harness.judge.evidence.served_rows import served_rows
+from harness.model.fault import Incident, IncidentKind
+from harness.model.served import Happened
+from harness.model.units import MS, Ns, as_text
+
+AFTERMATH: Final = Ns(500 * MS)
+"""So long after everything stood still, what had piled up meanwhile is still being worked off."""
+_UNPLUGGING: Final = (IncidentKind.UNPLUGGED, IncidentKind.SERVER_RESTARTED)
+_DEADLY: Final = (IncidentKind.SERVER_KILLED, IncidentKind.SERVER_RESTARTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Struck:
+    """An incident that was carried out, or at least begun.
+
+    Attributes:
+        incident: what it was.
+        row: of `History.served`, where it begins.
+        begin_ns: when it began, at the earliest.
+        end_ns: when it was over, at the latest; where nobody wrote that down, the end of the stage.
+    """
+
+    incident: Incident
+    row: int
+    begin_ns: Ns
+    end_ns: Ns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """A function that was to be taken out.
+
+    Attributes:
+        struck: the incident that asked for it.
+        gone_ns: when the kernel said that it is gone; None: it did not during the stage.
+        back_ns: when the kernel said that a function is in its place again, or None.
+    """
+
+    struck: Struck
+    gone_ns: Ns | None
+    back_ns: Ns | None
+
+
+def struck(history: History, *kinds: IncidentKind) -> tuple[Struck, ...]:
+    """The incidents of these kinds that were begun, in the order in which they began."""
+    found = []
+    for number, incident in enumerate(history.plan.incidents):
+        begun = served_rows(history, incident.function, Happened.INCIDENT_BEGINS, value=number)
+        if incident.kind not in kinds or not len(begun):
+            continue
+        ended = served_rows(history, incident.function, Happened.INCIDENT_ENDS, value=number)
+        times, error = history.served["time_ns"], history.served_error_ns
+        end = int(times[ended[0]]) + error if len(ended) else history.end_ns
+        row = int(begun[0])
+        found.append(Struck(incident=incident, row=row, begin_ns=Ns(int(times[row]) - error), end_ns=Ns(end)))
+    return tuple(sorted(found, key=lambda one: one.begin_ns))
+
+
+def unplugged(history: History) -> Iterator[Removal]:
+    """The functions that were unplugged, and what the kernel's uevents say of them."""
+    for one in struck(history, *_UNPLUGGING):
+        path = f"/{history.function(one.incident.function).bdf}"
+        said = [
+            event for event in history.uevents if event.path.endswith(path) and event.time_ns > one.begin_ns
+        ]
+        gone = next((event.time_ns for event in said if event.action == "remove"), None)
+        back = next(
+            (e.time_ns for e in said if e.action == "add" and gone is not None and e.time_ns > gone), None
+        )
+        yield Removal(struck=one, gone_ns=gone, back_ns=back)
+
+
+def stalls(history: History) -> tuple[Struck, ...]:
+    """When a model stood still: whoever accesses its function waits, and the whole guest with him.
+
+    Source: docs of QEMU's main loop: a processor that accesses a device holds the lock that all others need.
+    """
+    return struck(history, IncidentKind.SERVER_STALLED)
+
+
+def death(history: History, alias: str, at_ns: int) -> str:
+    """What the end of a claim says of a function whose model was dead at that time; else nothing."""
+    for one in struck(history, *_DEADLY):
+        if one.incident.function == alias and one.begin_ns <= at_ns:
+            when = as_text(max(0, one.begin_ns - history.begin_ns))
+            return f"; its server was killed {when} after the release, as staged"
+    return ""
+
+
+def standstill(history: History, begin_ns: int, end_ns: int) -> str:
+    """What the end of a claim says of an operation that a model which stood still may have held up; else nothing."""
+    for one in stalls(history):
+        if begin_ns <= one.end_ns and end_ns >= one.begin_ns:
+            lasting = as_text(one.incident.lasting_ns)
+            return f"; the server of {one.incident.function} stood still for {lasting} meanwhile, as staged"
+    return ""

@@ -1,0 +1,94 @@
+"""Errors of a link that a port was made to report: what the kernel log tells of each, and what it cost the function.
+
+Source: Linux drivers/pci/pcie/err.c, `pcie_do_recovery()`; drivers/pci/pcie/aer.c, `aer_root_reset()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from harness.history.history import History
+from harness.judge.evidence.incidents import Struck, struck
+from harness.judge.evidence.log_events import LogEvent, log_events
+from harness.judge.evidence.served_rows import served_rows
+from harness.model.fault import IncidentKind
+from harness.model.operation import Operation, recovery
+from harness.model.promise import ConfigSpace, WindowKind
+from harness.model.served import Happened
+from harness.model.terms import LogClass, Terms
+from harness.model.units import MS
+
+_OF_AER: Final = "AER: "
+_FATAL: Final = recovery("fatal")
+_NON_FATAL: Final = "(Non-Fatal)"
+_LOG_ERROR: Final = 10 * MS
+"""By how much the log's clock may be wrong."""
+_NEVER: Final = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What came of an error that a port was made to report.
+
+    Attributes:
+        struck: the incident.
+        events: what the kernel log tells of it, the report of the port first; empty when it tells nothing.
+    """
+
+    struck: Struck
+    events: tuple[LogEvent, ...]
+
+    @property
+    def operation(self) -> Operation:
+        """What the kernel had to do about it, in the contract's words."""
+        worst = [event.text for event in self.events if event.kind is LogClass.AER_UNCORRECTABLE]
+        if not worst:
+            return recovery("corrected")
+        return recovery("nonfatal") if all(_NON_FATAL in text for text in worst) else _FATAL
+
+
+def reported(history: History, terms: Terms) -> Iterator[Reported]:
+    """The link errors that were staged, and what the kernel log tells of them."""
+    staged = struck(history, IncidentKind.LINK_ERROR)
+    events = log_events(history.log, terms.log_rules) if staged else ()
+    for number, one in enumerate(staged):
+        function = history.function(one.incident.function)
+        later = (
+            other.begin_ns for other in staged[number + 1 :] if other.incident.function == function.alias
+        )
+        until = next(later, history.end_ns + _LOG_ERROR)
+        yield Reported(
+            struck=one,
+            events=tuple(
+                event
+                for event in events
+                if _OF_AER in event.text
+                and {function.bdf, function.port} & set(event.functions)
+                and one.begin_ns - _LOG_ERROR <= history.log[event.row].time_us * 1000 < until
+            ),
+        )
+
+
+def lost_since(history: History, terms: Terms, alias: str) -> int:
+    """Since when nothing in config space of a function is promised: its bus was reset, and nobody restores it.
+
+    Far in the future where that did not happen, or where restoring is promised.
+    """
+    promise = terms.promise(alias, _FATAL, WindowKind.NONE)
+    if promise is None or promise.config is not ConfigSpace.LOST:
+        return _NEVER
+    staged = [one for one in struck(history, IncidentKind.LINK_ERROR) if one.incident.function == alias]
+    times = [reset for one in staged if (reset := _reset_ns(history, one)) is not None]
+    return min(times, default=_NEVER)
+
+
+def _reset_ns(history: History, one: Struck) -> int | None:
+    """When the bus of the function was reset next, at the earliest."""
+    rows = served_rows(history, one.incident.function, Happened.BUS_RESET)
+    times = history.served["time_ns"][rows]
+    times = times[times >= one.begin_ns]
+    return int(times[0]) - history.served_error_ns if len(times) else None

@@ -1,0 +1,315 @@
+"""Which locks a call met: what another thread held of its function when it began, or may have held before its end.
+
+A config lock window is traced, and so is device_lock where an unbind waits for its user or our own module holds
+it.  Elsewhere device_lock is taken before and given back after what the trace shows: then all of the holder's
+system call counts as possible, and only the traced part as certain.
+
+Source: Linux drivers/pci/pci.c, `pci_dev_lock()`, `pci_reset_function()` (the port above since 6.10),
+`pci_bus_trylock()`; drivers/base/dd.c, `device_release_driver_internal()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from harness.history.history import History
+from harness.history.windows import (
+    NOBODY,
+    TRACE_RESOLUTION,
+    DeviceWindow,
+    LockWindow,
+    device_windows,
+    lock_windows,
+)
+from harness.judge.evidence.meeting import UNLOCK_GRACE, Times
+from harness.judge.evidence.steps import Steps
+from harness.model.operation import (
+    BIND,
+    DISABLE_VFS,
+    ENABLE_VFS,
+    HOLD_CONFIG,
+    HOLD_DEVICE,
+    HOLD_PORT,
+    HOT_RESET,
+    REMOVE,
+    SUBORDINATE_RESET,
+    TRY_CONFIG,
+    UNBIND,
+    Operation,
+    verb,
+)
+from harness.model.pci import Bdf
+from harness.model.promise import WindowKind
+from harness.model.units import Ns
+
+_HOLDS_UNSEEN: Final = {
+    UNBIND: WindowKind.DEVICE_LOCK,
+    BIND: WindowKind.DEVICE_LOCK,
+    REMOVE: WindowKind.DEVICE_LOCK,
+    ENABLE_VFS: WindowKind.SRIOV,
+    DISABLE_VFS: WindowKind.SRIOV,
+}
+"""Operations that hold device_lock for longer than the trace shows, and the window that this makes."""
+_ONE_LOCK: Final = {
+    WindowKind.CONFIG_LOCK: frozenset({"config"}),
+    WindowKind.DEVICE_LOCK: frozenset({"device"}),
+    WindowKind.UNBIND: frozenset({"device"}),
+}
+_BOTH_LOCKS: Final = frozenset({"config", "device"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A lock window of either kind, as traced.
+
+    Attributes:
+        kind: what was held, and by what.
+        opened_ns, closed_ns: edges, each within the resolution of the trace.
+        opened_row, closed_row: rows of `History.kernel`; -1: it was still open when the trace ended.
+    """
+
+    kind: WindowKind
+    opened_ns: Ns
+    closed_ns: Ns
+    opened_row: int
+    closed_row: int
+
+    def covers(self, moment: int) -> bool:
+        """Whether the lock was certainly held at that moment."""
+        return self.opened_ns + TRACE_RESOLUTION < moment < self.closed_ns - TRACE_RESOLUTION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What a call met.
+
+    Attributes:
+        kind: the window that an entry must speak of.
+        window: that was traced; None when there was none, or none was traced.
+        certain: the call began inside `window`; or, for no window, none can have been met.
+    """
+
+    kind: WindowKind
+    window: Window | None
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Holding:
+    """Locks of one function that one thread held, at most from `earliest_ns` to `latest_ns`."""
+
+    kind: WindowKind
+    tid: int
+    earliest_ns: int
+    latest_ns: int
+    window: Window | None
+
+    @property
+    def locks(self) -> frozenset[str]:
+        return _ONE_LOCK.get(self.kind, _BOTH_LOCKS)
+
+    def covers(self, moment: int) -> bool:
+        """Whether the locks were certainly held at that moment."""
+        return self.window is not None and self.window.covers(moment)
+
+    def begins_by(self, moment: int) -> bool:
+        """Whether the locks may have been held by that moment, if another thread got one of them then."""
+        if self.window is not None and self.window.opened_ns > moment + TRACE_RESOLUTION:
+            return False
+        return self.earliest_ns <= moment
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """All holdings of one function, and their times as columns."""
+
+    holdings: tuple[_Holding, ...]
+    earliest: Times
+    latest: Times
+
+    @classmethod
+    def of(cls, holdings: Sequence[_Holding]) -> _Held:
+        return cls(
+            tuple(holdings),
+            np.array([holding.earliest_ns for holding in holdings], dtype=np.int64),
+            np.array([holding.latest_ns for holding in holdings], dtype=np.int64),
+        )
+
+    def during(self, begin: int, end: int) -> Iterator[_Holding]:
+        """Those that may overlap an interval."""
+        for number in np.flatnonzero((self.earliest <= end) & (self.latest >= begin)).tolist():
+            yield self.holdings[number]
+
+
+class Locks:
+    """Who held which lock of which function in one history."""
+
+    def __init__(self, steps: Steps) -> None:
+        """Read the windows, and the operations that opened them, out of a history."""
+        self._history = steps.history
+        self._steps = steps
+        held: dict[int, list[_Holding]] = {}
+        for function, holding in self._holdings():
+            held.setdefault(function, []).append(holding)
+        self._held = {function: _Held.of(holdings) for function, holdings in held.items()}
+
+    def met(self, operation: Operation, function: int, tid: int, begin: Ns, end: Ns) -> tuple[Situation, ...]:
+        """What a call met: one situation when that is certain, several when it may have been any of them.
+
+        Args:
+            operation: in the contract's words.
+            function: index of the function that it is about.
+            tid: its thread, whose own locks are not another's.
+            begin: of the call.
+            end: its return.
+        """
+        taken = self._taken(operation, function)
+        others = [h for h in self._before(taken, tid, begin, end) if _minds(operation, h)]
+        certain = [holding for holding in others if holding.covers(begin)]
+        if _minds_only_device(operation) and any("config" not in holding.locks for holding in certain):
+            certain = [holding for holding in certain if holding.kind is not WindowKind.CONFIG_LOCK]
+        if certain:
+            later = [h for h in others if h not in certain and _goes_along(h, certain, end)]
+            return (*(_situation(h, certain=True) for h in certain), *map(_situation, later))
+        above = self._before(self._port(operation, function), tid, begin, end)
+        holders = [holding.window for holding in above if holding.covers(begin)]
+        if holders:
+            port = Situation(kind=WindowKind.PORT_LOCK, window=holders[0], certain=True)
+            return (port, *map(_situation, others))
+        maybe = [Situation(kind=WindowKind.PORT_LOCK, window=None, certain=False)] if above else []
+        free = Situation(kind=WindowKind.NONE, window=None, certain=not (others or above))
+        return (free, *map(_situation, others), *maybe)
+
+    def _taken(self, operation: Operation, function: int) -> tuple[int, ...]:
+        """The functions whose own locks an operation takes."""
+        plan = self._history.plan
+        if operation == HOLD_PORT:
+            return ()
+        if operation == SUBORDINATE_RESET:
+            below = [alias for alias, port in plan.ports.items() if port == plan.functions[function]]
+            return (function, *(plan.functions.index(alias) for alias in below))
+        if operation == HOT_RESET:
+            return beside(self._history, function)
+        return (function,)
+
+    def _port(self, operation: Operation, function: int) -> tuple[int, ...]:
+        """The port above, if it takes part."""
+        plan = self._history.plan
+        port = plan.ports.get(plan.functions[function])
+        if port not in plan.functions or operation == SUBORDINATE_RESET:
+            return ()
+        return (plan.functions.index(port),)
+
+    def _before(self, functions: Sequence[int], tid: int, begin: int, end: int) -> list[_Holding]:
+        """What other threads may have held meanwhile, before the call had a lock itself.
+
+        Only that can have kept it waiting, or refused it.
+        """
+        near = [holding for function in functions for holding in self._during(function, begin, end)]
+        own = [
+            holding.window.opened_ns
+            for holding in near
+            if holding.tid == tid
+            and holding.window is not None
+            and begin - TRACE_RESOLUTION <= holding.window.opened_ns <= end
+        ]
+        others = [holding for holding in near if holding.tid != tid]
+        return [holding for holding in others if not own or holding.begins_by(min(own))]
+
+    def _during(self, function: int, begin: int, end: int) -> Iterator[_Holding]:
+        held = self._held.get(function)
+        return iter(()) if held is None else held.during(begin, end)
+
+    def _holdings(self) -> Iterator[tuple[int, _Holding]]:
+        history, table = self._history, self._history.operations
+        for window in lock_windows(history):
+            begin, end = window.asked_ns, window.released_ns
+            if window.holder != NOBODY:
+                begin = Ns(int(table["begin_ns"][window.holder]))
+                end = Ns(int(table["end_ns"][window.holder]) or history.end_ns)
+            yield window.function, _holding(window, begin, end)
+        for device in device_windows(history):
+            yield device.function, _holding(device, device.asked_ns, device.released_ns)
+        rows = self._steps.rows(lambda step: step.means in _HOLDS_UNSEEN and step.file is not None)
+        for row in rows.tolist():
+            _, step = self._steps.numbered[self._steps.of_row[row]]
+            if step.file is not None:
+                holding = _Holding(
+                    kind=_HOLDS_UNSEEN[step.means],
+                    tid=history.actors[int(table["actor"][row])].tid,
+                    earliest_ns=int(table["begin_ns"][row]),
+                    latest_ns=int(table["end_ns"][row]) or history.end_ns,
+                    window=None,
+                )
+                yield history.plan.functions.index(step.file.function), holding
+
+
+def beside(history: History, function: int) -> tuple[int, ...]:
+    """Functions of the plan on the same bus, itself included: what a reset of the bus resets."""
+    buses = {}
+    for record in history.functions:
+        bdf = Bdf.parse(record.bdf)
+        buses[record.alias] = (bdf.domain, bdf.bus)
+    plan = history.plan
+    mine = buses.get(plan.functions[function])
+    return tuple(
+        number
+        for number, alias in enumerate(plan.functions)
+        if number == function or (mine is not None and buses.get(alias) == mine)
+    )
+
+
+def _holding(window: LockWindow | DeviceWindow, begin: Ns | None, end: Ns | None) -> _Holding:
+    """A window, widened to the operation of its holder, or else by how long its thread may lag."""
+    return _Holding(
+        kind=window.kind,
+        tid=window.tid,
+        earliest_ns=min(window.opened_ns - UNLOCK_GRACE if begin is None else begin, window.opened_ns)
+        - TRACE_RESOLUTION,
+        latest_ns=max(window.closed_ns + UNLOCK_GRACE if end is None else end, window.closed_ns)
+        + TRACE_RESOLUTION,
+        window=Window(
+            kind=window.kind,
+            opened_ns=window.opened_ns,
+            closed_ns=window.closed_ns,
+            opened_row=window.opened_row,
+            closed_row=window.closed_row,
+        ),
+    )
+
+
+def _minds(operation: Operation, holding: _Holding) -> bool:
+    """Whether an operation takes a lock that this is about, or may be held up by."""
+    if verb(operation) == "adapter-reset" and holding.kind is WindowKind.DRIVER_RESET:
+        return False  # it is that reset which takes the lock
+    if operation in (HOLD_CONFIG, TRY_CONFIG) or verb(operation) == "misuse":
+        return "config" in holding.locks
+    return True
+
+
+def _minds_only_device(operation: Operation) -> bool:
+    """Operations that need device_lock and not the config lock."""
+    return verb(operation) in ("driver", "topology") or operation == HOLD_DEVICE
+
+
+def _goes_along(holding: _Holding, certain: Sequence[_Holding], end: int) -> bool:
+    """Whether a holding may have gone along with those that were certain, or followed them, before `end`."""
+    earliest = holding.earliest_ns
+    for other in certain:
+        if holding.window is None and holding.tid == other.tid:
+            return False  # the same locks, known better
+        if other.window is None or not holding.locks & other.locks:
+            continue
+        gone = holding.latest_ns <= other.window.closed_ns
+        if gone or (holding.window and holding.window.opened_ns <= other.window.opened_ns):
+            return False  # they share a lock: it was free when the other got it
+        earliest = max(earliest, other.window.closed_ns - TRACE_RESOLUTION)
+    return earliest <= end
+
+
+def _situation(holding: _Holding, *, certain: bool = False) -> Situation:
+    return Situation(kind=holding.kind, window=holding.window, certain=certain)

@@ -1,0 +1,119 @@
+"""Was the machine too busy for a bound on time to mean anything?
+
+A heartbeat actor sleeps until planned times; how late it wakes is how starved the machine was.  The value of
+a heartbeat operation is the planned time, its end the time when it really woke.  That it did not wake while a model
+stood still, as staged, and nothing in the guest could run, says nothing of the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.history.history import History
+from harness.judge import findings
+from harness.judge.evidence.incidents import AFTERMATH, stalls
+from harness.judge.evidence.steps import steps_of
+from harness.model.operation import HEARTBEAT
+from harness.model.promise import Promise
+from harness.model.units import MS, Ns, as_text
+from harness.model.verdict import EventId, Finding
+
+LATE: Final = Ns(20 * MS)
+"""A heartbeat that wakes later than this proves a starved machine."""
+
+CLOCK_ERROR: Final = 0.05
+"""Guest time may run this much faster or slower than host time before no duration is believed."""
+
+_EVER: Final = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Starvation:
+    """Closed intervals in which no upper bound on time can convict.
+
+    Attributes:
+        begin, end: of the intervals; begins ascending, each end the latest so far.
+        reason: half a sentence on how this is known.
+        seen: whether the machine was starved while it was watched.
+    """
+
+    begin: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+    reason: str
+    seen: bool
+
+    def during(self, begin: npt.ArrayLike, end: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """For each interval from `begin` to `end`: was the machine starved, or unwatched, in it?"""
+        begins, ends = np.atleast_1d(begin), np.atleast_1d(end)
+        if not len(self.begin):
+            return np.zeros(len(begins), dtype=np.bool_)
+        last = np.searchsorted(self.begin, ends, "right") - 1
+        return (last >= 0) & (self.end[last] >= begins)
+
+
+def starvation(history: History) -> Starvation:
+    """Find out when the machine was starved, or nobody watched it."""
+    if abs(history.clock_ratio - 1) > CLOCK_ERROR:
+        return _always(f"the target's clock ran {history.clock_ratio:.2f} times as fast as the host's")
+    steps = steps_of(history)
+    rows = steps.rows(lambda step: step.means == HEARTBEAT)
+    beats = history.operations[rows]
+    beats, rows = beats[beats["end_ns"] != 0], rows[beats["end_ns"] != 0]
+    if not len(beats):
+        return _always("no heartbeat watched the machine")
+    planned, woke = beats["value"].astype(np.int64), beats["end_ns"].astype(np.int64)
+    late = (woke - planned > LATE) & ~_stood_still(history, planned, woke)
+    # After its last beat the heartbeat would have been missed one period later.
+    last = int(woke.max())
+    period = int(steps.column(lambda step: step.time_ns, np.int64)[steps.of_row[rows[-1]]])
+    begin = np.append(planned[late], last + period + LATE)
+    end = np.append(woke[late], _EVER)
+    order = np.argsort(begin, kind="stable")
+    worst = int((woke - planned)[late].max()) if late.any() else 0
+    return Starvation(
+        begin[order],
+        np.maximum.accumulate(end[order]),
+        f"a heartbeat woke {as_text(worst)} late" if late.any() else "the heartbeat had stopped",
+        bool(late.any()),
+    )
+
+
+def missed(
+    history: History,
+    checker: str,
+    claim: str,
+    *,
+    promise: Promise | None = None,
+    events: Iterable[EventId] = (),
+) -> Finding:
+    """What the evidence does not show: unknown, and perhaps because the machine was too busy for it to come in time.
+
+    Args:
+        history: without it.
+        checker: who misses it.
+        claim: a sentence without its full stop.
+        promise: the entry in question.
+        events: rows that have to do with it.
+    """
+    if (busy := starvation(history)).seen:
+        return findings.starved(checker, f"{claim}, and {busy.reason}.", promise=promise, events=events)
+    return findings.unknown(checker, f"{claim}.", promise=promise, events=events)
+
+
+def _stood_still(
+    history: History, planned: npt.NDArray[np.int64], woke: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Beats that were due while a model stood still, or shortly after, and came soon after that."""
+    held = np.zeros(len(planned), dtype=np.bool_)
+    for stall in stalls(history):
+        held |= (planned >= stall.begin_ns - LATE) & (woke <= stall.end_ns + AFTERMATH)
+    return held
+
+
+def _always(reason: str) -> Starvation:
+    return Starvation(np.array([-_EVER], dtype=np.int64), np.array([_EVER], dtype=np.int64), reason, True)

@@ -1,0 +1,73 @@
+"""Did as many operations meet a window as the scenario needs for a PASS?
+
+A stage in which nothing collided shows nothing, however clean its history.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from harness.history.history import History
+from harness.history.windows import device_doubts, doubts
+from harness.judge import findings
+from harness.judge.evidence.accesses import CONFIG, EDGE, KINDS, REGISTERS, accesses, blocked_accesses
+from harness.judge.evidence.calls import calls
+from harness.judge.evidence.starvation import starvation
+from harness.judge.evidence.steps import steps_of
+from harness.model.operation import RAW_RESETS, UNPRIVILEGED_READ, VFIO_COPY_READ, verb
+from harness.model.plan import Step
+from harness.model.promise import WindowKind
+from harness.model.terms import Terms
+from harness.model.verdict import Finding
+
+NAME: Final = "collided"
+_NEVER_WAIT: Final = (VFIO_COPY_READ, UNPRIVILEGED_READ)
+_FREE: Final = KINDS.index(WindowKind.NONE)
+
+
+def collided(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+    """Count config accesses that waited for a window; in a plan without any, or with VFIO, whatever met one."""
+    wanted = history.plan.meets
+    if not wanted:
+        return ()
+    if reasons := dict.fromkeys((*doubts(history), *device_doubts(history))):
+        return (findings.unknown(NAME, f"The lock windows are not certain: {'; '.join(reasons)}."),)
+    steps = steps_of(history)
+    if len(steps.rows(_may_wait)) and not len(steps.rows(_is_through_vfio)):
+        met, what = blocked_accesses(history), "config accesses"
+    else:
+        met = blocked_accesses(history) + blocked_registers(history) + met_calls(history)
+        what = "accesses and calls"
+    if met < wanted:
+        claim = f"Only {met} {what} met a lock window; the stage needs {wanted}"
+        busy = starvation(history)
+        if busy.seen:
+            return (findings.starved(NAME, f"{claim}, and {busy.reason}.", met=met),)
+        return (findings.unknown(NAME, f"{claim}.", met=met),)
+    return (findings.passed(NAME, f"{met} {what} met a lock window; the stage needs {wanted}.", met=met),)
+
+
+def met_calls(history: History) -> int:
+    """How many calls certainly began inside a window of another thread, those that it refused included."""
+    return sum(call.window is not None and call.operation not in RAW_RESETS for call in calls(history))
+
+
+def blocked_registers(history: History) -> int:
+    """How many accesses to registers waited for a window, or were refused inside one."""
+    total = 0
+    for group in accesses(history):
+        if verb(group.operation) in REGISTERS:
+            refused = history.operations["error"][group.rows] != 0
+            inside = (group.kind != EDGE) & (group.kind != _FREE)
+            total += int(np.count_nonzero((group.held != EDGE) | (inside & refused)))
+    return total
+
+
+def _may_wait(step: Step) -> bool:
+    return verb(step.means) in CONFIG and step.means not in _NEVER_WAIT
+
+
+def _is_through_vfio(step: Step) -> bool:
+    return step.file is not None and step.file.role.startswith("vfio")

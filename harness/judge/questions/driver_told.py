@@ -1,0 +1,166 @@
+"""Did a driver hear of every reset of its function that it did not ask for: before it, and after it?
+
+A driver that is told holds its commands back, and sets the function up again afterwards.  One that is not goes on
+talking to a function that has forgotten it.
+
+Source: Linux drivers/pci/pci.c, `pci_dev_save_and_disable()` calls `reset_prepare` before a reset, and
+`pci_dev_restore()` calls `reset_done` after it, in the thread that resets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from harness.history.history import History
+from harness.history.windows import (
+    Callback,
+    DriverReset,
+    ResetSpan,
+    Telling,
+    driver_doubts,
+    driver_resets,
+    resets,
+    tellings,
+)
+from harness.judge import findings
+from harness.judge.evidence.steps import steps_of
+from harness.judge.findings import Aspect
+from harness.model.operation import REMOVE, TELLING, UNBIND
+from harness.model.outcome import Outcome
+from harness.model.promise import WindowKind
+from harness.model.terms import Terms
+from harness.model.units import Ns
+from harness.model.verdict import Blame, Finding
+
+NAME: Final = "driver_told"
+CALLBACKS_KNOWN: Final = frozenset({"ipr", "nvme"})
+"""Drivers of which it is known by what functions they are told, if by any (Linux drivers/scsi/ipr.c,
+`ipr_err_handler`; drivers/nvme/host/pci.c, `nvme_err_handler`).  Of others the trace tells nothing."""
+_LETS_GO: Final = (UNBIND, REMOVE)
+_BOTH: Final = (Callback.PREPARE,), (Callback.DONE,)
+_SHOWN: Final = {_BOTH: Outcome.TOLD, ((), ()): Outcome.UNTOLD}
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A reset, and the calls by which its thread told the driver of it."""
+
+    span: ResetSpan
+    told: tuple[Telling, ...]
+
+    @property
+    def shown(self) -> Outcome | None:
+        """The word for it; None for a driver that heard half of it, or in the wrong order."""
+        return _SHOWN.get(self._calls)
+
+    @property
+    def said(self) -> str:
+        """The same for people."""
+        before, after = (" and ".join(calls) or "nothing" for calls in self._calls)
+        return f"heard {before} before it, and {after} after it"
+
+    @property
+    def _calls(self) -> tuple[tuple[Callback, ...], tuple[Callback, ...]]:
+        before = tuple(one.what for one in self.told if one.row < self.span.row)
+        return before, tuple(one.what for one in self.told if one.row > self.span.row)
+
+
+def driver_told(history: History, terms: Terms) -> tuple[Finding, ...]:
+    """Hold every reset of a function under a driver that is known against what that driver is to hear of it."""
+    known = [record for record in history.functions if record.driver in CALLBACKS_KNOWN]
+    if not known:
+        return ()
+    spans, told, own = resets(history), tellings(history), driver_resets(history)
+    found: list[Finding] = []
+    for record in known:
+        number = history.plan.functions.index(record.alias)
+        until = _bound_until(history, record.alias)
+        mine = [span for span in spans if span.function == number and span.result == 0]
+        asked = [span for span in mine if span.end_ns <= until and not _by_driver(span, own)]
+        heard = tuple(_heard(span, mine, told) for span in asked)
+        if heard:
+            found.append(_judge(history, terms, record.alias, record.driver, heard))
+    return tuple(found)
+
+
+def _judge(history: History, terms: Terms, alias: str, driver: str, heard: Sequence[_Heard]) -> Finding:
+    what = f"{len(heard)} resets of {alias} that it did not ask for"
+    promise = terms.promise(alias, TELLING, WindowKind.NONE)
+    if reasons := driver_doubts(history, driver):
+        return findings.unknown(
+            NAME,
+            f"Whether {driver} was told of {what} is not certain: {'; '.join(reasons)}.",
+            promise=promise,
+        )
+    if promise is None:
+        return findings.unknown(
+            NAME,
+            f"The contract does not say whether {driver} is told of {what}.",
+            events=findings.kernel(heard[0].span.row),
+        )
+    wrong = [one for one in heard if one.shown is not promise.outcome]
+    weakness = findings.weak(promise, Aspect.OUTCOME)
+    if not wrong:
+        return findings.passed(
+            NAME,
+            f"{driver} was {promise.outcome!s} of {what}: it {heard[0].said}.",
+            promise=promise,
+            met=len(heard),
+            weakness=weakness,
+        )
+    first = wrong[0]
+    return findings.failed(
+        NAME,
+        Blame.MISMATCH,
+        f"{driver} was not {promise.outcome!s} of {len(wrong)} of {what}: of the first, {first.span.name}, "
+        f"it {first.said}.",
+        events=[
+            event
+            for row in (first.span.row, *(t.row for t in first.told[:3]))
+            for event in findings.kernel(row)
+        ],
+        promise=promise,
+        met=len(wrong),
+        weakness=weakness,
+    )
+
+
+def _heard(span: ResetSpan, spans: Sequence[ResetSpan], told: Sequence[Telling]) -> _Heard:
+    """What the thread of a reset told the driver since the one before it, and until the next."""
+    rows = [other.row for other in spans if other.tid == span.tid]
+    since = max((row for row in rows if row < span.row), default=None)
+    until = min((row for row in rows if row > span.row), default=None)
+    mine = [
+        one
+        for one in told
+        if (one.function, one.tid) == (span.function, span.tid)
+        and (since is None or one.row > since)
+        and (until is None or one.row < until)
+    ]
+    while since is not None and mine and mine[0].what is Callback.DONE:
+        del mine[0]  # of the reset before
+    while until is not None and mine and mine[-1].what is Callback.PREPARE:
+        del mine[-1]  # of the next
+    return _Heard(span, tuple(mine))
+
+
+def _bound_until(history: History, alias: str) -> Ns:
+    """When an operation of the plan may first have taken the driver away."""
+    rows = steps_of(history).rows(
+        lambda step: step.means in _LETS_GO and step.file is not None and step.file.function == alias
+    )
+    begins = history.operations["begin_ns"][rows]
+    return Ns(int(begins.min())) if len(rows) else history.end_ns
+
+
+def _by_driver(span: ResetSpan, own: Sequence[DriverReset]) -> bool:
+    """Whether the thread in which the driver started its own reset performed this one as a part of that."""
+    return any(
+        reset.function == span.function
+        and reset.begin_ns <= span.begin_ns <= reset.end_ns
+        and (step := reset.start) is not None
+        and step.tid == span.tid
+        for reset in own
+    )

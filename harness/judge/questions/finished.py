@@ -1,0 +1,161 @@
+"""Did everything finish by its deadline, and is everything recorded?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from harness.history.history import ActorRecord, History
+from harness.history.windows import LockWindow, doubts, lock_windows
+from harness.judge import findings
+from harness.judge.evidence.culprit import doer
+from harness.judge.evidence.starvation import starvation
+from harness.judge.evidence.steps import Rows, Steps, steps_of
+from harness.model.loss import OURS
+from harness.model.terms import Terms
+from harness.model.units import as_text
+from harness.model.verdict import Blame, Finding
+
+NAME: Final = "finished"
+_OOPS: Final = 1 << 7
+"""Bit of /proc/sys/kernel/tainted: the kernel killed a process because it could not go on with it."""
+_STACK_LINES: Final = 4
+Held = dict[str, LockWindow]
+"""Config locks that were held when the stage ended, by alias of their function."""
+
+
+def finished(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+    """Find operations that never returned or came too late, and actors that did not end well."""
+    steps = steps_of(history)
+    held = _still_held(history) if any(actor.end != "done" for actor in history.actors) else {}
+    found = (*_stuck(steps, held), *_never_began(steps, held), *_overdue(steps), *_ended_badly(steps))
+    if found:
+        return found
+    count = len(history.operations)
+    if not count:
+        return (findings.unknown(NAME, "No operation was recorded."),)
+    return (findings.passed(NAME, f"All {count} operations returned by the deadline.", met=count),)
+
+
+def _stuck(steps: Steps, held: Held) -> Iterator[Finding]:
+    """Operations in flight, and who holds the config lock that they may be waiting for."""
+    table, judged = steps.history.operations, _judged(steps)
+    in_flight = judged[table["end_ns"][judged] == 0]
+    oops = steps.history.taint_after & ~steps.history.taint_before & _OOPS
+    for row in in_flight.tolist():
+        number = int(table["actor"][row])
+        record = steps.history.actors[number]
+        step = steps.numbered[steps.of_row[row]][1]
+        on = f" on {step.file.function}" if step.file else ""
+        if oops and record.end == "died":
+            yield findings.failed(
+                NAME,
+                Blame.KERNEL_FAULT,
+                f"The kernel gave {record.name} up in the middle of {step.means}{on}: {record.detail}.",
+                events=[findings.operation(row)],
+                source="Linux kernel/exit.c, make_task_dead()",
+                met=1,
+            )
+            continue
+        window = held.get(step.file.function) if step.file else None
+        lock = _holder(steps.history, record, window)
+        yield findings.failed(
+            NAME,
+            Blame.TIMEOUT,
+            f"{record.name} never returned from {step.means}{on}"
+            f" ({as_text(steps.history.end_ns - int(table['begin_ns'][row]))} in flight){_asleep(record)}{lock}.",
+            events=[
+                findings.operation(row),
+                *(findings.kernel(window.opened_row) if window and lock else ()),
+            ],
+            met=1,
+        )
+
+
+def _never_began(steps: Steps, held: Held) -> Iterator[Finding]:
+    """Actors that did not come back from their set-up: a fault where somebody holds a lock of what they use."""
+    for number, record in enumerate(steps.history.actors):
+        if record.end != "abandoned" or not record.detail:
+            continue
+        uses = dict.fromkeys(
+            step.file.function for step in steps.history.plan.actors[number].steps if step.file
+        )
+        windows = [held[alias] for alias in uses if alias in held]
+        told = [(window, lock) for window in windows if (lock := _holder(steps.history, record, window))]
+        claim = f"{record.name} never came back from {record.detail}{_asleep(record)}"
+        if told:
+            window, lock = told[0]
+            yield findings.failed(
+                NAME, Blame.TIMEOUT, f"{claim}{lock}.", events=findings.kernel(window.opened_row), met=1
+            )
+        else:
+            yield findings.unknown(NAME, f"{claim}, and nothing that was seen explains it.")
+
+
+def _holder(history: History, record: ActorRecord, window: LockWindow | None) -> str:
+    """Who holds the lock that an actor may be waiting for, as the end of a sentence; empty when nobody does."""
+    if window is None or window.tid == record.tid:
+        return ""
+    holder = doer(history, window.tid, window.opened_ns)
+    return f"; {holder} has held its config lock for {as_text(history.end_ns - window.opened_ns)}"
+
+
+def _overdue(steps: Steps) -> Iterator[Finding]:
+    history, table = steps.history, steps.history.operations
+    plan = history.plan
+    deadline = history.begin_ns + plan.lasting_ns + plan.deadline_ns
+    judged = _judged(steps)
+    late = judged[table["end_ns"][judged] > deadline]
+    if not len(late):
+        return
+    starved = starvation(history)
+    begin, end = table["begin_ns"][late], table["end_ns"][late]
+    hungry = starved.during(begin, np.full(len(end), deadline))
+    row = late[np.argmax(~hungry)]
+    step = steps.numbered[steps.of_row[row]][1]
+    claim = (
+        f"{len(late)} operations returned after the deadline: {plan.actors[int(table['actor'][row])].name} "
+        f"returned from {step.means} {as_text(int(table['end_ns'][row]) - deadline)} late"
+    )
+    events = [findings.operation(row)]
+    if hungry.all():
+        yield findings.starved(NAME, f"{claim}, but {starved.reason}.", events=events)
+    else:
+        yield findings.failed(NAME, Blame.TIMEOUT, f"{claim}.", events=events, met=len(late))
+
+
+def _ended_badly(steps: Steps) -> Iterator[Finding]:
+    table = steps.history.operations
+    for number, record in enumerate(steps.history.actors):
+        in_flight = bool(((table["actor"] == number) & (table["end_ns"] == 0)).any())
+        if record.end == "abandoned" and not in_flight and not record.detail:
+            yield findings.unknown(
+                NAME, f"{record.name} was abandoned, but no operation of it is in flight{_asleep(record)}."
+            )
+        elif record.end not in ("done", "abandoned"):
+            yield findings.unknown(NAME, f"{record.name} {record.end}: {record.detail or 'no detail'}.")
+        if record.lost:
+            yield findings.unknown(NAME, f"{record.lost} operations of {record.name} were not recorded.")
+
+
+def _judged(steps: Steps) -> Rows:
+    return steps.rows(lambda step: step.means not in OURS)
+
+
+def _still_held(history: History) -> Held:
+    """The config locks that were certainly held when the stage ended, by alias of their function."""
+    if doubts(history):
+        return {}
+    return {
+        history.plan.functions[window.function]: window
+        for window in lock_windows(history)
+        if window.closed_row < 0 and window.closed_ns == history.end_ns
+    }
+
+
+def _asleep(record: ActorRecord) -> str:
+    where = f", asleep in {record.wchan}" if record.wchan else ""
+    lines = [line.split(" ")[-1] for line in record.stack.splitlines() if line.strip()][:_STACK_LINES]
+    return where + (f" below {', '.join(lines)}" if lines else "")

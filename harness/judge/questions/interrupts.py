@@ -1,0 +1,190 @@
+"""Did every interrupt that a function had cause for come, and no other?
+
+Whoever gives cause for one waits for it before the next cause: so none can be merged with another, and what comes can
+be counted.  What a model wrote down tells on which side one got lost.
+
+Source: Linux drivers/vfio/pci/vfio_pci_intrs.c, `vfio_msihandler()`, `vfio_intx_handler()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from harness.history.history import History
+from harness.judge import findings
+from harness.judge.evidence.served_rows import in_time, served_rows
+from harness.judge.evidence.starvation import starvation
+from harness.judge.evidence.steps import Rows, Steps, steps_of
+from harness.model.operation import RING, TAKE, verb
+from harness.model.outcome import Outcome
+from harness.model.promise import Promise, WindowKind
+from harness.model.served import Happened
+from harness.model.terms import Terms
+from harness.model.units import MS, SECOND, Ns, as_text
+from harness.model.verdict import Blame, EventId, Finding
+
+NAME: Final = "interrupts"
+STORM: Final = 100
+"""So many without a cause a second are a storm; fewer are strays."""
+_VERB: Final = verb(TAKE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """One cause, and what came of it.
+
+    Attributes:
+        ring, take: rows of `History.operations`; of several attempts to take it the last.
+        count: how many came.
+        begin_ns, end_ns: from the cause to the end of that attempt.
+    """
+
+    ring: int
+    take: int
+    count: int
+    begin_ns: Ns
+    end_ns: Ns
+
+    @property
+    def outcome(self) -> Outcome:
+        """In the contract's words."""
+        return Outcome.OK if self.count else Outcome.EAGAIN
+
+    @property
+    def events(self) -> tuple[EventId, ...]:
+        return findings.operation(self.ring), findings.operation(self.take)
+
+
+def interrupts(history: History, terms: Terms) -> tuple[Finding, ...]:
+    """Hold what came against what there was cause for."""
+    steps = steps_of(history)
+    if not len(steps.rows(lambda step: verb(step.means) == _VERB)):
+        return ()
+    return tuple(
+        finding
+        for alias in history.plan.functions
+        if (rounds := _rounds(steps, alias))
+        for finding in _judge(history, terms, alias, rounds)
+    )
+
+
+def _rounds(steps: Steps, alias: str) -> list[_Round]:
+    table = steps.history.operations
+    last: dict[tuple[int, int], int] = {}
+    for row in _rows(steps, alias, TAKE).tolist():
+        if table["end_ns"][row]:  # what never returned is another checker's business
+            last[int(table["actor"][row]), int(table["round"][row])] = row
+    found = []
+    for ring in _rows(steps, alias, RING).tolist():
+        take = last.get((int(table["actor"][ring]), int(table["round"][ring])))
+        if take is None or table["error"][ring]:
+            continue
+        count = int(table["value"][take])  # 0 when it was refused
+        begin, end = Ns(int(table["begin_ns"][ring])), Ns(int(table["end_ns"][take]))
+        found.append(_Round(ring, take, count, begin, end))
+    return found
+
+
+def _judge(history: History, terms: Terms, alias: str, rounds: list[_Round]) -> Iterator[Finding]:
+    promise = terms.promise(alias, TAKE, WindowKind.NONE)
+    if promise is None:
+        yield findings.unknown(NAME, f"The contract says nothing on interrupts of {alias}.")
+        return
+    wrong = [one for one in rounds if one.outcome is not promise.outcome]
+    late = [one for one in rounds if one.count and _is_late(history, promise, one)]
+    came = sum(one.count for one in rounds)
+    many = came > len(rounds)
+    if many:
+        yield _too_many(history, promise, alias, rounds, came)
+    if lost := [one for one in wrong if not one.count]:
+        yield _lost(history, promise, alias, lost, len(rounds))
+    elif wrong:
+        yield findings.failed(
+            NAME,
+            Blame.MISMATCH,
+            f"{len(wrong)} interrupts of {alias} came, promised is {promise.outcome!s}.",
+            events=wrong[0].events,
+            promise=promise,
+            met=len(wrong),
+        )
+    if late:
+        yield findings.failed(
+            NAME,
+            Blame.TIMEOUT,
+            f"{len(late)} of {len(rounds)} interrupts of {alias} came late, the first after "
+            f"{as_text(Ns(late[0].end_ns - late[0].begin_ns))}.",
+            events=late[0].events,
+            promise=promise,
+            met=len(late),
+        )
+    if not (many or wrong or late):
+        slowest = max(one.end_ns - one.begin_ns for one in rounds)
+        yield findings.passed(
+            NAME,
+            f"{came} interrupts of {alias} came, one for each cause, each within {as_text(Ns(slowest))}.",
+            promise=promise,
+            met=came,
+        )
+
+
+def _is_late(history: History, promise: Promise, one: _Round) -> bool:
+    if promise.at_most is None or one.end_ns - one.begin_ns <= promise.at_most:
+        return False
+    return not starvation(history).during(one.begin_ns, one.end_ns)[0]
+
+
+def _lost(history: History, promise: Promise, alias: str, lost: list[_Round], causes: int) -> Finding:
+    first = lost[0]
+    waited = as_text(Ns(first.end_ns - first.begin_ns))
+    kept, sent = _told(history, alias, Happened.INTERRUPT_LOST), _told(history, alias, Happened.INTERRUPT)
+    # The last is waited for beyond the end of the stage, where nobody watches the machine.
+    watched = min(first.end_ns, history.begin_ns + history.plan.lasting_ns)
+    if not len(kept) and starvation(history).during(first.begin_ns, watched)[0]:
+        return findings.starved(
+            NAME,
+            f"{len(lost)} of {causes} interrupts of {alias} did not come within {waited}, on a starved machine.",
+            promise=promise,
+            met=len(lost),
+            events=first.events,
+        )
+    claim = f"Interrupt lost: {len(lost)} of {causes} that {alias} had cause for did not come within {waited}"
+    events = list(first.events)
+    if len(kept):
+        claim += f": it kept {len(kept)} to itself"
+        events.append(findings.served(kept[0]))
+    elif len(sent):
+        claim += f": it sent {len(sent)} in all, so they got lost on their way"
+    return findings.failed(NAME, Blame.TIMEOUT, f"{claim}.", events=events, promise=promise, met=len(lost))
+
+
+def _too_many(history: History, promise: Promise, alias: str, rounds: list[_Round], came: int) -> Finding:
+    first = next(one for one in rounds if one.count > 1)
+    sent = _told(history, alias, Happened.INTERRUPT)
+    lasted = max(MS, rounds[-1].end_ns - rounds[0].begin_ns)
+    # Messages that come together are one: what was sent tells more than what came.
+    rate = (max(came, len(sent)) - len(rounds)) * SECOND // lasted
+    name = "Interrupt storm" if rate >= STORM else "Interrupts without a cause"
+    told = f" {alias} sent {len(sent)}." if len(sent) else ""
+    return findings.failed(
+        NAME,
+        Blame.MISMATCH,
+        f"{name}: {came} of {alias} came in {as_text(Ns(lasted))}, and there was cause for {len(rounds)}: "
+        f"{rate} a second too many.{told}",
+        events=[*first.events, *(findings.served(row) for row in sent[:1])],
+        promise=promise,
+        met=came,
+    )
+
+
+def _told(history: History, alias: str, what: Happened) -> Rows:
+    rows = in_time(history, served_rows(history, alias, what))
+    during: Rows = rows[history.served["time_ns"][rows] >= history.begin_ns]
+    return during
+
+
+def _rows(steps: Steps, alias: str, means: str) -> Rows:
+    return steps.rows(
+        lambda step: step.means == means and step.file is not None and step.file.function == alias
+    )

@@ -1,0 +1,150 @@
+"""Was the kernel log clean?
+
+Source of the patterns: the contract's log rules; every rule names the kernel function that prints the line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from harness.history.history import History
+from harness.judge import findings
+from harness.judge.evidence.culprit import LOG_PATTERN, told
+from harness.judge.evidence.link_errors import reported
+from harness.judge.evidence.log_events import REPORTS, LogEvent, log_events
+from harness.judge.evidence.log_places import about, at_work, moment
+from harness.judge.questions.lock_discipline import SOURCE, convicted
+from harness.model.taint import SOURCE as TAINT_SOURCE
+from harness.model.taint import faults_since
+from harness.model.terms import LogClass, Terms
+from harness.model.verdict import Blame, Finding
+
+NAME: Final = "kernel_log"
+_FAULTS: Final = {
+    LogClass.PANIC: Blame.KERNEL_FAULT,
+    LogClass.OOPS: Blame.KERNEL_FAULT,
+    LogClass.BUG: Blame.KERNEL_FAULT,
+    LogClass.CORRUPTION: Blame.KERNEL_FAULT,
+    LogClass.SANITIZER: Blame.KERNEL_FAULT,
+    LogClass.HARD_LOCKUP: Blame.KERNEL_FAULT,
+    LogClass.SOFT_LOCKUP: Blame.KERNEL_FAULT,
+    LogClass.RCU_STALL: Blame.KERNEL_FAULT,
+    LogClass.LOCKDEP: Blame.KERNEL_FAULT,
+    LogClass.WARN: Blame.KERNEL_FAULT,
+    LogClass.MACHINE_CHECK: Blame.KERNEL_FAULT,
+    LogClass.LOST: Blame.DEVICE_LOST,
+    LogClass.DPC: Blame.DEVICE_LOST,
+    LogClass.AER_UNCORRECTABLE: Blame.DEVICE_LOST,
+    LogClass.RESET_FAILED: Blame.RESET_FAILED,
+    LogClass.HUNG_TASK: Blame.TIMEOUT,
+    LogClass.IOMMU_FAULT: Blame.MISMATCH,
+}
+"""Classes that break a promise, the worst first, and what each of them is a fault of."""
+_TOLERATED: Final = (
+    LogClass.DEGRADED,
+    LogClass.PM_FAULT,
+    LogClass.AER_CORRECTABLE,
+    LogClass.SLOW,
+    LogClass.BLOCKED,
+    LogClass.REFUSED,
+    LogClass.WARNING,
+)
+"""Classes that are worth telling, no more: what came of it is judged by what the operations show."""
+_NAMES: Final = {
+    LogClass.WARN: "WARN",
+    LogClass.BUG: "BUG",
+    LogClass.OOPS: "Oops",
+    LogClass.RCU_STALL: "RCU stall",
+    LogClass.IOMMU_FAULT: "IOMMU fault",
+    LogClass.AER_CORRECTABLE: "correctable AER error",
+    LogClass.AER_UNCORRECTABLE: "uncorrectable AER error",
+    LogClass.DPC: "DPC",
+    LogClass.PM_FAULT: "PM fault",
+}
+"""How people call a class, where its own word will not do."""
+_MOST: Final = 8  # findings: a kernel that falls apart must not bury its first words
+
+
+def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
+    """Read the kernel log by the contract's rules, and compare the taint."""
+    told_of = {event for one in reported(history, terms) for event in one.events}
+    events = [event for event in log_events(history.log, terms.log_rules) if event not in told_of]
+    found, explained = [], []
+    if faults := convicted(history):
+        explained = [event for event in events if event.kind in REPORTS and _of_the_lock(event)]
+    if explained:
+        first = explained[0]
+        found.append(
+            findings.failed(
+                NAME,
+                Blame.DRIVER_FAULT,
+                f"Kernel log: {first.text}: that is because {told(history, faults[0])}.",
+                events=[*map(findings.log, first.rows[:2]), *findings.kernel(faults[0].rows[-1])],
+                source=SOURCE,
+                met=len(explained),
+            )
+        )
+    found += _faults(history, [event for event in events if event not in explained])
+    if shaken := faults_since(history.taint_before, history.taint_after):
+        found.append(
+            findings.failed(
+                NAME,
+                Blame.KERNEL_FAULT,
+                f"The kernel is tainted since the stage began, by {shaken} "
+                f"({history.taint_before:#x} → {history.taint_after:#x}).",
+                source=TAINT_SOURCE,
+            )
+        )
+    if not history.log_complete:
+        found.append(findings.unknown(NAME, "The kernel log of the stage is not complete."))
+    if found:
+        return tuple(found)
+    worth = [event for event in events if event.kind in _TOLERATED]
+    but = " but the error of a link that was staged" if told_of else ""
+    aside = f", {len(worth)} of them warnings: {_description(history, worth[0])}" if worth else ""
+    return (
+        findings.passed(
+            NAME, f"{len(history.log)} lines of kernel log, no fault{but}{aside}.", met=len(history.log)
+        ),
+    )
+
+
+def _of_the_lock(event: LogEvent) -> bool:
+    return bool(re.search(LOG_PATTERN, f"{event.symbol} {event.text}"))
+
+
+def _faults(history: History, events: Iterable[LogEvent]) -> Iterator[Finding]:
+    """One finding for equal events: of one class, in one place of the kernel, about the same functions."""
+    equal: dict[tuple[LogClass, str, tuple[str, ...]], list[LogEvent]] = {}
+    for event in events:
+        if event.kind in _FAULTS:
+            where = event.place or event.symbol or event.rule.meaning
+            equal.setdefault((event.kind, where, event.functions), []).append(event)
+    worst = sorted(equal.values(), key=lambda one: (list(_FAULTS).index(one[0].kind), one[0].row))
+    for number, like in enumerate(worst[:_MOST], start=1):
+        more = [f"{len(like) - 1} more like it"] if len(like) > 1 else []
+        if number == _MOST < len(worst):
+            more.append(f"{sum(map(len, worst[_MOST:]))} other faults are in the log")
+        aside = f" ({', '.join(more)})" if more else ""
+        yield findings.failed(
+            NAME,
+            _FAULTS[like[0].kind],
+            f"Kernel log: {_description(history, like[0])}{aside}",
+            events=[findings.log(event.row) for event in like[:4]],
+            source=like[0].rule.source,
+            met=len(like),
+        )
+
+
+def _description(history: History, event: LogEvent) -> str:
+    """`WARN in pci_cfg_access_unlock (drivers/pci/access.c:331), by reader, on igb0: …` and the line itself."""
+    name = _NAMES.get(event.kind, event.kind.replace("-", " "))
+    where = f" in {event.symbol}" if event.symbol else ""
+    where += f" ({event.place})" if event.place else ""
+    where += f", by {who}" if (who := at_work(history, event)) else ""
+    where += f", on {' and '.join(on)}" if (on := about(history, event)) else ""
+    where += f", {when}" if (when := moment(history, event)) else ""
+    said = f"{event.said}: " if event.said else ""
+    return f"{name}{where}: {event.rule.meaning}: {said}{event.text}"

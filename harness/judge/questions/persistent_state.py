@@ -1,0 +1,108 @@
+"""Did a reset corrupt what a function keeps across resets, or come before the function could keep it?
+
+A function that writes a record of its own must not be reset meanwhile, and one that is told before a reset, so that it
+saves what it has, must be told.  Whoever models one says when such a critical section begins, when it ends, when a
+reset came in between, and when one came unannounced; the operations say who reset it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from harness.history.history import History
+from harness.judge import findings
+from harness.judge.evidence.calls import Call, calls, reset_aliases
+from harness.judge.evidence.incidents import struck
+from harness.judge.evidence.served_rows import in_time, served_rows
+from harness.judge.questions.self_test import LONGEST
+from harness.model.fault import IncidentKind
+from harness.model.operation import SELF_TEST
+from harness.model.served import Happened
+from harness.model.terms import Terms
+from harness.model.units import Ns, as_text
+from harness.model.verdict import Blame, Finding
+
+NAME: Final = "persistent_state"
+
+
+def persistent_state(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+    """Name the resets that came into a critical section, or unannounced, and count the sections that ended."""
+    return tuple(finding for alias in history.plan.functions for finding in _of(history, alias))
+
+
+def _of(history: History, alias: str) -> Iterator[Finding]:
+    begun, ended, corrupted, lost = (
+        in_time(history, served_rows(history, alias, what))
+        for what in (Happened.CRITICAL_BEGINS, Happened.CRITICAL_ENDS, Happened.CORRUPTED, Happened.LOST)
+    )
+    if history.served_lost and (len(begun) or len(lost)):
+        yield findings.unknown(
+            NAME, f"{history.served_lost} rows of the models' logs were lost: it was full."
+        )
+    if len(corrupted):
+        yield _corrupted(history, alias, begun.tolist(), corrupted.tolist())
+    if len(lost):
+        yield _lost(history, alias, lost.tolist())
+    if len(ended) and not len(corrupted) and not len(lost):
+        yield findings.passed(
+            NAME, f"No reset came into any of {len(ended)} critical sections of {alias}.", met=len(ended)
+        )
+
+
+def _corrupted(history: History, alias: str, begun: list[int], corrupted: list[int]) -> Finding:
+    times, first = history.served["time_ns"], corrupted[0]
+    begin = next((row for row in reversed(begun) if row < first), first)
+    inside = as_text(Ns(int(times[first] - times[begin])))
+    by = _resetting(history, alias, int(times[first]))
+    who = f"{by.operation} by {history.plan.actors[by.actor].name}" if by is not None else "A reset"
+    return findings.failed(
+        NAME,
+        Blame.MISMATCH,
+        f"{who} came {inside} into a critical section of {alias}: its persistent state is corrupt"
+        f" ({len(corrupted)} of {len(begun)} sections).",
+        events=[
+            findings.served(first),
+            *([findings.operation(by.row)] if by is not None else []),
+            findings.served(begin),
+        ],
+        met=len(corrupted),
+        source="the model's own log",
+    )
+
+
+def _lost(history: History, alias: str, lost: list[int]) -> Finding:
+    first = lost[0]
+    by = _resetting(history, alias, int(history.served["time_ns"][first]))
+    who = f"{by.operation} by {history.plan.actors[by.actor].name}" if by is not None else "A reset"
+    more = f" ({len(lost)} times)" if len(lost) > 1 else ""
+    if by is None and _recovering(history, alias, int(history.served["time_ns"][first])):
+        claim = f"What {alias} had not saved yet is lost: its bus was reset because of an error of the link{more}."
+        return findings.passed(NAME, claim, met=len(lost))
+    return findings.failed(
+        NAME,
+        Blame.MISMATCH,
+        f"{who} came unannounced: what {alias} had not saved yet is lost{more}.",
+        events=[findings.served(first), *([findings.operation(by.row)] if by is not None else [])],
+        met=len(lost),
+        source="the model's own log",
+    )
+
+
+def _recovering(history: History, alias: str, moment: int) -> bool:
+    """Whether an error of the link had been staged: the function was cut off, and nobody could tell it anything."""
+    return any(
+        one.incident.function == alias and one.begin_ns <= moment
+        for one in struck(history, IncidentKind.LINK_ERROR)
+    )
+
+
+def _resetting(history: History, alias: str, moment: int) -> Call | None:
+    """The reset that was under way at a moment of the model's log, as far as that log's clock may be wrong."""
+    error = history.served_error_ns
+    for call in calls(history):
+        lasting = LONGEST if call.operation == SELF_TEST else 0  # it resets when it ends
+        around = call.begin_ns - error <= moment <= call.end_ns + lasting + error
+        if around and alias in reset_aliases(history, call):
+            return call
+    return None

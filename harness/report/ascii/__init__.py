@@ -1,0 +1,1 @@
+"""The timeline of a stage in 80 columns of ASCII, for terminals and mails."""

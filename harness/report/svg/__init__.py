@@ -1,0 +1,1 @@
+"""Pictures as SVG: the timeline of a stage, the latencies of a soak."""
