@@ -16,8 +16,8 @@ from harness.errors import HarnessError
 from harness.journal.record import Status
 from harness.journal.session import XFAIL
 from harness.model.verdict import Blame, Judgement, Verdict
+from harness.plugin.pictures import in_text
 from harness.plugin.verdicts import FaultNotNamed, FunctionLost, StageFailed, StageUnknown
-from harness.report.ascii.timeline import timeline_text
 from harness.report.findings import as_text, headline
 
 NOT_NAMED: Final = "hil.not-named"
@@ -127,7 +127,7 @@ def _unknown(error: StageUnknown) -> Classified:
 
 
 def _story(judgement: Judgement, error: StageFailed | StageUnknown | FaultNotNamed) -> str:
-    return f"{as_text(judgement)}\n\n{timeline_text(error.history, judgement)}"
+    return f"{as_text(judgement)}\n\n{in_text(error.history, judgement)}"
 
 
 def _harness(error: HarnessError, report: pytest.TestReport | pytest.CollectReport) -> Classified:

@@ -28,8 +28,8 @@ from harness.model.units import MS, Ns
 from harness.model.verdict import Blame, Judgement, Verdict
 from harness.plugin import reporting
 from harness.plugin.guests import TargetSource
+from harness.plugin.pictures import in_text
 from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
-from harness.report.ascii.timeline import timeline_text
 from harness.report.findings import as_text
 from harness.report.stage import stage_record
 from harness.staging.conduct import conduct
@@ -322,7 +322,7 @@ def _keep(
     source.judged(run.history, judgement, history)
     attachments = []
     if judgement.verdict is not Verdict.PASS:
-        text = timeline_text(run.history, judgement).encode()
+        text = in_text(run.history, judgement).encode()
         attachments = [
             _write(node, f"{number}timeline.txt", text),
             *(_relative(node, log) for log in source.consoles),

@@ -12,7 +12,7 @@ import pytest
 
 from harness.history.history import History
 from harness.model.verdict import Judgement
-from harness.report.ascii.timeline import timeline_text
+from harness.plugin.pictures import in_text
 from harness.report.findings import as_text
 
 
@@ -26,7 +26,7 @@ class StageFailed(AssertionError):
 
     def __init__(self, judgement: Judgement, history: History) -> None:
         self.judgement, self.history = judgement, history
-        picture = timeline_text(history, judgement)
+        picture = in_text(history, judgement)
         super().__init__(f"{history.plan.title}: FAIL\n{as_text(_worst(judgement))}\n\n{picture}")
 
 
@@ -46,7 +46,7 @@ class FaultNotNamed(AssertionError):
             if judgement.verdict
             else judgement
         )
-        picture = timeline_text(history, judgement)
+        picture = in_text(history, judgement)
         super().__init__(
             f"{history.plan.title}: the verdict does not name what was staged: {wanted}\n{as_text(found)}\n\n{picture}"
         )

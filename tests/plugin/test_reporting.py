@@ -217,13 +217,14 @@ def test_a_stage_is_reported_with_its_timeline_and_its_files(pytester: pytest.Py
     assert "<flakyFailure" in (pytester.path / "hil-results" / JUNIT).read_text()
 
 
+@pytest.mark.parametrize("renderer", ["reporting.timeline_svg", "pictures.timeline_text"])
 def test_a_picture_that_cannot_be_drawn_ends_no_session(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, renderer: str
 ) -> None:
-    def timeline_svg(*_: object) -> bytes:
+    def fails(*_: object) -> bytes:
         raise KeyError("colour")
 
-    monkeypatch.setattr("harness.plugin.reporting.timeline_svg", timeline_svg)
+    monkeypatch.setattr(f"harness.plugin.{renderer}", fails)
     pytester.makepyfile(STAGED.format(repository=str(Path(__file__).parents[2])))
     done = run(pytester)
     assert done.ret == ExitStatus.BAD
