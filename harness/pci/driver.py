@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from harness.errors import TargetError
 from harness.model.pci import Bdf
 from harness.pci import sysfs
+from harness.pci.polling import seen_within
 
 NO_OVERRIDE: Final = "(null)"
 """How `driver_override` reads when there is none; written back it would be a name."""
@@ -46,15 +46,12 @@ def bind(bdf: Bdf, driver: str) -> None:
     sysfs.write_attribute(sysfs.path_of(bdf, "driver_override"), driver)
     sysfs.write_attribute(sysfs.DEVICES.parent / "drivers_probe", str(bdf))
     # A function that was plugged just now was seen bound only a moment after this write had returned.
-    deadline = time.monotonic() + _ATTACHED_S
-    while (bound := bound_driver(bdf)) != driver:
-        if time.monotonic() > deadline:
-            raise TargetError(
-                f"binding {driver} to {bdf}",
-                said=f"it is bound to {bound or 'nothing'} afterwards",
-                hint="The kernel log of the target says why the driver refused.",
-            )
-        time.sleep(0.001)
+    if seen_within(_ATTACHED_S, lambda: bound_driver(bdf) == driver or None, every_s=0.001) is None:
+        raise TargetError(
+            f"binding {driver} to {bdf}",
+            said=f"it is bound to {bound_driver(bdf) or 'nothing'} afterwards",
+            hint="The kernel log of the target says why the driver refused.",
+        )
 
 
 @contextmanager

@@ -8,11 +8,11 @@ drivers/nvme/host/core.c, `nvme_alloc_ns()`.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Final
 
 from harness.errors import TargetError
+from harness.pci.polling import seen_within
 
 HOST: Final = "scsi-host"
 DISK: Final = "disk"
@@ -20,7 +20,6 @@ ROLES: Final = (HOST, DISK)
 _NODES: Final = Path("/dev")
 _BLOCK: Final = ("host*/target*/*/block/*", "nvme/nvme*/nvme*n*")
 _PATIENCE_S: Final = 30.0
-_PAUSE_S: Final = 0.02
 
 
 def path_of(device: Path, role: str) -> Path:
@@ -50,15 +49,15 @@ def path_of(device: Path, role: str) -> Path:
 
 def _disk(device: Path) -> Path:
     """The first disk, which says too that the driver has brought the adapter up."""
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
+
+    def first() -> Path | None:
         found = sorted(path for pattern in _BLOCK for path in device.glob(pattern))
-        if found and (_NODES / found[0].name).exists():
-            return found[0]
-        if time.monotonic() > deadline:
-            raise TargetError(
-                f"disk of {device.name}",
-                said=f"none after {_PATIENCE_S:.0f} s",
-                hint="Is a storage driver bound to it? The kernel log of the target says how far that came.",
-            )
-        time.sleep(_PAUSE_S)
+        return found[0] if found and (_NODES / found[0].name).exists() else None
+
+    if (disk := seen_within(_PATIENCE_S, first, every_s=0.02)) is None:
+        raise TargetError(
+            f"disk of {device.name}",
+            said=f"none after {_PATIENCE_S:.0f} s",
+            hint="Is a storage driver bound to it? The kernel log of the target says how far that came.",
+        )
+    return disk
