@@ -32,6 +32,7 @@ class Ownership:
             self._step(operation.UNBIND, "driver/unbind", b"{bdf}"),
             at=at,
             settings=(bound(self.function, driver),),
+            modules=_needed(driver),
         )
 
     def binds(self, *, at: str | Ns = Ns(0), driver: str = DRIVER) -> Part:
@@ -42,6 +43,7 @@ class Ownership:
             self._step(operation.BIND, "drivers_probe", b"{bdf}"),
             at=at,
             settings=(bound(self.function, ""), override),
+            modules=_needed(driver),
         )
 
     def writes_override(self, *, driver: str = DRIVER) -> Part:
@@ -91,5 +93,14 @@ class Ownership:
     def _step(self, means: Operation, role: str, value: bytes) -> Step:
         return Step(op=Op.WRITE, means=means, file=File(function=self.function.alias, role=role), value=value)
 
-    def _writes(self, name: str, step: Step, *, at: str | Ns, settings: tuple[Setting, ...]) -> Part:
-        return acting((self.function.alias,), name, (step,), starting=at, times=1, settings=settings)
+    def _writes(
+        self, name: str, step: Step, *, at: str | Ns, settings: tuple[Setting, ...], modules: tuple[str, ...]
+    ) -> Part:
+        return acting(
+            (self.function.alias,), name, (step,), starting=at, times=1, settings=settings, modules=modules
+        )
+
+
+def _needed(driver: str) -> tuple[str, ...]:
+    """The modules of a driver; vfio-pci is always there."""
+    return () if driver == DRIVER else (driver,)

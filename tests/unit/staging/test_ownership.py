@@ -44,6 +44,12 @@ def test_another_driver_can_be_unbound() -> None:
     assert OWNERSHIP.unbinds(driver="igb").settings == (driver("igb"),)
 
 
+@pytest.mark.parametrize("part", [OWNERSHIP.unbinds, OWNERSHIP.binds])
+def test_a_driver_comes_with_its_module(part: Callable[..., Part]) -> None:
+    assert part(driver="ipr").modules == ("ipr",)
+    assert part().modules == ()  # vfio-pci is always there
+
+
 def test_a_bind_asks_the_bus_to_probe_a_function_that_nobody_owns() -> None:
     part = OWNERSHIP.binds(at="120ms")
     actor = only(part)
