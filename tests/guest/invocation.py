@@ -93,7 +93,7 @@ def harness(
     cwd: Path,
     results_folder: Path | None = None,
     variables: Mapping[str, str] | None = None,
-    timeout_s: float = 120.0,
+    timeout_s: float = 300.0,
     user: int | None = None,
 ) -> Invocation:
     """Run `harness` to its end.

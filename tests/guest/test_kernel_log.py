@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -76,9 +75,10 @@ put("/proc/sys/kernel/soft_watchdog", "0" if kind.startswith("rcu") else "1")
 log = KernelLog()
 child = break_it(kind)
 if kind.startswith("rcu"):
-    time.sleep(0.2)
-    ctypes.CDLL(None).syscall(324, 1, 0)  # membarrier(MEMBARRIER_CMD_GLOBAL) waits for RCU, so somebody does
-os.waitpid(child, 0)
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        ctypes.CDLL(None).syscall(324, 1, 0)  # membarrier(MEMBARRIER_CMD_GLOBAL) waits for RCU, so somebody does
+else:
+    os.waitpid(child, 0)
 channel.send([child, *told(log)])
 """
 )
@@ -143,7 +143,8 @@ def staged(target: GuestTarget, contract: Contract, plan: Plan) -> tuple[History
     return history, kernel_log(history, contract.terms_of(history))
 
 
-_LATER = _TOOLS + "\nbreak_it(channel.receive(), 0.0)\nchannel.send(None)\n"
+_LATER = _TOOLS + "\nbreak_it(channel.receive(), 1.0)\nchannel.send(None)\n"
+"""A second later: by then this has answered, or the answer would be lost with the guest."""
 
 _SETTINGS = """
 names = ("hung_task_warnings", "hung_task_timeout_secs", "printk_ratelimit", "printk_devkmsg")
@@ -237,8 +238,29 @@ def test_a_fault_is_called_by_its_name(
 
 # --- real functions and ports --------------------------------------------------------------------------------
 
-_BEGIN = _TOOLS + "\nimport builtins\nbuiltins.hil_log = KernelLog()\nchannel.send(None)\n"
-_COLLECT = _TOOLS + "\nimport builtins\nchannel.send(told(builtins.hil_log))\n"
+_BEGIN = (
+    _TOOLS
+    + """
+import builtins
+builtins.hil_log, builtins.hil_kmsg = KernelLog(), os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+os.lseek(builtins.hil_kmsg, 0, os.SEEK_END)
+channel.send(None)
+"""
+)
+_COLLECT = (
+    _TOOLS
+    + """
+import builtins, select
+said = select.poll()
+said.register(builtins.hil_kmsg, select.POLLIN)
+patience_ms = 30_000
+while said.poll(patience_ms):  # an interrupt, a work queue, the reset of a link: until nothing more is said
+    os.read(builtins.hil_kmsg, 8192)
+    patience_ms = 2_000
+os.close(builtins.hil_kmsg)
+channel.send(told(builtins.hil_log))
+"""
+)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +276,6 @@ def test_an_error_of_the_link_is_told_by_port_and_kind(
     port = target.guest.port_bdf("nvme0")
     target.agent.run_source(_BEGIN)
     target.guest.monitor.execute("human-monitor-command", command_line=f"pcie_aer_inject_error {error}")
-    time.sleep(1.0)  # an interrupt, a work queue, and the reset of a link
     complete, told = target.agent.run_source(_COLLECT)
     events = Read(0, complete, log_lines(told)).worst(contract)
     assert {event.kind for event in events} == kinds, told

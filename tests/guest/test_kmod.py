@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ALIAS = "igb0"
 MS = 1_000_000
 LASTING_MS = 200
+WINDOWS = 3
+"""So many must have been met by a reader; on a busy machine it may come to one when it is over, and another is had."""
+MOST_WINDOWS = 30
 
 # What every program of this file begins with.  `begun` waits until somebody holds the config lock.
 _TOOLS = """
@@ -72,8 +75,9 @@ holder.start()
 seen = reads(watched, holder.is_alive)
 holder.join()
 ended = trace.end()
+began = [one for one in seen if answer[2] <= one[0] < answer[3]] if answer[0] == 0 else []
 longest = max(seen, key=lambda one: one[1] - one[0])
-channel.send([answer, longest, len(seen), ended["text"], [[p["symbol"], p["edge"]] for p in ended["probes"]]])
+channel.send([answer, longest, began, ended["text"], [[p["symbol"], p["edge"]] for p in ended["probes"]]])
 """
 )
 
@@ -94,15 +98,15 @@ def target(
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """One window: the module's times, the probes' times, and the longest read beside it; nanoseconds."""
+    """One window: the module's times, the probes' times, the longest read beside it, and all that began in it; ns."""
 
     asked: int
     acquired: int
     released: int
     entered: int
     left: int
-    read: tuple[int, int]
-    reads: int
+    longest: tuple[int, int]
+    began: list[tuple[int, int]]
 
 
 def run(target: GuestTarget, source: str, *values: Any) -> Any:
@@ -120,7 +124,7 @@ def port_of(target: GuestTarget) -> str:
 
 def window(target: GuestTarget, kind: str, symbol: str, watched: str) -> Window:
     """Have one window, with a reader and the probes on the function `watched`."""
-    answer, longest, reads, text, probes = run(
+    answer, longest, began, text, probes = run(
         target, _WINDOW, f"{kind} {LASTING_MS}", bdf_of(target), watched
     )
     assert answer[0] == 0, f"{kind}: errno {answer[0]}"
@@ -135,8 +139,8 @@ def window(target: GuestTarget, kind: str, symbol: str, watched: str) -> Window:
         released=answer[3],
         entered=int(entry["time_ns"]),
         left=int(back["time_ns"]),
-        read=tuple(longest),
-        reads=reads,
+        longest=tuple(longest),
+        began=[tuple(one) for one in began],
     )
 
 
@@ -158,20 +162,23 @@ def test_a_window_lasts_as_long_as_asked_and_is_seen_by_its_probes(
     blocks: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     watched = port_of(target) if kind == "bridge" else bdf_of(target)
-    apart = []
-    for _ in range(3):
+    apart: list[int] = []
+    met = 0
+    for _ in range(MOST_WINDOWS):
         seen = window(target, kind, symbol, watched)
         assert seen.asked <= seen.acquired <= seen.entered + 1_000, "the trace prints whole microseconds"
         assert seen.left - 1_000 <= seen.released
         assert LASTING_MS * MS <= seen.released - seen.acquired < (LASTING_MS + 1000) * MS
-        blocked = seen.read[1] - seen.read[0]
         if blocks:
-            assert seen.read[0] < seen.acquired + 100 * MS
-            assert seen.read[1] >= seen.released, "a reader came out before the lock was given back"
+            early = [end for _, end in seen.began if end < seen.released]
+            assert not early, "a reader came out before the lock was given back"
+            met += seen.longest[0] < seen.released <= seen.longest[1]
         else:
-            assert blocked < LASTING_MS * MS * 3 // 4, "nobody holds the config lock"
-            assert seen.reads > 10
+            met += sum(end < seen.released for _, end in seen.began) > 10  # nobody holds the config lock
         apart.append(max(seen.entered - seen.acquired, seen.released - seen.left))
+        if met >= WINDOWS and min(apart) < MS:
+            break
+    assert met >= WINDOWS, "no reader was in these windows"
     assert min(apart) < MS, f"the module's times and the probes' are {apart} ns apart"
 
 
@@ -197,7 +204,7 @@ _STEAL = (
     + """
 from harness.agent.kernel_log import KernelLog
 bdf, log, answer = channel.receive(), KernelLog(), []
-holder = threading.Thread(target=lambda: answer.extend(command(f"config {bdf} 400")))
+holder = threading.Thread(target=lambda: answer.extend(command(f"config {bdf} 2000")))
 holder.start()
 begun(bdf)
 stolen = command(f"steal {bdf}")
@@ -283,7 +290,7 @@ _SAME_FILE = (
     + """
 bdf, other = channel.receive(), channel.receive()
 fd, answer = os.open("/dev/hil_windows", os.O_RDWR), []
-holder = threading.Thread(target=lambda: answer.extend(command(f"config {bdf} 400", fd)))
+holder = threading.Thread(target=lambda: answer.extend(command(f"config {bdf} 2000", fd)))
 holder.start()
 begun(bdf)
 seen = [command(f"device {bdf} 1", fd), command(f"device {other} 1", fd), command(f"device {bdf} 1")]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from lab.place import GuestTarget, Place
 
+ABOUT_TO: Final = "hil-test: about to break"
 TOLD_WITHIN_S: Final = 20.0
 """A guest that QEMU tells about is noticed in a fraction of a second; of a busy machine no more is asked."""
 PAGES: Final = {0: 0x10_0000, 4096: 0x20_0000, 8192: 1 << 40}
@@ -34,14 +35,16 @@ def target(place: Place, console: Path) -> Iterator[GuestTarget]:
 
 
 def fork_in_guest(target: GuestTarget, source: str) -> None:
-    """Run a statement in a process of its own, a moment after this has returned."""
-    child = f"time.sleep(0.2)\n    {source}\n    os._exit(0)"
+    """Run a statement in a process of its own, a second later: by then this has returned, or it would be lost too."""
+    child = f"time.sleep(1.0)\n    {source}\n    os._exit(0)"
     target.agent.run_source(f"import os, time\nif os.fork() == 0:\n    {child}\nchannel.send(0)")
 
 
 def fault(target: GuestTarget, command: str, module: str = "hil_faults") -> None:
+    """Have one fault; on the console it is told when it is about to happen."""
     target.agent.ask("load_module", name=module)
-    fork_in_guest(target, f"open('/dev/{module}', 'w').write({command!r})")
+    says = f"open('/dev/kmsg', 'w').write('<0>{ABOUT_TO}\\n')"
+    fork_in_guest(target, f"{says}; open('/dev/{module}', 'w').write({command!r})")
 
 
 def until_lost(target: GuestTarget, deadline_s: float) -> float:
@@ -108,7 +111,7 @@ def test_a_guest_that_somebody_pauses(target: GuestTarget) -> None:
 
 def test_a_guest_that_is_paused_for_a_moment_is_not_lost(target: GuestTarget) -> None:
     target.guest.monitor.execute("stop")
-    target.guest.monitor.wait_closed(0.3)
+    target.guest.monitor.wait_closed(0.05)  # the shorter, the longer a busy machine may take for the rest
     target.guest.monitor.execute("cont")
     target.guest.monitor.wait_closed(1.2)
     assert target.agent.ask("facts")
@@ -144,6 +147,7 @@ def test_a_qemu_that_ends(target: GuestTarget, number: signal.Signals, said: str
 @pytest.mark.parametrize(("command", "spinning"), [("nmi-hang", 1), ("hang", 2)])
 def test_a_kernel_that_hangs_with_interrupts_off(target: GuestTarget, command: str, spinning: int) -> None:
     fault(target, command)
+    assert target.guest.wait_console(lambda text: ABOUT_TO in text, 60.0)
     target.guest.monitor.wait_closed(4.0)  # an agent on the other processor may answer for a long time
     loss, pages = target.post_mortem(PAGES)
     assert loss.kind is LossKind.HANG
@@ -159,7 +163,7 @@ def test_an_agent_that_is_stuck_in_the_kernel(target: GuestTarget) -> None:
     target.agent.ask("load_module", name="hil_windows")
     target.agent.run_source(f"open('/dev/hil_windows', 'w').write('forever {bdf}')\nchannel.send(0)")
     with pytest.raises(AgentLost):
-        target.agent.ask("config_space", bdf=str(bdf), deadline_s=3.0)
+        target.agent.ask("config_space", bdf=str(bdf), deadline_s=6.0)
     loss, pages = target.post_mortem(PAGES)
     assert loss.kind is LossKind.SILENT
     assert loss.said.startswith("the agent (python3, pid ")

@@ -57,7 +57,7 @@ def test_d_finds_none(functions, hil_source):
 
 @pytest.mark.dut("pair0")
 def test_d_gets_stuck(dut, stage, locks):
-    run = stage(dut.reads("sysfs"), locks(dut).never_unlocks(at="20ms"), lasting="60ms", deadline="200ms")
+    run = stage(dut.reads("sysfs"), locks(dut).never_unlocks(at="20ms"), lasting="1s", deadline="200ms")
     print("judged", run.verdict.name)
 
 @pytest.mark.dut("pair0", "pair1")

@@ -28,19 +28,28 @@ QUICK_S = 5.0  # 0.5 s measured on a quiet host; a cold boot takes at least twic
 
 
 def test_a_clone_answers_much_sooner_than_a_boot(place: Place) -> None:
-    before_s = time.monotonic()
-    with clone(place.template) as guest:
-        guest.agent.ask("clocks")
-        assert time.monotonic() - before_s < QUICK_S
+    """How soon it can be is what the quickest of some tells: a busy machine makes any of them slow."""
+    took_s: list[float] = []
+    while not took_s or (min(took_s) >= QUICK_S and len(took_s) < 5):
+        before_s = time.monotonic()
+        with clone(place.template) as guest:
+            guest.agent.ask("clocks")
+            took_s.append(time.monotonic() - before_s)
+    assert min(took_s) < QUICK_S
 
 
 def test_a_clone_knows_the_time_of_day_and_its_clock_agrees(place: Place) -> None:
     with clone(place.template) as guest:
-        assert abs(guest.agent.ask("clocks")["realtime_ns"] - time.time_ns()) < 1e9
-        guest.monitor.wait_closed(1.0)
-        rate = guest.check_clock()
+        before_ns = time.time_ns()
+        told_ns = guest.agent.ask("clocks")["realtime_ns"]
+        assert before_ns - 1e9 < told_ns < time.time_ns() + 1e9
+        for _ in range(30):  # the longer it runs, the less it matters how late a busy machine answers
+            guest.monitor.wait_closed(1.0)
+            rate = guest.check_clock()
+            assert rate.is_believable
+            if rate.most - rate.least < 0.2:
+                break
         assert rate.most - rate.least < 0.2
-        assert rate.is_believable
 
 
 def test_clones_share_one_file_and_none_changes_it(place: Place) -> None:

@@ -294,7 +294,7 @@ def test_the_red_report_is_there_while_the_tests_run(pytester: pytest.Pytester) 
     )
     command = [sys.executable, "-m", "pytest", "--hil-results", "hil-results", *ALONE]
     with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.DEVNULL) as runner:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not (pytester.path / "running").exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from harness.history.columns import OPERATION, Table
 from harness.model.units import MS, Ns
 
 Program = list[Instruction]
+
+LONG = 60_000 * MS
+"""How long a stage lasts unless a test says so: a program that ends by itself is never cut short by a busy machine."""
 
 
 def opening(path: Path | str, flags: int = os.O_RDONLY, slot: int = 0) -> Instruction:
@@ -76,7 +80,7 @@ def retry(
     attempts: int = 2**31,
     first: int = MS,
     longest: int | None = None,
-    within: int = 60_000 * MS,
+    within: int = LONG,
 ) -> Instruction:
     """Try the step before again; :func:`program` fills in which one that is."""
     data = patience(Ns(first), Ns(first if longest is None else longest), errnos)
@@ -100,12 +104,13 @@ def program(
 
 
 @contextmanager
-def staged(*programs: Program, lasting: int = 50 * MS, room: int = 1000) -> Iterator[SharedStage]:
-    """The memory of a stage; nobody runs yet."""
+def staged(*programs: Program, lasting: int = LONG, room: int = 1000) -> Iterator[SharedStage]:
+    """The memory of a stage; nobody runs yet, and at the end nobody begins anything more."""
     stage = SharedStage(programs, Ns(lasting), [room] * len(programs))
     try:
         yield stage
     finally:
+        stage.stop()
         stage.close()
 
 
@@ -116,7 +121,7 @@ def begin(stage: SharedStage, number: int) -> Thread:
     return thread
 
 
-def run(*programs: Program, lasting: int = 50 * MS, room: int = 1000) -> list[Table]:
+def run(*programs: Program, lasting: int = LONG, room: int = 1000) -> list[Table]:
     """Run all programs to their end; the rows of each."""
     with staged(*programs, lasting=lasting, room=room) as stage:
         threads = [begin(stage, number) for number in range(len(programs))]
@@ -133,7 +138,11 @@ def rows(stage: SharedStage, number: int) -> Table:
 
 
 def descriptors() -> set[tuple[str, str]]:
-    """What this process has open; the descriptor that lists them is gone when it is asked for."""
+    """What this process has open; the descriptor that lists them is gone when it is asked for.
+
+    What earlier tests left in cycles is closed first, or it would be closed at some moment of the test's.
+    """
+    gc.collect()
     found = set()
     for link in Path("/proc/self/fd").iterdir():
         try:

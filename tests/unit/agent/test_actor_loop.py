@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import mmap
 import os
 import threading
@@ -13,7 +14,19 @@ import pytest
 from harness.bindings.actor import Code, Instruction, LaneState, now
 from harness.model.units import MS
 from tests.unit.agent.gate import guarded
-from tests.unit.agent.run import begin, opening, pause, program, read, rows, run, staged, until, write
+from tests.unit.agent.run import (
+    begin,
+    opening,
+    pause,
+    program,
+    read,
+    rows,
+    run,
+    staged,
+    try_open,
+    until,
+    write,
+)
 
 
 @pytest.fixture
@@ -111,15 +124,22 @@ def test_every_call_lies_between_its_time_stamps(file: Path) -> None:
 
 
 def test_rounds_begin_as_long_as_the_stage_lasts(file: Path) -> None:
+    """On a busy machine there may be time for the first round alone: so it is staged until there was more."""
     lasting = 30 * MS
-    with staged(program([read()], opens=[opening(file)], times=0), lasting=lasting, room=600_000) as stage:
-        begin(stage, 0).join(20)
-        table, lane, end = rows(stage, 0), stage.lane(0), stage.release_ns + lasting
-    assert lane.state is LaneState.DONE
-    assert lane.count == lane.rounds == len(table)
-    assert table["begin_ns"][-2] < end
-    assert table["end_ns"][-1] >= end - 10 * MS
-    assert lane.lost == 0
+
+    def more_than_the_first() -> bool:
+        reading = program([read()], opens=[opening(file)], times=0)
+        with staged(reading, lasting=lasting, room=600_000) as stage:
+            begin(stage, 0).join(20)
+            table, lane, end = rows(stage, 0), stage.lane(0), stage.release_ns + lasting
+        assert lane.state is LaneState.DONE
+        assert lane.count == lane.rounds == len(table)
+        assert (table["begin_ns"][1:] < end).all()
+        assert table["end_ns"][-1] >= end
+        assert lane.lost == 0
+        return len(table) > 1
+
+    until(more_than_the_first, seconds=60)
 
 
 def test_no_more_rounds_than_asked_for(file: Path) -> None:
@@ -144,7 +164,8 @@ def test_who_would_begin_after_the_end_does_nothing(file: Path) -> None:
 def test_pauses_keep_the_pace_and_write_down_when_they_were_to_end(file: Path) -> None:
     """They count from the planned end of the last one, so that a late wake-up does not add up."""
     beat = 5 * MS
-    with staged(program([pause(beat, step=0), read(step=1)], opens=[opening(file)], times=0)) as stage:
+    beating = program([pause(beat, step=0), read(step=1)], opens=[opening(file)], times=0)
+    with staged(beating, lasting=50 * MS) as stage:
         begin(stage, 0).join(20)
         table, release = rows(stage, 0), stage.release_ns
     beats = table[table["step"] == 0]
@@ -221,16 +242,20 @@ def test_stopping_ends_rounds_without_number(file: Path) -> None:
 
 
 def test_an_operation_in_flight_is_seen_from_outside(file: Path) -> None:
-    """Begun, not ended: that is what the judge calls in-flight."""
-    long = program([read(step=0), pause(400 * MS, step=1)], opens=[opening(file)])
-    with staged(long, lasting=2000 * MS) as stage:
+    """Begun, not ended: that is what the judge calls in-flight.  A FIFO opens for a reader when a writer comes."""
+    fifo = file.with_name("fifo")
+    os.mkfifo(fifo)
+    long = program([read(step=0), try_open(fifo, step=1)], opens=[opening(file)])
+    with staged(long) as stage:
         thread = begin(stage, 0)
         until(lambda: stage.lane(0).count == 2)
         table = rows(stage, 0)
         assert table["end_ns"][0] >= table["begin_ns"][0] > 0
         assert table["end_ns"][1] == 0
         assert thread.is_alive()
+        writer = os.open(fifo, os.O_WRONLY)
         thread.join(20)
+        os.close(writer)
         assert rows(stage, 0)["end_ns"][1] > 0
 
 
@@ -244,6 +269,7 @@ def test_the_thread_is_known(file: Path) -> None:
 
 def test_no_descriptor_and_no_mapping_is_left_behind(file: Path) -> None:
     def held() -> tuple[set[str], int]:
+        gc.collect()  # what earlier tests left would be closed at some moment of this one's
         maps = Path("/proc/self/maps").read_text()
         return {path.name for path in Path("/proc/self/fd").iterdir()}, maps.count(str(file)) + maps.count(
             "hil-stage"

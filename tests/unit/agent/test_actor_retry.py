@@ -182,13 +182,13 @@ def test_every_round_begins_with_the_first_pause_again() -> None:
 
 
 def test_nothing_is_tried_beyond_the_patience(file: Path) -> None:
-    steps = [ABSENT, retry(errno.ENOENT, first=10 * MS, within=45 * MS), read(step=1)]
-    (table,) = run(program(steps, opens=[opening(file)], times=3), lasting=60_000 * MS)
-    for number in range(3):
+    steps = [ABSENT, retry(errno.ENOENT, first=200 * MS, within=1300 * MS), read(step=1)]
+    (table,) = run(program(steps, opens=[opening(file)], times=2))
+    for number in range(2):
         tried = table[(table["round"] == number) & (table["step"] == 0)]
-        assert 2 <= len(tried) <= 5
-        assert tried["begin_ns"][-2] - tried["begin_ns"][0] <= 35 * MS
-    assert (table["step"] == 1).sum() == 3
+        assert 2 <= len(tried) <= 7
+        assert tried["begin_ns"][-2] - tried["begin_ns"][0] <= 1100 * MS
+    assert (table["step"] == 1).sum() == 2
 
 
 def test_a_pause_that_would_outlast_the_patience_is_not_begun() -> None:
@@ -217,7 +217,7 @@ def test_stopping_ends_it() -> None:
 
 
 def test_no_attempt_is_made_when_the_stage_was_stopped_during_the_pause() -> None:
-    steps = [ABSENT, retry(errno.ENOENT, first=1000 * MS)]
+    steps = [ABSENT, retry(errno.ENOENT, first=2000 * MS)]
     with staged(program(steps), lasting=60_000 * MS) as stage:
         thread = begin(stage, 0)
         until(lambda: stage.lane(0).count == 1 and stage.lane(0).at == 3)

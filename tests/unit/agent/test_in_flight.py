@@ -18,6 +18,7 @@ from harness.bindings import actor as module
 from harness.bindings.actor import Code, Instruction, SharedStage, seen_from_outside
 from harness.model.loss import InFlight
 from harness.model.units import MS
+from tests.unit.agent.conftest import Watched
 from tests.unit.agent.gate import Gate, guarded
 from tests.unit.agent.run import begin, opening, pause, program, read, rows, staged, until
 
@@ -89,13 +90,15 @@ def test_operations_without_room_for_a_record_are_seen_too(file: Path) -> None:
         assert (seen(stage).round, seen(stage).count) == (49, 50)
 
 
-def test_a_pause_is_an_operation_too() -> None:
-    with staged(program([pause(30_000 * MS, step=2)]), lasting=60_000 * MS) as stage:
-        thread = begin(stage, 0)
+def test_a_pause_is_an_operation_too(nursery: Watched) -> None:
+    """In a process, which can be ended: a thread would go on for half a minute beside the tests that follow."""
+    with staged(program([pause(30_000 * MS, step=2)])) as stage:
+        (actor,) = nursery.borrow(1)
+        actor.begin(stage, 0)
         until(lambda: stage.lane(0).count == 1)
         until(lambda: not seen(stage).returned)
         assert (seen(stage).step, seen(stage).begin_ns) == (2, rows(stage, 0)[0]["begin_ns"])
-        assert thread.is_alive()
+        assert nursery.fate(actor.pid) == "still there"
 
 
 def test_a_page_of_another_stage_or_another_place_is_left_out() -> None:
@@ -217,7 +220,8 @@ def test_every_kind_of_operation_leaves_its_last_word(file: Path) -> None:
 
 def test_the_rehearsal_is_no_operation(file: Path) -> None:
     with staged(program([read()], opens=[opening(file)]), program([read()], opens=[opening(file)])) as stage:
-        begin(stage, 0)
+        thread = begin(stage, 0)
         until(lambda: stage.lane(0).state.name == "ARRIVED")
         assert seen(stage).step is None
         stage.stop()
+        thread.join(10)

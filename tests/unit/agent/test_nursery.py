@@ -15,7 +15,7 @@ from harness.errors import AgentLost
 from harness.history.columns import Table
 from harness.model.units import MS
 from tests.unit.agent.conftest import Watched
-from tests.unit.agent.run import Program, close, opening, pause, program, read, rows, staged, until
+from tests.unit.agent.run import Program, close, opening, pause, program, read, rows, staged, try_open, until
 
 
 @pytest.fixture
@@ -62,13 +62,19 @@ def test_prepared_actors_are_the_ones_that_are_borrowed(nursery: Watched) -> Non
     assert len(nursery.forked) == 3
 
 
-def test_nobody_ends_before_somebody_does(nursery: Watched) -> None:
-    with staged(program([pause(100 * MS)]), lasting=1000 * MS) as stage:
+def test_nobody_ends_before_somebody_does(nursery: Watched, tmp_path: Path) -> None:
+    """A FIFO opens for a reader when a writer comes, and no sooner."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with staged(program([try_open(fifo)])) as stage:
         (actor,) = nursery.borrow(1)
         assert wait_any([actor], 0) == []
         actor.begin(stage, 0)
+        until(lambda: stage.lane(0).count == 1)
         assert wait_any([actor], 0.01) == []
+        writer = os.open(fifo, os.O_WRONLY)
         assert wait_any([actor], 10) == [actor]
+        os.close(writer)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGXCPU])

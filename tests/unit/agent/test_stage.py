@@ -43,8 +43,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def plan(count: int, *, lasting: int = 50 * MS, deadline: int = 200 * MS) -> Plan:
-    """A plan with so many actors; what they do is in their programs."""
+def plan(count: int, *, lasting: int = 50 * MS, deadline: int = 20_000 * MS) -> Plan:
+    """A plan with so many actors; what they do is in their programs.
+
+    Nobody waits for the deadline but whoever is to be abandoned at it, and says a shorter one: long enough for the
+    others to end on a busy machine.
+    """
     step = Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(1))
     return Plan(
         title="files",
@@ -65,7 +69,7 @@ def run(what: Plan, stage: SharedStage, programs: list[Program], nursery: Watche
 def test_actors_that_end_are_done_and_used_again(nursery: Watched, file: Path) -> None:
     programs = [program([read()], opens=[opening(file)], times=times) for times in (1, 5, 0)]
     for _ in range(2):
-        with staged(*programs, room=600_000) as stage:
+        with staged(*programs, lasting=1000 * MS, room=600_000) as stage:
             assert run(plan(3), stage, programs, nursery) == [{"end": "done"}] * 3
             assert [len(rows(stage, number)) for number in (0, 1)] == [1, 5]
     assert len(nursery.forked) == 3
@@ -110,8 +114,8 @@ def test_a_register_that_is_gone_is_an_outcome_and_the_actor_is_used_again(
 
 def test_an_actor_that_never_returns_is_abandoned_at_the_deadline(nursery: Watched, file: Path) -> None:
     """A stopped process stands for one that sleeps in the kernel: nobody can make it return."""
-    programs = [program([pause(900 * MS)]), program([read()], opens=[opening(file)])]
-    with staged(*programs, lasting=1000 * MS) as stage:
+    programs = [program([pause(30_000 * MS)]), program([read()], opens=[opening(file)])]
+    with staged(*programs) as stage:
 
         def stop() -> None:
             until(lambda: stage.lane(0).count == 1)
@@ -119,7 +123,7 @@ def test_an_actor_that_never_returns_is_abandoned_at_the_deadline(nursery: Watch
 
         stopping = threading.Thread(target=stop)
         stopping.start()
-        ends = run(plan(2, lasting=1000 * MS), stage, programs, nursery)
+        ends = run(plan(2, deadline=2000 * MS), stage, programs, nursery)
         stopping.join()
         assert [end["end"] for end in ends] == ["abandoned", "done"]
         assert set(ends[0]) == {"end", "wchan", "stack"}
@@ -135,7 +139,7 @@ def test_a_read_that_sleeps_in_the_kernel_is_abandoned_with_the_place_it_sleeps_
     with guarded(file) as gate, staged(*programs) as stage:
         gatekeeper = threading.Thread(target=lambda: gate.admit(gate.arrival(10)))  # the rehearsal, no more
         gatekeeper.start()
-        (end,) = run(plan(1), stage, programs, nursery)
+        (end,) = run(plan(1, deadline=2000 * MS), stage, programs, nursery)
         gatekeeper.join()
         assert end["end"] == "abandoned"
         assert "fanotify" in end["wchan"] + end["stack"]

@@ -24,7 +24,7 @@ from harness.target import clock, port
 from harness.target.agent import Agent
 from harness.target.attempts import attempting
 from harness.target.port import Line, SocketIO, connect
-from harness.target.silence import Patience
+from harness.target.silence import WAIT_S, Patience
 from tests.unit.target.conftest import Peer
 
 NOWHERE = "ffff:ff:1f.7"
@@ -314,8 +314,9 @@ def test_an_agent_speaks_before_it_answers(chatty: Agent) -> None:
 
 
 def test_who_speaks_is_not_given_up_before_the_deadline(chatty: Agent) -> None:
-    patience = Patience(limit_s=0.6)
-    assert chatty.ask("chat", patience=patience, times=6, every_s=0.3, then_s=0.0) == "done"
+    """Each pause is longer than a single wait for a word, and all of them are longer than the patience."""
+    patience = Patience(limit_s=2.0)
+    assert chatty.ask("chat", patience=patience, times=6, every_s=WAIT_S + 0.25, then_s=0.0) == "done"
 
 
 def test_who_falls_silent_is_given_up_long_before_the_deadline(chatty: Agent) -> None:
@@ -328,7 +329,7 @@ def test_who_falls_silent_is_given_up_long_before_the_deadline(chatty: Agent) ->
 
 def test_who_speaks_for_ever_is_given_up_at_the_deadline(chatty: Agent) -> None:
     with pytest.raises(AgentLost, match="no answer in time"):
-        chatty.ask("chat", deadline_s=1.0, patience=Patience(limit_s=0.6), times=100, every_s=0.2, then_s=0.0)
+        chatty.ask("chat", deadline_s=3.0, patience=Patience(limit_s=2.0), times=100, every_s=0.2, then_s=0.0)
 
 
 def test_a_long_answer_is_no_silence(peer: Peers) -> None:
@@ -338,7 +339,7 @@ def test_a_long_answer_is_no_silence(peer: Peers) -> None:
         agent = connect(slow, deadline_s=20)
         agent.run_source(CHATTY)
         begun = time.monotonic()
-        assert len(agent.ask("bulk", patience=Patience(limit_s=1.0), size=10_000_000)) == 10_000_000
+        assert len(agent.ask("bulk", patience=Patience(limit_s=1.5), size=10_000_000)) == 10_000_000
         assert time.monotonic() - begun > 2.0
         agent.close()
 

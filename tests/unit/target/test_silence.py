@@ -108,13 +108,13 @@ def spinning(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def reaches(seconds: float, pid: int) -> bool:
-    """Whether a process is kept from running for so long, within ten seconds."""
+    """Whether a process is kept from running for so long, within half a minute."""
     starved = starved_process(pid)
     assert starved() >= 0.0
     first = starved()
     wait = Retrying(
         retry=retry_if_result(lambda met: not met),
-        stop=stop_after_delay(10),
+        stop=stop_after_delay(30),
         wait=wait_fixed(0.05),
         retry_error_callback=lambda _: False,
     )
@@ -129,15 +129,20 @@ def test_a_process_that_waits_for_a_processor_is_starved() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="CONFIG_SCHED_INFO is off")
 def test_a_process_that_was_stopped_is_not_starved() -> None:
-    """Also on the busiest processor: it is not ready to run."""
+    """Also on the busiest processor: it is not ready to run.
+
+    Its stop is told a moment before it leaves the processor, for which it may have to wait once more.
+    """
     with spinning(3) as running:
         os.kill(running[0].pid, signal.SIGSTOP)
         os.waitpid(running[0].pid, os.WUNTRACED)
         starved = starved_process(running[0].pid)
         starved()
-        first = starved()
-        assert reaches(0.3, running[1].pid)
-        assert starved() == first
+        seen = []
+        for _ in range(3):
+            seen.append(starved())
+            assert reaches(0.3, running[1].pid)
+        assert starved() == seen[-1]
 
 
 def test_a_process_that_is_gone_is_not_starved() -> None:
