@@ -38,7 +38,7 @@ class Place:
     Attributes:
         function: aliases of the functions that took part, joined by `+`, without their ports; empty without a stage.
         platform: model words of those functions, joined in the same way.
-        kernel: series, `6.12`.
+        kernel: series, `6.12`, and modules of the user's own, `6.12+ipr-0123456789ab`.
         accelerator: `kvm` or `tcg`; under `tcg` times say little.
     """
 
@@ -184,10 +184,13 @@ def place_of(history: History) -> Place:
     own = [alias for alias in aliases if not any(alias.startswith(f"{other}.") for other in aliases)]
     platforms = {record.alias: record.platform for record in history.functions}
     release = str(history.provenance.get("kernel.release", ""))
+    modules = str(
+        history.provenance.get("kernel.own_modules", "")
+    )  # a patched driver has a baseline of its own
     return Place(
         function="+".join(own),
         platform="+".join(platforms.get(alias, "unknown") for alias in own),
-        kernel=".".join(release.split(".")[:2]),
+        kernel="+".join(filter(None, (".".join(release.split(".")[:2]), modules))),
         accelerator=str(history.provenance.get("lab.accelerator", "")),
     )
 

@@ -111,11 +111,11 @@ def _judge(history: History, terms: Terms, alias: str, driver: str, heard: Seque
             weakness=weakness,
         )
     first = wrong[0]
+    heard_of = "was not told" if promise.outcome is Outcome.TOLD else "heard"
     return findings.failed(
         NAME,
         Blame.MISMATCH,
-        f"{driver} was not {promise.outcome!s} of {len(wrong)} of {what}: of the first, {first.span.name}, "
-        f"it {first.said}.",
+        f"{driver} {heard_of} of {len(wrong)} of {what}: of the first, {first.span.name}, it {first.said}.",
         events=[
             event
             for row in (first.span.row, *(t.row for t in first.told[:3]))

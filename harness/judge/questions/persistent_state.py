@@ -17,13 +17,16 @@ from harness.judge.evidence.incidents import struck
 from harness.judge.evidence.served_rows import in_time, served_rows
 from harness.judge.questions.self_test import LONGEST
 from harness.model.fault import IncidentKind
-from harness.model.operation import SELF_TEST
+from harness.model.operation import SELF_TEST, reset
+from harness.model.pci import ResetMethod
 from harness.model.served import Happened
 from harness.model.terms import Terms
 from harness.model.units import Ns, as_text
 from harness.model.verdict import Blame, Finding
 
 NAME: Final = "persistent_state"
+_FLR: Final = reset(ResetMethod.FLR)
+_RESETS: Final = (Happened.FLR, Happened.BUS_RESET, Happened.WAKE, Happened.SELF_TESTED)
 
 
 def persistent_state(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
@@ -74,6 +77,8 @@ def _corrupted(history: History, alias: str, begun: list[int], corrupted: list[i
 def _lost(history: History, alias: str, lost: list[int]) -> Finding:
     first = lost[0]
     by = _resetting(history, alias, int(history.served["time_ns"][first]))
+    if by is not None and by.operation == _FLR and _cause(history, alias, first) not in (Happened.FLR, None):
+        by = None  # it had done its part already, and has not returned yet
     who = f"{by.operation} by {history.plan.actors[by.actor].name}" if by is not None else "A reset"
     more = f" ({len(lost)} times)" if len(lost) > 1 else ""
     if by is None and _recovering(history, alias, int(history.served["time_ns"][first])):
@@ -87,6 +92,13 @@ def _lost(history: History, alias: str, lost: list[int]) -> Finding:
         met=len(lost),
         source="the model's own log",
     )
+
+
+def _cause(history: History, alias: str, row: int) -> Happened | None:
+    """The reset of which a row of the model's log is the consequence; None: its log begins there."""
+    before = served_rows(history, alias, *_RESETS)
+    before = before[before < row]
+    return Happened(int(history.served["what"][before[-1]])) if len(before) else None
 
 
 def _recovering(history: History, alias: str, moment: int) -> bool:

@@ -83,6 +83,7 @@ def test_a_driver_without_callbacks_is_a_known_weakness() -> None:
     assert "does not tell ipr" in finding.weakness
     (finding,) = found(reset(*TOLD, driver="ipr", platform="hil-ipr").history())
     assert (finding.verdict, finding.blame) == (Verdict.FAIL, Blame.WEAKNESS_GONE)
+    assert "ipr heard of 1 of 1 resets" in finding.claim
 
 
 @pytest.mark.parametrize("driver", ["", "vfio-pci", "igb"])

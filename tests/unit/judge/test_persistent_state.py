@@ -76,6 +76,14 @@ def test_a_reset_that_nobody_announced_is_named_with_who_did_it() -> None:
     assert bad.claim == "A reset came unannounced: what disk had not saved yet is lost (2 times)."
 
 
+@pytest.mark.parametrize("what", [Happened.BUS_RESET, Happened.WAKE, Happened.SELF_TESTED])
+def test_an_flr_that_has_not_returned_yet_is_not_what_reset_it_meanwhile(what: Happened) -> None:
+    (bad,) = judged((100_400, Happened.FLR), (100_450, what), (100_500, LOST))
+    assert bad.claim == "A reset came unannounced: what disk had not saved yet is lost."
+    (bad,) = judged((100_400, what), (100_450, Happened.FLR), (100_500, LOST))
+    assert bad.claim.startswith("reset/flr by resetter")
+
+
 @pytest.mark.parametrize(("moment", "verdict"), [(60_000, Verdict.PASS), (49_999, Verdict.FAIL)])
 def test_what_an_error_of_the_link_cost_is_nobodys_fault(moment: int, verdict: Verdict) -> None:
     """Cut off, it could not be told; before that, it could."""

@@ -95,6 +95,11 @@ def test_ports_are_no_functions_of_their_own() -> None:
     assert place_of(replace(HISTORY, plan=plan)).platform == "nvme+unknown"
 
 
+def test_a_patched_driver_is_another_place() -> None:
+    patched = replace(HISTORY, provenance={**HISTORY.provenance, "kernel.own_modules": "ipr-0123456789ab"})
+    assert place_of(patched).kernel == f"{place_of(HISTORY).kernel}+ipr-0123456789ab"
+
+
 def test_a_tally_survives_json() -> None:
     made = tally(3, 1)
     made.add_round(Outcome.UNJUDGED, ("hil.infra.guest",))
