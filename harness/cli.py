@@ -84,9 +84,10 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
     for path in options.histories:
         history = _read(path)
         judgement = judge_history(history, load().terms_of(history))
-        print(
-            f"{judgement.verdict.name}  {history.plan.title}  (kernel {history.provenance['kernel.release']})"
-        )
+        kernel = history.provenance["kernel.release"]
+        if own := history.provenance.get("kernel.own_modules"):
+            kernel = f"{kernel} with {own}"
+        print(f"{judgement.verdict.name}  {history.plan.title}  (kernel {kernel})")
         print(as_text(judgement))
         if options.timeline or judgement.verdict is not Verdict.PASS:
             print(timeline_text(history, judgement))
@@ -143,7 +144,28 @@ def setup(options: argparse.Namespace, _: list[str]) -> int:
     from lab.place import Wishes, prepare  # noqa: PLC0415
 
     with Cache() as cache:
-        prepare(cache, Wishes(emulator=options.qemu, kernel=options.kernel, modules=options.modules))
+        prepare(
+            cache,
+            Wishes(
+                emulator=options.qemu,
+                kernel=options.kernel,
+                modules=options.modules,
+                own_modules=tuple(options.own_modules),
+            ),
+        )
+    return ExitStatus.GOOD
+
+
+def make(options: argparse.Namespace, _: list[str]) -> int:
+    """Build the kernel modules in a folder, for the kernel that is tested."""
+    from lab.cache import Cache  # noqa: PLC0415
+    from lab.kernel import find_kernel  # noqa: PLC0415
+    from lab.kmod import make_own  # noqa: PLC0415
+
+    with Cache() as cache:
+        kernel = find_kernel(cache, options.kernel, options.modules, options.branch)
+        for module in make_own(cache, kernel, options.folder):
+            print(module)
     return ExitStatus.GOOD
 
 
@@ -153,7 +175,11 @@ def shell(options: argparse.Namespace, _: list[str]) -> int:
     from lab.place import Wishes  # noqa: PLC0415
 
     wishes = Wishes(
-        emulator=options.qemu, kernel=options.kernel, modules=options.modules, models=tuple(options.models)
+        emulator=options.qemu,
+        kernel=options.kernel,
+        modules=options.modules,
+        own_modules=tuple(options.own_modules),
+        models=tuple(options.models),
     )
     return interactive.open_shell(wishes, options.plug, options.gdb)
 
@@ -219,6 +245,12 @@ def _parser() -> argparse.ArgumentParser:
     add("report", report).add_argument("results", type=Path, nargs="?", default=Path("hil-results"))
     add("doctor", doctor)
     add("setup", setup, lab=True)
+    building = add("make", make)
+    building.add_argument("folder", type=Path, metavar="FOLDER", help="with a Kbuild: obj-m := ipr.o")
+    building.add_argument(
+        "--branch", default="", metavar="BRANCH", help="of Debian's kernels: 6.1, 6.12, 7.x"
+    )
+    _kernel_options(building)
     opening = add("shell", shell, lab=True)
     opening.add_argument(
         "--plug", action="append", default=[], metavar="ALIAS", help="hot-plug this function, too"
@@ -237,6 +269,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _lab_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--qemu", type=Path, metavar="PATH", help="use this QEMU (11 or newer)")
+    _kernel_options(parser)
+    parser.add_argument(
+        "--module",
+        dest="own_modules",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE.ko",
+        help="use this module instead of the kernel's module of that name, or beside them; repeatable",
+    )
+
+
+def _kernel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernel", type=Path, metavar="PATH", help="test this kernel: bzImage, vmlinux or built tree"
     )

@@ -118,21 +118,25 @@ def _prepare(options: argparse.Namespace) -> str:
     """Fetch and build here, where progress can be seen, what every test will use from the cache.
 
     Returns:
-        What is tested, by content: each kernel's release and digest, alias and digest of models of the user's own.
+        What is tested, by content: each kernel's release and digest, name and digest of modules of the user's own,
+        alias and digest of models.
 
     Raises:
-        UsageError: a branch is not written like one, `--kernels` meets `--kernel`, a model of the user's own cannot be
-            served: before anything is fetched.
+        UsageError: a branch is not written like one, `--kernels` meets `--kernel`, or several of them a module of the
+            user's own, which is no module, or a model of theirs cannot be served: before anything is fetched.
     """
     from lab.cache import Cache  # noqa: PLC0415 - the lab is not needed to judge and report
     from lab.kernel import parse_branches  # noqa: PLC0415
     from lab.own_models import contents  # noqa: PLC0415
+    from lab.own_modules import own_modules, refuse_several_kernels  # noqa: PLC0415
     from lab.place import Wishes, prepare  # noqa: PLC0415
 
     branches = ("",) if options.kernels is None else parse_branches(options.kernels)
     if options.kernels is not None and options.kernel is not None:
         raise UsageError("--kernels", said="--kernel names another one", hint="Leave one of them out.")
+    refuse_several_kernels(options.own_modules, branches)
     models = contents(options.models)
+    modules = map(str, own_modules(options.own_modules))
     kernels = []
     for branch in branches:
         wishes = Wishes(
@@ -140,13 +144,14 @@ def _prepare(options: argparse.Namespace) -> str:
             kernel=options.kernel,
             modules=options.modules,
             branch=branch,
+            own_modules=tuple(options.own_modules),
             models=tuple(options.models),
         )
         with Cache() as cache:
             kernel = prepare(cache, wishes).recipe.kernel
             digest = hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:12]
             kernels.append(f"{kernel.release}-{digest}")
-    return ",".join((*kernels, *models))
+    return ",".join((*kernels, *modules, *models))
 
 
 def _pytest_arguments(
@@ -160,6 +165,7 @@ def _pytest_arguments(
         value = getattr(options, name)
         if value is not None:
             ours.append(f"--hil-{name}={value.absolute() if isinstance(value, Path) else value}")
+    ours += [f"--hil-module={module.expanduser().absolute()}" for module in options.own_modules]
     ours += [f"--hil-model={model}" for model in options.models]
     ours += [f"--hil-{name}" for name in ("cold", "keep") if getattr(options, name)]
     if options.keep:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lab.cache import Cache
+    from lab.own_modules import OwnModule
 
 DEFAULT_BRANCH: Final = "6.12"
 """The branch of Debian's newest stable release."""
@@ -46,6 +47,7 @@ class Kernel:
         branch: of Debian, "6.12"; empty for a kernel of the user's own.
         build: a folder to build modules against, for a kernel of the user's own that has one.
         windows: the module for lock windows (lab/kmod.py), once it was built for this kernel.
+        own: modules of the user's own that it gets instead of its own ones of these names, or beside them.
     """
 
     image: Path
@@ -57,6 +59,7 @@ class Kernel:
     branch: str = ""
     build: Path | None = None
     windows: Path | None = None
+    own: tuple[OwnModule, ...] = ()
 
 
 def find_kernel(

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.errors import SetupError
+from harness.errors import SetupError, UsageError
 from lab import archive
 from lab.cache import key_of
 from lab.kernel import debian_request
@@ -90,14 +90,8 @@ def windows_module(cache: Cache, kernel: Kernel) -> WindowsModule:
         cache: where it is kept, and the headers too.
         kernel: what it will be loaded into.
     """
-    if absent := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        return WindowsModule(why_not=f"no {' and no '.join(absent)} here (type: {TOOLS_LINE})")
-    if kernel.config and kernel.config.get("CONFIG_MODULES") != "y":
-        return WindowsModule(why_not="this kernel loads no modules (CONFIG_MODULES)")
-    if not kernel.branch and kernel.build is None:
-        return WindowsModule(why_not="nothing to build it against: give the kernel's tree to --kernel")
-    if kernel.build is not None and not (kernel.build / "Module.symvers").is_file():
-        return WindowsModule(why_not=f"no Module.symvers in {kernel.build} (type: make modules)")
+    if obstacle := _obstacle(kernel):
+        return WindowsModule(why_not=obstacle)
     inputs = {
         "format": _FORMAT,
         "release": kernel.release,
@@ -119,6 +113,53 @@ def windows_module(cache: Cache, kernel: Kernel) -> WindowsModule:
     if why_not.exists():
         return WindowsModule(why_not=f"{why_not.read_text()} (see {entry / _LOG})")
     return WindowsModule(path=entry / f"{NAME}.ko")
+
+
+def _obstacle(kernel: Kernel) -> str:
+    """Why no module can be built for a kernel, one line; empty when nothing stands in the way."""
+    if absent := [tool for tool in TOOLS if shutil.which(tool) is None]:
+        return f"no {' and no '.join(absent)} here (type: {TOOLS_LINE})"
+    if kernel.config and kernel.config.get("CONFIG_MODULES") != "y":
+        return "this kernel loads no modules (CONFIG_MODULES)"
+    if not kernel.branch and kernel.build is None:
+        return "nothing to build it against: give the kernel's tree to --kernel"
+    if kernel.build is not None and not (kernel.build / "Module.symvers").is_file():
+        return f"no Module.symvers in {kernel.build} (type: make modules)"
+    return ""
+
+
+def make_own(cache: Cache, kernel: Kernel, folder: Path) -> tuple[Path, ...]:
+    """Build a user's modules, in the folder where their sources are.
+
+    Args:
+        cache: where Debian's headers are kept.
+        kernel: that shall load them.
+        folder: with a `Kbuild`, or a `Makefile` that kbuild understands.
+
+    Returns:
+        the files of the modules.
+
+    Raises:
+        UsageError: there is no such file in the folder.
+        SetupError: they cannot be built here, or do not compile; what make printed is its evidence.
+    """
+    sources = folder.expanduser().absolute()
+    if not any((sources / name).is_file() for name in ("Kbuild", "Makefile")):
+        raise UsageError(
+            f"building modules in {folder}",
+            said="neither a Kbuild nor a Makefile is there",
+            hint="One line does for ipr.c: echo 'obj-m := ipr.o' > Kbuild",
+        )
+    tried = f"building the modules in {folder} for {kernel.release}"
+    if obstacle := _obstacle(kernel):
+        raise SetupError(tried, said=obstacle)
+    with tempfile.NamedTemporaryFile("r", prefix="hil-make-", suffix=".log") as log:
+        said = make_modules(cache, kernel, sources, Path(log.name), what=f"the modules in {folder}")
+        printed = log.read()
+    built = tuple(sorted(sources.glob("*.ko")))
+    if said or not built:
+        raise SetupError(tried, said=said or "make succeeded and left no module", evidence=printed)
+    return built
 
 
 def headers_request(kernel: Kernel) -> archive.Request:
@@ -148,24 +189,44 @@ def _build(cache: Cache, kernel: Kernel, entry: Path) -> None:
         sources.mkdir()
         for source in _SOURCES:
             shutil.copy(_FOLDER / source, sources)
-        if kernel.branch:
-            headers = archive.unpacked(cache, headers_request(kernel)).path
-            libraries = archive.unpacked(cache, _LIBRARIES).path
-            tree = folder / "tree"
-            _make_tree(tree, headers, libraries)
-            where = _debian_arguments(headers, tree)
-        else:
-            where = _own_arguments(kernel)
-        # Types of modules for BPF would need pahole, and the whole vmlinux.
-        arguments = [*where, f"M={sources}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]
-        with step(f"building the module for lock windows for {kernel.release}", expected_s=10.0):
-            said = _make(arguments, entry / _LOG)
+        said = make_modules(cache, kernel, sources, entry / _LOG, what="the module for lock windows")
         built = [sources / f"{name}.ko" for name in (NAME, FAULTS)]
         if said or not all(module.is_file() for module in built):
             (entry / WHY_NOT).write_text(said or "make succeeded and left no module")
             return
         for module in built:
             shutil.copy(module, entry)
+
+
+def make_modules(cache: Cache, kernel: Kernel, sources: Path, log: Path, *, what: str) -> str:
+    """Build the modules of a folder for a kernel, in that folder.
+
+    Args:
+        cache: where Debian's headers are kept.
+        kernel: one of Debian's, or one with a tree to build against.
+        sources: the folder, with a `Kbuild` in it; an absolute path.
+        log: where everything is written that make prints.
+        what: is being built, in a few words.
+
+    Returns:
+        the first thing that make called an error; empty when it succeeded.
+
+    Raises:
+        SetupError: the headers could not be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="hil-kbuild-") as name:
+        if kernel.branch:
+            headers = archive.unpacked(cache, headers_request(kernel)).path
+            libraries = archive.unpacked(cache, _LIBRARIES).path
+            tree = Path(name) / "tree"
+            _make_tree(tree, headers, libraries)
+            where = _debian_arguments(headers, tree)
+        else:
+            where = _own_arguments(kernel)
+        # Types of modules for BPF would need pahole, and the whole vmlinux: lab/module_types.py adds them.
+        arguments = [*where, f"M={sources}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]
+        with step(f"building {what} for {kernel.release}", expected_s=10.0):
+            return _make(arguments, log)
 
 
 def _make(arguments: list[str], log: Path) -> str:

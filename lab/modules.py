@@ -15,13 +15,13 @@ import lzma
 import shutil
 import struct
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 _SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
@@ -49,10 +49,24 @@ class ModuleTree:
     Attributes:
         files: path by name.
         built_in: names of what is part of the kernel image.
+        own: modules of the user's own by name, uncompressed: they go before the file of that name.
     """
 
-    files: Mapping[str, Path]
-    built_in: frozenset[str]
+    files: Mapping[str, Path] = field(default_factory=dict)
+    built_in: frozenset[str] = frozenset()
+    own: Mapping[str, bytes] = field(default_factory=dict)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a module of this name to load."""
+        return name in self.own or name in self.files
+
+    def content(self, name: str) -> bytes:
+        """Read a module that is there.
+
+        Raises:
+            SetupError: as :func:`decompressed`.
+        """
+        return self.own[name] if name in self.own else decompressed(self.files[name])
 
 
 def canonical(name: str) -> str:
@@ -84,29 +98,51 @@ def modinfo(content: bytes) -> dict[str, list[str]]:
     Raises:
         ValueError: not an ELF64 little-endian object.
     """
-    if content[:6] != b"\x7fELF\x02\x01":
-        raise ValueError("not an ELF64 little-endian object")
-    (table_offset,) = struct.unpack_from("<Q", content, 0x28)
-    entry_bytes, count, names_index = struct.unpack_from("<HHH", content, 0x3A)
-
-    def section(index: int) -> tuple[int, int, int]:
-        name, _type, _flags, _addr, offset, size = struct.unpack_from(
-            "<IIQQQQ", content, table_offset + index * entry_bytes
-        )
-        return name, offset, size
-
-    _, names_offset, _ = section(names_index)
     fields: dict[str, list[str]] = {}
-    for index in range(count):
-        name, offset, size = section(index)
-        start = names_offset + name
-        if content[start : content.index(b"\0", start)] != b".modinfo":
+    for name, offset, size in _sections(content):
+        if name != b".modinfo":
             continue
         for line in content[offset : offset + size].split(b"\0"):
             key, equals, value = line.decode(errors="replace").partition("=")
             if equals:
                 fields.setdefault(key, []).append(value)
     return fields
+
+
+def section_names(content: bytes) -> frozenset[str]:
+    """Name the sections of an ELF64 little-endian object.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return frozenset(name.decode(errors="replace") for name, _, _ in _sections(content))
+
+
+def _sections(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, offset and size in bytes of each section.
+
+    Raises:
+        ValueError: not an ELF64 little-endian object, or one that is cut short.
+    """
+    if content[:6] != b"\x7fELF\x02\x01":
+        raise ValueError("not an ELF64 little-endian object")
+    try:
+        (table_offset,) = struct.unpack_from("<Q", content, 0x28)
+        entry_bytes, count, names_index = struct.unpack_from("<HHH", content, 0x3A)
+
+        def section(index: int) -> tuple[int, int, int]:
+            name, _type, _flags, _addr, offset, size = struct.unpack_from(
+                "<IIQQQQ", content, table_offset + index * entry_bytes
+            )
+            return name, offset, size
+
+        _, names_offset, _ = section(names_index)
+        for index in range(count):
+            name, offset, size = section(index)
+            start = names_offset + name
+            yield content[start : content.index(b"\0", start)], offset, size
+    except struct.error as error:
+        raise ValueError("an ELF object that is cut short") from error
 
 
 def requirements(fields: Mapping[str, list[str]]) -> tuple[list[str], list[str]]:
@@ -178,16 +214,16 @@ def closure(tree: ModuleTree, wanted: Iterable[str]) -> list[Module]:
     def visit(name: str, *, asked_by: str) -> None:
         if name in done or name in tree.built_in or name in open_:
             return
-        if name not in tree.files:
+        if not tree.has(name):
             raise SetupError(
                 f"collect kernel module {name} (wanted by {asked_by})",
                 said="it is neither among the kernel's modules nor built in",
                 hint="Point --modules at the folder made by `make modules_install`, or switch the option on.",
             )
         open_.add(name)
-        content = decompressed(tree.files[name])
+        content = tree.content(name)
         hard, soft = requirements(modinfo(content))
-        soft = [other for other in soft if other in tree.files]
+        soft = [other for other in soft if tree.has(other)]
         for other in (*soft, *hard):
             visit(other, asked_by=name)
         open_.remove(name)

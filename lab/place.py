@@ -27,7 +27,9 @@ from lab.guest import Guest
 from lab.kernel import find_kernel, pvh_image
 from lab.kmod import windows_module
 from lab.machine import Accelerator, Machine, Placement
+from lab.module_types import made_ready
 from lab.own_models import with_own_models
+from lab.own_modules import own_modules, refuse_unfit
 from lab.progress import note
 from lab.template import Recipe, Template, clone, cold, recipe, template
 
@@ -45,6 +47,7 @@ class Wishes:
         kernel: a bzImage, vmlinux or built kernel tree, or None for Debian stable's.
         modules: its modules, where they cannot be found beside it.
         branch: a branch of Debian's kernels instead, as "6.1"; empty for that of Debian stable.
+        own_modules: modules of their own, each instead of the kernel's module of that name, or beside them.
         models: models of their own to serve, each as `ALIAS=FILE.py:CALLABLE`.
     """
 
@@ -52,6 +55,7 @@ class Wishes:
     kernel: Path | None = None
     modules: Path | None = None
     branch: str = ""
+    own_modules: tuple[Path, ...] = ()
     models: tuple[str, ...] = ()
 
 
@@ -92,6 +96,7 @@ class Place:
             "qemu.packages": " ".join(emulator.packages),
             "kernel.release": kernel.release,
             "kernel.package": kernel.package,
+            **({"kernel.own_modules": " ".join(map(str, kernel.own))} if kernel.own else {}),
             "lab.windows_module": self.without_windows_module or "there",
         }
 
@@ -201,12 +206,17 @@ def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
     """
     # First: a mistyped path costs no download.
     machine = with_own_models(Machine(), wishes.models)
+    own = own_modules(wishes.own_modules)
     kernel = find_kernel(cache, wishes.kernel, wishes.modules, wishes.branch)
+    refuse_unfit(own, kernel)
     emulator = find_emulator(cache, wishes.emulator)
     windows = windows_module(cache, kernel)
     if windows.why_not:
         note(f"no module for lock windows: {windows.why_not}")
-    kernel = dataclasses.replace(kernel, windows=windows.path)
+    own = tuple(made_ready(cache, kernel, module) for module in own)
+    kernel = dataclasses.replace(kernel, windows=windows.path, own=own)
+    for module in own:
+        note(f"kernel {kernel.release} gets {module} of your own ({module.path})")
     chosen = probe_accelerator(cache, emulator, pvh_image(kernel, cache))
     made_from = recipe(cache, emulator, kernel, dataclasses.replace(machine, accelerator=Accelerator(chosen)))
     return Place(

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -91,7 +91,8 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
 
     Args:
         cache: where it is kept.
-        kernel: whose modules go in; without `modules` everything needed is taken to be built in.
+        kernel: whose modules go in, and those of the user's own; without `modules` everything needed is taken
+            to be built in.
 
     Returns:
         the path of the archive.
@@ -107,6 +108,7 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
         "kernel": [kernel.release, fingerprint(kernel.modules) if kernel.modules else None],
         "modules": [LOADED_AT_BOOT, SHIPPED],
         "ours": {path.name: _digest(path) for path in _ours(kernel)},
+        "own": {module.name: hashlib.sha256(module.content).hexdigest() for module in kernel.own},
         # stands for all shared libraries of this machine: rewritten whenever one is installed
         "libraries": _digest(Path("/etc/ld.so.cache")),
         "python": sys.version,
@@ -302,10 +304,13 @@ def _code(sources: Iterable[_Source]) -> Iterator[cpio.Entry]:
 def _modules(kernel: Kernel) -> Iterator[cpio.Entry]:
     at_boot: list[str] = []
     index: dict[str, list[str]] = {}
-    if kernel.modules:
-        tree = modules.scan(kernel.modules)
-        available = [name for name in (*LOADED_AT_BOOT, *SHIPPED) if name in tree.files]
-        closure = modules.closure(tree, dict.fromkeys((*NEEDED, *available)))
+    if kernel.modules or kernel.own:
+        own = {module.name: module.content for module in kernel.own}
+        tree = modules.scan(kernel.modules) if kernel.modules else modules.ModuleTree()
+        tree = replace(tree, own=own)
+        available = [name for name in (*LOADED_AT_BOOT, *SHIPPED) if tree.has(name)]
+        needed = NEEDED if kernel.modules else ()
+        closure = modules.closure(tree, dict.fromkeys((*needed, *available, *own)))
         where = {module.name: f"/lib/modules/{module.name}.ko" for module in closure}
         for module in closure:
             yield cpio.file(where[module.name].lstrip("/"), module.content)

@@ -19,11 +19,14 @@ from typing import Any, Final
 from harness.agent.btf import Btf
 from harness.errors import KernelRefusal
 from harness.model.pci import Bdf
+from harness.model.probe import NO_SUCH_FUNCTION
 
 TRACEFS: Final = Path("/sys/kernel/tracing")
 _TYPES: Final = Path("/sys/kernel/btf")
 _BUFFER_KB: Final = 4096  # for each CPU: some 40,000 events
 _INSTANCES: Final = 64  # of each return probe: as many threads can sleep inside the function at once
+_UNKNOWN: Final = "Invalid probed address or symbol"
+"""What tracefs notes in its `error_log`, where the errno is EINVAL for every mistake (kernel/trace/trace_probe.h)."""
 
 
 Steps = tuple[tuple[tuple[str, str], ...], ...]
@@ -109,6 +112,9 @@ POINTS: Final[tuple[ProbePoint, ...]] = (
     # What a driver hears of a reset that it did not ask for.
     ProbePoint(symbol="nvme_reset_prepare", device="pdev", module="nvme"),
     ProbePoint(symbol="nvme_reset_done", device="pdev", module="nvme"),
+    # The same of a patched driver: a stock one has neither.
+    ProbePoint(symbol="ipr_reset_prepare", device="pdev", module="ipr"),
+    ProbePoint(symbol="ipr_reset_done", device="pdev", module="ipr"),
     # What a driver does to reset its adapter.
     ProbePoint(symbol="_ipr_initiate_ioa_reset", device="ioa_cfg", steps=OF_IPR_ADAPTER, module="ipr"),
     _job("ipr_reset_shutdown_ioa"),
@@ -249,7 +255,19 @@ class KernelTrace:
         self._unknown.discard(number)
         if refused == errno.ENOENT or (refused and not loaded):
             self._unknown.add(number)
-        return said if loaded or not refused else f"{point.symbol}: module {point.module} is not loaded"
+        if refused and not loaded:
+            return f"{point.symbol}: module {point.module} is not loaded"
+        if refused and point.module and self._is_unknown(point.symbol):
+            return f"{point.symbol}: {NO_SUCH_FUNCTION} {point.module}"
+        return said
+
+    def _is_unknown(self, symbol: str) -> bool:
+        """Whether the kernel knows no function of that name; what it says of arguments does not tell."""
+        event = f"{self._name}/unknown"
+        refused, _ = _try(f"p:{event} {symbol}")
+        if not refused:
+            _append(TRACEFS / "dynamic_events", f"-:{event}")
+        return refused == errno.ENOENT or (refused == errno.EINVAL and _UNKNOWN in _last_error(symbol))
 
     def _by_offset(self, point: ProbePoint) -> str:
         """What a point fetches, in the syntax that every kernel knows.
@@ -314,6 +332,13 @@ def _offsets(steps: Steps, module: str) -> list[int]:
     if module and own.exists():
         types = Btf(own.read_bytes(), types)
     return [sum(types.offset(structure, member) for structure, member in group) for group in steps]
+
+
+def _last_error(symbol: str) -> str:
+    """What tracefs noted when it refused a probe; empty when that was another one."""
+    log = TRACEFS / "error_log"
+    said = log.read_text().rpartition("error: ")[2] if log.exists() else ""
+    return said if symbol in said else ""
 
 
 def _loaded() -> frozenset[str]:

@@ -72,6 +72,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--hil-modules", type=Path, metavar="DIR", help="its modules, when they do not lie beside it"
     )
     group.addoption(
+        "--hil-module",
+        dest="hil_own_modules",
+        action="append",
+        default=[],
+        metavar="FILE.ko",
+        help="use this module instead of the kernel's module of that name, or beside them; may be given again",
+    )
+    group.addoption(
         "--hil-kernels",
         metavar="BRANCH,...",
         help="run every test on each of these branches of Debian's kernels: 6.1,6.12,7.x",
@@ -146,15 +154,18 @@ def _branches(config: pytest.Config) -> tuple[str, ...]:
     if named is None:
         return ()
     from lab.kernel import parse_branches  # noqa: PLC0415 - optional at run time, as below
+    from lab.own_modules import refuse_several_kernels  # noqa: PLC0415
 
     try:
         if config.option.hil_kernel is not None:
             raise UsageError(
                 "--hil-kernels", said="--hil-kernel names another one", hint="Leave one of them out."
             )
-        return parse_branches(named)
+        branches = parse_branches(named)
+        refuse_several_kernels(config.option.hil_own_modules, branches)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
+    return branches
 
 
 def _check_models(config: pytest.Config) -> None:
@@ -204,6 +215,7 @@ def hil_place(request: pytest.FixtureRequest) -> Iterator[Place]:
             kernel=options.hil_kernel,
             modules=options.hil_modules,
             branch=getattr(request, "param", ""),
+            own_modules=tuple(map(Path, options.hil_own_modules)),
             models=tuple(options.hil_models),
         )
         yield prepare(cache, wishes)

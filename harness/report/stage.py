@@ -22,6 +22,7 @@ _KEPT: Final = (
     "kernel.release",
     "kernel.build",
     "kernel.package",
+    "kernel.own_modules",
     "kernel.command_line",
     "qemu.version",
     "qemu.packages",

@@ -47,7 +47,7 @@ def summary(session: Session, *, results: str, style: Style = Style.PLAIN) -> st
         lines += _lines(entry, name, style)
     if len(loud) > _MOST_LINES:
         lines.append(f"… and {len(loud) - _MOST_LINES} more")
-    lines += [_counts(session), *_named(session), *_stopped(session), *_met(session)]
+    lines += [_counts(session), *_patched(session), *_named(session), *_stopped(session), *_met(session)]
     lines += [*_latencies(session), *_where(results)]
     return "\n".join(lines) + "\n"
 
@@ -103,6 +103,16 @@ _EXIT: Final = {
     ExitStatus.USAGE: "the run was not asked for properly",
     ExitStatus.NOTHING_SAID: "no failure, but not everything has a verdict",
 }
+
+
+def _patched(session: Session) -> Iterator[str]:
+    """Modules that were not the kernel's own: what was tested is no stock kernel."""
+    found: dict[str, None] = {}
+    for entry in session.entries:
+        for stage in entry.stages:
+            if own := stage.provenance.get("kernel.own_modules"):
+                found[f"kernel {stage.provenance.get('kernel.release', '')} with {own} of your own"] = None
+    yield from (f"patched  {one_line(said, _WIDTH * 2)}" for said in found)
 
 
 def _named(session: Session) -> Iterator[str]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from harness import __version__, cli
+from harness import __version__, cli, supervisor
 from harness.errors import GuestError
 from harness.history.container import from_bytes, to_bytes
 from harness.judge.synthetic import synthetic
 from harness.results import JUNIT
+from lab import place
+from tests.unit.lab.test_modules import elf
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "history" / "v1.history.zip"
 USAGE, NOTHING_SAID = 2, 125
@@ -216,6 +220,11 @@ def test_results_that_somebody_else_owns_are_usage(tmp_path: Path) -> None:
     [
         (["--modules", "/etc"], "they need their kernel. Add --kernel PATH"),
         (["--kernel", "/nonexistent"], "reading the kernel /nonexistent: No such file or directory"),
+        (["--module", "/nonexistent.ko"], "No such file or directory. Name the FILE.ko that make has left."),
+        (
+            ["--kernels", "6.1,7.x", "--module", "/x.ko"],
+            "run the others without it or with their own.",
+        ),
     ],
 )
 def test_a_lab_that_cannot_be_had_is_one_line_and_a_red_report(
@@ -256,3 +265,23 @@ def test_ctrl_c_says_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
     monkeypatch.setattr(cli, "_read", interrupt)
     assert mistake(capsys, "judge", "x") == (NOTHING_SAID, "stopped by the user")
+
+
+def test_a_run_is_known_by_its_modules_so_that_no_other_build_resumes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, module = tmp_path / "bzImage", tmp_path / "ipr.ko"
+    image.write_bytes(b"kernel")
+    kernel = SimpleNamespace(image=image, release="6.12.0")
+    monkeypatch.setattr(place, "prepare", lambda *_: SimpleNamespace(recipe=SimpleNamespace(kernel=kernel)))
+    monkeypatch.setenv("VFIO_HARNESS_CACHE", str(tmp_path / "cache"))
+    options = argparse.Namespace(
+        kernels=None, kernel=None, modules=None, qemu=None, models=[], own_modules=[module]
+    )
+    found = []
+    for info in ("name=ipr vermagic=6.12.0", "name=ipr vermagic=6.12.0 mine=y"):
+        module.write_bytes(elf(info))
+        found.append(supervisor._prepare(options))
+    for text in found:
+        assert re.fullmatch(r"6\.12\.0-[0-9a-f]{12},ipr-[0-9a-f]{12}", text)
+    assert found[0] != found[1]

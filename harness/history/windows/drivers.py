@@ -19,6 +19,7 @@ from harness.history.windows.locks import KINDS
 from harness.history.windows.threads import NOBODY, rows_at
 from harness.history.windows.trace import TRYLOCK, hits, missing
 from harness.model.operation import TRY_CONFIG
+from harness.model.probe import NO_SUCH_FUNCTION
 from harness.model.promise import WindowKind
 from harness.model.units import Ns
 
@@ -67,8 +68,12 @@ DRIVER_STEPS: Final[dict[str, DriverStep]] = {
 CALLBACKS: Final[dict[str, Callback]] = {
     "nvme_reset_prepare": Callback.PREPARE,
     "nvme_reset_done": Callback.DONE,
+    "ipr_reset_prepare": Callback.PREPARE,
+    "ipr_reset_done": Callback.DONE,
 }
 """Kernel functions by which drivers are told."""
+PROPOSED: Final = frozenset({"ipr_reset_prepare", "ipr_reset_done"})
+"""Those that no stock driver has, and a patched one may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +219,8 @@ def tellings(history: History) -> tuple[Telling, ...]:
 def driver_doubts(history: History, driver: str) -> tuple[str, ...]:
     """Reasons why the trace may not show what this driver did; empty when it does.
 
+    A callback that only a patched driver has is missed by nobody where the driver has none.
+
     Args:
         history: whose probes are asked.
         driver: its name: `ipr`, `nvme`.
@@ -221,7 +228,13 @@ def driver_doubts(history: History, driver: str) -> tuple[str, ...]:
     symbols = [
         symbol for symbol in (*DRIVER_STEPS, *CALLBACKS) if symbol.lstrip("_").startswith(driver + "_")
     ]
-    return missing(history, [(symbol, Edge.ENTRY) for symbol in symbols])
+    asked = {probe.symbol: probe for probe in history.probes if probe.edge is Edge.ENTRY}
+    lacking = {
+        symbol
+        for symbol in PROPOSED
+        if (probe := asked.get(symbol)) is None or (not probe.present and NO_SUCH_FUNCTION in probe.reason)
+    }
+    return missing(history, [(symbol, Edge.ENTRY) for symbol in symbols if symbol not in lacking])
 
 
 def _tries(history: History, function: int, tries: list[list[StepTaken]]) -> Iterator[DriverReset]:

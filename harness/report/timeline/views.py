@@ -147,6 +147,8 @@ def _facts(history: History) -> str:
         f"{f.alias} = {f.platform} {f.vendor:04x}:{f.device:04x} at {f.bdf}" for f in history.functions
     ]
     kernel = str(history.provenance.get("kernel.release", "kernel not known"))
+    if own := history.provenance.get("kernel.own_modules"):
+        kernel += f" with {own}"
     return "; ".join([*functions, kernel, f"seed {history.plan.seed}"])
 
 

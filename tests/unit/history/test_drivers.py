@@ -16,6 +16,8 @@ from harness.history.windows import (
     driver_resets,
     tellings,
 )
+from harness.history.windows.drivers import PROPOSED
+from harness.model.probe import NO_SUCH_FUNCTION
 from harness.model.units import US
 from tests.unit.history.build import END, ENTRY, PROBES, Hit, history
 
@@ -102,3 +104,38 @@ def test_without_its_probes_nothing_is_known_of_a_driver(driver: str) -> None:
     others = tuple(probe for probe in PROBES if driver not in probe.symbol)
     assert driver_doubts(replace(whole, probes=others), driver)
     assert driver_doubts(history([], lost=3), driver)
+
+
+ABSENT = "p:hil_1/p23 ipr_reset_prepare fn=x:string: "
+
+
+@pytest.mark.parametrize(
+    ("reason", "certain"),
+    [
+        (f"ipr_reset_prepare: {NO_SUCH_FUNCTION} ipr", True),
+        (ABSENT + "Invalid argument", False),
+        ("ipr_reset_prepare: module ipr is not loaded", False),
+    ],
+)
+def test_a_callback_that_only_a_patched_driver_has_is_not_missed_where_there_is_none(
+    reason: str,
+    certain: bool,  # noqa: FBT001
+) -> None:
+    whole = history(steps(*WHOLE))
+    probes = tuple(
+        replace(probe, present=False, reason=reason) if probe.symbol in PROPOSED else probe
+        for probe in whole.probes
+    )
+    assert (driver_doubts(replace(whole, probes=probes), "ipr") == ()) is certain
+
+
+def test_an_older_history_did_not_ask_for_callbacks_of_a_patched_driver() -> None:
+    whole = history(steps(*WHOLE))
+    older = replace(whole, probes=tuple(probe for probe in whole.probes if probe.symbol not in PROPOSED))
+    assert driver_doubts(older, "ipr") == ()
+
+
+def test_hits_that_were_missed_of_a_callback_of_a_patched_driver_are_a_doubt() -> None:
+    whole = history(steps(*WHOLE))
+    probes = tuple(replace(probe, missed=1) if probe.symbol in PROPOSED else probe for probe in whole.probes)
+    assert driver_doubts(replace(whole, probes=probes), "ipr")

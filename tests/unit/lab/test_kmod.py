@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import SetupError, UsageError
 from lab import kmod
 from lab.cache import Cache
 from lab.kernel import Kernel
-from lab.kmod import NAME, WindowsModule, first_error, headers_request, windows_module
+from lab.kmod import NAME, WindowsModule, first_error, headers_request, make_own, windows_module
 
 BUILDS = "modules:\n\techo run >> $(CURDIR)/runs\n\techo $(LLVM) > $(M)/hil_windows.ko\n\ttouch $(M)/hil_faults.ko\n"
 FAILS = "modules:\n\t@echo 'hil_windows.c:7:3: error: too old'\n\t@exit 1\n"
@@ -163,3 +164,45 @@ def test_build_tools_run_with_their_own_loader_and_keep_their_name(tmp_path: Pat
     assert f"{tool}: /absent" in done.stderr, "by its own name it finds what lies beside it"
     assert (tmp_path / "scripts/Makefile.lib").readlink() == real / "Makefile.lib"
     assert (tmp_path / "scripts/check.sh").readlink() == real / "check.sh"
+
+
+# --- modules of the user's own ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Path:
+    folder = tmp_path / "driver"
+    folder.mkdir()
+    (folder / "Kbuild").write_text("obj-m := ipr.o\n")
+    return folder
+
+
+def test_a_users_modules_are_built_in_their_folder(tmp_path: Path, driver: Path) -> None:
+    mine = tree(tmp_path / "linux", "modules:\n\ttouch $(M)/ipr.ko $(M)/a.ko $(M)/ipr.o\n")
+    with Cache(tmp_path / "cache") as cache:
+        assert make_own(cache, mine, driver) == (driver / "a.ko", driver / "ipr.ko")
+
+
+def test_a_folder_without_a_makefile_is_told_what_to_write(tmp_path: Path) -> None:
+    with (
+        Cache(tmp_path / "cache") as cache,
+        pytest.raises(UsageError, match=r"echo 'obj-m := ipr\.o' > Kbuild"),
+    ):
+        make_own(cache, kernel(build=tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("makefile", "said"), [(FAILS, "7:3: error: too old"), (LEAVES_NOTHING, "left no module")]
+)
+def test_what_does_not_compile_is_said_with_all_that_make_printed(
+    tmp_path: Path, driver: Path, makefile: str, said: str
+) -> None:
+    mine = tree(tmp_path / "linux", makefile)
+    with Cache(tmp_path / "cache") as cache, pytest.raises(SetupError, match=said) as refused:
+        make_own(cache, mine, driver)
+    assert "make: Entering directory" in refused.value.evidence
+
+
+def test_a_kernel_with_nothing_to_build_against_is_named(tmp_path: Path, driver: Path) -> None:
+    with Cache(tmp_path / "cache") as cache, pytest.raises(SetupError, match="nothing to build it against"):
+        make_own(cache, kernel(), driver)

@@ -17,6 +17,7 @@ from harness.errors import SetupError
 from lab import bytecode, root
 from lab.cache import Cache
 from lab.kernel import Kernel
+from lab.own_modules import OwnModule
 from tests.unit.lab.test_cpio import unpack
 from tests.unit.lab.test_modules import elf
 
@@ -157,3 +158,39 @@ def test_the_compiler_program_answers_for_every_file(tmp_path: Path) -> None:
     (size,) = struct.unpack_from(">I", out)
     good = out[4 : 4 + size]
     assert out[4 + size :] == bytes(4) + struct.pack(">I", size) + good
+
+
+def own(name: str, depends: str = "") -> OwnModule:
+    return OwnModule(
+        name=name,
+        path=Path(f"/x/{name}.ko"),
+        digest="0" * 12,
+        content=elf(f"depends={depends} mine=y"),
+        made_for="6.12.0",
+    )
+
+
+def test_a_module_of_the_users_own_takes_the_place_of_the_kernels_or_comes_beside(tmp_path: Path) -> None:
+    depends = {"vfio_iommu_type1": "", "vfio_pci": "vfio", "vfio": "", "ipr": "scsi_mod", "scsi_mod": ""}
+    found = kernel(tmp_path / "modules", **depends)
+    mine = (own("ipr", "scsi_mod"), own("vfio"))
+    with Cache(tmp_path / "cache") as cache:
+        path = root.build_root(cache, replace(found, own=(*mine, own("new", "ipr"))))
+        other = root.build_root(cache, replace(found, own=(*mine, own("new"))))
+        contents = unpack(path.read_bytes())
+    assert path != other, "another module is another root"
+    for module in mine:
+        assert contents[f"lib/modules/{module.name}.ko"][1] == module.content
+    index = json.loads(contents["etc/modules.index"][1])
+    assert index["ipr"] == ["/lib/modules/scsi_mod.ko", "/lib/modules/ipr.ko"]
+    assert index["new"] == [*index["ipr"], "/lib/modules/new.ko"]
+    at_boot = contents["etc/modules.order"][1].decode().split()
+    assert "/lib/modules/vfio.ko" in at_boot, "as the kernel's own"
+    assert "/lib/modules/ipr.ko" not in at_boot
+
+
+def test_a_kernel_without_modules_takes_those_of_the_user(tmp_path: Path) -> None:
+    bare = replace(kernel(tmp_path / "modules"), modules=None)
+    with Cache(tmp_path / "cache") as cache:
+        contents = unpack(root.build_root(cache, replace(bare, own=(own("ipr"),))).read_bytes())
+    assert json.loads(contents["etc/modules.index"][1]) == {"ipr": ["/lib/modules/ipr.ko"]}

@@ -72,3 +72,13 @@ def test_what_was_staged_to_go_wrong_and_named_is_counted_and_no_failure() -> No
 
 def test_without_a_fault_nothing_is_named(session: Session) -> None:
     assert "\nnamed" not in summary(session, results="r")
+
+
+def test_a_kernel_with_modules_of_the_users_own_is_never_taken_for_a_stock_one(session: Session) -> None:
+    assert "\npatched" not in summary(session, results="r")
+    said = {"kernel.release": "6.12.117+deb13-amd64", "kernel.own_modules": "ipr-1f0c0123abcd"}
+    stage = StageRecord(history="h", title="t", verdict="PASS", headline="fine", provenance=said)
+    tests = tuple(Entry(test=f"a.py::{name}", status=Status.OK, stages=(stage, stage)) for name in "ab")
+    text = summary(Session(entries=tests, end=SessionEnd(status=0)), results="r")
+    (line,) = (line for line in text.splitlines() if line.startswith("patched "))
+    assert line.endswith("kernel 6.12.117+deb13-amd64 with ipr-1f0c0123abcd of your own")

@@ -196,6 +196,14 @@ def test_ticks_are_round_and_few(begin: int, end: int) -> None:
         assert str(step).strip("0") in ("1", "2", "5")
 
 
+def test_modules_of_the_users_own_are_named_in_the_journal_and_below_the_picture() -> None:
+    history, judgement = read_in_lock_window()
+    mine = {**history.provenance, "kernel.own_modules": "igb-1f0c0123abcd"}
+    patched = replace(history, provenance=mine)
+    assert stage_record(patched, judgement, file="h").provenance == mine
+    assert "6.12.117+deb13-amd64 with igb-1f0c0123abcd" in " ".join(timeline_text(patched, judgement).split())
+
+
 def test_a_stage_is_summed_up_for_the_journal() -> None:
     history, judgement = read_in_lock_window()
     record = stage_record(history, judgement, file="h.history.zip", attachments=("t.svg",))
