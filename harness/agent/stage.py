@@ -95,8 +95,9 @@ def carry_out(
                 about[setting.function]["driver"] = setting.value
         tell({"phase": Phase.OPENING.value})
         files = undo.enter_context(Files(plan, addresses))
-        before = {alias: sysfs.read_config(bdf) for alias, bdf in addresses.items()}
         programs = [compile_actor(actor, files) for actor in plan.actors]
+        # Only now: whoever wanted a disk has waited for it, and its driver has set the function up.
+        before = {alias: sysfs.read_config(bdf) for alias, bdf in addresses.items()}
         memory = SharedStage(programs, plan.lasting_ns, [_room(p, plan.lasting_ns) for p in programs])
         undo.callback(memory.close)
         processes = nursery.borrow(len(programs))

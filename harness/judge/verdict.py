@@ -15,6 +15,7 @@ from harness.judge.questions.config_restored import config_restored
 from harness.judge.questions.disk import disk
 from harness.judge.questions.driver_locked import driver_locked
 from harness.judge.questions.driver_reset import driver_reset
+from harness.judge.questions.driver_restored import driver_restored
 from harness.judge.questions.driver_told import driver_told
 from harness.judge.questions.fault_met import fault_met
 from harness.judge.questions.finished import finished
@@ -51,6 +52,7 @@ CHECKERS: Final[tuple[Checker, ...]] = (
     call_time,
     reset_happened,
     driver_reset,
+    driver_restored,
     driver_told,
     reset_time,
     port_lock,

@@ -6,16 +6,19 @@ resets it unannounced loses what was not written.  Measured on 6.12.117 under TC
 """
 
 from itertools import groupby
+from typing import Any
 
 import pytest
 
+from harness.history.history import History
 from harness.model.fault import Misbehaviour
-from harness.model.operation import ONLINE_STATE
+from harness.model.operation import ONLINE_STATE, REVIVAL, Operation
 from harness.model.pci import VENDOR_ID
 from harness.model.plan import Setting
 from harness.model.verdict import Blame
 from harness.plugin.staging import Run, Stage
-from harness.staging.adapter import Adapter, Disk, driven
+from harness.scenarios.interrupts import BY_MESSAGE_AND_BY_PIN, interrupts_of
+from harness.staging.adapter import Adapter, Disk
 from harness.staging.faulty import Faulty
 from harness.staging.function import Function
 from harness.staging.ownership import Ownership
@@ -84,7 +87,7 @@ def test_a_sysfs_reset_loses_what_was_not_in_the_log(dut: Function, stage: Stage
 def test_a_vfio_user_comes_after_the_driver_has_shut_the_adapter_down(dut: Function, stage: Stage) -> None:
     """An unbind is a shutdown and a self-test, so that a reset by VFIO finds nothing to lose."""
     run = stage(
-        _under_ipr(dut),
+        Adapter(dut).is_driven(),
         Ownership(dut).unbinds(driver=_DRIVER, at="200ms"),
         dut.reads("sysfs", at=VENDOR_ID, every=_PACE),
         lasting="4s",
@@ -96,26 +99,33 @@ def test_a_vfio_user_comes_after_the_driver_has_shut_the_adapter_down(dut: Funct
 # Other ways to its reset.
 
 
+@BY_MESSAGE_AND_BY_PIN
 @pytest.mark.dut("ipr0")
-def test_diagnostics_are_a_reset(dut: Function, stage: Stage) -> None:
+def test_diagnostics_are_a_reset(dut: Function, interrupts: str, stage: Stage) -> None:
     """Commands wait, and the adapter has no errors to tell of."""
-    run = stage(Adapter(dut).runs_diagnostics(at="100ms"), Disk(dut).reads(), lasting="5s")
+    adapter = Adapter(dut, by_message=interrupts == "msi")
+    run = stage(adapter.runs_diagnostics(at="100ms"), Disk(dut).reads(), lasting="5s")
     has_kept_its_log(run, 1)
+    assert interrupts_of(run.history, dut.alias) == interrupts
 
 
+@BY_MESSAGE_AND_BY_PIN
 @pytest.mark.dut("ipr0")
-def test_a_unit_check_is_answered_by_a_reset(dut: Function, stage: Stage) -> None:
+def test_a_unit_check_is_answered_by_a_reset(dut: Function, interrupts: str, stage: Stage) -> None:
     """The firmware answers nothing any more; reads wait for 5 s.
 
     It comes between two reads: ipr does not look at an interrupt's other causes when it finds completions, so that a
     unit check that comes together with one is heard only after a command has timed out.
     """
-    stage(
+    run = stage(
+        Adapter(dut, by_message=interrupts == "msi").is_driven(),
         Faulty(dut).fails(Misbehaviour.UNIT_CHECK, at="350ms"),
         Disk(dut).reads(every="100ms"),
         dut.reads("sysfs", at=VENDOR_ID, every=_PACE),
         lasting="7s",
     )
+    has_kept_its_log(run, 1)  # the alert before that reset saved it: so there was one
+    assert interrupts_of(run.history, dut.alias) == interrupts
 
 
 @pytest.mark.dut("ipr64")
@@ -133,7 +143,7 @@ def test_an_error_of_the_link_is_recovered_from(dut: Function, stage: Stage) -> 
 def test_unplugging_is_a_shutdown_too(dut: Function, stage: Stage) -> None:
     """5 s after the button was pressed the driver lets go."""
     run = stage(
-        _under_ipr(dut),
+        Adapter(dut).is_driven(),
         Faulty(dut).is_unplugged(at="200ms"),
         dut.reads("sysfs", at=VENDOR_ID, every=_PACE),
         lasting="10s",
@@ -147,13 +157,14 @@ def test_unplugging_is_a_shutdown_too(dut: Function, stage: Stage) -> None:
 @pytest.mark.dut("ipr0")
 def test_firmware_that_does_not_come_up_and_says_so(dut: Function, stage: Stage) -> None:
     """The driver would wait for 300 s; a unit check makes it try once more at once: 8 s in all."""
-    stage(
+    run = stage(
         Faulty(dut).fails(Misbehaviour.NEVER_OPERATIONAL, at="100ms", lasting="4s"),
         Faulty(dut).fails(Misbehaviour.UNIT_CHECK, at="3500ms"),
         Adapter(dut).resets(at="200ms"),
         dut.reads("sysfs", at=VENDOR_ID, every=_PACE),
         lasting="6500ms",
     )
+    has_kept_its_log(run, 1)  # not a second one: firmware that was not up has nothing to save
 
 
 @pytest.mark.slow
@@ -188,10 +199,12 @@ def test_a_shutdown_that_is_never_answered(dut: Function, stage: Stage) -> None:
 
 
 @pytest.mark.slow
+@BY_MESSAGE_AND_BY_PIN
 @pytest.mark.dut("ipr0")
-def test_a_disk_read_that_is_never_answered(dut: Function, stage: Stage) -> None:
+def test_a_disk_read_that_is_never_answered(dut: Function, interrupts: str, stage: Stage) -> None:
     """After 2 s it is cancelled, then its disk is reset, 30 s each; then the adapter is, and it is sent again: 76 s."""
     stage(
+        Adapter(dut, by_message=interrupts == "msi").is_driven(),
         Faulty(dut).fails(Misbehaviour.LOSE_COMMANDS, value=READ, at="500ms", lasting="500ms"),
         Disk(dut, timeout_s=2).reads(),
         dut.reads_attribute(every="20ms"),
@@ -212,13 +225,19 @@ def test_an_adapter_is_given_up_and_comes_back(dut: Function, stage: Stage) -> N
         lasting="19s",
     )
     run.enforce()
-    history = run.history
-    states = [
-        int(row["value"]).to_bytes(8, "little").rstrip(b"\0\n")
-        for row in history.operations
-        if history.means(int(row["actor"]), int(row["step"])) == ONLINE_STATE
+    states, (revived,) = _rows(run.history, ONLINE_STATE), _rows(run.history, REVIVAL)
+    said = [int(row["value"]).to_bytes(8, "little").rstrip(b"\0\n") for row in states]
+    assert [state for state, _ in groupby(said)] == [b"online", b"offline", b"online"]
+    # While it is tried it is called online, too: only what is said when that is over counts.
+    afterwards = [
+        state for row, state in zip(states, said, strict=True) if row["begin_ns"] > revived["end_ns"]
     ]
-    assert [state for state, _ in groupby(states)] == [b"online", b"offline", b"online"]
+    assert set(afterwards) == {b"online"}
+
+
+def _rows(history: History, means: Operation) -> list[Any]:
+    """The operations of one kind."""
+    return [row for row in history.operations if history.means(int(row["actor"]), int(row["step"])) == means]
 
 
 def _tests_itself_for_longer(dut: Function, stage: Stage) -> Run:
@@ -230,11 +249,6 @@ def _tests_itself_for_longer(dut: Function, stage: Stage) -> Run:
         lasting="5s",
         deadline="60s",
     )
-
-
-def _under_ipr(dut: Function) -> Part:
-    """Nobody acts; the driver is there."""
-    return Part(functions=(dut.alias,), settings=driven(dut, _DRIVER), modules=(_DRIVER, "sd_mod"))
 
 
 def _fastfail(dut: Function) -> Part:

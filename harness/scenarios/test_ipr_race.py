@@ -9,6 +9,7 @@ from harness.model.fault import Misbehaviour
 from harness.model.pci import VENDOR_ID
 from harness.model.verdict import Blame
 from harness.plugin.staging import Stage
+from harness.scenarios.interrupts import interrupts_of
 from harness.staging.adapter import Adapter, Disk
 from harness.staging.faulty import Faulty
 from harness.staging.function import Function
@@ -38,13 +39,15 @@ def test_config_reads_wait_for_the_self_test(dut: Function, stage: Stage) -> Non
 @pytest.mark.dut("ipr0")
 def test_config_reads_wait_for_the_self_test_of_a_driver_with_intx(dut: Function, stage: Stage) -> None:
     """The same with an interrupt pin: the mask that the driver restores is another."""
-    stage(
+    run = stage(
         Adapter(dut, by_message=False).resets(at="200ms"),
         dut.reads("sysfs", at=VENDOR_ID, every="5ms"),
         dut.reads_attribute(every="5ms"),
         lasting="4s",
         meets=1,
     )
+    run.enforce()
+    assert interrupts_of(run.history, dut.alias) == "intx"
 
 
 @pytest.mark.dut("ipr0")
@@ -70,7 +73,7 @@ def test_the_race_of_2011(dut: Function, stage: Stage) -> None:
     """
     run = stage(
         Faulty(dut).fails(Misbehaviour.CRITICAL_SLOW),
-        Faulty(dut).fails(Misbehaviour.NOT_READY, after="flr", lasting="6s"),
+        Faulty(dut).fails(Misbehaviour.NOT_READY, after="flr", lasting="7500ms"),
         Adapter(dut).resets(at="100ms"),
         dut.resets("flr", at="1s"),
         dut.reads("sysfs", at=VENDOR_ID, every="20ms"),

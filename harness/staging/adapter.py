@@ -36,6 +36,11 @@ class Adapter:
     function: Function
     by_message: bool = True
 
+    def is_driven(self) -> Part:
+        """Nobody acts; the driver is there, and has brought the adapter up if somebody asks for its disk."""
+        settings = driven(self.function, _DRIVER, by_message=self.by_message)
+        return Part(functions=(self.function.alias,), settings=settings, modules=(_DRIVER, _DISKS))
+
     def resets(self, *, at: str | Ns = Ns(0)) -> Part:
         """Write to `reset_host`: returns when the adapter is back."""
         return self._writes("host-resetter", operation.HOST_RESET, "reset_host", b"1", at)

@@ -16,6 +16,9 @@ from harness.model.units import MS, SECOND, Ns, as_text, duration
 HEART: Final = Actor(name="heartbeat", steps=(Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(10 * MS)),))
 """Takes part in every stage: how late it wakes shows how starved the machine is."""
 
+_READ_AT_BINDING: Final = ("msi_bus",)
+"""Attributes that a driver asks for when it is bound and never again: set before any driver is, whoever names them."""
+
 DEADLINE: Final = Ns(30 * SECOND)
 """Longest time between the end of a stage and the return of its last operation, unless a test says otherwise: above
 any healthy reset, below the kernel's 60 s of patience with a dead function."""
@@ -73,7 +76,8 @@ def plan_of(
     """
     if not parts:
         raise UsageError(f"stage {title!r}", said="nobody acts", hint="Name at least one reader or resetter.")
-    settings = tuple(dict.fromkeys(setting for part in parts for setting in part.settings))
+    wanted = dict.fromkeys(setting for part in parts for setting in part.settings)
+    settings = tuple(sorted(wanted, key=lambda one: one.attribute not in _READ_AT_BINDING))
     for one in settings:
         for other in settings:
             if (one.function, one.attribute) == (

@@ -278,6 +278,14 @@ class Function:
         self.tell(Told(Happened.INTERRUPT if sent else Happened.INTERRUPT_LOST, at, vector))
         return sent
 
+    @property
+    def by_message(self) -> bool:
+        """Whether software has switched on MSI or MSI-X: else an interrupt is the level of INTx."""
+        return any(
+            f"{name}-control" in self.config and bool(self.config[f"{name}-control"] & enable)
+            for name, enable in (("msi", MSI_ENABLE), ("msix", MSIX_ENABLE))
+        )
+
     def withdraw(self) -> None:
         """The cause of INTx is gone."""
         self.config["status"] &= ~INTX_PENDING

@@ -337,10 +337,10 @@ class Ipr(Function):
         self._slot += 1
         if self._slot == self._queue_slots:
             self._slot, self._toggle = 0, self._toggle ^ 1
-        if self._layout is Layout.SIS32:
+        if self._layout is Layout.SIS32 or not self.by_message:
             self._latch(self.bars[0]["interrupt"] | QUEUE_UPDATED)
         elif not self.bars[0]["mask"] & QUEUE_UPDATED:
-            self.interrupt()  # its driver never clears the bit: each completion is a message of its own
+            self.interrupt()  # its driver never clears the bit then: each completion is a message of its own
 
 
 def obsidian_e(clock: Callable[[], int]) -> Ipr:

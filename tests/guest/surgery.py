@@ -95,6 +95,7 @@ SYMBOLS = (
     "generic_permission",
     "mutex_lock",
     "mutex_unlock",
+    "pci_bus_error_reset",
     "pci_cfg_access_lock",
     "pci_cfg_access_trylock",
     "pci_cfg_access_unlock",

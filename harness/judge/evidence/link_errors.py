@@ -23,8 +23,9 @@ from harness.model.terms import LogClass, Terms
 from harness.model.units import MS
 
 _OF_AER: Final = "AER: "
-_FATAL: Final = recovery("fatal")
-_NON_FATAL: Final = "(Non-Fatal)"
+FATAL: Final = recovery("fatal")
+"""After it the link is reset."""
+_NONFATAL: Final = "(Non-Fatal)"
 _LOG_ERROR: Final = 10 * MS
 """By how much the log's clock may be wrong."""
 _NEVER: Final = np.iinfo(np.int64).max
@@ -48,7 +49,7 @@ class Reported:
         worst = [event.text for event in self.events if event.kind is LogClass.AER_UNCORRECTABLE]
         if not worst:
             return recovery("corrected")
-        return recovery("nonfatal") if all(_NON_FATAL in text for text in worst) else _FATAL
+        return recovery("nonfatal") if all(_NONFATAL in text for text in worst) else FATAL
 
 
 def reported(history: History, terms: Terms) -> Iterator[Reported]:
@@ -78,15 +79,15 @@ def lost_since(history: History, terms: Terms, alias: str) -> int:
 
     Far in the future where that did not happen, or where restoring is promised.
     """
-    promise = terms.promise(alias, _FATAL, WindowKind.NONE)
+    promise = terms.promise(alias, FATAL, WindowKind.NONE)
     if promise is None or promise.config is not ConfigSpace.LOST:
         return _NEVER
     staged = [one for one in struck(history, IncidentKind.LINK_ERROR) if one.incident.function == alias]
-    times = [reset for one in staged if (reset := _reset_ns(history, one)) is not None]
+    times = [reset for one in staged if (reset := bus_reset_ns(history, one)) is not None]
     return min(times, default=_NEVER)
 
 
-def _reset_ns(history: History, one: Struck) -> int | None:
+def bus_reset_ns(history: History, one: Struck) -> int | None:
     """When the bus of the function was reset next, at the earliest."""
     rows = served_rows(history, one.incident.function, Happened.BUS_RESET)
     times = history.served["time_ns"][rows]

@@ -1,7 +1,8 @@
 """Did Linux deal with an error that a port was made to report?
 
 A corrected error is logged, no more.  After a fatal one the kernel asks the drivers below the port, resets the link,
-and says how it ended.  Nobody but a driver restores config space then; vfio-pci has no handler that does.
+and says how it ended; whether the link was reset, the function below it says.  Nobody but a driver restores config
+space then; vfio-pci has no handler that does.
 
 Source: Linux drivers/pci/pcie/err.c, `pcie_do_recovery()`; drivers/pci/pcie/aer.c, `aer_root_reset()`;
 drivers/vfio/pci/vfio_pci_core.c, `vfio_pci_core_aer_err_detected()`.
@@ -14,7 +15,7 @@ from typing import Final
 
 from harness.history.history import History
 from harness.judge import findings
-from harness.judge.evidence.link_errors import Reported, reported
+from harness.judge.evidence.link_errors import FATAL, Reported, bus_reset_ns, reported
 from harness.judge.evidence.starvation import missed
 from harness.model.outcome import Outcome
 from harness.model.promise import ConfigSpace, Promise, WindowKind
@@ -59,6 +60,13 @@ def _judge(history: History, terms: Terms, one: Reported) -> Finding:
             promise=promise,
             met=1,
         )
+    if one.operation == FATAL and bus_reset_ns(history, one.struck) is None:
+        claim = f"AER called {alias} recovered from a {error} {what}, and its bus was not reset"
+        if history.served_lost:
+            return findings.unknown(
+                NAME, f"{claim}, or rows of its log were lost.", promise=promise, events=events
+            )
+        return findings.failed(NAME, Blame.RESET_FAILED, f"{claim}.", events=events, promise=promise, met=1)
     took = as_text(max(0, history.log[row].time_us * 1000 - one.struck.begin_ns))
     claim = f"{alias} was recovered by AER within {took} from a {error} {what}, as staged"
     if promise.config is ConfigSpace.LOST:

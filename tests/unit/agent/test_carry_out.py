@@ -24,7 +24,7 @@ from harness.model.plan import Actor, File, Op, Plan, Setting, Step
 from harness.model.units import MS, SECOND, Ns
 from tests.unit.agent.conftest import Watched
 from tests.unit.agent.gate import guarded
-from tests.unit.agent.run import descriptors
+from tests.unit.agent.run import descriptors, until
 
 
 class Anywhere(dict[str, Bdf]):
@@ -66,8 +66,12 @@ def carried_out(
     modules: tuple[str, ...] = (),
     tell: Tell = untold,
     starts_ms: int = 0,
+    deadline_ms: int = 20_000,
 ) -> tuple[dict[str, Any], list[str]]:
-    """One actor reads these files once; what was seen, and which modules were loaded."""
+    """One actor reads these files once; what was seen, and which modules were loaded.
+
+    Nobody waits for the deadline but whoever is to be abandoned at it, and says a shorter one.
+    """
     steps = tuple(
         Step(op=Op.READ, means=ATTRIBUTE_READ, file=File(function="igb0", role=str(file)), width=8)
         for file in files
@@ -77,7 +81,7 @@ def carried_out(
         functions=(),
         actors=(Actor(name="reader", steps=steps, times=1, starts_ns=Ns(starts_ms * MS)),),
         lasting_ns=Ns(starts_ms * MS + 50 * MS),
-        deadline_ns=Ns(300 * MS),
+        deadline_ns=Ns(deadline_ms * MS),
         settings=(Setting(function="igb0", attribute=str(setting), value="during"),),
         modules=modules,
     )
@@ -119,7 +123,7 @@ def test_nothing_is_put_back_behind_a_stuck_actor(
     with guarded(locked) as gate:
         rehearsal = threading.Thread(target=lambda: gate.admit(gate.arrival(10)))
         rehearsal.start()
-        seen, _ = carried_out(nursery, attribute, locked)
+        seen, _ = carried_out(nursery, attribute, locked, deadline_ms=2000)
         rehearsal.join()
         gc.collect()
         assert [actor["end"] for actor in seen["actors"]] == ["abandoned"]
@@ -158,23 +162,35 @@ def test_the_host_is_told_what_the_agent_is_at_and_where_its_memory_lies(
 def test_the_agent_says_once_a_second_that_it_lives(
     nursery: Watched, attribute: Path, left: list[Any]
 ) -> None:
-    heard: list[tuple[int, dict[str, Any]]] = []
-    carried_out(nursery, attribute, attribute, tell=lambda one: heard.append((now(), one)), starts_ms=2600)
-    beats = [(at, one) for at, one in heard if "phase" not in one]
-    assert len(beats) == 3
-    for (before, _), (after, _) in pairwise(beats):
-        assert 0.9 * SECOND < after - before < 1.9 * SECOND
-    assert all(set(one) == {"alive_ns", "release_ns", "pages"} for _, one in beats)
-    (release,) = {one["release_ns"] for _, one in beats}
-    assert abs(beats[0][0] - release) < 0.9 * SECOND, "the host counts from there, and cannot wait for a beat"
-    assert left == []
+    """Never sooner, and on a busy machine later: so it is staged until each came in its second."""
+
+    def in_time() -> bool:
+        heard: list[tuple[int, dict[str, Any]]] = []
+        carried_out(
+            nursery, attribute, attribute, tell=lambda one: heard.append((now(), one)), starts_ms=2600
+        )
+        beats = [(at, one) for at, one in heard if "phase" not in one]
+        assert all(set(one) == {"alive_ns", "release_ns", "pages"} for _, one in beats)
+        beats = [(at, one) for at, one in beats if one["release_ns"]]
+        (release,) = {one["release_ns"] for _, one in beats}
+        for (_, before), (_, after) in pairwise(beats):
+            assert after["alive_ns"] - before["alive_ns"] >= SECOND
+        assert left == []
+        return (
+            len(beats) == 3
+            and all(after - before < 1.9 * SECOND for (before, _), (after, _) in pairwise(beats))
+            # the host counts from there, and cannot wait for a beat
+            and abs(beats[0][0] - release) < 0.9 * SECOND
+        )
+
+    until(in_time, seconds=60)
 
 
 def test_an_actor_that_never_comes_back_from_its_set_up_is_data(
     nursery: Watched, attribute: Path, left: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sleeps in the kernel before the rendezvous; where, and behind what, is told like that of any other."""
-    monkeypatch.setattr(module, "_ARRIVAL", Ns(300 * MS))
+    monkeypatch.setattr(module, "_ARRIVAL", Ns(2000 * MS))
     locked = tmp_path / "config"
     locked.write_bytes(bytes(64))
     with guarded(locked):  # nobody admits even the rehearsal
@@ -201,12 +217,50 @@ def test_nothing_is_put_back_where_the_kernel_gave_an_actor_up(
     """It may have held locks; one that was killed from outside has given them back."""
     taints = iter([0, taint, taint, taint])
     monkeypatch.setattr(module, "_taint", lambda: next(taints))
-    killer = threading.Timer(0.5, lambda: os.kill(nursery.forked[0].pid, signal.SIGKILL))
-    killer.start()
-    seen, _ = carried_out(nursery, attribute, attribute, starts_ms=5000)
-    killer.join()
+
+    def kill_when_released(told: dict[str, Any]) -> None:
+        if told.get("release_ns"):
+            (actor,) = nursery.forked
+            os.kill(actor.pid, signal.SIGKILL)
+
+    seen, _ = carried_out(nursery, attribute, attribute, starts_ms=5000, tell=kill_when_released)
     assert [actor["end"] for actor in seen["actors"]] == ["died"]
     assert attribute.read_text().strip() == ("during" if kept else "before")
     assert len(left) == kept
     while left:
         left.pop().close()
+
+
+def test_config_space_is_read_when_whoever_waits_for_a_file_has_it(
+    nursery: Watched, attribute: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk comes when its driver has set the function up: before that config space is not what it will be."""
+    order: list[str] = []
+
+    class Anything(Silence):
+        def begin(self, functions: list[Bdf]) -> None:
+            assert len(functions) == 1
+
+    def compiled(*arguments: Any) -> Any:
+        order.append("file")
+        return compile_actor(*arguments)
+
+    def read(_: Bdf) -> bytes:
+        order.append("config")
+        return b""
+
+    compile_actor = module.compile_actor
+    monkeypatch.setattr(module, "compile_actor", compiled)
+    monkeypatch.setattr(module.sysfs, "read_config", read)
+    monkeypatch.setattr(module.functions, "facts", lambda _: {})
+    step = Step(op=Op.READ, means=ATTRIBUTE_READ, file=File(function="igb0", role=str(attribute)), width=8)
+    plan = Plan(
+        title="order",
+        functions=("igb0",),
+        actors=(Actor(name="reader", steps=(step,), times=1),),
+        lasting_ns=Ns(50 * MS),
+        deadline_ns=Ns(300 * MS),
+    )
+    addresses = Anywhere(igb0=Bdf.parse("0000:ff:1f.7"))
+    carry_out(plan, addresses, nursery, cast(KernelTrace, Anything()), [].append)
+    assert order == ["file", "config"]

@@ -190,6 +190,17 @@ def test_a_recovery_that_failed_says_why() -> None:
     )
 
 
+@pytest.mark.parametrize(("lost", "verdict"), [(0, Verdict.FAIL), (3, Verdict.UNKNOWN)])
+def test_a_recovery_without_a_reset_of_the_bus_is_none(lost: int, verdict: Verdict) -> None:
+    """The kernel says that the link has been reset; the function below it knows better."""
+    history = replace(reported(*FATAL, LINK_RESET, RECOVERED).history(), served_lost=lost)
+    (finding,) = recovered(history, terms(history))
+    assert finding.verdict is verdict
+    assert finding.claim.startswith(
+        "AER called disk recovered from a fatal error of the link above disk (DLP), and its bus was not reset"
+    )
+
+
 def test_a_recovery_without_an_end_is_unknown() -> None:
     history = reported(*FATAL, LINK_RESET).history()
     assert worst(recovered(history, terms(history))) is Verdict.UNKNOWN

@@ -46,6 +46,12 @@ def test_a_driver_without_messages_is_bound_after_they_are_switched_off() -> Non
     assert Adapter(DUT, by_message=False).resets().settings == (off, bound)
 
 
+def test_a_driver_may_be_all_that_there_is() -> None:
+    part = Adapter(DUT, by_message=False).is_driven()
+    assert (part.actors, part.settings) == ((), driven(DUT, "ipr", by_message=False))
+    assert part.modules == ("ipr", "sd_mod")
+
+
 def test_a_block_is_filled_with_its_pattern() -> None:
     (actor,) = Disk(DUT).writes_once(b"\x01\x02", block=3).actors
     (step,) = actor.steps

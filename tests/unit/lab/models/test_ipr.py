@@ -11,6 +11,7 @@ from harness.model.fault import Fault, Misbehaviour
 from harness.model.served import Happened
 from harness.model.units import MS, Ns
 from lab.models import ipr
+from lab.models.declared import INTX_PENDING
 from lab.models.disk import BLOCK_BYTES
 from lab.models.function import CONFIG_REGION, Told
 from lab.models.ipr_requests import ADAPTER, Layout, Place, Status
@@ -40,6 +41,9 @@ class Host:
         self.adapter.write(CONFIG_REGION, COMMAND, b"\x06\x00")
         msi = self.adapter.config.declaration("msi-control").offset
         self.adapter.write(CONFIG_REGION, msi, b"\x81\x00")
+
+    def disable_messages(self) -> None:
+        self.adapter.write(CONFIG_REGION, self.adapter.config.declaration("msi-control").offset, b"\x80\x00")
 
     def signal(self, kind: int, vector: int) -> bool:
         del kind, vector
@@ -421,6 +425,17 @@ class TestSis64:
             assert host.signals == before + number
             assert int.from_bytes(host.memory[QUEUE + 4 * number : QUEUE + 4 * number + 4], "big") == 0x41
         assert not host.load(0x04) & ipr.QUEUE_UPDATED
+
+    def test_without_messages_a_completion_is_a_level_that_its_driver_takes_back(self, host: Host) -> None:
+        """Else the line stays up, and Linux switches it off: `nobody cared`."""
+        host.disable_messages()
+        self.start(host)
+        for _ in range(2):
+            assert host.load(0x04) & ipr.QUEUE_UPDATED
+            assert host.adapter.config["status"] & INTX_PENDING
+            host.store(0x0C, ipr.QUEUE_UPDATED)
+            assert not host.adapter.config["status"] & INTX_PENDING
+            self.send(host, bytes((0xFB, 0x80)))
 
     def test_its_tables_are_long(self, host: Host) -> None:
         self.start(host)

@@ -1,0 +1,99 @@
+"""Did a driver that reset its function give it its config space back?
+
+The driver saves it when it is bound and writes it back after each reset of its own, and after one that recovers the
+function from an error of the link.  Nobody else does: what it forgets stays as the reset left it.
+
+Source: Linux drivers/scsi/ipr.c, `ipr_reset_restore_cfg_space()`, `ipr_pci_slot_reset()`; drivers/pci/pci.c,
+`pci_restore_state()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from harness.history.history import History
+from harness.history.windows import DriverReset, driver_doubts, driver_resets
+from harness.judge import findings
+from harness.judge.evidence.calls import calls, reset_aliases
+from harness.judge.evidence.config_bits import counting, written
+from harness.judge.evidence.incidents import unplugged
+from harness.judge.evidence.steps import steps_of
+from harness.model.operation import REMOVE, UNBIND
+from harness.model.terms import Terms
+from harness.model.verdict import Blame, Finding
+
+NAME: Final = "driver_restored"
+SOURCE: Final = (
+    "Linux drivers/scsi/ipr.c, ipr_reset_restore_cfg_space(): pci_restore_state() after each reset"
+)
+_DRIVER: Final = "ipr"
+_LETS_GO: Final = (UNBIND, REMOVE)
+_SHOWN: Final = 4
+"""So many places are spelled out."""
+
+
+def driver_restored(history: History, terms: Terms) -> tuple[Finding, ...]:
+    """Compare config space after the stage with before, for each function that its driver was the last to reset."""
+    last = {reset.function: reset for reset in driver_resets(history)}
+    return tuple(
+        finding
+        for number, reset in last.items()
+        if reset.done and not _since(history, reset)
+        for finding in _judge(history, terms, history.plan.functions[number], reset)
+    )
+
+
+def _since(history: History, reset: DriverReset) -> bool:
+    """Whether somebody else reset the function meanwhile or later, or took the driver away."""
+    alias = history.plan.functions[reset.function]
+    released = steps_of(history).rows(
+        lambda step: step.means in _LETS_GO and step.file is not None and step.file.function == alias
+    )
+    return (
+        len(released) > 0
+        or any(removal.struck.incident.function == alias for removal in unplugged(history))
+        or any(
+            alias in reset_aliases(history, call) and call.end_ns > reset.begin_ns for call in calls(history)
+        )
+    )
+
+
+def _judge(history: History, terms: Terms, alias: str, reset: DriverReset) -> Iterator[Finding]:
+    function = history.function(alias)
+    before, after = function.config_before, function.config_after
+    if not before or len(before) != len(after) or not after.strip(b"\xff"):
+        return  # somebody is stuck, or the function is dead, and another checker says so
+    mask = counting(len(before), terms.volatile, alias)
+    for offset in written(history, alias, before):
+        mask[offset] = 0
+    differ = [offset for offset, bits in enumerate(mask) if (before[offset] ^ after[offset]) & bits]
+    if not differ:
+        yield findings.passed(
+            NAME,
+            f"Config space of {alias} ({len(before)} bytes) is what it was before its driver reset it.",
+            source=SOURCE,
+            met=1,
+        )
+        return
+    places = ", ".join(
+        f"{at:#05x} {before[at : at + 4].hex()} → {after[at : at + 4].hex()}"
+        for at in list(dict.fromkeys(offset & ~3 for offset in differ))[:_SHOWN]
+    )
+    events, changed = findings.kernel(reset.steps[-1].row), f"{len(differ)} bytes differ ({places})"
+    if reasons := driver_doubts(history, _DRIVER):
+        yield findings.unknown(
+            NAME,
+            f"Whether the driver of {alias} was the last to reset it is not certain, and {changed}: "
+            f"{'; '.join(reasons)}.",
+            events=events,
+        )
+        return
+    yield findings.failed(
+        NAME,
+        Blame.DRIVER_FAULT,
+        f"The driver of {alias} did not restore config space after its own reset: {changed}.",
+        events=events,
+        source=SOURCE,
+        met=1,
+    )
