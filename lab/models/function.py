@@ -466,7 +466,11 @@ class Function:
 
     def _act(self, one: Running, begun: int) -> None:
         """Do what nobody asked for, unless it began again since, or is not wrong any more."""
-        if one.begun != begun or not self._programme.shows(one, self._clock()):
+        if one.begun != begun:
+            return
+        if not self._programme.shows(one, self._clock()):
+            if one.fault.what is Misbehaviour.INTERRUPT_STORM:
+                self.withdraw()
             return
         if one.fault.what is Misbehaviour.STRAY_DMA:
             with suppress(OSError):  # it is in the log

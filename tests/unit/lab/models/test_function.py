@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.model.fault import Fault, Misbehaviour, Occasion
 from harness.model.served import NO_REGION, Happened
 from harness.model.units import MS, Ns
+from lab.models.declared import INTX_PENDING
 from lab.models.endpoint import ACKNOWLEDGE, SCRATCH, SIGNATURE, TRIGGER, endpoint
 from lab.models.function import CONFIG_REGION, INTX, MSI, Function, Refused, SelfTest, Told
 
@@ -563,6 +564,14 @@ def test_a_storm_begins_by_the_clock_and_ends_with_its_time(function: Function, 
     assert signals(function, clock, 100 * MS - 1) == 0
     assert signals(function, clock, 1000 * MS) == 20
     assert function.run_due() is None
+
+
+def test_a_storm_that_is_over_leaves_no_level_behind(function: Function, clock: Clock) -> None:
+    function.load([Fault(what=Misbehaviour.INTERRUPT_STORM, lasting_ns=Ns(10 * MS))])
+    assert signals(function, clock, 5 * MS)
+    assert function.config["status"] & INTX_PENDING
+    signals(function, clock, 10 * MS)
+    assert not function.config["status"] & INTX_PENDING
 
 
 def test_other_faults_make_no_storm_stronger(function: Function, clock: Clock) -> None:
