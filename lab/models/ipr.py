@@ -56,6 +56,9 @@ _SLOW_FLASH_MS: Final = 1_500
 _CLASS: Final = 0x01_0400
 _FIRMWARE: Final = bytes.fromhex("04220013")
 _ALL: Final = 0xFFFF_FFFF
+_NO_DUMP: Final = 0xF000_0000
+"""Names no BAR: the driver asks for no dump after a unit check (`ipr_sdt_is_fmt2()`).  For one that does not come it
+would spin for 200 ms with its processor's interrupts off, and who reads there is late."""
 _SIS32: Final = (
     Register(name="microprocessor", offset=0x214, width=4, meaning="write sets bits"),
     Register(name="microprocessor-clear", offset=0x218, width=4, meaning="write clears bits"),
@@ -64,7 +67,9 @@ _SIS32: Final = (
     Register(name="mask", offset=0x22C, width=4, value=_ALL, meaning="write sets bits: masks"),
     Register(name="mask-clear", offset=0x230, width=4, value=_ALL, meaning="write clears bits: unmasks"),
     Register(name="request", offset=0x404, width=4, writable=_ALL, meaning="address of a request block"),
-    Register(name="mailbox", offset=0x42C, width=4),
+    Register(
+        name="mailbox", offset=0x42C, width=4, value=_NO_DUMP, meaning="where a dump of its firmware lies"
+    ),
 )
 _SIS64: Final = (
     Register(name="interrupt-high", offset=0x00, width=4, meaning="upper word"),
