@@ -31,6 +31,9 @@ _BY_UIO: Final = ("driver", "uio_pci_generic")
 _PMCSR: Final = 4  # offset in the capability
 _SRIOV_BYTES: Final = 0x40  # PCIe r6.0 §9.3.3
 
+_SHOWN: Final = 4
+"""So many places are spelled out."""
+
 
 def counting(size: int, fields: Iterable[VolatileField], function: str) -> bytearray:
     """A mask of `size` bytes, set where bits of config space of `function` may be compared."""
@@ -93,6 +96,23 @@ def _changes(steps: Steps, function: str, baseline: bytes) -> Iterator[tuple[int
     if enabled is not None:
         for capability in find(config, "sriov"):
             yield from ((capability.offset + byte, enabled) for byte in range(_SRIOV_BYTES))
+
+
+def differing(before: bytes, after: bytes, mask: bytes | bytearray) -> tuple[int, str]:
+    """Compare config space with what it was, in the bits that count.
+
+    Args:
+        before: all of it.
+        after: the same number of bytes.
+        mask: the bits that count, likewise.
+
+    Returns:
+        how many bytes differ, and the first four places in words; 0 and nothing when none does.
+    """
+    offsets = [offset for offset, bits in enumerate(mask) if (before[offset] ^ after[offset]) & bits]
+    places = list(dict.fromkeys(offset & ~3 for offset in offsets))[:_SHOWN]
+    shown = (f"{at:#05x} {before[at : at + 4].hex()} → {after[at : at + 4].hex()}" for at in places)
+    return len(offsets), ", ".join(shown)
 
 
 def _first(steps: Steps, function: str, operations: Collection[Operation]) -> int | None:

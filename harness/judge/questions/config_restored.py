@@ -15,7 +15,7 @@ from typing import Final
 from harness.history.history import FunctionRecord, History
 from harness.judge import findings
 from harness.judge.evidence.calls import Call, calls, reset_aliases
-from harness.judge.evidence.config_bits import counting, written
+from harness.judge.evidence.config_bits import counting, differing, written
 from harness.judge.findings import Aspect
 from harness.model.pci import BAR0, COMMAND
 from harness.model.promise import ConfigSpace, Promise
@@ -63,8 +63,8 @@ def _restored(
     mask = counting(len(before), (*terms.volatile, *terms.unrestored), alias)
     for offset in written(history, alias, before):
         mask[offset] = 0
-    differ = [offset for offset, bits in enumerate(mask) if (before[offset] ^ after[offset]) & bits]
-    if not differ:
+    count, places = differing(before, after, mask)
+    if not count:
         return findings.passed(
             NAME,
             f"Config space of {alias} ({len(before)} bytes) is what it was before {call.operation}.",
@@ -72,10 +72,6 @@ def _restored(
             met=1,
             weakness=findings.weak(promise, Aspect.CONFIG),
         )
-    places = ", ".join(
-        f"{at:#05x} {before[at : at + 4].hex()} → {after[at : at + 4].hex()}"
-        for at in list(dict.fromkeys(offset & ~3 for offset in differ))[:4]
-    )
     unsaved = next((row for row, line in enumerate(history.log) if _NOT_SAVED in line.text), None)
     if unsaved is not None:
         return findings.unknown(
@@ -89,8 +85,7 @@ def _restored(
     return findings.failed(
         NAME,
         Blame.DEVICE_LOST if dead else Blame.MISMATCH,
-        f"Config space of {alias} was not restored after {call.operation}: {len(differ)} bytes differ "
-        f"({places}).",
+        f"Config space of {alias} was not restored after {call.operation}: {count} bytes differ ({places}).",
         events=[findings.operation(call.row)],
         promise=promise,
         met=1,

@@ -16,7 +16,7 @@ from harness.history.history import History
 from harness.history.windows import DriverReset, driver_doubts, driver_resets
 from harness.judge import findings
 from harness.judge.evidence.calls import calls, reset_aliases
-from harness.judge.evidence.config_bits import counting, written
+from harness.judge.evidence.config_bits import counting, differing, written
 from harness.judge.evidence.incidents import unplugged
 from harness.judge.evidence.steps import steps_of
 from harness.model.operation import REMOVE, UNBIND
@@ -29,8 +29,6 @@ SOURCE: Final = (
 )
 _DRIVER: Final = "ipr"
 _LETS_GO: Final = (UNBIND, REMOVE)
-_SHOWN: Final = 4
-"""So many places are spelled out."""
 
 
 def driver_restored(history: History, terms: Terms) -> tuple[Finding, ...]:
@@ -67,8 +65,8 @@ def _judge(history: History, terms: Terms, alias: str, reset: DriverReset) -> It
     mask = counting(len(before), terms.volatile, alias)
     for offset in written(history, alias, before):
         mask[offset] = 0
-    differ = [offset for offset, bits in enumerate(mask) if (before[offset] ^ after[offset]) & bits]
-    if not differ:
+    count, places = differing(before, after, mask)
+    if not count:
         yield findings.passed(
             NAME,
             f"Config space of {alias} ({len(before)} bytes) is what it was before its driver reset it.",
@@ -76,11 +74,7 @@ def _judge(history: History, terms: Terms, alias: str, reset: DriverReset) -> It
             met=1,
         )
         return
-    places = ", ".join(
-        f"{at:#05x} {before[at : at + 4].hex()} → {after[at : at + 4].hex()}"
-        for at in list(dict.fromkeys(offset & ~3 for offset in differ))[:_SHOWN]
-    )
-    events, changed = findings.kernel(reset.steps[-1].row), f"{len(differ)} bytes differ ({places})"
+    events, changed = findings.kernel(reset.steps[-1].row), f"{count} bytes differ ({places})"
     if reasons := driver_doubts(history, _DRIVER):
         yield findings.unknown(
             NAME,
