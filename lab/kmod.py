@@ -157,8 +157,11 @@ def make_own(cache: Cache, kernel: Kernel, folder: Path) -> tuple[Path, ...]:
         said = make_modules(cache, kernel, sources, Path(log.name), what=f"the modules in {folder}")
         printed = log.read()
     built = tuple(sorted(sources.glob("*.ko")))
-    if said or not built:
-        raise SetupError(tried, said=said or "make succeeded and left no module", evidence=printed)
+    if said:
+        raise SetupError(tried, said=said, evidence=printed)
+    if not built:
+        hint = "Its Kbuild names each module in a line: obj-m := ipr.o"
+        raise SetupError(tried, said="make succeeded and left no module", hint=hint, evidence=printed)
     return built
 
 

@@ -281,10 +281,7 @@ class Function:
     @property
     def by_message(self) -> bool:
         """Whether software has switched on MSI or MSI-X: else an interrupt is the level of INTx."""
-        return any(
-            f"{name}-control" in self.config and bool(self.config[f"{name}-control"] & enable)
-            for name, enable in (("msi", MSI_ENABLE), ("msix", MSIX_ENABLE))
-        )
+        return self._kind() != INTX
 
     def withdraw(self) -> None:
         """The cause of INTx is gone."""

@@ -57,7 +57,7 @@ def _corrupted(history: History, alias: str, begun: list[int], corrupted: list[i
     times, first = history.served["time_ns"], corrupted[0]
     begin = next((row for row in reversed(begun) if row < first), first)
     inside = as_text(Ns(int(times[first] - times[begin])))
-    by = _resetting(history, alias, int(times[first]))
+    by = _resetting(history, alias, first)
     who = f"{by.operation} by {history.plan.actors[by.actor].name}" if by is not None else "A reset"
     return findings.failed(
         NAME,
@@ -76,9 +76,7 @@ def _corrupted(history: History, alias: str, begun: list[int], corrupted: list[i
 
 def _lost(history: History, alias: str, lost: list[int]) -> Finding:
     first = lost[0]
-    by = _resetting(history, alias, int(history.served["time_ns"][first]))
-    if by is not None and by.operation == _FLR and _cause(history, alias, first) not in (Happened.FLR, None):
-        by = None  # it had done its part already, and has not returned yet
+    by = _resetting(history, alias, first)
     who = f"{by.operation} by {history.plan.actors[by.actor].name}" if by is not None else "A reset"
     more = f" ({len(lost)} times)" if len(lost) > 1 else ""
     if by is None and _recovering(history, alias, int(history.served["time_ns"][first])):
@@ -109,10 +107,13 @@ def _recovering(history: History, alias: str, moment: int) -> bool:
     )
 
 
-def _resetting(history: History, alias: str, moment: int) -> Call | None:
-    """The reset that was under way at a moment of the model's log, as far as that log's clock may be wrong."""
-    error = history.served_error_ns
+def _resetting(history: History, alias: str, row: int) -> Call | None:
+    """The reset that was under way at a row of the model's log, as far as that log's clock may be wrong."""
+    error, moment = history.served_error_ns, int(history.served["time_ns"][row])
+    cause = _cause(history, alias, row)
     for call in calls(history):
+        if call.operation == _FLR and cause not in (Happened.FLR, None):
+            continue  # it had done its part before, and has not returned yet
         lasting = LONGEST if call.operation == SELF_TEST else 0  # it resets when it ends
         around = call.begin_ns - error <= moment <= call.end_ns + lasting + error
         if around and alias in reset_aliases(history, call):

@@ -82,6 +82,8 @@ def test_an_flr_that_has_not_returned_yet_is_not_what_reset_it_meanwhile(what: H
     assert bad.claim == "A reset came unannounced: what disk had not saved yet is lost."
     (bad,) = judged((100_400, what), (100_450, Happened.FLR), (100_500, LOST))
     assert bad.claim.startswith("reset/flr by resetter")
+    (bad,) = judged((20_000, BEGINS), (100_400, Happened.FLR), (100_450, what), (100_500, CORRUPTED))
+    assert bad.claim.startswith("A reset came 80.5 ms into a critical section")
 
 
 @pytest.mark.parametrize(("moment", "verdict"), [(60_000, Verdict.PASS), (49_999, Verdict.FAIL)])
