@@ -176,7 +176,7 @@ class KernelTrace:
     def begin(self, functions: Sequence[Bdf]) -> None:
         """Empty the buffer and record, from now on, what happens to these functions and to no other.
 
-        Probes whose symbol was unknown are tried again when modules were loaded meanwhile.
+        Probes whose symbol was unknown are tried again when their module was loaded meanwhile.
         """
         if not self._instance.exists():
             self._reasons = []  # somebody took tracefs or our instance away: what was set is gone
@@ -224,13 +224,13 @@ class KernelTrace:
         ]
 
     def _try_again(self) -> None:
-        modules = _loaded()
-        if modules == self._modules:
-            return
-        self._modules = modules
-        for number in sorted(self._unknown):
+        before, self._modules = self._modules, _loaded()
+        new = self._modules - before
+        again = [number for number in sorted(self._unknown) if POINTS[number].module in new]
+        for number in again:
             self._reasons[number] = self._define(number, POINTS[number])
-        self._enable()
+        if again:
+            self._enable()
 
     def _enable(self) -> None:
         if any(not reason for reason in self._reasons):
@@ -244,21 +244,20 @@ class KernelTrace:
             refused, said = _try(f"r{_INSTANCES}:{event}{value}")
         else:
             refused, said = _try(f"p:{event} {_by_name(point)}")
-            if refused:  # a kernel before 6.6, or a module without type information
-                try:
-                    fetched = self._by_offset(point)
-                except (LookupError, ValueError, OSError) as error:
-                    said = f"{said}; {error}"
-                else:
-                    refused, said = _try(f"p:{event} {fetched}")
-        loaded = not point.module or point.module in self._modules
-        self._unknown.discard(number)
-        if refused == errno.ENOENT or (refused and not loaded):
-            self._unknown.add(number)
-        if refused and not loaded:
-            return f"{point.symbol}: module {point.module} is not loaded"
-        if refused and point.module and self._is_unknown(point.symbol):
-            return f"{point.symbol}: {NO_SUCH_FUNCTION} {point.module}"
+        unknown = bool(refused) and self._is_unknown(point.symbol)
+        if refused and not unknown and not point.returns:  # before 6.6, or a module without type information
+            try:
+                fetched = self._by_offset(point)
+            except (LookupError, ValueError, OSError) as error:
+                said = f"{said}; {error}"
+            else:
+                refused, said = _try(f"p:{event} {fetched}")
+        (self._unknown.add if unknown else self._unknown.discard)(number)
+        if unknown and point.module:
+            loaded = point.module in self._modules
+            return f"{point.symbol}: " + (
+                f"{NO_SUCH_FUNCTION} {point.module}" if loaded else f"module {point.module} is not loaded"
+            )
         return said
 
     def _is_unknown(self, symbol: str) -> bool:

@@ -40,12 +40,14 @@ class Starvation:
         begin, end: of the intervals; begins ascending, each end the latest so far.
         reason: half a sentence on how this is known.
         seen: whether the machine was starved while it was watched.
+        share: how much of the watched time it was starved, 0 to 1.
     """
 
     begin: npt.NDArray[np.int64]
     end: npt.NDArray[np.int64]
     reason: str
     seen: bool
+    share: float
 
     def during(self, begin: npt.ArrayLike, end: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """For each interval from `begin` to `end`: was the machine starved, or unwatched, in it?"""
@@ -75,11 +77,13 @@ def starvation(history: History) -> Starvation:
     end = np.append(woke[late], _EVER)
     order = np.argsort(begin, kind="stable")
     worst = int((woke - planned)[late].max()) if late.any() else 0
+    lost = _covered(planned[late], woke[late])
     return Starvation(
         begin[order],
         np.maximum.accumulate(end[order]),
         f"a heartbeat woke {as_text(worst)} late" if late.any() else "the heartbeat had stopped",
         bool(late.any()),
+        lost / max(last - int(planned.min()), 1),
     )
 
 
@@ -105,6 +109,14 @@ def missed(
     return findings.unknown(checker, f"{claim}.", promise=promise, events=events)
 
 
+def _covered(begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> int:
+    """How long at least one of the intervals lasted; they may overlap, of several heartbeats."""
+    order = np.argsort(begin, kind="stable")
+    until = np.maximum.accumulate(end[order])
+    since = np.maximum(begin[order], np.append(np.iinfo(np.int64).min, until[:-1]))
+    return int(np.maximum(until - since, 0).sum())
+
+
 def _stood_still(
     history: History, planned: npt.NDArray[np.int64], woke: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
@@ -116,4 +128,6 @@ def _stood_still(
 
 
 def _always(reason: str) -> Starvation:
-    return Starvation(np.array([-_EVER], dtype=np.int64), np.array([_EVER], dtype=np.int64), reason, True)
+    return Starvation(
+        np.array([-_EVER], dtype=np.int64), np.array([_EVER], dtype=np.int64), reason, True, 1.0
+    )

@@ -12,8 +12,10 @@ from harness.judge.questions.collided import collided
 from harness.judge.questions.finished import finished
 from harness.judge.questions.kernel_log import kernel_log
 from harness.judge.questions.values_sane import values_sane
-from harness.model.operation import FLR_BIT
+from harness.model.operation import FLR_BIT, HEARTBEAT
+from harness.model.plan import Op, Step
 from harness.model.terms import Terms
+from harness.model.units import MS, Ns
 from harness.model.verdict import Blame, Finding, Verdict
 from tests.unit.judge.build import SPEAK_OF_A_RESET, Stage, at, config_space, terms, worst
 
@@ -287,6 +289,25 @@ def test_collisions_in_a_doubtful_trace_are_unknown() -> None:
     assert worst(collided(history, terms(history))) is Verdict.UNKNOWN
 
 
+@pytest.mark.parametrize(("meets", "blame"), [(2, Blame.STARVED), (20, Blame.STARVED), (30, Blame.NOTHING)])
+def test_a_busy_machine_is_to_blame_only_for_what_could_have_collided_on_another(
+    meets: int, blame: Blame
+) -> None:
+    stage = Stage(meets=meets)
+    reader = stage.reader()
+    stage.heartbeat(
+        until_us=200_000, late_at=50_000, late_ms=100
+    )  # half of the time: of 12 reads 24 might have been
+    stage.window(100, 200)
+    stage.op(reader, 150, 210)
+    stage.wait(155, reader)
+    for begin in range(10_000, 21_000, 1_000):
+        stage.op(reader, begin, begin + 20)
+    history = stage.history()
+    (finding,) = collided(history, terms(history))
+    assert (finding.verdict, finding.blame, finding.met) == (Verdict.UNKNOWN, blame, 1)
+
+
 # starvation
 
 
@@ -305,6 +326,24 @@ def test_a_late_beat_starves_from_its_planned_time_to_its_waking() -> None:
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize(("late_ms", "share"), [(10, 0.0), (100, 0.5)])
+def test_its_share_of_the_time_is_told(late_ms: int, share: float) -> None:
+    stage = Stage()
+    stage.heartbeat(until_us=210_000, late_at=50_000, late_ms=late_ms)
+    assert starvation(stage.history()).share == pytest.approx(share, abs=0.01)
+
+
+def test_beats_that_were_missed_together_count_once() -> None:
+    stage = Stage()
+    me = stage.actor("heartbeat", Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(10 * MS)))
+    for number, delay in enumerate((0, 100, 90, 80, 0), start=1):  # of 20, 30 and 40 ms, all at 120 ms
+        planned = 10_000 * number
+        stage.op(
+            me, planned - 10_000, planned + delay * 1_000, value=int(at(planned)), result=0, round_=number - 1
+        )
+    assert starvation(stage.history()).share == pytest.approx(100 / 110, abs=0.01)
 
 
 def test_after_the_last_beat_nobody_watches() -> None:
