@@ -16,6 +16,7 @@ import ctypes.util
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import shutil
 import struct
@@ -132,9 +133,9 @@ def _interpreter() -> Iterator[_Source]:
     library = Path(sysconfig.get_path("stdlib"))
     home = f"python/{sys.platlibdir}/python{sys.version_info.major}.{sys.version_info.minor}"
     yield _Source(host=base, guest="python/bin/python3")
-    for path in sorted(library.rglob("*")):
+    for path in _files(library):
         inside = path.relative_to(library)
-        if _LEFT_OUT.intersection(inside.parts) or inside.parts[0].startswith("config-"):
+        if inside.parts[0].startswith("config-"):
             continue
         wanted = path.suffix == ".py" or (path.suffix == ".so" and not _LEFT_OUT_EXTENSIONS.match(path.name))
         if wanted and path.is_file():
@@ -158,12 +159,21 @@ def _package(name: str, *, only: tuple[str, ...] | None) -> Iterator[_Source]:
     if spec.submodule_search_locations is None:
         yield _Source(host=origin, guest=f"python/site/{origin.name}")
         return
-    for path in sorted(origin.parent.rglob("*")):
+    for path in _files(origin.parent):
         inside = path.relative_to(origin.parent)
-        if path.suffix not in {".py", ".so"} or _LEFT_OUT.intersection(inside.parts):
+        if path.suffix not in {".py", ".so"}:
             continue
         if only is None or inside.parts[0] in only:
             yield _Source(host=path, guest=f"python/site/{name}/{inside}")
+
+
+def _files(folder: Path) -> list[Path]:
+    """What is below a folder, in order, but for what is left out: packages by the thousand may lie beside a library."""
+    found: list[Path] = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in _LEFT_OUT]
+        found += [Path(where, name) for name in names]
+    return sorted(found)
 
 
 def _digest(path: Path) -> str:

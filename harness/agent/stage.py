@@ -50,6 +50,7 @@ class Phase(enum.StrEnum):
 
     SETTING_UP = "loading modules and putting settings in place"
     OPENING = "opening files and reading config space"
+    OBSERVING = "setting probes and starting actors"
     RUNNING = "waiting for the actors"
     COLLECTING = "collecting what was seen"
     PUTTING_BACK = "reading config space and putting settings back"
@@ -100,6 +101,7 @@ def carry_out(
         before = {alias: sysfs.read_config(bdf) for alias, bdf in addresses.items()}
         memory = SharedStage(programs, plan.lasting_ns, [_room(p, plan.lasting_ns) for p in programs])
         undo.callback(memory.close)
+        tell({"phase": Phase.OBSERVING.value})
         processes = nursery.borrow(len(programs))
         log, uevents = KernelLog(armed(Ns(plan.lasting_ns + plan.deadline_ns))), Uevents()
         trace.begin(list(addresses.values()))
