@@ -186,7 +186,8 @@ def shell(options: argparse.Namespace, _: list[str]) -> int:
 
 def cache(options: argparse.Namespace, _: list[str]) -> int:
     """Show what is kept, or remove what nobody has used for a while."""
-    from lab.cache import Cache, render  # noqa: PLC0415
+    from lab.cache import Cache  # noqa: PLC0415
+    from lab.cache_table import render  # noqa: PLC0415
 
     with Cache() as kept:
         if options.clean:

@@ -6,10 +6,7 @@ says who is there: its builder holds it exclusively, its users hold it shared, t
 die (SIGKILL included).  So two builders never meet, a dead builder's rubbish is recognised, and cleaning
 never takes an entry away from under a running guest.
 
-What is made here and not fetched has a budget (:func:`budget_bytes`): `collect` keeps to it, and forgets what was
-not used for a week.
-
-This module refuses to know what is inside an entry.
+This module refuses to know what is inside an entry, and how much all of them may take (lab/cache_budget.py).
 """
 
 from __future__ import annotations
@@ -36,17 +33,6 @@ if TYPE_CHECKING:
 
 STAMP: Final = ".complete.json"
 VARIABLE: Final = "VFIO_HARNESS_CACHE"
-LIMIT_VARIABLE: Final = "VFIO_HARNESS_CACHE_LIMIT"
-FETCHED: Final = frozenset({"debian"})
-"""Kinds of entries that cost the network to have again: no budget takes them, only `harness cache --clean`."""
-FORGOTTEN_S: Final = 7 * 86_400.0
-"""What is made here and was not used for so long is of no use: nearly every change makes other ones necessary."""
-
-_LIMIT_BYTES: Final = 3 << 30
-_LIMIT_SHARE: Final = 0.1  # of the space that would be free without all that counts
-_WORTH_BYTES: Final = 1_000_000  # to remove less than this would not bring a cache within its budget
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?", re.IGNORECASE)
-_UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+~.-]*")
 _KIND = re.compile(r"[a-z][a-z0-9-]*")
@@ -77,25 +63,6 @@ def key_of(inputs: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def budget_bytes(root: Path, counted_bytes: int) -> int:
-    """Return how much space may be taken by what is made here: `$VFIO_HARNESS_CACHE_LIMIT`, as "2G" or "500M".
-
-    Without the variable 3 GiB, or a tenth of the space that would be free without all of it, if that is less.
-
-    Args:
-        root: the cache folder.
-        counted_bytes: what it takes now.
-
-    Raises:
-        UsageError: the variable is no size.
-    """
-    if not (wished := os.environ.get(LIMIT_VARIABLE, "").strip()):
-        return min(_LIMIT_BYTES, int(_LIMIT_SHARE * (shutil.disk_usage(root).free + counted_bytes)))
-    if (size := _SIZE.fullmatch(wished)) is None:
-        raise UsageError(f"{LIMIT_VARIABLE}={wished}", said="not a size", hint="Write it as 2G or 500M.")
-    return int(float(size[1]) * _UNITS[size[2].lower()])
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One complete entry, as `Cache.entries` lists it.
@@ -114,11 +81,6 @@ class Entry:
     made_s: float
     used_s: float
     in_use: bool
-
-    @property
-    def counts(self) -> bool:
-        """Whether it counts against the budget: it was made here."""
-        return self.kind not in FETCHED
 
 
 class Cache:
@@ -321,33 +283,6 @@ class Cache:
         self.sweep()
         return removed
 
-    def collect(self) -> list[Entry]:
-        """Bring what is made here within its budget, and forget what was not used for a week.
-
-        Least recently used first; nothing that any process holds is touched, whatever the budget says.
-
-        Returns:
-            What was removed.
-
-        Raises:
-            UsageError: the budget that the user wishes is no size.
-        """
-        counted = sorted((entry for entry in self.entries() if entry.counts), key=lambda entry: entry.used_s)
-        taken_bytes = sum(entry.size_bytes for entry in counted)
-        limit_bytes = budget_bytes(self.root, taken_bytes)
-        removed = []
-        for entry in counted:
-            forgotten = time.time() - entry.used_s >= FORGOTTEN_S
-            too_much = taken_bytes > limit_bytes and entry.size_bytes >= _WORTH_BYTES
-            if entry.in_use or not (forgotten or too_much):
-                continue
-            with suppress(SetupError):  # somebody began to use it a moment ago: then it stays
-                self.discard(entry.kind, entry.key)
-                removed.append(entry)
-                taken_bytes -= entry.size_bytes
-        self.sweep()
-        return removed
-
     def lock_of(self, kind: str, key: str) -> int:
         """Return the descriptor that holds an entry, for a child process that must go on holding it.
 
@@ -496,27 +431,3 @@ def allocated_bytes(folder: Path) -> int:
                     seen.add((status.st_dev, status.st_ino))
                     total += status.st_blocks * 512
     return total
-
-
-def render(cache: Cache) -> str:
-    """Write a table of what the cache holds, the largest first."""
-    entries = cache.entries()
-    total = size_text(sum(entry.size_bytes for entry in entries))
-    lines = [f"{cache.root}: {total} in {len(entries)} {'entry' if len(entries) == 1 else 'entries'}"]
-    for entry in entries:
-        age = f"made {_ago(entry.made_s)}, used {_ago(entry.used_s)}" + (", in use" if entry.in_use else "")
-        lines.append(f"  {size_text(entry.size_bytes):>7}  {entry.kind:<13} {entry.key:<42} {age}")
-    counted_bytes = sum(entry.size_bytes for entry in entries if entry.counts)
-    limit = size_text(budget_bytes(cache.root, counted_bytes))
-    lines.append(
-        f"made here: {size_text(counted_bytes)}, the budget is {limit} ({LIMIT_VARIABLE}); the rest was fetched"
-    )
-    return "\n".join(lines)
-
-
-def _ago(then_s: float) -> str:
-    minutes = max(0, int(time.time() - then_s)) // 60
-    if minutes < 120:
-        return f"{minutes} min ago"
-    hours = minutes // 60
-    return f"{hours} h ago" if hours < 48 else f"{hours // 24} days ago"

@@ -21,6 +21,7 @@ from harness.model.policy import WILD_CLOCK
 from harness.target.attempts import attempting
 from lab import freeze
 from lab.cache import key_of
+from lab.cache_budget import collect
 from lab.command_line import Boot, Memory, Wiring, arguments
 from lab.guest import Guest, Start
 from lab.kernel import pvh_image
@@ -143,7 +144,7 @@ def template(cache: Cache, made_from: Recipe) -> Template:
     path = cache.entry(KIND, key)
     if path is None:
         path = cache.publish(KIND, key, build, need_bytes=need_bytes)
-        cache.collect()  # every change of kernel, QEMU or harness leaves a template and a root image behind
+        collect(cache)  # every change of kernel, QEMU or harness leaves a template and a root image behind
     if what := freeze.damage(path):
         note(f"template {key} is damaged ({what}): making it again")
         path = cache.publish(KIND, key, build, need_bytes=need_bytes, replace=True)

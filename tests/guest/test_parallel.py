@@ -20,7 +20,8 @@ from harness.history.history import History
 from harness.judge.evidence.starvation import LATE
 from harness.judge.evidence.steps import steps_of
 from harness.model.operation import HEARTBEAT
-from lab.cache import LIMIT_VARIABLE, Cache
+from lab.cache import Cache
+from lab.cache_budget import LIMIT_VARIABLE, collect
 from lab.capacity import look
 from lab.template import KIND
 from tests.guest.invocation import ROOT, Invocation, cases, command, environment, harness, red, report_in
@@ -286,13 +287,13 @@ def test_a_template_goes_when_its_last_clone_in_another_process_has_ended(
         assert holder.stdin is not None
         assert holder.stdout is not None
         assert holder.stdout.readline() == "cloned\n"
-        assert cache.collect() == []
+        assert collect(cache) == []
         assert cache.path(KIND, "copy").exists()
         holder.stdin.write("\n")
         holder.stdin.flush()
         assert holder.stdout.readline() == "True\n"  # it still answers, from memory that it never touched
         until_s = time.monotonic() + WITHIN_S
-        while not cache.collect():
+        while not collect(cache):
             assert time.monotonic() < until_s, "the clone has ended, and its template stays"
             select.select([], [], [], 0.05)
         holder.communicate("\n", timeout=WITHIN_S)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,17 +15,12 @@ import pytest
 
 from harness.errors import SetupError, UsageError
 from lab.cache import (
-    FORGOTTEN_S,
-    LIMIT_VARIABLE,
     STAMP,
     Cache,
     allocated_bytes,
-    budget_bytes,
     default_root,
     key_of,
-    render,
 )
-from lab.progress import size_text
 
 DEADLINE_S = 30
 
@@ -352,97 +346,10 @@ def test_a_key_depends_on_the_inputs_and_not_on_their_order() -> None:
     assert len(key_of({})) == 16
 
 
-def test_the_table_names_sizes_ages_and_users(tmp_path: Path) -> None:
-    with Cache(tmp_path) as cache:
-        assert render(cache).splitlines()[0] == f"{tmp_path}: 0 B in 0 entries"
-        path = cache.publish("thing", "one", write_hello)
-        size = size_text(allocated_bytes(path)).split()
-        assert render(cache).splitlines()[1].split()[:4] == [*size, "thing", "one"]
-        assert "in use" in render(cache)
-    old = time.time() - 3 * 86400
-    os.utime(path / STAMP, (old, old))
-    with Cache(tmp_path) as cache:
-        table = render(cache)
-    assert "made 0 min ago, used 3 days ago" in table
-    assert "in use" not in table
-    assert "in 1 entry" in table
-
-
-# --- the budget of what is made here ----------------------------------------------------------------------
-
-
-def write_megabytes(folder: Path) -> None:
-    (folder / "file").write_bytes(bytes(2_000_000))
-
-
-def fill(root: Path, *keys: str, kind: str = "thing") -> None:
-    """Make entries that nobody holds, each used a minute after the one before, the last a minute ago."""
-    with Cache(root) as cache:
-        for index, key in enumerate(keys):
-            path = cache.publish(kind, key, write_megabytes)
-            used_s = time.time() - 60 * (len(keys) - index)
-            os.utime(path / STAMP, (used_s, used_s))
-
-
-def keys_in(cache: Cache) -> set[str]:
-    return {entry.key for entry in cache.entries()}
-
-
-def test_over_budget_the_least_recently_used_goes_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(tmp_path, "a", "b", "c")
-    monkeypatch.setenv(LIMIT_VARIABLE, "5M")
-    with Cache(tmp_path) as cache:
-        assert [entry.key for entry in cache.collect()] == ["a"]
-        assert keys_in(cache) == {"b", "c"}
-        assert cache.collect() == []
-
-
-def test_what_was_fetched_counts_not_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(tmp_path, "fetched", kind="debian")
-    fill(tmp_path, "made")
-    with Cache(tmp_path) as cache:
-        monkeypatch.setenv(LIMIT_VARIABLE, "3M")
-        assert cache.collect() == []
-        monkeypatch.setenv(LIMIT_VARIABLE, "0")
-        assert [entry.key for entry in cache.collect()] == ["made"]
-        assert keys_in(cache) == {"fetched"}
-
-
-def test_what_was_not_used_for_a_week_goes_though_there_is_room(tmp_path: Path) -> None:
-    fill(tmp_path, "old", "new")
-    with Cache(tmp_path) as cache:
-        stamp = cache.path("thing", "old") / STAMP
-        os.utime(stamp, (time.time() - FORGOTTEN_S - 1,) * 2)
-        assert [entry.key for entry in cache.collect()] == ["old"]
-
-
-def test_what_this_process_holds_stays_over_any_budget(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(tmp_path, "held", "other")
-    monkeypatch.setenv(LIMIT_VARIABLE, "0")
-    with Cache(tmp_path) as cache:
-        cache.entry("thing", "held")
-        assert [entry.key for entry in cache.collect()] == ["other"]
-        assert (cache.path("thing", "held") / "file").exists()
-
-
-def test_to_remove_small_ones_brings_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Cache(tmp_path) as cache:
-        cache.publish("thing", "small", write_hello)
-    monkeypatch.setenv(LIMIT_VARIABLE, "0")
-    with Cache(tmp_path) as cache:
-        assert cache.collect() == []
-
-
-def test_a_child_that_inherits_the_lock_holds_the_entry_after_its_parent_was_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_child_that_inherits_the_lock_holds_the_entry_after_its_parent_was_killed(tmp_path: Path) -> None:
     """As QEMU does with its template."""
-    fill(tmp_path, "one")
-    monkeypatch.setenv(LIMIT_VARIABLE, "0")
+    with Cache(tmp_path) as cache:
+        cache.publish("thing", "one", write_hello)
     body = """
         import subprocess
         cache.entry("thing", "one")
@@ -454,53 +361,17 @@ def test_a_child_that_inherits_the_lock_holds_the_entry_after_its_parent_was_kil
         assert says(parent) == "there"
         parent.send_signal(signal.SIGKILL)
         parent.wait(timeout=DEADLINE_S)
-        assert cache.collect() == []
-        assert keys_in(cache) == {"one"}
+        assert cache.clean() == []
+        assert [entry.key for entry in cache.entries()] == ["one"]
         assert parent.stdin is not None
         parent.stdin.close()  # the child reads the end of its input, and ends
         until_gone_s = time.monotonic() + DEADLINE_S
-        while not cache.collect():
+        while not cache.clean():
             assert time.monotonic() < until_gone_s, "the child ended, and nobody let go"
             select.select([], [], [], 0.01)
-        assert keys_in(cache) == set()
+        assert cache.entries() == []
 
 
 def test_a_lock_that_is_not_held_cannot_be_lent(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache, pytest.raises(UsageError, match="not held"):
         cache.lock_of("thing", "one")
-
-
-@pytest.mark.parametrize(
-    ("wished", "size_bytes"),
-    [("0", 0), ("1234", 1234), ("500M", 500 << 20), ("2G", 2 << 30), ("1.5 GiB", 3 << 29), ("3kB", 3 << 10)],
-)
-def test_a_budget_is_written_as_people_write_sizes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wished: str, size_bytes: int
-) -> None:
-    monkeypatch.setenv(LIMIT_VARIABLE, wished)
-    assert budget_bytes(tmp_path, 0) == size_bytes
-
-
-@pytest.mark.parametrize("wished", ["much", "-1G", "3 apples"])
-def test_a_budget_that_is_no_size_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wished: str
-) -> None:
-    monkeypatch.setenv(LIMIT_VARIABLE, wished)
-    with Cache(tmp_path) as cache, pytest.raises(UsageError, match=f"{LIMIT_VARIABLE}={wished}.*2G"):
-        cache.collect()
-
-
-def test_without_a_wish_the_budget_is_a_share_of_the_disk_and_never_more_than_3_gib(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(LIMIT_VARIABLE, raising=False)
-    free = shutil.disk_usage(tmp_path).free
-    assert budget_bytes(tmp_path, 0) <= min(3 << 30, free // 10 + (1 << 20))
-    assert budget_bytes(tmp_path, 1 << 50) == 3 << 30
-
-
-def test_the_table_shows_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(tmp_path, "one")
-    monkeypatch.setenv(LIMIT_VARIABLE, "500M")
-    with Cache(tmp_path) as cache:
-        assert "made here: 2.0 MB, the budget is 524 MB (VFIO_HARNESS_CACHE_LIMIT)" in render(cache)
