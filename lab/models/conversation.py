@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from lab.models import wire
-from lab.models.function import Refused
+from lab.models.interface import Refused
 from lab.models.wire import (
     DeviceReset,
     DmaMap,

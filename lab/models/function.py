@@ -7,18 +7,17 @@ a bus reset; whoever serves it hands in :class:`Outlets`, tells of what happens,
 from __future__ import annotations
 
 import errno
-import heapq
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
-from harness.errors import UsageError
-from harness.model.fault import ACTS, OF_A_REGISTER, Fault, Misbehaviour, Occasion
+from harness.model.fault import ACTS, Fault, Misbehaviour, Occasion
 from harness.model.served import NO_REGION, Happened
 from harness.model.units import MS, Ns
+from lab.models import config_faults
+from lab.models.agenda import Agenda
 from lab.models.declared import (
     BIST_CAPABLE,
     BUS_MASTER,
@@ -32,69 +31,19 @@ from lab.models.declared import (
     POWER_STATE,
     START_BIST,
 )
+from lab.models.interface import CONFIG_REGION, INTX, MSI, MSIX, Outlets, Refused, Told
 from lab.models.programme import Programme, Running
 from lab.models.registers import RegisterFile, Written
 
-CONFIG_REGION: Final = 7
-"""Number of config space among the regions; 0 to 5 are the BARs (vfio)."""
-INTX, MSI, MSIX = 0, 1, 2
-"""Numbers of the kinds of interrupt (vfio)."""
 INTX_AND_MSI: Final[Mapping[int, int]] = {INTX: 1, MSI: 1}
 """How many of each a function has that says nothing else."""
 _INTERRUPT_PIN: Final = 0x3D
-_RETRY_STATUS: Final = b"\x01\x00\xff\xff"
 _SELF_TEST: Final = Ns(100 * MS)
-_ADDRESS_BYTES: Final = 8
 _SLOW_TEST_MS: Final = 3000
 _STORM_EVERY: Final = Ns(MS // 2)
 
 _SILENT_CONFIG: Final = (Misbehaviour.NOT_READY, Misbehaviour.NEVER_READY, Misbehaviour.ALL_ONES_CONFIG)
 _SILENT_MEMORY: Final = (Misbehaviour.NOT_READY, Misbehaviour.NEVER_READY, Misbehaviour.ALL_ONES_MEMORY)
-
-
-class Refused(Exception):
-    """The access is answered with an error.
-
-    Attributes:
-        errno: which.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(errno.errorcode.get(number, str(number)))
-        self.errno: Final = number
-
-
-class Told(NamedTuple):
-    """What a function tells of; see :mod:`harness.model.served` for what the fields hold."""
-
-    what: Happened
-    at_ns: int
-    value: int = 0
-    address: int = 0
-    region: int = NO_REGION
-    width: int = 0
-    error: int = 0
-
-
-class Outlets(Protocol):
-    """What a function can do to the machine that it sits in."""
-
-    def signal(self, kind: int, vector: int) -> bool:
-        """Signal an interrupt; whether anybody listens."""
-
-    def dma_read(self, address: int, count: int) -> bytes:
-        """Read guest memory at a bus address.
-
-        Raises:
-            OSError: the machine refused, or is gone.
-        """
-
-    def dma_write(self, address: int, data: bytes) -> None:
-        """Write guest memory, likewise.
-
-        Raises:
-            OSError: the machine refused, or is gone.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +96,7 @@ class Function:
         self._programme: Final = Programme(self._fault_begins, self._fault_ends, self._fault_met)
         self._clock = clock
         self._testing = False
-        self._later: list[tuple[int, int, Callable[[], object]]] = []
-        self._order = itertools.count()
+        self._agenda: Final = Agenda(clock)
 
     @property
     def sizes(self) -> dict[int, int]:
@@ -165,7 +113,7 @@ class Function:
         """
         programme = list(faults)
         for fault in programme:
-            self._check(fault)
+            config_faults.check(fault, self.config)
         self._programme.load(programme, self._clock())
 
     def release(self, release_ns: int) -> None:
@@ -178,9 +126,7 @@ class Function:
         Returns:
             when the next thing is due, CLOCK_MONOTONIC; None: nothing is.
         """
-        while self._later and self._later[0][0] <= self._clock():
-            heapq.heappop(self._later)[2]()
-        return self._later[0][0] if self._later else None
+        return self._agenda.run_due()
 
     def read(self, region: int, offset: int, count: int) -> bytes:
         """Answer a read of software.
@@ -248,7 +194,7 @@ class Function:
 
     def later(self, delay: Ns, task: Callable[[], object]) -> None:
         """Do something after a while; not before the access that is being answered has its answer."""
-        heapq.heappush(self._later, (self._clock() + delay, next(self._order), task))
+        self._agenda.add(delay, task)
 
     def start_self_test(self) -> None:
         """Begin the built-in self-test: as BIST's start bit does, or a register of a model of one's own."""
@@ -311,22 +257,6 @@ class Function:
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    def _check(self, fault: Fault) -> None:
-        width = _ADDRESS_BYTES
-        if fault.what in OF_A_REGISTER:
-            if fault.register not in self.config:
-                known = ", ".join(one.name for one in self.config.registers)
-                raise UsageError(
-                    f"fault {fault.what} of register {fault.register!r}",
-                    said="config space has none of that name",
-                    hint=f"There are: {known}.",
-                )
-            width = self.config.declaration(fault.register).width
-        if fault.value is not None and fault.value >= 1 << 8 * width:
-            raise UsageError(
-                f"fault {fault.what}", said=f"value {fault.value:#x} has more than {width} bytes"
-            )
-
     def _read(self, region: int, offset: int, count: int, at: int) -> bytes:
         self._refuse(region, at)
         if region == CONFIG_REGION and (offset, count) == (_INTERRUPT_PIN, 1):
@@ -335,7 +265,7 @@ class Function:
         if self._silent(region, at):
             return b"\xff" * count
         if region == CONFIG_REGION:
-            return self._config(offset, count, at)
+            return config_faults.read(self.config, self._programme, offset, count, at)
         return self.bars[region].read(offset, count)
 
     def _write(self, region: int, offset: int, data: bytes, at: int) -> None:
@@ -345,14 +275,8 @@ class Function:
             for one in self.bars[region].write(offset, data):
                 self.stored(one)
             return
-        lost = self._programme.registers(Misbehaviour.LOSE_WRITES, at)
-        kept = {name: self.config[name] for name in lost}
-        for one in self.config.write(offset, data):
-            if one.name in kept:
-                self._programme.meets(Misbehaviour.LOSE_WRITES, at_ns=at, register=one.name)
-                self.config[one.name] = kept[one.name]
-            else:
-                self._configured(one, at)
+        for one in config_faults.write(self.config, self._programme, offset, data, at):
+            self._configured(one, at)
 
     def _refuse(self, region: int, at: int) -> None:
         """Count the access, and refuse it if the programme says so."""
@@ -373,24 +297,6 @@ class Function:
             self.config["pm-control-status"] & POWER_STATE
             or self._programme.meets(Misbehaviour.STAY_ASLEEP, at_ns=at)
         )
-
-    def _config(self, offset: int, count: int, at: int) -> bytes:
-        data = bytearray(self.config.read(offset, count))
-        for name in self._programme.registers(Misbehaviour.WRONG_VALUE, at):
-            one = self.config.declaration(name)
-            if _overlap(offset, count, one.offset, one.width):
-                fault = self._programme.meets(Misbehaviour.WRONG_VALUE, at_ns=at, register=name)
-                inverted = self.config[name] ^ ((1 << 8 * one.width) - 1)
-                value = inverted if fault is None or fault.value is None else fault.value
-                _overlay(data, offset, one.offset, value.to_bytes(one.width, "little"))
-        one = self.config.declaration("pm-control-status")
-        if _overlap(offset, count, one.offset, one.width) and self._programme.meets(
-            Misbehaviour.STAY_ASLEEP, at_ns=at
-        ):
-            _overlay(data, offset, one.offset, (self.config[one.name] | POWER_STATE).to_bytes(2, "little"))
-        if offset < len(_RETRY_STATUS) and self._programme.meets(Misbehaviour.RETRY_STATUS, at_ns=at):
-            _overlay(data, offset, 0, _RETRY_STATUS)
-        return bytes(data)
 
     def _configured(self, one: Written, at: int) -> None:
         """Carry out what a write of a register asks for."""
@@ -477,17 +383,6 @@ class Function:
         else:
             self.interrupt()
             self.later(_STORM_EVERY, partial(self._act, one, begun))
-
-
-def _overlap(offset: int, count: int, at: int, width: int) -> bool:
-    return offset < at + width and at < offset + count
-
-
-def _overlay(data: bytearray, offset: int, at: int, value: bytes) -> None:
-    """Put the bytes of `value`, which belong at `at`, into `data`, which was read at `offset`."""
-    for position, byte in enumerate(value, at - offset):
-        if 0 <= position < len(data):
-            data[position] = byte
 
 
 def _tell_nobody(_: Told) -> None:

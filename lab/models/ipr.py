@@ -23,7 +23,8 @@ from harness.model.served import Happened
 from harness.model.units import MS, Ns
 from lab.models.declared import MSI, PCI_EXPRESS, POWER_MANAGEMENT, endpoint_header, memory_bar
 from lab.models.disk import Disk
-from lab.models.function import Function, SelfTest, Told
+from lab.models.function import Function, SelfTest
+from lab.models.interface import Told
 from lab.models.ipr_requests import ADAPTER, REQUEST_BYTES, SCSI, Layout, Request, Resource, Status
 from lab.models.registers import Register, RegisterFile, Written, config_space
 

@@ -33,7 +33,8 @@ from lab.models.declared import (
     memory_bar,
 )
 from lab.models.endpoint import BAR_BYTES, VENDOR
-from lab.models.function import Function, Told
+from lab.models.function import Function
+from lab.models.interface import Told
 from lab.models.registers import Register, RegisterFile, Written, config_space
 
 DEVICE: Final = 0x10F1

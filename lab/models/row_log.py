@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.model.served import ROW
-from lab.models.function import Told
+from lab.models.interface import Told
 
 _HEADER: Final = struct.Struct("<QQ")
 """Rows written since the log began, and rows that it has room for."""

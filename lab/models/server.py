@@ -29,7 +29,8 @@ from harness.model.units import SECOND
 from lab.models import wire
 from lab.models.catalogue import maker
 from lab.models.conversation import Conversation, StreamLost
-from lab.models.function import Function, Told
+from lab.models.function import Function
+from lab.models.interface import Told
 from lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame
 from lab.models.row_log import RowLog
 
@@ -134,15 +135,15 @@ class Server:
     # --- what the function may do to the machine ------------------------------------------------------------
 
     def signal(self, kind: int, vector: int) -> bool:
-        """See :class:`~lab.models.function.Outlets`."""
+        """See :class:`~lab.models.interface.Outlets`."""
         return self._interrupts.signal(kind, vector)
 
     def dma_read(self, address: int, count: int) -> bytes:
-        """See :class:`~lab.models.function.Outlets`."""
+        """See :class:`~lab.models.interface.Outlets`."""
         return self._dma(lambda talk: talk.ask_dma_read(address, count))
 
     def dma_write(self, address: int, data: bytes) -> None:
-        """See :class:`~lab.models.function.Outlets`."""
+        """See :class:`~lab.models.interface.Outlets`."""
         self._dma(lambda talk: talk.ask_dma_write(address, data))
 
     # --- QEMU ---------------------------------------------------------------------------------------------

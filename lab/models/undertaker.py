@@ -16,7 +16,7 @@ from typing import Final
 
 from lab.models import wire
 from lab.models.conversation import Conversation, StreamLost
-from lab.models.function import Refused
+from lab.models.interface import Refused
 
 _CHUNK: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 16

@@ -33,7 +33,7 @@ with atheris.instrument_imports(include=["lab.models"]):
     from lab.models import wire
     from lab.models.conversation import Conversation
     from lab.models.endpoint import endpoint
-    from lab.models.function import Told
+    from lab.models.interface import Told
     from lab.models.recording import FROM_CLIENT, frames
     from lab.models.wire import StreamLost
 

@@ -7,7 +7,8 @@ import pytest
 from harness.model.fault import Fault, Misbehaviour
 from harness.pci.capabilities import capabilities, loop
 from lab.models.chain import FIRST, SECOND, chain
-from lab.models.function import CONFIG_REGION, Function
+from lab.models.function import Function
+from lab.models.interface import CONFIG_REGION
 
 _STANDARD = [0x01, 0x05, 0x10]
 

@@ -19,7 +19,8 @@ from harness.model.served import RESETS, Happened
 from lab.models import wire
 from lab.models.conversation import Conversation
 from lab.models.endpoint import BAR_BYTES, endpoint
-from lab.models.function import CONFIG_REGION, INTX, MSI, Function, Told
+from lab.models.function import Function
+from lab.models.interface import CONFIG_REGION, INTX, MSI, Told
 from lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame, frames
 from lab.models.wire import Command, StreamLost
 from tests.unit.lab.models import client

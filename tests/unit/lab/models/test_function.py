@@ -14,7 +14,8 @@ from harness.model.served import NO_REGION, Happened
 from harness.model.units import MS, Ns
 from lab.models.declared import INTX_PENDING
 from lab.models.endpoint import ACKNOWLEDGE, SCRATCH, SIGNATURE, TRIGGER, endpoint
-from lab.models.function import CONFIG_REGION, INTX, MSI, Function, Refused, SelfTest, Told
+from lab.models.function import Function, SelfTest
+from lab.models.interface import CONFIG_REGION, INTX, MSI, Refused, Told
 
 BAR = 0
 COMMAND, REVISION, BIST, PIN = 0x04, 0x08, 0x0F, 0x3D
@@ -158,16 +159,6 @@ def test_the_self_test_answers_nothing_then_resets_and_tells_its_result(
     assert function.run_due() is None
     assert function.read(CONFIG_REGION, BIST, 1) == b"\x85"
     assert (Happened.SELF_TESTED, 1) in [(one.what, one.value) for one in told]
-
-
-def test_what_is_due_is_done_in_its_order(function: Function, clock: Clock) -> None:
-    done: list[str] = []
-    function.later(Ns(20), lambda: done.append("second"))
-    function.later(Ns(10), lambda: done.append("first"))
-    function.later(Ns(20), lambda: done.append("third"))
-    assert (function.run_due(), done) == (clock.now + 10, [])
-    clock.now += 20
-    assert (function.run_due(), done) == (None, ["first", "second", "third"])
 
 
 def test_a_model_of_ones_own_is_told_of_its_registers_and_of_resets(clock: Clock) -> None:
@@ -408,25 +399,6 @@ def test_elsewhere_nothing_of_it_is_seen(what: Misbehaviour, function: Function,
             assert not [row for row in told if row.what is Happened.FAULT_MET]
     function.load([])
     assert [act(function) for act in RIGHT] == [*RIGHT.values()], "over is over"
-
-
-def test_a_register_without_a_value_is_inverted(function: Function) -> None:
-    right = function.read(CONFIG_REGION, 0, 64)
-    function.load([Fault(what=Misbehaviour.WRONG_VALUE, register="revision")])
-    wrong = function.read(CONFIG_REGION, 0, 64)
-    assert [at for at in range(64) if right[at] != wrong[at]] == [REVISION]
-    assert wrong[REVISION] == right[REVISION] ^ 0xFF
-    assert function.read(CONFIG_REGION, REVISION, 1) == wrong[REVISION : REVISION + 1]
-
-
-def test_two_registers_are_wrong_at_once(function: Function) -> None:
-    function.load(
-        [
-            Fault(what=Misbehaviour.WRONG_VALUE, register="vendor", value=1),
-            Fault(what=Misbehaviour.WRONG_VALUE, register="device", value=2),
-        ]
-    )
-    assert function.read(CONFIG_REGION, 0, 4) == b"\1\0\2\0"
 
 
 def test_the_pin_is_told_while_nothing_else_is(function: Function) -> None:

@@ -13,7 +13,7 @@ from harness.model.units import MS, Ns
 from lab.models import ipr
 from lab.models.declared import INTX_PENDING
 from lab.models.disk import BLOCK_BYTES
-from lab.models.function import CONFIG_REGION, Told
+from lab.models.interface import CONFIG_REGION, Told
 from lab.models.ipr_requests import ADAPTER, Layout, Place, Status
 
 COMMAND, BIST = 0x04, 0x0F

@@ -9,7 +9,8 @@ import pytest
 from harness.model.fault import Fault, Misbehaviour
 from harness.model.served import RESETS, Happened
 from harness.model.units import MS
-from lab.models.function import CONFIG_REGION, Function, Told
+from lab.models.function import Function
+from lab.models.interface import CONFIG_REGION, Told
 from lab.models.journal import CHECKSUM, COMMIT, CRITICAL, RECORD, SIGNATURE, STATUS, checksum, journal
 
 BAR = 0

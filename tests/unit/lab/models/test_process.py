@@ -26,7 +26,7 @@ from harness.model.fault import Fault, Misbehaviour, Occasion
 from harness.model.served import NO_REGION, Happened
 from harness.model.units import MS, SECOND, Ns
 from lab.models import wire
-from lab.models.function import CONFIG_REGION, MSI
+from lab.models.interface import CONFIG_REGION, MSI
 from lab.models.process import ModelProcess
 from tests.unit.lab.models import client
 

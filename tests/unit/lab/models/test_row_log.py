@@ -10,7 +10,7 @@ import pytest
 from harness.history.columns import SERVED
 from harness.model.served import NO_REGION, Happened
 from lab.models import row_log
-from lab.models.function import Told
+from lab.models.interface import Told
 from lab.models.row_log import RowLog, read_rows, unanswered
 
 READ = Told(Happened.READ, 5, 0x10F0_1AF4, 0, 7, 4)

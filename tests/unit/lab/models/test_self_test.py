@@ -9,7 +9,7 @@ from harness.model.fault import Fault, Misbehaviour
 from harness.model.served import Happened
 from harness.model.units import MS
 from lab.models.endpoint import endpoint
-from lab.models.function import CONFIG_REGION, Told
+from lab.models.interface import CONFIG_REGION, Told
 
 BIST, COMMAND = 0x0F, 0x04
 

@@ -15,7 +15,7 @@ import pytest
 
 from harness.errors import GuestError
 from lab.models import wire
-from lab.models.function import CONFIG_REGION
+from lab.models.interface import CONFIG_REGION
 from lab.models.process import ModelProcess
 from lab.models.row_log import unanswered
 from lab.models.server import LOG

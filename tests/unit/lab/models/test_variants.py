@@ -8,7 +8,7 @@ import pytest
 
 from lab.models.catalogue import MODELS
 from lab.models.endpoint import TRIGGER, Endpoint
-from lab.models.function import CONFIG_REGION, INTX, MSI, MSIX
+from lab.models.interface import CONFIG_REGION, INTX, MSI, MSIX
 from lab.models.variants import PENDING, TABLE, VECTORS, of_two, with_msix
 
 COMMAND, SUBSYSTEM = 0x04, 0x2C
