@@ -213,7 +213,7 @@ def _failed(tried: str, guest: Guest, said: str) -> GuestError:
         tried,
         said=guest.cause_of_death or said,
         hint=f"One of its functions ({inside}) cannot be frozen: give it Placement.HOT_PLUG.",
-        evidence=f"command: {guest.command}",
+        evidence=f"command: {guest.qemu.command}",
     )
 
 

@@ -1,40 +1,35 @@
 """One running guest: a QEMU process, its monitor, its console, and the way to the agent inside.
 
-`Guest` owns the process from start to kill; nothing survives it, and nothing survives the runner either,
-SIGKILL included (QEMU ends with its parent). The console is always recorded (lab/console.py). A guest that
-goes down by itself, a panic included, stays, paused, with a complete console, its registers and its memory;
-whoever waits for its agent learns it at once (lab/watch.py), and why is found out by lab/post_mortem.py. It
-refuses to be used twice: a guest is started once and killed once. What it boots or restores from is decided
-by lab/template.py.
+`Guest` owns the process (lab/qemu_process.py) from start to kill; nothing survives it, and nothing survives the
+runner either, SIGKILL included. The console is always recorded (lab/console.py). What is plugged while it runs is
+in its slots (lab/slots.py). A guest that goes down by itself, a panic included, stays, paused, with a complete
+console, its registers and its memory; whoever waits for its agent learns it at once (lab/watch.py), and why is found
+out by lab/post_mortem.py. It refuses to be used twice: a guest is started once and killed once. What it boots or
+restores from is decided by lab/template.py.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import shlex
-import signal
 import socket
-import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from harness.errors import GuestError, HarnessError, TargetError
 from harness.target import clock
 from harness.target.port import Line
 from lab import memory, post_mortem
 from lab.backtraces import reason_of_panic
-from lab.command_line import Boot, Memory, Wiring, arguments, by_hand
+from lab.command_line import Boot, Memory, Wiring, arguments
 from lab.console import Recorder
-from lab.machine import EmulatedFunction, Machine
-from lab.oom import OomKills
+from lab.machine import Machine
+from lab.qemu_process import QemuProcess
 from lab.qmp import Monitor, MonitorEvent
 from lab.run_folder import RunFolder
-from lab.served import ServedFunction
+from lab.slots import Slots
 from lab.watch import PANIC_WRITES_S, PAUSE_S, Watch
 
 if TYPE_CHECKING:
@@ -46,9 +41,6 @@ if TYPE_CHECKING:
 
 _END_FOLLOWS_WITHIN_S: Final = 0.5  # QEMU's sockets close a moment before its process is gone
 _QMP_GREETING_S: Final = 30.0
-
-# QEMU ends when the *thread* that started it ends: this one lives as long as the process does.
-_LAUNCHER: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qemu-launcher")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +71,12 @@ class Start:
 
 
 class Guest:
-    """A guest that runs from `start` (or entering a `with` block) until `kill`."""
+    """A guest that runs from `start` (or entering a `with` block) until `kill`.
+
+    Attributes:
+        qemu: its process.
+        slots: what is plugged into it while it runs.
+    """
 
     def __init__(self, start: Start, *, name: str = "guest") -> None:
         self.machine: Final = start.machine
@@ -89,21 +86,17 @@ class Guest:
         # A debugger pauses a guest for as long as it likes.
         self._watch = Watch(self._monitor, pause_s=math.inf if start.gdb else PAUSE_S)
         self._recorder: Recorder | None = None
-        self._oom_kills = OomKills.now()
         self._lost: tuple[Loss, dict[int, bytes]] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
         self._line: Line | None = None
         self._agent: Agent | None = None
-        self._argv: list[str] = []
         self._first_reading: clock.ClockReading | None = None
         self._run_folder = RunFolder()
         self._run = self._run_folder.path
+        self.qemu: Final = QemuProcess(start.emulator, self._run, name)
+        self.slots: Final = Slots(start.machine, self._monitor, self._run)
         self.console = (start.console or self._run / "console.log").absolute()
-        self.served: Final[dict[str, ServedFunction]] = {}
-        self._plugged: Final[set[str]] = set()
         self.started_ns = 0
         self.agent_pid = 0
-        self.killed = False
 
     # --- life -----------------------------------------------------------------------------------------
 
@@ -139,30 +132,11 @@ class Guest:
                 state=self._start.state,
                 gdb=self._start.gdb,
             )
-            emulator = self._start.emulator
-            # Not QEMU's own `-run-with exit-with-parent`, which sends SIGTERM: one that is stopped would stay.
-            self._argv = [
-                *("setpriv", "--pdeathsig", "KILL"),
-                *emulator.argv,
-                *arguments(self.machine, self._start.boot, wiring, self._start.memory),
-            ]
-            log = ours.enter_context((self._run / "qemu.log").open("wb"))
             self.started_ns = time.monotonic_ns()
-            try:
-                self._process = _LAUNCHER.submit(
-                    subprocess.Popen,
-                    self._argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=emulator.full_environment(),
-                    pass_fds=(qmp.fileno(), rpc.fileno(), self._recorder.inlet, *self._start.inherits),
-                    start_new_session=True,  # Ctrl-C is for us: we end QEMU when its evidence is collected
-                ).result()
-            except OSError as error:
-                raise GuestError(
-                    f"start QEMU for {self.name}", said=str(error), evidence=self.command
-                ) from error
+            self.qemu.start(
+                arguments(self.machine, self._start.boot, wiring, self._start.memory),
+                (qmp.fileno(), rpc.fileno(), self._recorder.inlet, *self._start.inherits),
+            )
         try:
             self._monitor.connect(self._run / "qmp", _QMP_GREETING_S)
         except GuestError as error:
@@ -253,12 +227,8 @@ class Guest:
 
         There is no orderly shutdown: a guest is never used again, and its console is already in the file.
         """
-        if self._process is not None:
-            self.killed = self.killed or self.process_lives
-            self._process.kill()
-            self._process.wait()
-        for one in self.served.values():
-            one.close()
+        self.qemu.kill()
+        self.slots.close()
         self.disconnect()
         if self._agent is not None:
             self._agent.close()
@@ -288,29 +258,12 @@ class Guest:
     @property
     def pid(self) -> int:
         """Process id of QEMU; 0 before the start."""
-        return self._process.pid if self._process else 0
+        return self.qemu.pid
 
     @property
     def running(self) -> bool:
         """Whether QEMU still runs, and its guest has not gone down."""
-        return self.process_lives and not self.shut_down
-
-    @property
-    def process_lives(self) -> bool:
-        """Whether QEMU still runs, were it with a guest that stands still."""
-        return self.exit_status is None and self._process is not None
-
-    @property
-    def exit_status(self) -> int | None:
-        """How QEMU ended: its exit status, or a signal as a negative number; None while it runs."""
-        return self._process.poll() if self._process else None
-
-    @property
-    def command(self) -> str:
-        """How to start the same QEMU by hand; its sockets go to the current folder."""
-        typed = by_hand(self._argv, self._run)
-        variables = [f"{name}={value}" for name, value in self._start.emulator.environment.items()]
-        return shlex.join(["env", *variables, *typed] if variables else typed)
+        return self.qemu.lives and not self.shut_down
 
     @property
     def events(self) -> tuple[MonitorEvent, ...]:
@@ -342,19 +295,8 @@ class Guest:
     def cause_of_death(self) -> str:
         """Why QEMU ended or its guest went down; empty while it runs."""
         if not self.shut_down:
-            self.wait_end(_END_FOLLOWS_WITHIN_S)
-        return post_mortem.went_down(self) or post_mortem.how_qemu_ended(self)
-
-    @property
-    def oom_kills(self) -> str:
-        """What the out-of-memory killer did since the guest was made, in a few words."""
-        return OomKills.now().since(self._oom_kills)
-
-    @property
-    def emulator_log(self) -> str:
-        """What QEMU itself wrote to its standard output and error."""
-        path = self._run / "qemu.log"
-        return path.read_text(errors="replace").strip() if path.exists() else ""
+            self.qemu.wait_end(_END_FOLLOWS_WITHIN_S)
+        return post_mortem.went_down(self) or self.qemu.how_it_ended
 
     def console_text(self) -> str:
         """Return everything written to the console so far; of more than 8 MiB the beginning and the end."""
@@ -384,35 +326,6 @@ class Guest:
     def monitor(self) -> Monitor:
         """QEMU's monitor, for what this class has no word for."""
         return self._monitor
-
-    def plug(self, alias: str) -> None:
-        """Plug a function that was described for hot-plug, with all that share its port; nothing the second time.
-
-        The guest's kernel sees it some 0.5 s later.
-
-        Raises:
-            UsageError: the machine has no such function.
-            GuestError: QEMU refused, or the model that serves it does not start.
-        """
-        for function in self.machine.plugged_with(alias):
-            if function.alias not in self._plugged:
-                self._plugged.add(function.alias)
-                self._plug(function)
-
-    def _plug(self, function: EmulatedFunction) -> None:
-        first, *others = self.machine.plug_arguments(function.alias)
-        if function.served:
-
-            def plug(socket: dict[str, Any]) -> None:
-                self._monitor.run("device_add", {**first, "socket": socket})
-
-            one = ServedFunction(function, self._run / function.alias, self._monitor, plug)
-            self.served[function.alias] = one
-            one.plug()
-        else:
-            self._monitor.run("device_add", first)
-        for device in others:
-            self._monitor.run("device_add", device)
 
     def inject_nmi(self) -> None:
         """Send an NMI to every vCPU; this guest panics on it and prints all backtraces.
@@ -446,8 +359,7 @@ class Guest:
     def let_go_on(self) -> None:
         """Let a QEMU that was stopped (SIGSTOP) go on, and its guest stand still."""
         self._monitor.begin("stop")  # it is read as soon as QEMU runs
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGCONT)
+        self.qemu.go_on()
 
     def wait_panic(self, timeout_s: float) -> bool:
         """Wait for a panic and until the kernel has finished writing about it.
@@ -463,12 +375,6 @@ class Guest:
     def wait_shutdown(self, timeout_s: float) -> None:
         """Wait until the guest has gone down."""
         self._monitor.wait_event(lambda event: event.name == "SHUTDOWN", timeout_s)
-
-    def wait_end(self, timeout_s: float) -> None:
-        """Wait until QEMU has ended."""
-        if self._process is not None:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout_s)
 
     def wait_console(self, wanted: Callable[[str], bool], timeout_s: float) -> bool:
         """Wait until the end of the console is as wanted.

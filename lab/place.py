@@ -144,7 +144,7 @@ class GuestTarget:
     def model(self, alias: str) -> Model | None:
         """The model that serves a function, if one does; see :class:`~harness.target.protocol.Target`."""
         self.facts(alias)
-        return self.guest.served.get(alias)
+        return self.guest.slots.served.get(alias)
 
     def provenance(self) -> dict[str, Any]:
         """Versions of everything that is not the harness."""
@@ -166,7 +166,7 @@ class GuestTarget:
         port = self.guest.port_bdf(alias)
         wait = attempting(PLUGGED, unsettled=lambda facts: facts is None)
         if function.placement is Placement.HOT_PLUG:
-            self.guest.plug(alias)
+            self.guest.slots.plug(alias)
             # A driver that only looks at a function owns it for a moment, as virtio-pci does with all of its vendor.
             attempting(PLUGGED, unsettled=lambda config: not _is_settled(config))(
                 self.agent.ask, "config_space", bdf=port

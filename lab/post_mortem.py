@@ -99,28 +99,13 @@ def in_words(loss: Loss) -> str:
 def evidence(guest: Guest, loss: Loss) -> str:
     """All there is to know of a guest that was lost before it was of use, for people."""
     parts = [
-        f"command: {guest.command}",
-        f"QEMU said:\n{guest.emulator_log}",
+        f"command: {guest.qemu.command}",
+        f"QEMU said:\n{guest.qemu.log}",
         f"console ends with:\n{_end_of(loss.console)}",
         f"registers:\n{loss.registers}",
-        f"exit status: {guest.exit_status}",
+        f"exit status: {guest.qemu.exit_status}",
     ]
     return "\n\n".join(parts)
-
-
-def how_qemu_ended(guest: Guest) -> str:
-    """Say how QEMU ended, in a few words; empty while it runs, and when we ended it."""
-    status = guest.exit_status
-    if status is None or guest.killed:
-        return ""
-    if status == -signal.SIGKILL:
-        return f"QEMU was killed by SIGKILL: {guest.oom_kills}"
-    if status == -signal.SIGBUS:
-        return "QEMU died of SIGBUS: the disk that holds its memory file is full"
-    if status < 0:
-        return f"QEMU died of {signal.Signals(-status).name}"
-    said = guest.emulator_log.splitlines()
-    return f"QEMU ended with status {status}" + (f": {said[-1]}" if said else "")
 
 
 def went_down(guest: Guest) -> str:
@@ -158,7 +143,7 @@ class _Examination:
         stopped = is_stopped(guest.pid)
         before = guest.events
         if guest.monitor.closed:
-            guest.wait_end(_ENDS_WITHIN_S)
+            guest.qemu.wait_end(_ENDS_WITHIN_S)
         elif stopped:
             guest.let_go_on()
         status = self._status()
@@ -166,8 +151,8 @@ class _Examination:
         if guest.panicked:
             self._look()
             return LossKind.PANIC, guest.panic_reason or "no reason on its console"
-        if not guest.process_lives:
-            return LossKind.EMULATOR, how_qemu_ended(guest) or "QEMU was ended by the harness"
+        if not guest.qemu.lives:
+            return LossKind.EMULATOR, guest.qemu.how_it_ended or "QEMU was ended by the harness"
         if guest.shut_down:
             self._look()
             return LossKind.REBOOT, went_down(guest)
@@ -202,7 +187,7 @@ class _Examination:
         try:
             answer = self.guest.monitor.execute("query-status", _MONITOR_ANSWERS_S)
         except GuestError:
-            self.guest.wait_end(1.0)
+            self.guest.qemu.wait_end(1.0)
             return ""
         return str(answer["status"])
 

@@ -367,7 +367,7 @@ def _hold(config: pytest.Config, source: TargetSource) -> None:
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else ExitStack():
         sys.stderr.write(
-            f"\nkept: {guest.name}, pid {guest.pid}, console {guest.console}\nby hand: {guest.command}\n"
+            f"\nkept: {guest.name}, pid {guest.pid}, console {guest.console}\nby hand: {guest.qemu.command}\n"
         )
         if sys.stdin is not None and sys.stdin.isatty():
             input("Enter ends it: ")

@@ -166,7 +166,7 @@ def test_a_panic_is_noticed_and_its_console_is_complete(guest: Guest) -> None:
     assert guest.panicked
     assert "NMI" in guest.panic_reason
     assert not guest.running
-    assert guest.process_lives, "its memory is gone"
+    assert guest.qemu.lives, "its memory is gone"
     assert guest.cause_of_death.startswith("its kernel panicked: NMI")
     # Written after the panic notifiers, where a stopped or ended QEMU would have cut the text.
     assert "Kernel Offset: disabled" in guest.console_text()
@@ -267,7 +267,7 @@ def test_the_empty_port_has_nothing_behind_it_and_every_template_function_is_whe
 def test_a_hot_plugged_function_appears_unbound_and_with_a_bus_reset(guest: Guest, alias: str) -> None:
     port = guest.port_bdf(alias)
     assert guest.agent.ask("function_below", port=port, number=0) is None
-    guest.plug(alias)
+    guest.slots.plug(alias)
     assert _until(lambda: guest.agent.ask("function_below", port=port, number=0) is not None, guest)
     found = guest.agent.ask("function_below", port=port, number=0)
     assert found["driver"] == ""
@@ -276,7 +276,7 @@ def test_a_hot_plugged_function_appears_unbound_and_with_a_bus_reset(guest: Gues
 
 def test_the_hot_plugged_nvme_can_have_virtual_functions(guest: Guest) -> None:
     port = guest.port_bdf("nvmesriov")
-    guest.plug("nvmesriov")
+    guest.slots.plug("nvmesriov")
     assert _until(lambda: guest.agent.ask("function_below", port=port, number=0) is not None, guest)
     bdf = guest.agent.ask("function_below", port=port, number=0)["bdf"]
     space = bytes(guest.agent.ask("config_space", bdf=bdf))
@@ -302,12 +302,12 @@ def test_a_shipped_driver_loads_with_what_it_needs_and_binds(guest: Guest) -> No
 
 def test_plugging_an_unknown_function_names_the_known_ones(guest: Guest) -> None:
     with pytest.raises(UsageError, match="igb0"):
-        guest.plug("igb9")
+        guest.slots.plug("igb9")
 
 
 def test_plugging_twice_plugs_once(guest: Guest) -> None:
-    guest.plug("edu0")
-    guest.plug("edu0")
+    guest.slots.plug("edu0")
+    guest.slots.plug("edu0")
     (found,) = [
         one for one in guest.monitor.execute("query-pci")[0]["devices"] if one.get("qdev_id") == "port.edu0"
     ]

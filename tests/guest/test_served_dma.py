@@ -63,7 +63,7 @@ def target(place: Place, console: Path) -> Iterator[GuestTarget]:
 @pytest.fixture
 def model(target: GuestTarget) -> ModelProcess:
     target.facts(ALIAS)
-    return target.guest.served[ALIAS].process
+    return target.guest.slots.served[ALIAS].process
 
 
 @pytest.fixture
