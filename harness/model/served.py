@@ -61,6 +61,9 @@ class Happened(enum.IntEnum):
     """A reset came before that; `value` as before."""
     LOST = 23
     """A reset came that nobody had announced: what the function had yet to keep is lost."""
+    LEFT_OVER = 24
+    """Software set up anew what every reset takes away, and it was still there from before the last; `value` is what,
+    as the address of a queue."""
 
 
 RESETS: Final = frozenset({Happened.FLR, Happened.BUS_RESET, Happened.WAKE, Happened.SELF_TESTED})

@@ -131,12 +131,15 @@ def test_a_unit_check_is_answered_by_a_reset(dut: Function, interrupts: str, sta
 @pytest.mark.dut("ipr64")
 def test_an_error_of_the_link_is_recovered_from(dut: Function, stage: Stage) -> None:
     """The bus is reset, the driver restores config space and brings the adapter up: reads wait for 1 s."""
-    stage(
+    run = stage(
         Faulty(dut).link_reports("DLP", at="300ms"),
         Disk(dut).reads(),
         dut.reads("sysfs", at=VENDOR_ID, every=_PACE),
         lasting="3s",
     )
+    run.enforce()
+    said = [one.claim for one in run.judgement.findings if one.checker == "persistent_state"]
+    assert said == [f"What {dut.alias} had not saved yet is lost: its bus was reset because of an error of the link."]
 
 
 @pytest.mark.dut("ipr0")

@@ -144,6 +144,7 @@ class Ipr(Function):
         self._log_is_dirty = self._has_failed = False
         self._life = 0  # what was begun in an earlier one comes to nothing
         self._queue = self._queue_slots = self._slot = 0
+        self._queue_epoch = 0  # in which it was named
         self._toggle = 1
 
     # --- registers ------------------------------------------------------------------------------------------
@@ -302,6 +303,9 @@ class Ipr(Function):
         command, type_name = request.command, self._chip.type_name
         match command[0]:
             case 0xC4:
+                if self._queue_slots and self._queue_epoch != self.resets:
+                    self.tell(Told(Happened.LEFT_OVER, self._clock(), self._queue))
+                self._queue_epoch = self.resets
                 self._queue, size = self._layout.queue_of(command)
                 self._queue_slots, self._slot, self._toggle = size // 4, 0, 1
                 self._log_is_dirty = True  # it works again, so there is something to keep

@@ -89,7 +89,12 @@ def lost_since(history: History, terms: Terms, alias: str) -> int:
 
 def bus_reset_ns(history: History, one: Struck) -> int | None:
     """When the bus of the function was reset next, at the earliest."""
+    row = bus_reset_row(history, one)
+    return None if row is None else int(history.served["time_ns"][row]) - history.served_error_ns
+
+
+def bus_reset_row(history: History, one: Struck) -> int | None:
+    """Where the function says that its bus was reset next, in `History.served`."""
     rows = served_rows(history, one.incident.function, Happened.BUS_RESET)
-    times = history.served["time_ns"][rows]
-    times = times[times >= one.begin_ns]
-    return int(times[0]) - history.served_error_ns if len(times) else None
+    rows = rows[history.served["time_ns"][rows] >= one.begin_ns]
+    return int(rows[0]) if len(rows) else None

@@ -1,8 +1,8 @@
 """Did Linux deal with an error that a port was made to report?
 
 A corrected error is logged, no more.  After a fatal one the kernel asks the drivers below the port, resets the link,
-and says how it ended; whether the link was reset, the function below it says.  Nobody but a driver restores config
-space then; vfio-pci has no handler that does.
+and says how it ended; whether the link was reset, the function below it says, and whether that reset took from it what
+a reset takes.  Nobody but a driver restores config space then; vfio-pci has no handler that does.
 
 Source: Linux drivers/pci/pcie/err.c, `pcie_do_recovery()`; drivers/pci/pcie/aer.c, `aer_root_reset()`;
 drivers/vfio/pci/vfio_pci_core.c, `vfio_pci_core_aer_err_detected()`.
@@ -15,7 +15,8 @@ from typing import Final
 
 from harness.history.history import History
 from harness.judge import findings
-from harness.judge.evidence.link_errors import FATAL, Reported, bus_reset_ns, reported
+from harness.judge.evidence.left_over import left_over
+from harness.judge.evidence.link_errors import FATAL, Reported, bus_reset_row, reported
 from harness.judge.evidence.starvation import missed
 from harness.model.outcome import Outcome
 from harness.model.promise import ConfigSpace, Promise, WindowKind
@@ -60,8 +61,10 @@ def _judge(history: History, terms: Terms, one: Reported) -> Finding:
             promise=promise,
             met=1,
         )
-    if one.operation == FATAL and bus_reset_ns(history, one.struck) is None:
-        claim = f"AER called {alias} recovered from a {error} {what}, and its bus was not reset"
+    if one.operation == FATAL and (doubt := _not_reset(history, one)):
+        row, why = doubt
+        events += [findings.served(row)] if row is not None else []
+        claim = f"AER called {alias} recovered from a {error} {what}, and {why}"
         if history.served_lost:
             return findings.unknown(
                 NAME, f"{claim}, or rows of its log were lost.", promise=promise, events=events
@@ -72,6 +75,15 @@ def _judge(history: History, terms: Terms, one: Reported) -> Finding:
     if promise.config is ConfigSpace.LOST:
         claim += "; nobody restores what the reset of its bus took from it"
     return _held(promise, claim, events)
+
+
+def _not_reset(history: History, one: Reported) -> tuple[int | None, str] | None:
+    """Why the reset of the link was none to the function, and the row that shows it; None: it may have been one."""
+    reset = bus_reset_row(history, one.struck)
+    if reset is None:
+        return None, "its bus was not reset"
+    kept = left_over(history, one.struck.incident.function, reset)
+    return None if kept is None else (kept.row, f"the reset of its bus did not take {kept.what} from it")
 
 
 def _held(promise: Promise, claim: str, events: list[EventId]) -> Finding:

@@ -46,6 +46,7 @@ _SIGNS: Final = {
     Sight.FLR_IGNORED: "#a3324a",
     Sight.LOST: "#a3324a",
     Sight.CORRUPTED: "#a3324a",
+    Sight.LEFT_OVER: "#a3324a",
     Sight.INTERRUPT_LOST: "#a3324a",
     Sight.DMA_REFUSED: "#a3324a",
     Sight.INTERRUPT: "#6b5cc4",

@@ -42,7 +42,8 @@ class Sight(enum.IntEnum):
     FLR_IGNORED = 17
     LOST = 18
     CORRUPTED = 19
-    MET = 20
+    LEFT_OVER = 20
+    MET = 21
 
 
 LETTERS: Final = {
@@ -66,6 +67,7 @@ LETTERS: Final = {
     Sight.FLR_IGNORED: "x",
     Sight.LOST: "L",
     Sight.CORRUPTED: "X",
+    Sight.LEFT_OVER: "o",
     Sight.MET: "m",
 }
 MEANINGS: Final = {
@@ -89,6 +91,7 @@ MEANINGS: Final = {
     Sight.FLR_IGNORED: "FLR ignored",
     Sight.LOST: "state lost, not told",
     Sight.CORRUPTED: "state corrupted",
+    Sight.LEFT_OVER: "state not reset",
     Sight.MET: "fault met",
 }
 ACCESSES: Final = (Sight.READ, Sight.WRITTEN, Sight.ALL_ONES, Sight.REFUSED)
@@ -116,6 +119,7 @@ _SIGHTS: Final = {
     Happened.CRITICAL_ENDS: Sight.KEPT,
     Happened.CORRUPTED: Sight.CORRUPTED,
     Happened.LOST: Sight.LOST,
+    Happened.LEFT_OVER: Sight.LEFT_OVER,
 }
 """The rest are edges of what is drawn as a bar."""
 

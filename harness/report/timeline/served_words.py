@@ -70,6 +70,8 @@ def _said(history: History, whose: str, event: Table) -> str:
             return f"was reset in its critical section: what it keeps is corrupt, {value:#x} is lost"
         case Happened.LOST:
             return "was reset without having been told: what it had not kept yet is lost"
+        case Happened.LEFT_OVER:
+            return f"was set up anew, and still had {value:#x} from before its reset"
         case Happened.NOTED:
             return f"noted {value:#x}" + (f" at {address:#x}" if address else "")
         case _:

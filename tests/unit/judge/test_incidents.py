@@ -19,12 +19,13 @@ from harness.judge.questions.recovered import recovered
 from harness.judge.questions.register_values import register_values
 from harness.judge.questions.removed import removed
 from harness.judge.questions.values_sane import values_sane
-from harness.model.fault import IncidentKind
+from harness.model.fault import Fault, IncidentKind, Misbehaviour, PlannedFault
 from harness.model.operation import BAR_READ
+from harness.model.served import Happened
 from harness.model.terms import Terms
 from harness.model.units import MS
 from harness.model.verdict import Blame, Finding, Verdict
-from tests.unit.judge.build import CONTRACT, READ, at, worst
+from tests.unit.judge.build import ALIAS, CONTRACT, READ, at, worst
 from tests.unit.judge.struck import (
     BEGUN,
     CORRECTED,
@@ -199,6 +200,79 @@ def test_a_recovery_without_a_reset_of_the_bus_is_none(lost: int, verdict: Verdi
     assert finding.claim.startswith(
         "AER called disk recovered from a fatal error of the link above disk (DLP), and its bus was not reset"
     )
+
+
+LINE, ANSWER = 0x0C, 0x8000_0020
+"""Where the cache line size is, and what four bytes from there on read while it is set."""
+
+
+def told(*rows: tuple[float, Happened, int, int], error: int = 0) -> History:
+    """A function whose cache line size is 32, that is recovered, and what it wrote down after that, in 4 bytes each."""
+    history = reported(*FATAL, LINK_RESET, RECOVERED, reset=True).history()
+    (function,) = history.functions
+    before = bytearray(64)
+    before[LINE] = ANSWER & 0xFF
+    served = np.zeros(len(rows), dtype=history.served.dtype)
+    for row, (us, what, address, value) in zip(served, rows, strict=True):
+        row["time_ns"], row["what"], row["address"], row["value"] = at(BEGUN + us), what, address, value
+        row["region"], row["width"], row["error"] = 7, 4, error
+    served = np.concatenate([history.served, served])
+    return replace(
+        history,
+        functions=(replace(function, config_before=bytes(before)),),
+        served=served[np.argsort(served["time_ns"], kind="stable")],
+    )
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(0, Verdict.FAIL), (3, Verdict.UNKNOWN)])
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ((60_000, Happened.READ, LINE, ANSWER), "its cache line size, 0x20"),
+        ((60_000, Happened.READ, LINE - 2, ANSWER << 16), "its cache line size, 0x20"),
+        ((60_000, Happened.LEFT_OVER, 0, 0xFFE0_2000), "the queue at 0xffe02000"),
+    ],
+)
+def test_a_reset_of_the_bus_that_took_nothing_is_none(
+    row: tuple[float, Happened, int, int], what: str, lost: int, verdict: Verdict
+) -> None:
+    """The function says that it was reset, and what it answers afterwards says that it was not."""
+    history = replace(told(row), served_lost=lost)
+    (finding,) = recovered(history, terms(history))
+    assert finding.verdict is verdict
+    assert f", and the reset of its bus did not take {what} from it" in finding.claim
+    if not lost:
+        assert finding.blame is Blame.RESET_FAILED
+        assert finding.events[-1].row == 2 + 1  # behind the two of the incident, and the reset
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(60_000, Happened.READ, LINE, 0x8000_0000)],
+        [(60_000, Happened.WRITTEN, LINE, ANSWER), (61_000, Happened.READ, LINE, ANSWER)],
+        [(40_000, Happened.READ, LINE, ANSWER), (41_000, Happened.LEFT_OVER, 0, 0x1000)],
+        [(60_000, Happened.READ, LINE, 0xFFFF_FFFF)],
+        [(60_000, Happened.READ, LINE + 4, ANSWER)],
+        [(60_000, Happened.SELF_TESTED, 0, 9), (61_000, Happened.LEFT_OVER, 0, 0x1000)],
+    ],
+    ids=["gone", "written anew", "before", "silent", "another register", "after another reset"],
+)
+def test_what_is_no_left_over_convicts_nobody(rows: list[tuple[float, Happened, int, int]]) -> None:
+    history = told(*rows)
+    assert worst(recovered(history, terms(history))) is Verdict.PASS
+
+
+def test_an_answer_that_was_refused_or_staged_to_be_wrong_proves_nothing() -> None:
+    row = (60_000, Happened.READ, LINE, ANSWER)
+    history = told(row, error=errno.EIO)
+    assert worst(recovered(history, terms(history))) is Verdict.PASS
+    history = told(row)
+    fault = Fault(what=Misbehaviour.WRONG_VALUE, register="cache-line-size", value=ANSWER & 0xFF)
+    history = replace(
+        history, plan=replace(history.plan, faults=(PlannedFault(function=ALIAS, fault=fault),))
+    )
+    assert worst(recovered(history, terms(history))) is Verdict.PASS
 
 
 def test_a_recovery_without_an_end_is_unknown() -> None:

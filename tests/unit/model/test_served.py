@@ -45,5 +45,6 @@ def test_words_fit_their_column_and_their_numbers_never_change() -> None:
         "CRITICAL_ENDS": 21,
         "CORRUPTED": 22,
         "LOST": 23,
+        "LEFT_OVER": 24,
     }
     assert {Happened.FLR, Happened.BUS_RESET, Happened.WAKE, Happened.SELF_TESTED} == RESETS

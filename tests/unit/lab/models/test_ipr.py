@@ -266,6 +266,32 @@ def test_a_reset_that_nobody_announced_loses_the_log(running: Host) -> None:
     assert running.adapter.log_is_intact
 
 
+class Stubborn(ipr.Ipr):
+    """A reset does not take its queue from it."""
+
+    def forgotten(self) -> None:
+        queue, slots = self._queue, self._queue_slots
+        super().forgotten()
+        self._queue, self._queue_slots = queue, slots
+
+
+@pytest.mark.parametrize(
+    ("make", "left_over"), [(ipr.Ipr, []), (Stubborn, [Happened.LEFT_OVER])], ids=["healthy", "stubborn"]
+)
+def test_a_queue_of_before_a_reset_is_told_of_when_another_is_named(
+    make: type[ipr.Ipr], left_over: list[Happened]
+) -> None:
+    host = Host(lambda clock: make(ipr.OBSIDIAN_E, clock))
+    host.start()
+    host.start()  # without a reset in between that is no left-over
+    assert host.happened(Happened.LEFT_OVER) == []
+    host.adapter.bus_reset()
+    host.enable()
+    host.start()
+    host.start()
+    assert host.happened(Happened.LEFT_OVER) == left_over
+
+
 def test_what_was_begun_before_a_reset_comes_to_nothing(running: Host) -> None:
     running.send(bytes((0xF7, 0)), handle=ADAPTER, kind=1)
     running.adapter.bus_reset()
