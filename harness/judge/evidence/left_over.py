@@ -54,7 +54,9 @@ def left_over(history: History, alias: str, reset: int) -> LeftOver | None:
 
 def _software_found(history: History, alias: str, reset: int, until: int) -> list[LeftOver]:
     rows = _between(served_rows(history, alias, Happened.LEFT_OVER), reset, until)
-    return [LeftOver(row, f"the queue at {int(history.served['value'][row]):#x}") for row in rows[:1].tolist()]
+    return [
+        LeftOver(row, f"the queue at {int(history.served['value'][row]):#x}") for row in rows[:1].tolist()
+    ]
 
 
 def _answered(history: History, alias: str, reset: int, until: int) -> list[LeftOver]:
@@ -76,7 +78,7 @@ def _touching(history: History, alias: str, what: Happened) -> Rows:
     """Accesses that were answered, and to config space, of which the first 8 bytes hold that register."""
     rows, served = served_rows(history, alias, what), history.served
     at, width = (served[column][rows].astype(np.int64) for column in ("address", "width"))
-    touches = (at <= _CACHE_LINE_SIZE) & (_CACHE_LINE_SIZE < at + np.minimum(width, 8))
+    touches = (at <= _CACHE_LINE_SIZE) & (at + np.minimum(width, 8) > _CACHE_LINE_SIZE)
     kept: Rows = rows[touches & (served["region"][rows] == _CONFIG_REGION) & (served["error"][rows] == 0)]
     return kept
 

@@ -34,7 +34,7 @@ _EVER: Final = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class Starvation:
-    """Closed intervals in which no upper bound on time can convict.
+    """Closed intervals in which no upper bound on time can convict, and a lower one by what they do not explain.
 
     Attributes:
         begin, end: of the intervals; begins ascending, each end the latest so far.
@@ -48,6 +48,20 @@ class Starvation:
     reason: str
     seen: bool
     share: float
+
+    def shortened(self, begin: int, end: int, by_ns: int) -> bool:
+        """Whether an operation may have been shorter by so much because of it.
+
+        Late ticks end each wait of an operation early, but all of them together by no more than they were late.
+
+        Args:
+            begin: of the operation.
+            end: likewise.
+            by_ns: how much is missing from what was promised.
+        """
+        met = (self.begin <= end) & (self.end >= begin)
+        late = self.end[met].astype(float) - self.begin[met].astype(float)
+        return bool(met.any() and late.sum() >= by_ns)
 
     def during(self, begin: npt.ArrayLike, end: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """For each interval from `begin` to `end`: was the machine starved, or unwatched, in it?"""

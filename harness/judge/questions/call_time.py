@@ -1,12 +1,12 @@
 """Did calls that did not reset anything return in time: refusals at once, those who waited soon after the window?
 
 What a reset takes is judged on the kernel's trace, see :mod:`~harness.judge.questions.reset_time`.  A bound convicts
-only when the machine was not starved.
+only when a starved machine does not explain why it was missed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from harness.history.history import History
@@ -28,6 +28,8 @@ NAME: Final = "call_time"
 
 _Timed = tuple[Call, Ns, Ns]
 """A call, how long it took as the bound counts, and how long it took at least, as that bound counts."""
+_Untimely = tuple[list[_Timed], str, list[bool]]
+"""Calls that were out of bounds, how, and for each whether a starved machine may be why."""
 
 
 def call_time(history: History, terms: Terms) -> tuple[Finding, ...]:
@@ -81,8 +83,8 @@ def _least(call: Call, met: Situation, promise: Promise) -> Ns:
 
 
 def _judge(promise: Promise, what: str, timed: Sequence[_Timed], starved: Starvation) -> Finding:
-    for slow, how in _untimely(promise, timed):
-        believed = [one for one in slow if not starved.during(int(one[0].begin_ns), int(one[0].end_ns)).any()]
+    for untimely, how, excused in (_early(promise, timed, starved), _late(promise, timed, starved)):
+        believed = [one for one, excuse in zip(untimely, excused, strict=True) if not excuse]
         if believed:
             call, most, _ = believed[0]
             return findings.failed(
@@ -94,12 +96,12 @@ def _judge(promise: Promise, what: str, timed: Sequence[_Timed], starved: Starva
                 promise=promise,
                 met=len(believed),
             )
-        if slow:
+        if untimely:
             return findings.starved(
                 NAME,
-                f"{len(slow)} {what} took {how}, but {starved.reason}.",
+                f"{len(untimely)} {what} took {how}, but {starved.reason}.",
                 promise=promise,
-                events=_events(slow),
+                events=_events(untimely),
             )
     lengths = [most for _, most, _ in timed]
     return findings.passed(
@@ -111,13 +113,22 @@ def _judge(promise: Promise, what: str, timed: Sequence[_Timed], starved: Starva
     )
 
 
-def _untimely(promise: Promise, timed: Sequence[_Timed]) -> Iterator[tuple[list[_Timed], str]]:
-    if promise.at_least is not None:
-        least = promise.at_least - TRACE_RESOLUTION
-        yield [one for one in timed if one[2] < least], f"less than {as_text(promise.at_least)}"
-    if promise.at_most is not None:
-        most = promise.at_most
-        yield [one for one in timed if one[1] > most], f"longer than {as_text(most)}"
+def _early(promise: Promise, timed: Sequence[_Timed], starved: Starvation) -> _Untimely:
+    bound = promise.at_least
+    if bound is None:
+        return [], "", []
+    found = [one for one in timed if one[2] < bound - TRACE_RESOLUTION]
+    excused = [starved.shortened(call.begin_ns, call.end_ns, bound - least) for call, _, least in found]
+    return found, f"less than {as_text(bound)}", excused
+
+
+def _late(promise: Promise, timed: Sequence[_Timed], starved: Starvation) -> _Untimely:
+    bound = promise.at_most
+    if bound is None:
+        return [], "", []
+    found = [one for one in timed if one[1] > bound]
+    excused = [bool(starved.during(call.begin_ns, call.end_ns).any()) for call, _, _ in found]
+    return found, f"longer than {as_text(bound)}", excused
 
 
 def _after(call: Call, promise: Promise) -> bool:

@@ -62,9 +62,9 @@ def _judge(history: History, terms: Terms, one: Reported) -> Finding:
             met=1,
         )
     if one.operation == FATAL and (doubt := _not_reset(history, one)):
-        row, why = doubt
-        events += [findings.served(row)] if row is not None else []
-        claim = f"AER called {alias} recovered from a {error} {what}, and {why}"
+        seen, reason = doubt
+        events += [findings.served(seen)] if seen is not None else []
+        claim = f"AER called {alias} recovered from a {error} {what}, and {reason}"
         if history.served_lost:
             return findings.unknown(
                 NAME, f"{claim}, or rows of its log were lost.", promise=promise, events=events
