@@ -246,6 +246,11 @@ def test_a_reset_of_the_bus_that_took_nothing_is_none(
         assert finding.events[-1].row == 2 + 1  # behind the two of the incident, and the reset
 
 
+def test_a_write_of_another_register_hides_no_left_over() -> None:
+    history = told((60_000, Happened.WRITTEN, 0x04, 0x0010_0406), (61_000, Happened.READ, LINE, ANSWER))
+    assert worst(recovered(history, terms(history))) is Verdict.FAIL
+
+
 @pytest.mark.parametrize(
     "rows",
     [
