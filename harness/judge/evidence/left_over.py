@@ -16,7 +16,7 @@ from harness.model.served import RESETS, Happened
 
 _CONFIG_REGION: Final = 7
 _CACHE_LINE_SIZE: Final = 0x0C
-"""A byte that drivers set, that does nothing, and that is 0 after a reset (PCIe r6.0 §7.5.1.1.7)."""
+"""A byte that drivers set, that does nothing, and that is 0 after a reset (PCIe r6.0 §7.5.1.1)."""
 _NAMED: Final = "cache-line-size"
 
 
