@@ -87,6 +87,7 @@ def stubborn(
         ("keeping", "the reset of its bus did not take the queue at 0x"),
     ],
     indirect=["stubborn"],
+    ids=["it only says so", "it keeps its queue"],
 )
 def test_an_adapter_that_a_reset_of_its_bus_does_not_reset(stubborn: Patient, said: str) -> None:
     """It works afterwards, config space is what it was, and the kernel calls it recovered: only its own log tells."""
