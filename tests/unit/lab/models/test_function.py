@@ -614,7 +614,13 @@ def test_a_value_that_does_not_fit_is_refused_and_nothing_is_loaded(function: Fu
 
 OF_A_SERVER = {Happened.CONNECTED, Happened.DISCONNECTED}
 OF_THE_HOST = {Happened.INCIDENT_BEGINS, Happened.INCIDENT_ENDS}
-OF_OTHER_MODELS = {Happened.CRITICAL_BEGINS, Happened.CRITICAL_ENDS, Happened.CORRUPTED, Happened.LOST}
+OF_OTHER_MODELS = {
+    Happened.CRITICAL_BEGINS,
+    Happened.CRITICAL_ENDS,
+    Happened.CORRUPTED,
+    Happened.LOST,
+    Happened.LEFT_OVER,
+}
 
 
 def test_each_row_tells_what_it_says(function: Function, clock: Clock, told: list[Told]) -> None:
