@@ -92,7 +92,7 @@ def soak(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     Raises:
         UsageError: a time or a scenario is not understood, or the results folder cannot be written.
     """
-    from harness.plugin.soak import seconds_of  # noqa: PLC0415 - pytest is not needed to judge and report
+    from harness.plugin.soak.plugin import seconds_of  # noqa: PLC0415 - pytest is not needed to judge and report
     from harness.scenarios.named import named  # noqa: PLC0415
 
     seconds_of(options.lasting)  # say now what is wrong with it, not when the lab is ready

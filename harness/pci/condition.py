@@ -29,7 +29,7 @@ def conditions(bdfs: list[str], patience_s: float) -> dict[str, Any]:
 
     Returns:
         Plain values: `taint`, and `functions`, which has for each address a dictionary for
-        :class:`harness.plugin.quarantine.Condition`, or None when it did not answer in time.
+        :class:`harness.plugin.lab.quarantine.Condition`, or None when it did not answer in time.
     """
     seen: dict[str, Any] = {}
     threads = [

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from harness.plugin import reporting
-from harness.plugin.guests import Ahead, TargetSource
+from harness.plugin.lab.guests import Ahead, TargetSource
 from harness.results import ATTACHMENTS
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Exceptions by which a test tells the reporting plugin what was judged.
 
 Only these carry a verdict through pytest; everything else that is raised is classified by
-:mod:`harness.plugin.classify`.
+:mod:`harness.plugin.reporting.classify`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import pytest
 from harness.model.operation import Operation
 from harness.model.plan import File, Op, Step
 from harness.model.verdict import Verdict
-from harness.plugin.guests import TargetSource
+from harness.plugin.lab.guests import TargetSource
 from harness.plugin.staging import Stage
 from harness.staging.acting import acting
 from harness.staging.function import Function

@@ -22,8 +22,8 @@ from harness.history.history import History
 from harness.judge import judge
 from harness.model.plan import Plan
 from harness.model.verdict import Blame, Finding, Judgement, Verdict
-from harness.plugin.guests import Start, TargetSource
 from harness.plugin.lab import describe
+from harness.plugin.lab.guests import Start, TargetSource
 from harness.staging.conduct import conduct
 from harness.staging.function import Function
 from lab.place import GuestTarget, Place

@@ -17,7 +17,8 @@ from harness.history.windows import waited
 from harness.judge import judge
 from harness.judge.synthetic import synthetic
 from harness.model.verdict import Finding, Judgement, Verdict
-from harness.plugin.staging import _RUNS, Run
+from harness.plugin.staging import Run
+from harness.plugin.staging.plugin import _RUNS
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden" / "history" / "v1.history.zip"
 CONTRACT: Final[Contract] = load()

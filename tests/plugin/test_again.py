@@ -216,7 +216,7 @@ def test_a_larger_budget_may_be_asked_for(pytester: pytest.Pytester) -> None:
 
 REPORTS = """
 import pytest
-from harness.plugin.again import reports_of
+from harness.plugin.reporting.again import reports_of
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item, nextitem):

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from harness.errors import ClockError, GuestError
-from harness.plugin.guests import Ahead, Start, TargetSource
+from harness.plugin.lab.guests import Ahead, Start, TargetSource
 
 
 class Guest:

@@ -13,8 +13,8 @@ import pytest
 from harness.contract import load
 from harness.history.container import from_bytes
 from harness.model.pci import Bdf, ResetMethod
-from harness.plugin.guests import Start, TargetSource
 from harness.plugin.lab import describe
+from harness.plugin.lab.guests import Start, TargetSource
 
 # Hypothesis's plugin imports all of Hypothesis at the end of every session
 ALONE = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "--strict-markers")

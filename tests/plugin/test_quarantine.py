@@ -13,7 +13,7 @@ from harness.journal.record import HealthRecord, SessionEnd, SessionStart, Statu
 from harness.journal.session import Session
 from harness.model.loss import Loss, LossKind
 from harness.model.verdict import Blame, EventId, EventKind, Finding, Judgement, Verdict
-from harness.plugin.quarantine import (
+from harness.plugin.lab.quarantine import (
     Condition,
     Lost,
     Quarantine,

@@ -217,7 +217,7 @@ def test_a_stage_is_reported_with_its_timeline_and_its_files(pytester: pytest.Py
     assert "<flakyFailure" in (pytester.path / "hil-results" / JUNIT).read_text()
 
 
-@pytest.mark.parametrize("renderer", ["reporting.timeline_svg", "pictures.timeline_text"])
+@pytest.mark.parametrize("renderer", ["reporting.plugin.timeline_svg", "pictures.timeline_text"])
 def test_a_picture_that_cannot_be_drawn_ends_no_session(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, renderer: str
 ) -> None:

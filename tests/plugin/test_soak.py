@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.plugin.soak import seconds_of
-from harness.plugin.soaking import HOPELESS, KEPT
+from harness.plugin.soak.loop import HOPELESS, KEPT
+from harness.plugin.soak.plugin import seconds_of
 from harness.report import ExitStatus
 from harness.results import JOURNAL, JUNIT, complete
 

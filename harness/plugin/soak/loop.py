@@ -1,6 +1,6 @@
 """The loop of a soak: runs round after round, keeps what is worth keeping, and sums up.
 
-See :mod:`harness.plugin.soak`, whose options lead here.
+See :mod:`harness.plugin.soak.plugin`, whose options lead here.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import pytest
 from harness.errors import HistoryError, UsageError
 from harness.history.container import from_bytes
 from harness.journal.record import AttemptRecord, HealthRecord, StageRecord, Status
-from harness.plugin import reporting
-from harness.plugin.again import reports_of
-from harness.plugin.baseline import Baselines
-from harness.plugin.rounds import BAD, GOOD, Round, SoakedTest, concern, judged
+from harness.plugin.reporting import notes
+from harness.plugin.reporting.again import reports_of
+from harness.plugin.soak.baseline import Baselines
+from harness.plugin.soak.rounds import BAD, GOOD, Round, SoakedTest, concern, judged
 from harness.report.soak import Seen, Soak, as_json, as_line, as_table, in_one_line
 from harness.report.svg.soak import soak_svg
 from harness.results import SOAK, SOAK_PICTURE, publish
@@ -29,14 +29,18 @@ from harness.statistics.comparison import Weight
 from harness.statistics.tally import Outcome, Tally
 
 KEPT: Final = 3
+"""Rounds of each test and kind (failed, no verdict) whose evidence stays; the first is one of them."""
 HOPELESS: Final = 10
+"""So many rounds in a row without one verdict, and the lab is broken: nobody waits two hours for that."""
 REGRESSION: Final = "hil.soak-regression"
 MOVED: Final = "hil.soak-moved"
 
 _WRITTEN_EVERY_S: Final = 5.0
 _SHOWN_EVERY_S: Final = 1.0
 _TOLD_EVERY_S: Final = 60.0
+"""Where nobody can overwrite a line."""
 _AFRESH: Final = 100
+"""After so many rounds module and session fixtures are made anew: pytest keeps a note of each test that used one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +167,10 @@ class Soaking:
         return "time is over" if self.complete and self._elapsed() >= self.wish.seconds else ""
 
     def _run(self, test: SoakedTest, following: pytest.Item | None) -> None:
-        notes = reporting.hold(test.item, self._evidence(self.round))
+        held = notes.hold(test.item, self._evidence(self.round))
         hook = self.config.hook
         hook.pytest_runtest_protocol(item=test.item, nextitem=following)
-        one = judged(self.round, self._reports, notes)
+        one = judged(self.round, self._reports, held)
         self._reports = []
         self._count(test, one)
         self._keep(test, one)
@@ -210,7 +214,7 @@ class Soaking:
                 summary=one.summary,
                 files=tuple(
                     str(path.relative_to(self.wish.results))
-                    for path in reporting.files_of(test.item, self._evidence(one.number))
+                    for path in notes.files_of(test.item, self._evidence(one.number))
                 ),
             )
             self._tell_early(test, one)
@@ -220,7 +224,7 @@ class Soaking:
         return f"round{number}."
 
     def _forget(self, test: SoakedTest, number: int) -> None:
-        for path in reporting.files_of(test.item, self._evidence(number)):
+        for path in notes.files_of(test.item, self._evidence(number)):
             with suppress(OSError):  # a disk's trouble is seen where something is written
                 path.unlink()
 
@@ -306,7 +310,7 @@ class Soaking:
         hook = self.config.hook
         # Once more, or it would seem to have taken as long as the whole soak.
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        reporting.release(item, shown.notes)
+        notes.release(item, shown.notes)
         rounds, word = test.tally.rounds, BAD.get(shown.outcome)
         if word is not None:
             times = test.tally.outcomes[shown.outcome]
@@ -337,7 +341,7 @@ class Soaking:
         return (Status.ERROR, "hil.infra.lab") if hopeless else (Status.OK, "")
 
     def _tell_health(self, status: Status, kind: str, summary: str, details: str = "") -> None:
-        reporting.note_health(
+        notes.note_health(
             self.config,
             HealthRecord(name="soak", status=status, type=kind, summary=summary, details=details or summary),
         )
@@ -354,7 +358,7 @@ class Soaking:
             status, kind = Status.SKIPPED, MOVED
         lines = [f"{change.test}: {change.claim}" for change in soak.changes]
         summary = lines[0] if lines else "nothing is worse" if soak.compared else "there was no baseline yet"
-        reporting.note_health(
+        notes.note_health(
             self.config,
             HealthRecord(
                 name="soak_baseline",

@@ -5,7 +5,7 @@ only when nothing says that the kernel under test did it: a kernel fault that an
 Everything is made anew for the second try, fixtures of module and session included: what was lost may be theirs.  Each
 try that was given up is written down with its evidence.
 
-:mod:`~harness.plugin.reporting` registers this module when tests may be run again.
+:mod:`~harness.plugin.reporting.plugin` registers this module when tests may be run again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from _pytest.runner import call_and_report
 
 from harness.journal.record import AttemptRecord, Status
 from harness.model.policy import INFRASTRUCTURE, TEST_ATTEMPTS
-from harness.plugin import reporting
-from harness.plugin.classify import Classified
+from harness.plugin.reporting import budget, notes
+from harness.plugin.reporting.classify import Classified
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -48,10 +48,15 @@ def reports_of(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.T
     return reports[begins:]
 
 
+def may_run_again(config: pytest.Config) -> bool:
+    """Whether a test may run once more; not with `--hil-keep`, whose user wants to look at the guest."""
+    return bool(config.getoption("hil_retries") != budget.OFF and not config.getoption("hil_keep", False))
+
+
 def _as_they_come(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.TestReport]:
     """Give each report as soon as it is known to count: a runner may die in a teardown."""
     for number in range(1, TEST_ATTEMPTS + 1):
-        reporting.begin_attempt(item, number)
+        notes.begin_attempt(item, number)
         held: list[pytest.TestReport] = []
         for report in _phases(item, nextitem):
             held.append(report)
@@ -94,17 +99,17 @@ def _what_stays_for(item: pytest.Item, nextitem: pytest.Item | None) -> pytest.I
 
 def _may_be_given_up(item: pytest.Item) -> bool:
     """Whether this try does not count if the lab is found to have been in its way."""
-    if reporting.said_so_far(item):
+    if notes.said_so_far(item):
         return _trouble(item) is not None
-    return reporting.may_run_again(item.config) and not reporting.kernel_fault_seen(item)
+    return may_run_again(item.config) and not notes.kernel_fault_seen(item)
 
 
 def _trouble(item: pytest.Item) -> Classified | None:
     """What the lab did to this try, if that alone is why there is no verdict and a second try may tell more."""
-    said = reporting.said_so_far(item)
+    said = notes.said_so_far(item)
     if not said or any(one.status is Status.FAILURE for one in said) or said[0].type not in INFRASTRUCTURE:
         return None
-    if reporting.kernel_fault_seen(item) or not reporting.may_run_again(item.config):
+    if notes.kernel_fault_seen(item) or not may_run_again(item.config):
         return None
     return None if item.session.shouldfail or item.session.shouldstop else said[0]
 
@@ -118,7 +123,7 @@ def _give_up(item: pytest.Item, trouble: Classified, held: list[pytest.TestRepor
             item.session._setupstate.teardown_exact(None)  # noqa: SLF001 - plugins stand no second teardown of an item
         except Exception as error:  # noqa: BLE001 - it is a part of the story
             story.append(f"and when the rest was torn down: {error!r}")
-    reporting.give_up_attempt(
+    notes.give_up_attempt(
         item,
         AttemptRecord(type=trouble.type, summary=trouble.summary, details="\n\n".join(story), whole=True),
     )

@@ -1,6 +1,6 @@
 """The journalist: listens to pytest and writes one session down.
 
-Registered by :mod:`harness.plugin.reporting` when results are asked for.  Hooks that run during tests never
+Registered by :mod:`harness.plugin.reporting.plugin` when results are asked for.  Hooks that run during tests never
 raise.
 """
 
@@ -37,8 +37,8 @@ from harness.journal.reserve import Reserve
 from harness.journal.session import INCOMPLETE, Session
 from harness.journal.writer import JournalWriter
 from harness.model.units import Ns
-from harness.plugin import budget
-from harness.plugin.classify import Classified, classify
+from harness.plugin.reporting import budget
+from harness.plugin.reporting.classify import Classified, classify
 from harness.report.exit import exit_status
 from harness.report.junit import Dialect, to_junit
 from harness.report.lean import lean

@@ -19,14 +19,10 @@ import pytest
 
 from harness.errors import UsageError
 from harness.plugin import reporting
-from harness.plugin.baseline import Baselines
-from harness.plugin.soaking import Soaking, Wish
+from harness.plugin.soak.baseline import Baselines
+from harness.plugin.soak.loop import Soaking, Wish
 from harness.statistics.comparison import FACTOR
 
-"""Rounds of each test and kind (failed, no verdict) whose evidence stays; the first is one of them."""
-"""So many rounds in a row without one verdict, and the lab is broken: nobody waits two hours for that."""
-"""Where nobody can overwrite a line."""
-"""After so many rounds module and session fixtures are made anew: pytest keeps a note of each test that used one."""
 _LENGTH: Final = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 import enum
 import itertools
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from harness.contract import Contract, Nature, load
+from harness.contract import Contract, load
 from harness.errors import UsageError
 from harness.journal.record import HealthRecord, Status
-from harness.model.pci import ResetMethod
-from harness.pci.capabilities import CAPABILITY_IDS, capabilities
-from harness.plugin import quarantine, reporting, verdicts
-from harness.plugin.guests import Ahead, Start, TargetSource
-from harness.plugin.shared import SharedGuest
+from harness.plugin import reporting, verdicts
+from harness.plugin.lab import quarantine
+from harness.plugin.lab.functions import Functions, describe
+from harness.plugin.lab.guests import Ahead, Start, TargetSource
+from harness.plugin.lab.shared import SharedGuest
 from harness.plugin.verdicts import FunctionLost
 from harness.results import ATTACHMENTS
 from harness.staging.function import Function
@@ -30,11 +30,10 @@ from harness.staging.locks import Locks
 
 if TYPE_CHECKING:
     from lab.cache import Cache
-    from lab.place import GuestTarget, Place
+    from lab.place import Place
 
 RESULTS: Final = "hil-results"
 SLOW: Final = "slow"
-_DEVICE_CONTROL: Final = 0x08  # in the PCI Express capability (PCIe r6.0 §7.5.3.4)
 
 
 class Guests(enum.StrEnum):
@@ -295,10 +294,6 @@ def hil_source(
             _hold(request.config, source)
 
 
-Functions = Callable[[str], Function]
-"""What the fixture `functions` is."""
-
-
 @pytest.fixture
 def functions(hil_source: TargetSource, hil_contract: Contract) -> Functions:
     """The functions of the lab by alias: `functions("igb0")`; ports too: `functions("igb0.port")`."""
@@ -328,33 +323,6 @@ def locks(hil_place: Place) -> type[Locks]:
     if hil_place.without_windows_module:
         verdicts.refuse(f"the kernel module for lock windows is missing: {hil_place.without_windows_module}")
     return Locks
-
-
-def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
-    """What a test author can know of a function before staging.
-
-    Raises:
-        UsageError: the lab has no function of that name.
-    """
-    bdf, facts = target.address(alias), target.facts(alias)
-    config: bytes = target.agent.ask("config_space", bdf=str(bdf))
-    platform = contract.platform(facts["vendor"], facts["device"], Nature.EMULATED)
-    methods = tuple(ResetMethod(name) for name in facts["reset_methods"])
-    express = next(
-        (one.offset for one in capabilities(config) if not one.extended and one.id == CAPABILITY_IDS["pcie"]),
-        0,
-    )
-    oracles = {method: entry.on(alias) for method in methods if (entry := contract.oracle(platform, method))}
-    return Function(
-        alias=alias,
-        platform=platform,
-        bdf=bdf,
-        reset_methods=methods,
-        config_bytes=len(config),
-        express=express,
-        device_control=int.from_bytes(config[express + _DEVICE_CONTROL :][:2], "little") if express else 0,
-        oracles=oracles,
-    )
 
 
 def _no_results() -> UsageError:

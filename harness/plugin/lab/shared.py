@@ -1,7 +1,7 @@
 """One guest for many tests: what each leaves behind is looked at, put back where that can be, or put in quarantine.
 
-The thin edge of :mod:`harness.plugin.quarantine`, which decides.  A guest that was lost, or whose kernel met a fault,
-is replaced: its functions are new, and nothing is in quarantine.
+The thin edge of :mod:`harness.plugin.lab.quarantine`, which decides.  A guest that was lost, or whose kernel met a
+fault, is replaced: its functions are new, and nothing is in quarantine.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from harness.journal.record import HealthRecord, Status
 from harness.model.operation import MISUSE, verb
 from harness.model.taint import faults_since
 from harness.model.verdict import Judgement
-from harness.plugin import quarantine, verdicts
-from harness.plugin.guests import Start, TargetSource
-from harness.plugin.quarantine import Condition, Lost, Quarantine, Spot
+from harness.plugin import verdicts
+from harness.plugin.lab import quarantine
+from harness.plugin.lab.guests import Start, TargetSource
+from harness.plugin.lab.quarantine import Condition, Lost, Quarantine, Spot
 
 if TYPE_CHECKING:
     from lab.place import GuestTarget, Place

@@ -1,0 +1,46 @@
+"""The functions of a lab, as a test's author meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from harness.contract import Contract, Nature
+from harness.model.pci import ResetMethod
+from harness.pci.capabilities import CAPABILITY_IDS, capabilities
+from harness.staging.function import Function
+
+if TYPE_CHECKING:
+    from lab.place import GuestTarget
+
+_DEVICE_CONTROL: Final = 0x08  # in the PCI Express capability (PCIe r6.0 §7.5.3.4)
+
+Functions = Callable[[str], Function]
+"""What the fixture `functions` is."""
+
+
+def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
+    """What a test author can know of a function before staging.
+
+    Raises:
+        UsageError: the lab has no function of that name.
+    """
+    bdf, facts = target.address(alias), target.facts(alias)
+    config: bytes = target.agent.ask("config_space", bdf=str(bdf))
+    platform = contract.platform(facts["vendor"], facts["device"], Nature.EMULATED)
+    methods = tuple(ResetMethod(name) for name in facts["reset_methods"])
+    express = next(
+        (one.offset for one in capabilities(config) if not one.extended and one.id == CAPABILITY_IDS["pcie"]),
+        0,
+    )
+    oracles = {method: entry.on(alias) for method in methods if (entry := contract.oracle(platform, method))}
+    return Function(
+        alias=alias,
+        platform=platform,
+        bdf=bdf,
+        reset_methods=methods,
+        config_bytes=len(config),
+        express=express,
+        device_control=int.from_bytes(config[express + _DEVICE_CONTROL :][:2], "little") if express else 0,
+        oracles=oracles,
+    )
