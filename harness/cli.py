@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from harness import __version__
 from harness.errors import HarnessError, HistoryError, UsageError
 from harness.report.exit import ExitStatus
+from harness.wishes import declare, wishes_of
 
 if TYPE_CHECKING:
     from harness.history.history import History
@@ -141,18 +142,10 @@ def doctor(_: argparse.Namespace, __: list[str]) -> int:
 def setup(options: argparse.Namespace, _: list[str]) -> int:
     """Make everything that a guest needs, so that later runs need no network."""
     from lab.cache import Cache  # noqa: PLC0415
-    from lab.place import Wishes, prepare  # noqa: PLC0415
+    from lab.place import prepare  # noqa: PLC0415
 
     with Cache() as cache:
-        prepare(
-            cache,
-            Wishes(
-                emulator=options.qemu,
-                kernel=options.kernel,
-                modules=options.modules,
-                own_modules=tuple(options.own_modules),
-            ),
-        )
+        prepare(cache, wishes_of(options))
     return ExitStatus.GOOD
 
 
@@ -163,7 +156,7 @@ def make(options: argparse.Namespace, _: list[str]) -> int:
     from lab.kmod import make_own  # noqa: PLC0415
 
     with Cache() as cache:
-        kernel = find_kernel(cache, options.kernel, options.modules, options.branch)
+        kernel = find_kernel(cache, options.hil_kernel, options.hil_modules, options.branch)
         for module in make_own(cache, kernel, options.folder):
             print(module)
     return ExitStatus.GOOD
@@ -172,16 +165,8 @@ def make(options: argparse.Namespace, _: list[str]) -> int:
 def shell(options: argparse.Namespace, _: list[str]) -> int:
     """Open a shell in a guest with the functions plugged."""
     from lab import shell as interactive  # noqa: PLC0415
-    from lab.place import Wishes  # noqa: PLC0415
 
-    wishes = Wishes(
-        emulator=options.qemu,
-        kernel=options.kernel,
-        modules=options.modules,
-        own_modules=tuple(options.own_modules),
-        models=tuple(options.models),
-    )
-    return interactive.open_shell(wishes, options.plug, options.gdb)
+    return interactive.open_shell(wishes_of(options), options.plug, options.hil_gdb)
 
 
 def cache(options: argparse.Namespace, _: list[str]) -> int:
@@ -210,18 +195,14 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, command: Command, *, lab: bool = False) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0], allow_abbrev=False)
-        one.set_defaults(command=command, resume=False)
+        one.set_defaults(command=command, resume=False, hil_kernels=None, hil_models=[])
         if lab:
-            _lab_options(one)
+            declare(one.add_argument, "qemu", "kernel", "modules", "module")
         return one
 
     running = add("run", run, lab=True)
     running.usage = "harness run [options] [pytest arguments]"
-    running.add_argument(
-        "--kernels",
-        metavar="BRANCH,...",
-        help="run everything on each of these branches of Debian's kernels: 6.1,6.12,7.x",
-    )
+    declare(running.add_argument, "kernels")
     running.add_argument(
         "--resume",
         action="store_true",
@@ -229,12 +210,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     _run_options(running)
     again = add("replay", replay, lab=True)
-    again.set_defaults(kernels=None)
     again.add_argument("history", type=Path, help="a *.history.zip")
     _run_options(again)
     soaking = add("soak", soak, lab=True)
     soaking.usage = "harness soak SCENARIO... --for TIME [options] [pytest arguments]"
-    soaking.set_defaults(kernels=None)
     _soak_options(soaking)
     _run_options(soaking)
     judging = add("judge", judge)
@@ -251,15 +230,12 @@ def _parser() -> argparse.ArgumentParser:
     building.add_argument(
         "--branch", default="", metavar="BRANCH", help="of Debian's kernels: 6.1, 6.12, 7.x"
     )
-    _kernel_options(building)
+    declare(building.add_argument, "kernel", "modules")
     opening = add("shell", shell, lab=True)
     opening.add_argument(
         "--plug", action="append", default=[], metavar="ALIAS", help="hot-plug this function, too"
     )
-    opening.add_argument(
-        "--gdb", metavar="ADDRESS", help="open QEMU's gdb port there, as in tcp:127.0.0.1:1234"
-    )
-    _model_option(opening)
+    declare(opening.add_argument, "gdb", "model")
     keeping = add("cache", cache)
     keeping.add_argument("--clean", action="store_true", help="remove what is not in use")
     keeping.add_argument(
@@ -268,52 +244,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _lab_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--qemu", type=Path, metavar="PATH", help="use this QEMU (11 or newer)")
-    _kernel_options(parser)
-    parser.add_argument(
-        "--module",
-        dest="own_modules",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE.ko",
-        help="use this module instead of the kernel's module of that name, or beside them; repeatable",
-    )
-
-
-def _kernel_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--kernel", type=Path, metavar="PATH", help="test this kernel: bzImage, vmlinux or built tree"
-    )
-    parser.add_argument(
-        "--modules", type=Path, metavar="DIR", help="its modules, when they do not lie beside it"
-    )
-
-
 def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results", type=Path, default=Path("hil-results"), metavar="DIR", help="default: hil-results"
     )
-    parser.add_argument(
-        "--cold", action="store_true", help="boot a guest for every test instead of cloning one"
-    )
-    parser.add_argument(
-        "--keep", action="store_true", help="keep the guest of a failed test until Enter is pressed"
-    )
-    parser.add_argument("--gdb", metavar="ADDRESS", help="open QEMU's gdb port there")
-    _model_option(parser)
-
-
-def _model_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model",
-        dest="models",
-        action="append",
-        default=[],
-        metavar="ALIAS=FILE.py:CALLABLE",
-        help="serve a model of your own on an empty port, as that function (docs/write-a-model.md); repeatable",
-    )
+    declare(parser.add_argument, "cold", "keep", "gdb", "model")
 
 
 def _soak_options(parser: argparse.ArgumentParser) -> None:

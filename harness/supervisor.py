@@ -28,6 +28,7 @@ from harness.journal.writer import JournalWriter
 from harness.model.units import Ns
 from harness.report.exit import PYTEST_USAGE, ExitStatus
 from harness.report.junit import to_junit
+from harness.wishes import for_pytest, wishes_of
 
 SCENARIOS: Final = ("--pyargs", "harness.scenarios")
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
@@ -129,26 +130,18 @@ def _prepare(options: argparse.Namespace) -> str:
     from lab.kernel import parse_branches  # noqa: PLC0415
     from lab.own_models import contents  # noqa: PLC0415
     from lab.own_modules import own_modules, refuse_several_kernels  # noqa: PLC0415
-    from lab.place import Wishes, prepare  # noqa: PLC0415
+    from lab.place import prepare  # noqa: PLC0415
 
-    branches = ("",) if options.kernels is None else parse_branches(options.kernels)
-    if options.kernels is not None and options.kernel is not None:
+    branches = ("",) if options.hil_kernels is None else parse_branches(options.hil_kernels)
+    if options.hil_kernels is not None and options.hil_kernel is not None:
         raise UsageError("--kernels", said="--kernel names another one", hint="Leave one of them out.")
-    refuse_several_kernels(options.own_modules, branches)
-    models = contents(options.models)
-    modules = map(str, own_modules(options.own_modules))
+    refuse_several_kernels(options.hil_own_modules, branches)
+    models = contents(options.hil_models)
+    modules = map(str, own_modules(options.hil_own_modules))
     kernels = []
     for branch in branches:
-        wishes = Wishes(
-            emulator=options.qemu,
-            kernel=options.kernel,
-            modules=options.modules,
-            branch=branch,
-            own_modules=tuple(options.own_modules),
-            models=tuple(options.models),
-        )
         with Cache() as cache:
-            kernel = prepare(cache, wishes).recipe.kernel
+            kernel = prepare(cache, wishes_of(options, branch)).recipe.kernel
             digest = hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:12]
             kernels.append(f"{kernel.release}-{digest}")
     return ",".join((*kernels, *modules, *models))
@@ -161,14 +154,8 @@ def _pytest_arguments(
     ours.append(f"--hil-under-test={under_test}")
     if options.resume:
         ours.append("--hil-resume")
-    for name in ("qemu", "kernel", "kernels", "modules", "gdb"):
-        value = getattr(options, name)
-        if value is not None:
-            ours.append(f"--hil-{name}={value.absolute() if isinstance(value, Path) else value}")
-    ours += [f"--hil-module={module.expanduser().absolute()}" for module in options.own_modules]
-    ours += [f"--hil-model={model}" for model in options.models]
-    ours += [f"--hil-{name}" for name in ("cold", "keep") if getattr(options, name)]
-    if options.keep:
+    ours += for_pytest(options)
+    if options.hil_keep:
         ours.append("--capture=no")
     names_tests = "--pyargs" in arguments or any(Path(word.partition("::")[0]).exists() for word in arguments)
     if names_tests:

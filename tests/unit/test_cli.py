@@ -276,7 +276,12 @@ def test_a_run_is_known_by_its_modules_so_that_no_other_build_resumes_it(
     monkeypatch.setattr(place, "prepare", lambda *_: SimpleNamespace(recipe=SimpleNamespace(kernel=kernel)))
     monkeypatch.setenv("VFIO_HARNESS_CACHE", str(tmp_path / "cache"))
     options = argparse.Namespace(
-        kernels=None, kernel=None, modules=None, qemu=None, models=[], own_modules=[module]
+        hil_kernels=None,
+        hil_kernel=None,
+        hil_modules=None,
+        hil_qemu=None,
+        hil_models=[],
+        hil_own_modules=[module],
     )
     found = []
     for info in ("name=ipr vermagic=6.12.0", "name=ipr vermagic=6.12.0 mine=y"):

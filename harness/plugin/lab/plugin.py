@@ -10,7 +10,6 @@ import itertools
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -27,6 +26,7 @@ from harness.plugin.verdicts import FunctionLost
 from harness.results import ATTACHMENTS
 from harness.staging.function import Function
 from harness.staging.locks import Locks
+from harness.wishes import OPTIONS, declare, wishes_of
 
 if TYPE_CHECKING:
     from lab.cache import Cache
@@ -60,45 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=str(Guests.FRESH),
         help="a guest for each test, or one that all tests share, as a machine is shared (default: %(default)s)",
     )
-    group.addoption(
-        "--hil-cold", action="store_true", help="boot a guest for every test instead of cloning one"
-    )
-    group.addoption("--hil-qemu", type=Path, metavar="PATH", help="use this QEMU (11 or newer)")
-    group.addoption(
-        "--hil-kernel", type=Path, metavar="PATH", help="test this kernel: bzImage, vmlinux or built tree"
-    )
-    group.addoption(
-        "--hil-modules", type=Path, metavar="DIR", help="its modules, when they do not lie beside it"
-    )
-    group.addoption(
-        "--hil-module",
-        dest="hil_own_modules",
-        action="append",
-        default=[],
-        metavar="FILE.ko",
-        help="use this module instead of the kernel's module of that name, or beside them; may be given again",
-    )
-    group.addoption(
-        "--hil-kernels",
-        metavar="BRANCH,...",
-        help="run every test on each of these branches of Debian's kernels: 6.1,6.12,7.x",
-    )
-    group.addoption(
-        "--hil-model",
-        dest="hil_models",
-        action="append",
-        default=[],
-        metavar="ALIAS=FILE.py:CALLABLE",
-        help="serve a model of your own on an empty port, as that function; may be given again",
-    )
-    group.addoption(
-        "--hil-keep",
-        action="store_true",
-        help="keep the guest of a failed test running until Enter is pressed",
-    )
-    group.addoption(
-        "--hil-gdb", metavar="ADDRESS", help="open QEMU's gdb port there, as in tcp:127.0.0.1:1234"
-    )
+    declare(group.addoption, *OPTIONS, prefix="hil-")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -202,22 +164,14 @@ def hil_place(request: pytest.FixtureRequest) -> Iterator[Place]:
         verdicts.refuse("no lab was asked for: use ./lab/run, or add --hil-lab emulated")
     try:
         from lab.cache import Cache  # noqa: PLC0415 - optional at run time: only this plugin needs a lab of QEMU guests
-        from lab.place import Wishes, prepare  # noqa: PLC0415
+        from lab.place import prepare  # noqa: PLC0415
     except ImportError as error:
         raise UsageError(
             "--hil-lab emulated", said=f"the package `lab` cannot be imported: {error}"
         ) from error
     cache: Cache
     with Cache() as cache:
-        wishes = Wishes(
-            emulator=options.hil_qemu,
-            kernel=options.hil_kernel,
-            modules=options.hil_modules,
-            branch=getattr(request, "param", ""),
-            own_modules=tuple(map(Path, options.hil_own_modules)),
-            models=tuple(options.hil_models),
-        )
-        yield prepare(cache, wishes)
+        yield prepare(cache, wishes_of(options, branch=getattr(request, "param", "")))
 
 
 @pytest.fixture(scope="session")

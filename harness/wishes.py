@@ -1,0 +1,129 @@
+"""What a user may wish of a lab, as options: declared once for the commands and for pytest, and read once.
+
+`harness run --kernel PATH` passes its wishes on to the pytest that it starts, as `--hil-kernel=PATH`.  Both keep them
+under the same names, so whoever reads them need not know where they were said.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from lab.place import Wishes
+
+OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "qemu": {
+            "dest": "hil_qemu",
+            "type": Path,
+            "metavar": "PATH",
+            "help": "use this QEMU (11 or newer)",
+        },
+        "kernel": {
+            "dest": "hil_kernel",
+            "type": Path,
+            "metavar": "PATH",
+            "help": "test this kernel: bzImage, vmlinux or built tree",
+        },
+        "modules": {
+            "dest": "hil_modules",
+            "type": Path,
+            "metavar": "DIR",
+            "help": "its modules, when they do not lie beside it",
+        },
+        "module": {
+            "dest": "hil_own_modules",
+            "type": Path,
+            "action": "append",
+            "default": [],
+            "metavar": "FILE.ko",
+            "help": "use this module instead of the kernel's module of that name, or beside them; repeatable",
+        },
+        "kernels": {
+            "dest": "hil_kernels",
+            "metavar": "BRANCH,...",
+            "help": "run everything on each of these branches of Debian's kernels: 6.1,6.12,7.x",
+        },
+        "model": {
+            "dest": "hil_models",
+            "action": "append",
+            "default": [],
+            "metavar": "ALIAS=FILE.py:CALLABLE",
+            "help": "serve a model of your own on an empty port, as that function (docs/write-a-model.md); repeatable",
+        },
+        "cold": {
+            "dest": "hil_cold",
+            "action": "store_true",
+            "help": "boot a guest for every test instead of cloning one",
+        },
+        "keep": {
+            "dest": "hil_keep",
+            "action": "store_true",
+            "help": "keep the guest of a failed test running until Enter is pressed",
+        },
+        "gdb": {
+            "dest": "hil_gdb",
+            "metavar": "ADDRESS",
+            "help": "open QEMU's gdb port there, as in tcp:127.0.0.1:1234",
+        },
+    }
+)
+"""Every wish by its option, without dashes and prefix; the values are what argparse and pytest take."""
+
+
+def declare(add: Callable[..., object], *names: str, prefix: str = "") -> None:
+    """Declare options of a command, or of pytest.
+
+    Args:
+        add: `add_argument` of argparse, or `addoption` of pytest.
+        names: which, of :data:`OPTIONS`.
+        prefix: of the options, such as "hil-".
+    """
+    for name in names:
+        add(f"--{prefix}{name}", **OPTIONS[name])
+
+
+def wishes_of(options: argparse.Namespace, branch: str = "") -> Wishes:
+    """What is wished for one kernel.
+
+    Args:
+        options: of a command, or of pytest.
+        branch: which of the branches that `--kernels` names; empty when it names none.
+
+    Raises:
+        ImportError: there is no lab here.
+    """
+    from lab.place import Wishes  # noqa: PLC0415 - to judge and to report, no lab is needed
+
+    return Wishes(
+        emulator=options.hil_qemu,
+        kernel=options.hil_kernel,
+        modules=options.hil_modules,
+        branch=branch,
+        own_modules=tuple(options.hil_own_modules),
+        models=tuple(options.hil_models),
+    )
+
+
+def for_pytest(options: argparse.Namespace) -> list[str]:
+    """The wishes that a command was told, as arguments of pytest; paths are absolute."""
+    told: list[str] = []
+    for name, option in OPTIONS.items():
+        match getattr(options, option["dest"]):
+            case None | False:
+                pass
+            case True:
+                told.append(f"--hil-{name}")
+            case list(values):
+                told += [f"--hil-{name}={_absolute(value)}" for value in values]
+            case value:
+                told.append(f"--hil-{name}={_absolute(value)}")
+    return told
+
+
+def _absolute(value: str | Path) -> str | Path:
+    return value.expanduser().absolute() if isinstance(value, Path) else value
