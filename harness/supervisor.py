@@ -28,7 +28,7 @@ from harness.journal.writer import JournalWriter
 from harness.model.units import Ns
 from harness.report.exit import PYTEST_USAGE, ExitStatus
 from harness.report.junit import to_junit
-from harness.wishes import for_pytest, wishes_of
+from harness.wishes import branches_of, for_pytest, wishes_of
 
 SCENARIOS: Final = ("--pyargs", "harness.scenarios")
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
@@ -127,15 +127,11 @@ def _prepare(options: argparse.Namespace) -> str:
             user's own, which is no module, or a model of theirs cannot be served: before anything is fetched.
     """
     from lab.cache import Cache  # noqa: PLC0415 - the lab is not needed to judge and report
-    from lab.kernel import parse_branches  # noqa: PLC0415
     from lab.own_models import contents  # noqa: PLC0415
-    from lab.own_modules import own_modules, refuse_several_kernels  # noqa: PLC0415
+    from lab.own_modules import own_modules  # noqa: PLC0415
     from lab.place import prepare  # noqa: PLC0415
 
-    branches = ("",) if options.hil_kernels is None else parse_branches(options.hil_kernels)
-    if options.hil_kernels is not None and options.hil_kernel is not None:
-        raise UsageError("--kernels", said="--kernel names another one", hint="Leave one of them out.")
-    refuse_several_kernels(options.hil_own_modules, branches)
+    branches = branches_of(options) or ("",)
     models = contents(options.hil_models)
     modules = map(str, own_modules(options.hil_own_modules))
     kernels = []

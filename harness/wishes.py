@@ -12,6 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from harness.errors import UsageError
+
 if TYPE_CHECKING:
     from lab.place import Wishes
 
@@ -87,6 +89,31 @@ def declare(add: Callable[..., object], *names: str, prefix: str = "") -> None:
         add(f"--{prefix}{name}", **OPTIONS[name])
 
 
+def branches_of(options: argparse.Namespace) -> tuple[str, ...]:
+    """The branches of kernels that `--kernels` names, understood before anything is fetched.
+
+    Args:
+        options: of a command, or of pytest.
+
+    Returns:
+        Empty when it names none: then there is one kernel.
+
+    Raises:
+        UsageError: one is not written like a branch, `--kernel` names another kernel, or a module is to run on several.
+        ImportError: there is no lab here.
+    """
+    if options.hil_kernels is None:
+        return ()
+    from lab.kernel import parse_branches  # noqa: PLC0415 - to judge and to report, no lab is needed
+    from lab.own_modules import refuse_several_kernels  # noqa: PLC0415
+
+    if options.hil_kernel is not None:
+        raise UsageError("--kernels", said="--kernel names another one", hint="Leave one of them out.")
+    branches = parse_branches(options.hil_kernels)
+    refuse_several_kernels(options.hil_own_modules, branches)
+    return branches
+
+
 def wishes_of(options: argparse.Namespace, branch: str = "") -> Wishes:
     """What is wished for one kernel.
 
@@ -97,7 +124,7 @@ def wishes_of(options: argparse.Namespace, branch: str = "") -> Wishes:
     Raises:
         ImportError: there is no lab here.
     """
-    from lab.place import Wishes  # noqa: PLC0415 - to judge and to report, no lab is needed
+    from lab.place import Wishes  # noqa: PLC0415 - as above
 
     return Wishes(
         emulator=options.hil_qemu,

@@ -73,7 +73,7 @@ def test_a_kernel_is_left_before_the_next_one_is_prepared(pytester: pytest.Pytes
         (("6.1,6",), "*'6': write it like 6.12 or 7.x*"),
         (("6.1,6.1",), "*6.1 is there twice*"),
         (("",), "*'': write it like 6.12 or 7.x*"),
-        (("6.1", "--hil-kernel", "vmlinux"), "*--hil-kernel names another one*"),
+        (("6.1", "--hil-kernel", "vmlinux"), "*--kernel names another one*"),
     ],
 )
 def test_a_mistake_is_usage(pytester: pytest.Pytester, options: tuple[str, ...], said: str) -> None:

@@ -26,7 +26,7 @@ from harness.plugin.verdicts import FunctionLost
 from harness.results import ATTACHMENTS
 from harness.staging.function import Function
 from harness.staging.locks import Locks
-from harness.wishes import OPTIONS, declare, wishes_of
+from harness.wishes import OPTIONS, branches_of, declare, wishes_of
 
 if TYPE_CHECKING:
     from lab.cache import Cache
@@ -111,22 +111,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _branches(config: pytest.Config) -> tuple[str, ...]:
     """What `--hil-kernels` says, understood before anything is collected or fetched."""
-    named: str | None = config.option.hil_kernels
-    if named is None:
-        return ()
-    from lab.kernel import parse_branches  # noqa: PLC0415 - optional at run time, as below
-    from lab.own_modules import refuse_several_kernels  # noqa: PLC0415
-
     try:
-        if config.option.hil_kernel is not None:
-            raise UsageError(
-                "--hil-kernels", said="--hil-kernel names another one", hint="Leave one of them out."
-            )
-        branches = parse_branches(named)
-        refuse_several_kernels(config.option.hil_own_modules, branches)
+        return branches_of(config.option)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
-    return branches
 
 
 def _check_models(config: pytest.Config) -> None:
