@@ -15,7 +15,7 @@ from typing import Final
 
 from harness.errors import UsageError
 from harness.journal.reader import read, read_lines
-from harness.journal.record import SessionStart
+from harness.journal.record import TestStart
 from harness.journal.session import Session
 from harness.journal.writer import JournalWriter
 from harness.report.exit import ExitStatus, exit_status
@@ -78,7 +78,8 @@ def publish(path: Path, data: bytes) -> None:
 def put_away(results: Path) -> str:
     """Move what an earlier run left out of the way of a new one, in place of what lies in :data:`EARLIER`.
 
-    Only what is certainly ours is moved or removed.  The old `junit.xml` stays until another one takes its place.
+    Only what is certainly ours is moved or removed.  The old `junit.xml` stays until another one takes its place.  The
+    journal of a run that began no test stays, too, and what is in :data:`EARLIER` with it.
 
     Args:
         results: the folder; it exists.
@@ -123,9 +124,12 @@ def _evidence(results: Path) -> Iterator[Path]:
 
 
 def _tells(journal: Path) -> bool:
-    """Whether a journal says more than that a run was about to begin."""
+    """Whether a journal is worth the place of an older one: a test was begun, or nobody can say.
+
+    A run that a mistake on its command line has ended tells of no function.
+    """
     lines = read_lines(journal)
-    return bool(lines.damaged) or any(not isinstance(record, SessionStart) for record in lines.records)
+    return bool(lines.damaged) or any(isinstance(record, TestStart) for record in lines.records)
 
 
 def load(results: Path) -> Session:

@@ -279,6 +279,23 @@ def test_what_an_earlier_run_left_is_put_away(pytester: pytest.Pytester) -> None
     assert sorted(path.name for path in results.iterdir()) == ["att", "earlier", JOURNAL, JUNIT, "mine.txt"]
 
 
+def test_runs_that_began_no_test_push_nobody_out(pytester: pytest.Pytester) -> None:
+    """Two mistakes on a command line in a row must not cost what a night has found."""
+    pytester.makepyfile(SIX)
+    run(pytester)
+    results = pytester.path / "hil-results"
+    night = (results / JOURNAL).read_bytes()
+    assert run(pytester, "-k", "nosuch").returncode == ExitStatus.NOTHING_SAID
+    (pytester.path / "test_broken.py").write_text("def test_(:")
+    for _ in range(2):
+        assert run(pytester, "test_broken.py").returncode == ExitStatus.NOTHING_SAID
+        run(pytester, "--nosuch")
+    assert (results / "earlier" / JOURNAL).read_bytes() == night
+    assert any("good" in path.name for path in (results / "earlier" / "att").iterdir())
+    run(pytester, "-k", "good")
+    assert (results / "earlier" / JOURNAL).read_bytes() == night
+
+
 def test_a_run_in_progress_is_not_put_away(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
