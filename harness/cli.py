@@ -7,6 +7,8 @@ Exit status: 0 every verdict PASS, skipped or expected; 1 a failure; 2 usage; 12
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -27,6 +29,24 @@ Command = Callable[[argparse.Namespace, list[str]], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on standard error, never a traceback."""
     options, rest = _parser().parse_known_args(arguments)
+    try:
+        status = _answered(options, rest)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `harness judge … | head`: Python would exit with 1, as for a broken promise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in filter(_unheard, (1, 2)):
+            os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+        return ExitStatus.NOTHING_SAID
+    return status
+
+
+def _answered(options: argparse.Namespace, rest: list[str]) -> int:
+    """Run one command and say what went wrong with it.
+
+    Raises:
+        BrokenPipeError: whoever read what is said has gone.
+    """
     command: Command = options.command
     try:
         if rest and command not in (run, replay, soak):
@@ -43,9 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("harness: stopped by the user", file=sys.stderr)
         return ExitStatus.NOTHING_SAID
-    except Exception:  # noqa: BLE001 - Python would exit with 1: a bug of ours must not pass for a broken promise
+    except Exception as error:  # noqa: BLE001 - Python would exit with 1: a bug of ours must not pass for a broken promise
+        if isinstance(error, BrokenPipeError) and (_unheard(1) or _unheard(2)):
+            raise
         traceback.print_exc()
         return ExitStatus.NOTHING_SAID
+
+
+def _unheard(descriptor: int) -> bool:
+    """Whether it is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def run(options: argparse.Namespace, rest: list[str]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,16 +100,28 @@ def _check(text: str, file: Path, name: str) -> None:
     try:
         made: object = maker(f"{file}:{name}")
     except UsageError as error:
-        raise UsageError(f"model {text!r}", said=error.said, hint=hint) from error
+        raise UsageError(f"model {text!r}", said=f"{error.said}{_line(error, file)}", hint=hint) from error
     if not callable(made):
         raise UsageError(
             f"model {text!r}", said=f"{name} is a {type(made).__name__}, not callable", hint=hint
         )
     try:
         function = made(time.monotonic_ns)
-    except Exception as error:
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # sys.exit() of a model would end the run, and be its exit status
         raise UsageError(
-            f"model {text!r}", said=f"{name} raised {type(error).__name__}: {error}", hint=hint
+            f"model {text!r}",
+            said=f"{name} raised {type(error).__name__}: {error}{_line(error, file)}",
+            hint=hint,
         ) from error
     if not isinstance(function, Function):
         raise UsageError(f"model {text!r}", said=f"{name} returned a {type(function).__name__}", hint=hint)
+
+
+def _line(error: BaseException, file: Path) -> str:
+    """Where in the user's file it was raised, as ` (line 7 of mychip.py)`; empty when it was nowhere in it."""
+    frames = traceback.extract_tb((error.__cause__ or error).__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+    return f" (line {lines[-1]} of {file.name})" if lines else ""

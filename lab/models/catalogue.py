@@ -54,6 +54,6 @@ def maker(named: str) -> Maker:
     try:
         spec.loader.exec_module(module)
         made: Maker = getattr(module, name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"model {named!r}", said=f"{type(error).__name__}: {error}") from error
     return made

@@ -98,6 +98,29 @@ def test_an_option_may_not_be_abbreviated(capsys: pytest.CaptureFixture[str]) ->
     assert mistake(capsys, "judge", "--time", str(GOLDEN))[0] == USAGE
 
 
+@pytest.mark.parametrize("errors", [subprocess.PIPE, subprocess.STDOUT], ids=["stdout", "both"])
+@pytest.mark.parametrize(
+    "arguments", [("judge", str(GOLDEN)), ("judge", "absent"), ("--version",)], ids=["long", "error", "short"]
+)
+def test_a_reader_that_goes_is_no_broken_promise(errors: int, arguments: tuple[str, ...]) -> None:
+    """`harness judge … 2>&1 | head`: no traceback, and never 1, which says that a promise was broken."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "harness.cli", *arguments],
+            stdout=writing,
+            stderr=errors,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writing)
+    assert "Traceback" not in (done.stderr or "")
+    assert done.returncode != 1
+
+
 @pytest.mark.parametrize("command", ["judge", "replay"])
 def test_a_history_that_is_not_there_is_usage(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

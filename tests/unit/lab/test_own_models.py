@@ -12,6 +12,8 @@ from lab.machine import Machine, Placement
 from lab.own_models import contents, parsed, with_own_models
 
 MODEL = """
+import sys
+
 from lab.models.endpoint import endpoint
 
 def mine(clock):
@@ -22,6 +24,9 @@ def raises(clock):
 
 def nothing(clock):
     pass
+
+def leaves(clock):
+    sys.exit(0)
 
 NUMBER = 1
 """
@@ -88,7 +93,8 @@ def test_what_is_tested_is_told_by_the_contents_of_the_file(file: Path) -> None:
         ("mine0={file}.absent:mine", "no file"),
         ("mine0={file}:absent", "no attribute 'absent'.*called with a clock"),
         ("mine0={file}:NUMBER", "NUMBER is a int, not callable"),
-        ("mine0={file}:raises", "raises raised KeyError: 'bar7'"),
+        ("mine0={file}:raises", r"raises raised KeyError: 'bar7' \(line 10 of mine.py\)"),
+        ("mine0={file}:leaves", r"leaves raised SystemExit: 0 \(line 16 of mine.py\)"),
         ("mine0={file}:nothing", "nothing returned a NoneType"),
         ("nvme0={file}:mine", "there is a function nvme0 already.*another alias"),
     ],
@@ -97,6 +103,22 @@ def test_what_cannot_be_served_is_refused_with_what_to_do(file: Path, text: str,
     with pytest.raises(UsageError, match=said) as caught:
         with_own_models(Machine(), [text.format(file=file)])
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import sys\n\nsys.exit(0)\n", r"SystemExit: 0 \(line 3 of mine.py\)"),
+        ("\n1 / 0\n", r"ZeroDivisionError: division by zero \(line 2 of mine.py\)"),
+        ("def mine(:\n", r"SyntaxError: .*\(mine.py, line 1\)\. It"),
+    ],
+    ids=["ends the program", "raises", "no Python"],
+)
+def test_a_file_that_cannot_be_run_is_refused_with_its_line(file: Path, text: str, said: str) -> None:
+    """One that ends the program would end the run, with its status: 0 is what a good kernel gets."""
+    file.write_text(text)
+    with pytest.raises(UsageError, match=said):
+        parsed(f"mine0={file}:mine")
 
 
 def test_two_models_cannot_share_an_alias(file: Path) -> None:
