@@ -151,10 +151,11 @@ def _write(path: Path, data: bytes) -> None:
 
 def report(options: argparse.Namespace, _: list[str]) -> int:
     """Complete the report of a run from its journal."""
+    from harness.report.terminal import MEANING  # noqa: PLC0415
     from harness.results import complete  # noqa: PLC0415
 
     status = complete(options.results)
-    print(f"{options.results / 'junit.xml'}: exit status {status:d}")
+    print(f"{options.results / 'junit.xml'}: exit status {status:d}: {MEANING[status]}")
     return status
 
 

@@ -29,6 +29,7 @@ from harness.model.units import Ns
 from harness.report.exit import PYTEST_USAGE, ExitStatus
 from harness.report.junit import to_junit
 from harness.wishes import branches_of, for_pytest, wishes_of
+from harness.report.terminal import MEANING
 
 SCENARIOS: Final = ("--pyargs", "harness.scenarios")
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
@@ -45,7 +46,7 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         0 good, 1 a promise was broken, 2 usage, 125 nothing could be said.
 
     Raises:
-        UsageError: the results folder cannot be written.
+        UsageError: the results folder cannot be written, or a file of tests is not there.
     """
     folder: Path = options.results.absolute()
     if options.resume:
@@ -55,6 +56,7 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     else:
         _redden(folder)
     try:
+        _refuse_absent(arguments)
         under_test = _prepare(options)
     except (LabError, UsageError) as error:
         _say_why_not(folder, error)
@@ -76,7 +78,7 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         return ExitStatus.USAGE
     if status < 0:
         died = f"the runner was killed by {signal.Signals(-status).name}"
-        sys.stderr.write(f"harness: {died}; {folder / results.JUNIT} is complete: {verdict.name.lower()}\n")
+        sys.stderr.write(f"harness: {died}; {folder / results.JUNIT} is complete: {MEANING[verdict]}\n")
     return verdict
 
 
@@ -113,6 +115,27 @@ def soak(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         if getattr(options, name.replace("-", "_"))
     ]
     return supervise(options, [*ours, *selected, *rest])
+
+
+def _refuse_absent(arguments: Sequence[str]) -> None:
+    """Say now that a file of tests is not there, not when the lab is ready and as a package that is missing.
+
+    What follows an option may be its value, and is left to pytest.
+
+    Raises:
+        UsageError: a word names a Python file, and there is none.
+    """
+    for before, word in itertools.pairwise(("", *arguments)):
+        file = Path(word.partition("::")[0])
+        if (
+            file.suffix == ".py"
+            and not before.startswith("-")
+            and not word.startswith("-")
+            and not file.exists()
+        ):
+            raise UsageError(
+                f"tests of {word}", said=f"there is no file {file.absolute()}", hint="Is its name right?"
+            )
 
 
 def _prepare(options: argparse.Namespace) -> str:
@@ -216,7 +239,8 @@ def _what_is_over(folder: Path) -> ExitStatus | None:
     if session.over:
         status = results.complete(folder)
         sys.stderr.write(
-            f"harness: nothing to resume: the run in {folder} came to its end: {status.name.lower()}\n"
+            f"harness: nothing to resume: the run in {folder} came to its end: {MEANING[status]}; "
+            "nothing was run now. Leave --resume out to run anew.\n"
         )
         return status
     results.publish(folder / results.JUNIT, to_junit(replace(session, end=None)))

@@ -136,7 +136,8 @@ class GuestTarget:
                 raise UsageError(
                     f"function {alias!r}",
                     said="not in this lab",
-                    hint=f"There are: {', '.join(self.guest.machine.aliases)}.",
+                    hint=f"There are: {', '.join(self.guest.machine.aliases)}; "
+                    f"one of your own is named by --model {alias}=FILE.py:CALLABLE.",
                 )
             self._facts[alias] = self._find(alias)
         return self._facts[alias]

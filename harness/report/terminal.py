@@ -94,15 +94,16 @@ def _counts(session: Session) -> str:
     order = ("FAIL", "ERROR", "UNKNOWN", "recovered", "ok", "known", "skipped", "not run")
     said = ", ".join(f"{counts[word]} {word}" for word in order if counts[word]) or "no tests"
     status = exit_status(session)
-    return f"{said} in {session.seconds:.1f} s; exit status {int(status)}: {_EXIT[status]}"
+    return f"{said} in {session.seconds:.1f} s; exit status {int(status)}: {MEANING[status]}"
 
 
-_EXIT: Final = {
+MEANING: Final = {
     ExitStatus.GOOD: "every promise was kept",
     ExitStatus.BAD: "a promise was broken",
     ExitStatus.USAGE: "the run was not asked for properly",
     ExitStatus.NOTHING_SAID: "no failure, but not everything has a verdict",
 }
+"""An exit status in the words of a report."""
 
 
 def _patched(session: Session) -> Iterator[str]:

@@ -121,6 +121,32 @@ def test_a_reader_that_goes_is_no_broken_promise(errors: int, arguments: tuple[s
     assert done.returncode != 1
 
 
+@pytest.mark.parametrize(
+    "arguments", [["test_absent.py"], ["-x", "-k", "a", "absent/test_b.py::test_c[igb0]", "-n", "2"]]
+)
+def test_a_test_file_that_is_not_there_is_told_before_the_lab_is_made(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(supervisor, "_prepare", lambda _: pytest.fail("the lab was made"))
+    status, said = mistake(capsys, "run", *arguments)
+    assert status == USAGE
+    assert f"there is no file {tmp_path}/" in said
+    assert "hil.infra" in (tmp_path / "hil-results" / JUNIT).read_text()
+
+
+def test_a_value_of_an_option_need_not_be_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["--deselect", "absent.py"], ["--ignore=absent.py"], ["-k", "absent.py"], ["flr"]):
+        supervisor._refuse_absent(arguments)
+
+
+def test_a_report_says_in_words_what_it_comes_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "journal.jsonl").write_text("rubbish\n")
+    assert cli.main(["report", str(tmp_path)]) == NOTHING_SAID
+    assert "exit status 125: no failure, but not everything has a verdict" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["judge", "replay"])
 def test_a_history_that_is_not_there_is_usage(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -230,6 +230,14 @@ def test_anything_else_is_an_error_of_its_own_kind_with_the_evidence(
         assert piece in made.evidence
 
 
+def test_a_guest_that_stands_still_may_wait_for_a_model() -> None:
+    """QEMU waits for its server without an end, and answers nobody meanwhile."""
+    made = error_of(
+        plan(), loss(LossKind.FROZEN, "this is why"), told(), AgentLost("asking"), console="c.log"
+    )
+    assert "A model of one's own that never returns from an access does the same" in str(made)
+
+
 def test_a_silent_agent_is_told_with_what_it_was_last_heard_doing() -> None:
     stuck = loss(LossKind.SILENT, "the agent (python3, thread 77, state D, in pci_wait_cfg)", host_ns=0)
     heard = told(phase="putting settings back", alive_ns=RELEASE + 900 * MS)
