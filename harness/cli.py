@@ -50,7 +50,8 @@ def _answered(options: argparse.Namespace, rest: list[str]) -> int:
     command: Command = options.command
     try:
         if rest and command not in (run, replay, soak):
-            raise UsageError(f"harness {' '.join(rest)}", said="not understood", hint="See harness --help.")
+            asked = f"harness {command.__name__}"
+            raise UsageError(f"{asked} {' '.join(rest)}", said="not understood", hint=f"See {asked} --help.")
         return int(command(options, rest))
     except UsageError as error:
         print(f"harness: {error}", file=sys.stderr)

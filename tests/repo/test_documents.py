@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import builtins
 import os
 import re
 import subprocess
@@ -154,6 +155,25 @@ def test_the_first_scenario_of_the_readme_uses_verbs_that_exist() -> None:
     }
     assert verbs
     assert verbs <= set(dir(Function))
+
+
+def test_scenarios_in_documents_can_be_copied_whole() -> None:
+    """What a block with a test in it uses, it imports or defines: nobody should have to guess the first line."""
+    known = set(dir(builtins))
+    blocks = 0
+    for document in DOCUMENTS:
+        for block in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL):
+            tree = ast.parse(block)
+            if not any(isinstance(n, ast.FunctionDef) and n.name.startswith("test_") for n in tree.body):
+                continue
+            blocks += 1
+            given = {alias.asname or alias.name for n in ast.walk(tree) for alias in getattr(n, "names", ())}
+            given |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+            names = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
+            given |= {n.id for n in names if isinstance(n.ctx, ast.Store)}
+            missing = {n.id for n in names} - given - known
+            assert not missing, f"{document.name}: {missing} in\n{block}"
+    assert blocks > 3
 
 
 def test_verbs_that_the_readme_lists_exist() -> None:

@@ -90,7 +90,9 @@ def test_options_that_a_command_does_not_know_are_usage(
 ) -> None:
     status, said = mistake(capsys, *arguments)
     assert status == USAGE
-    assert "not understood" in said
+    assert re.fullmatch(
+        rf"harness {arguments[0]} \S+: not understood\. +See harness {arguments[0]} --help\.", said
+    )
 
 
 def test_an_option_may_not_be_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
