@@ -89,7 +89,9 @@ def replay(options: argparse.Namespace, rest: list[str]) -> int:
     """Stage the plan of a history again."""
     from harness import supervisor  # noqa: PLC0415
 
-    _read(options.history)  # say now what is wrong with it, not when the lab is ready
+    history = _read(options.history)  # say now what is wrong with it, not when the lab is ready
+    without = "; no --module is named now" * bool(_own_modules(history) and not options.own_modules)
+    sys.stderr.write(f"harness: {options.history} was recorded on kernel {_kernel(history)}{without}\n")
     return supervisor.supervise(
         options, ["--pyargs", "harness.replaying", f"--hil-replay={options.history.absolute()}", *rest]
     )
@@ -115,10 +117,7 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
     for path in options.histories:
         history = _read(path)
         judgement = judge_history(history, load().terms_of(history))
-        kernel = history.provenance["kernel.release"]
-        if own := history.provenance.get("kernel.own_modules"):
-            kernel = f"{kernel} with {own}"
-        print(f"{judgement.verdict.name}  {history.plan.title}  (kernel {kernel})")
+        print(f"{judgement.verdict.name}  {history.plan.title}  (kernel {_kernel(history)})")
         print(as_text(judgement))
         if options.timeline or judgement.verdict is not Verdict.PASS:
             print(timeline_text(history, judgement))
@@ -130,6 +129,16 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
         Verdict.UNKNOWN: ExitStatus.NOTHING_SAID,
         Verdict.FAIL: ExitStatus.BAD,
     }[worst]
+
+
+def _own_modules(history: History) -> str:
+    return str(history.provenance.get("kernel.own_modules") or "")
+
+
+def _kernel(history: History) -> str:
+    """What it was staged on; nobody shall take a patched kernel for a stock one."""
+    release = history.provenance.get("kernel.release") or "of an unknown release"
+    return f"{release} with {own}" if (own := _own_modules(history)) else str(release)
 
 
 def _read(path: Path) -> History:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -141,6 +143,47 @@ def test_a_value_of_an_option_need_not_be_a_file(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     for arguments in (["--deselect", "absent.py"], ["--ignore=absent.py"], ["-k", "absent.py"], ["flr"]):
         supervisor._refuse_absent(arguments)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Makes a history of a kernel with modules of the user's own; nothing is staged."""
+    monkeypatch.setattr(supervisor, "supervise", lambda *_: 0)
+
+    def make(own: str) -> Path:
+        history = from_bytes(GOLDEN.read_bytes())
+        provenance = {
+            **history.provenance,
+            "kernel.release": "6.12.117+deb13-amd64",
+            "kernel.own_modules": own,
+        }
+        path = tmp_path / "some.history.zip"
+        path.write_bytes(to_bytes(dataclasses.replace(history, provenance=provenance)))
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "said"),
+    [
+        ("", [], "6.12.117+deb13-amd64"),
+        ("ipr-741f52dc4420", ["ipr.ko"], "6.12.117+deb13-amd64 with ipr-741f52dc4420"),
+        ("ipr-741f52dc4420", [], "6.12.117+deb13-amd64 with ipr-741f52dc4420; no --module is named now"),
+    ],
+    ids=["stock", "patched", "patched, and stock now"],
+)
+def test_a_replay_says_what_it_was_recorded_on(
+    own: str,
+    named: list[str],
+    said: str,
+    recorded: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is staged now may be another kernel, and a stock driver in the place of a patched one."""
+    path = recorded(own)
+    assert cli.main(["replay", str(path), *(f"--module={name}" for name in named)]) == 0
+    assert capsys.readouterr().err == f"harness: {path} was recorded on kernel {said}\n"
 
 
 def test_a_report_says_in_words_what_it_comes_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
