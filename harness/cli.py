@@ -90,7 +90,7 @@ def replay(options: argparse.Namespace, rest: list[str]) -> int:
     from harness import supervisor  # noqa: PLC0415
 
     history = _read(options.history)  # say now what is wrong with it, not when the lab is ready
-    without = "; no --module is named now" * bool(_own_modules(history) and not options.own_modules)
+    without = "; no --module is named now" * bool(_own_modules(history) and not options.hil_own_modules)
     sys.stderr.write(f"harness: {options.history} was recorded on kernel {_kernel(history)}{without}\n")
     return supervisor.supervise(
         options, ["--pyargs", "harness.replaying", f"--hil-replay={options.history.absolute()}", *rest]

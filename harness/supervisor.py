@@ -28,8 +28,8 @@ from harness.journal.writer import JournalWriter
 from harness.model.units import Ns
 from harness.report.exit import PYTEST_USAGE, ExitStatus
 from harness.report.junit import to_junit
-from harness.wishes import branches_of, for_pytest, wishes_of
 from harness.report.terminal import MEANING
+from harness.wishes import branches_of, for_pytest, wishes_of
 
 SCENARIOS: Final = ("--pyargs", "harness.scenarios")
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
