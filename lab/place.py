@@ -174,7 +174,8 @@ class GuestTarget:
             )
         facts = wait(self.agent.ask, "function_below", port=port, number=function.number_below)
         if facts is None:
-            raise GuestError(
+            served = self.guest.slots.served.get(alias)
+            raise (served and served.process.mistake()) or GuestError(
                 f"waiting for {alias} below port {port}",
                 said=f"the guest's kernel saw no function in {as_text(PLUGGED.patience_ns)}",
                 evidence=self.guest.console_text()[-4000:],

@@ -21,6 +21,7 @@ from lab.machine import EmulatedFunction, port_id
 from lab.models.process import ModelProcess
 from lab.qmp import Monitor
 
+_ENDS_WITHIN_S: Final = 1.0
 _UNPLUGGED_WITHIN_S: Final = 60.0
 """The kernel gives whoever pressed the button 5 s to change his mind (Linux pciehp_ctrl.c); then drivers let go."""
 
@@ -60,8 +61,14 @@ class ServedFunction:
 
         Raises:
             GuestError: QEMU refused.
+            ModelError: its model raised when QEMU looked at it, and QEMU may have ended with it.
         """
-        self._plug({"type": "unix", "path": str(self._process.socket)})
+        try:
+            self._plug({"type": "unix", "path": str(self._process.socket)})
+        except GuestError as error:
+            if mistake := self._process.mistake(_ENDS_WITHIN_S):
+                raise mistake from error
+            raise
 
     def load(self, faults: Sequence[Fault], *, anew: bool = True) -> None:
         """See :class:`harness.target.served.Model`."""

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
-from harness.errors import GuestError
+from harness.errors import GuestError, HarnessError, ModelError
 from harness.model.fault import Fault
 from lab.models.row_log import read_rows, unanswered
 from lab.models.server import CONTROL, LOG, READY, SOCKET
@@ -97,6 +97,27 @@ class ModelProcess:
         """Whether it still serves."""
         return self._process.poll() is None
 
+    def mistake(self, within_s: float = 0.0) -> ModelError | None:
+        """What it raised, with the traceback as evidence.
+
+        Args:
+            within_s: how long it may take to end; whoever talked to it learns that it does a moment before.
+
+        Returns:
+            None: it runs, or was killed.
+        """
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(within_s)
+        wrote = self._errors.read_text(errors="replace").strip()
+        if (self._process.poll() or 0) <= 0 or not wrote:
+            return None
+        return ModelError(
+            f"model {self.model}",
+            said=f"it raised {wrote.rpartition(chr(10))[2]}",
+            hint="Its traceback is below.",
+            evidence=wrote,
+        )
+
     def load(self, faults: Iterable[Fault], *, anew: bool = True) -> None:
         """Replace its programme of faults.
 
@@ -106,6 +127,7 @@ class ModelProcess:
 
         Raises:
             GuestError: it refused, or is gone.
+            ModelError: it raised.
         """
         self._ask("load", faults=[fault.to_json() for fault in faults], anew=anew)
 
@@ -217,8 +239,5 @@ class ModelProcess:
             raise GuestError(tried, said=answer["error"])
         return answer["result"]
 
-    def _gone(self, tried: str) -> GuestError:
-        """What it wrote before its end, such as the traceback of a mistake in a model of one's own."""
-        wrote = self._errors.read_text(errors="replace").strip()
-        last = wrote.rpartition("\n")[2]
-        return GuestError(tried, said=f"it is gone: {last}" if last else "it is gone", evidence=wrote)
+    def _gone(self, tried: str) -> HarnessError:
+        return self.mistake(_ANSWERS_WITHIN_S) or GuestError(tried, said="it is gone")

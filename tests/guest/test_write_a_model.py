@@ -74,6 +74,29 @@ def test_a_model_that_is_broken_is_noticed(tmp_path: Path, broken: tuple[str, st
     assert re.search(said, f"{failure.get('message')} {failure.text}"), run.said
 
 
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (('bar["busy"] = 1', 'bar["bzy"] = 1'), "it raised KeyError: 'bzy'"),
+        (
+            ("    def stored(", "    def read(self, *access): return 1 / 0\n\n    def stored("),
+            "it raised ZeroDivision",
+        ),
+    ],
+    ids=["in a stage", "when it is plugged"],
+)
+def test_a_mistake_in_a_model_is_told_once_and_blames_nobody_else(
+    tmp_path: Path, broken: tuple[str, str], said: str
+) -> None:
+    run = as_typed(tmp_path, broken)
+    assert run.status == 125, run.said
+    (error,) = red(run.report())
+    assert (error.tag, error.get("type")) == ("error", "hil.model")
+    assert said in (error.get("message") or "")
+    assert re.search(r'mychip\.py", line \d+', error.text or "")
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import GuestError
+from harness.errors import ModelError
 from lab.models import wire
 from lab.models.interface import CONFIG_REGION
 from lab.models.process import ModelProcess
@@ -124,7 +124,7 @@ def test_what_it_was_answering_is_refused(model: ModelProcess, qemu: socket.sock
 def test_a_mistake_in_a_model_is_told_by_its_last_words(model: ModelProcess, qemu: socket.socket) -> None:
     read(qemu, 0x0C, 2)
     assert answer(qemu).error == errno.EIO
-    with pytest.raises(GuestError, match="it is gone: ZeroDivisionError: a mistake") as raised:
+    with pytest.raises(ModelError, match="it raised ZeroDivisionError: a mistake") as raised:
         model.load(())
     assert "stuck.py" in raised.value.evidence
 
