@@ -9,7 +9,7 @@ from typing import Final
 
 from harness.errors import UsageError
 from harness.model.fault import Incident, PlannedFault
-from harness.model.operation import HEARTBEAT
+from harness.model.operation import HEARTBEAT, verb
 from harness.model.plan import Actor, Op, Oracle, Plan, Setting, Step
 from harness.model.units import MS, SECOND, Ns, as_text, duration
 
@@ -18,6 +18,9 @@ HEART: Final = Actor(name="heartbeat", steps=(Step(op=Op.PAUSE, means=HEARTBEAT,
 
 _READ_AT_BINDING: Final = ("msi_bus",)
 """Attributes that a driver asks for when it is bound and never again: set before any driver is, whoever names them."""
+
+_LOOKS: Final = ("config-read", "attribute-read", "bar-read", "info")
+"""Verbs that leave a function as it is: nothing comes of them that others could meet."""
 
 DEADLINE: Final = Ns(30 * SECOND)
 """Longest time between the end of a stage and the return of its last operation, unless a test says otherwise: above
@@ -71,8 +74,8 @@ def plan_of(
         seed: of everything random.
 
     Raises:
-        UsageError: no parts, two parts set the same attribute to different values, or an actor would come to something
-            only after the end of the stage.
+        UsageError: no parts, two parts set the same attribute to different values, an actor would come to something
+            only after the end of the stage, or windows are to be met and nobody does anything but look.
     """
     if not parts:
         raise UsageError(f"stage {title!r}", said="nobody acts", hint="Name at least one reader or resetter.")
@@ -96,6 +99,12 @@ def plan_of(
             _check_moment(fault.fault.what, fault.fault.at_ns, title, duration(lasting))
         for incident in part.incidents:
             _check_moment(incident.kind, incident.at_ns, title, duration(lasting))
+    if meets and all(map(_only_looks, parts)):
+        raise UsageError(
+            f"stage {title!r}",
+            said=f"windows are to be met ({meets}), and nobody does anything that opens one",
+            hint="Add a reset, somebody who holds a lock, or a fault; or leave `meets` out.",
+        )
     functions = tuple(dict.fromkeys(alias for part in parts for alias in part.functions))
     actors = _named([actor for part in parts for actor in part.actors])
     return Plan(
@@ -129,6 +138,13 @@ def _check_time(actor: Actor, title: str, lasting: Ns) -> None:
             said=f"{actor.name} is not done before {as_text(ends)}",
             hint="Let the stage last longer, or the actor begin earlier.",
         )
+
+
+def _only_looks(part: Part) -> bool:
+    """Whether it surely opens no window.  A driver or a module that comes with it may do so by itself."""
+    steps = [step for actor in part.actors for step in actor.steps if step.op is not Op.PAUSE]
+    brings = part.settings or part.modules or part.faults or part.incidents
+    return not brings and all(verb(step.means) in _LOOKS for step in steps)
 
 
 def _check_moment(what: str, at: Ns, title: str, lasting: Ns) -> None:

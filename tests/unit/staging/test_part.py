@@ -6,7 +6,8 @@ import pytest
 
 from harness.errors import UsageError
 from harness.model.fault import Fault, Incident, IncidentKind, Misbehaviour, Occasion, PlannedFault
-from harness.model.operation import ATTRIBUTE_READ, HEARTBEAT
+from harness.model.operation import ATTRIBUTE_READ, HEARTBEAT, reset
+from harness.model.pci import ResetMethod
 from harness.model.plan import Actor, File, Op, Setting, Step
 from harness.model.units import MS, SECOND, Ns
 from harness.staging.acting import acting, pause
@@ -50,10 +51,34 @@ def test_a_heart_beats_in_every_stage() -> None:
 
 
 def test_durations_are_read_and_the_rest_is_passed_on() -> None:
-    plan = plan_of([part("a")], title="title", lasting="1.5s", meets=3, deadline="250ms", seed=9)
+    parts = [part("a", settings=(method("flr"),))]
+    plan = plan_of(parts, title="title", lasting="1.5s", meets=3, deadline="250ms", seed=9)
     assert (plan.title, plan.lasting_ns, plan.deadline_ns) == ("title", 1500 * MS, 250 * MS)
     assert (plan.meets, plan.seed) == (3, 9)
     assert plan_of([part("a")], title="t", lasting=Ns(5)).deadline_ns == DEADLINE == 30 * SECOND
+
+
+RESET = Step(op=Op.WRITE, means=reset(ResetMethod.FLR), file=File(function="igb0", role="reset"), value=b"1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Part(functions=("igb0",), actors=(Actor(name="resets", steps=(RESET,)),)),
+        Part(functions=("igb0",), modules=("mine.ko",)),
+        part("has a driver", settings=(Setting(function="igb0", attribute="driver", value="ipr"),)),
+    ],
+    ids=["resets", "brings a module", "has a driver"],
+)
+def test_windows_that_somebody_may_open_can_be_met(other: Part) -> None:
+    assert plan_of([part("looks"), other], title="t", lasting="1s", meets=1).meets == 1
+
+
+def test_windows_that_nobody_opens_cannot_be_met() -> None:
+    with pytest.raises(
+        UsageError, match=r"to be met \(1\), and nobody does anything that opens one\. Add a"
+    ):
+        plan_of([part("looks"), part("looks, too")], title="t", lasting="1s", meets=1)
 
 
 def test_functions_and_settings_are_listed_once_in_their_order() -> None:
