@@ -1,4 +1,4 @@
-"""Loading kernel modules from files, as a guest without modprobe does.
+"""Kernel modules: which are there, and loading others from files, as a guest without modprobe does.
 
 Source: finit_module(2).
 """
@@ -13,6 +13,14 @@ from typing import Final
 from harness.errors import KernelRefusal
 
 _SYS_FINIT_MODULE: Final = 313  # x86-64; glibc has no wrapper
+
+
+def loaded() -> frozenset[str]:
+    """Names of the modules in the kernel; none of a kernel that loads none."""
+    try:
+        return frozenset(line.split(maxsplit=1)[0] for line in Path("/proc/modules").read_text().splitlines())
+    except FileNotFoundError:
+        return frozenset()
 
 
 def load(path: Path) -> None:

@@ -99,6 +99,7 @@ class Service:
             "cpus": os.cpu_count() or 1,
             "root": os.geteuid() == 0,
             "tracefs": TRACEFS.joinpath("dynamic_events").exists(),
+            "modules": sorted(modules.loaded()),
             "vfio": Path("/dev/vfio/vfio").exists(),
             "clocksource": Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
             .read_text()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.agent.btf import Btf
+from harness.agent.modules import loaded
 from harness.errors import KernelRefusal
 from harness.model.pci import Bdf
 from harness.model.probe import NO_SUCH_FUNCTION
@@ -162,7 +163,7 @@ class KernelTrace:
         self._set("tracing_on", "0")
         self._set("trace_clock", "mono")
         self._set("buffer_size_kb", str(_BUFFER_KB))
-        self._modules = _loaded()
+        self._modules = loaded()
         self._unknown = set()
         self._reasons = [self._define(number, point) for number, point in enumerate(POINTS)]
         self._enable()
@@ -224,7 +225,7 @@ class KernelTrace:
         ]
 
     def _try_again(self) -> None:
-        before, self._modules = self._modules, _loaded()
+        before, self._modules = self._modules, loaded()
         new = self._modules - before
         again = [number for number in sorted(self._unknown) if POINTS[number].module in new]
         for number in again:
@@ -254,9 +255,10 @@ class KernelTrace:
                 refused, said = _try(f"p:{event} {fetched}")
         (self._unknown.add if unknown else self._unknown.discard)(number)
         if unknown and point.module:
-            loaded = point.module in self._modules
             return f"{point.symbol}: " + (
-                f"{NO_SUCH_FUNCTION} {point.module}" if loaded else f"module {point.module} is not loaded"
+                f"{NO_SUCH_FUNCTION} {point.module}"
+                if point.module in self._modules
+                else f"module {point.module} is not loaded"
             )
         return said
 
@@ -338,14 +340,6 @@ def _last_error(symbol: str) -> str:
     log = TRACEFS / "error_log"
     said = log.read_text().rpartition("error: ")[2] if log.exists() else ""
     return said if symbol in said else ""
-
-
-def _loaded() -> frozenset[str]:
-    """Names of the modules in the kernel."""
-    try:
-        return frozenset(line.split(maxsplit=1)[0] for line in Path("/proc/modules").read_text().splitlines())
-    except FileNotFoundError:
-        return frozenset()  # a kernel that loads none
 
 
 def _try(definition: str) -> tuple[int, str]:

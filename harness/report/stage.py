@@ -23,6 +23,7 @@ _KEPT: Final = (
     "kernel.build",
     "kernel.package",
     "kernel.own_modules",
+    "kernel.unused_modules",
     "kernel.command_line",
     "qemu.version",
     "qemu.packages",

@@ -107,13 +107,17 @@ MEANING: Final = {
 
 
 def _patched(session: Session) -> Iterator[str]:
-    """Modules that were not the kernel's own: what was tested is no stock kernel."""
+    """Modules that were not the kernel's own: what was tested is no stock kernel.  And those that nobody asked for."""
     found: dict[str, None] = {}
-    for entry in session.entries:
-        for stage in entry.stages:
-            if own := stage.provenance.get("kernel.own_modules"):
-                found[f"kernel {stage.provenance.get('kernel.release', '')} with {own} of your own"] = None
+    used, unused = set(), dict[str, None]()
+    for stage in (stage for entry in session.entries for stage in entry.stages):
+        if own := stage.provenance.get("kernel.own_modules", ""):
+            found[f"kernel {stage.provenance.get('kernel.release', '')} with {own} of your own"] = None
+        used.update(own.split())
+        unused |= dict.fromkeys(stage.provenance.get("kernel.unused_modules", "").split())
     yield from (f"patched  {one_line(said, _WIDTH * 2)}" for said in found)
+    if idle := " ".join(own for own in unused if own not in used):
+        yield f"unused   {one_line(f'{idle}: no stage loaded it, and what was tested is the stock kernel', _WIDTH * 2)}"
 
 
 def _named(session: Session) -> Iterator[str]:

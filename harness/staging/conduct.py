@@ -103,7 +103,7 @@ def conduct(
 def _provenance(facts: dict[str, Any], target: Target, left: list[str]) -> dict[str, Any]:
     """What was there, and which settings could not be put back because an actor was stuck."""
     return {
-        **target.provenance(),
+        **_modules(target.provenance(), facts["modules"]),
         **({"settings.left": ", ".join(left)} if left else {}),
         "kernel.release": facts["release"],
         "kernel.build": facts["version"],
@@ -113,6 +113,15 @@ def _provenance(facts: dict[str, Any], target: Target, left: list[str]) -> dict[
         "target.clocksource": facts["clocksource"],
         "harness.version": harness.__version__,
     }
+
+
+def _modules(provenance: dict[str, Any], loaded: list[str]) -> dict[str, Any]:
+    """Tell modules of the user's own that were loaded from those that no part of the stage asked for."""
+    named = str(provenance.get("kernel.own_modules", "")).split()
+    used = [own for own in named if own.rpartition("-")[0] in loaded]
+    told = {"kernel.own_modules": used, "kernel.unused_modules": [own for own in named if own not in used]}
+    kept = {key: value for key, value in provenance.items() if key not in told}
+    return {**kept, **{key: " ".join(words) for key, words in told.items() if words}}
 
 
 def _operations(records: list[bytes]) -> Table:

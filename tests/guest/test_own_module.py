@@ -42,6 +42,10 @@ def test_readers_wait(dut, stage, hil_source):
     run = hil_source.target.agent.run_source
     assert run('channel.send(open("/sys/module/{MODULE}/parameters/mine").read().strip())') == "2011"
     assert int(run('channel.send(open("/proc/sys/kernel/tainted").read())')) == 1 << 12 | 1 << 13
+
+@pytest.mark.dut("igb0")
+def test_without_it(dut, stage):
+    stage(dut.reads("sysfs"), lasting="50ms")
 """
 
 
@@ -61,8 +65,10 @@ def test_a_module_is_built_used_and_named(tmp_path: Path) -> None:
     assert run.status == 0, run.said
     name = f"{MODULE}-{hashlib.sha256(module.read_bytes()).hexdigest()[:12]}"
     assert f"with {name} of your own" in run.output
-    (history,) = run.histories().values()
-    assert history.provenance["kernel.own_modules"] == name
+    with_it, without = sorted(run.histories().values(), key=lambda history: history.plan.title)
+    assert with_it.provenance["kernel.own_modules"] == without.provenance["kernel.unused_modules"] == name
+    assert "kernel.unused_modules" not in with_it.provenance
+    assert "kernel.own_modules" not in without.provenance
     said = {one.get("name"): one.get("value") for one in run.report().iter("property")}
     assert said["kernel.own_modules"] == name
 

@@ -82,3 +82,19 @@ def test_a_kernel_with_modules_of_the_users_own_is_never_taken_for_a_stock_one(s
     text = summary(Session(entries=tests, end=SessionEnd(status=0)), results="r")
     (line,) = (line for line in text.splitlines() if line.startswith("patched "))
     assert line.endswith("kernel 6.12.117+deb13-amd64 with ipr-1f0c0123abcd of your own")
+    assert "\nunused" not in text
+
+
+def test_a_module_of_the_users_own_that_no_stage_loaded_is_told() -> None:
+    def stage(**said: str) -> StageRecord:
+        named = {f"kernel.{key}": value for key, value in said.items()}
+        return StageRecord(history="h", title="t", verdict="PASS", headline="fine", provenance=named)
+
+    stages = (
+        stage(unused_modules="ipr-1f0c hello-2a3b"),
+        stage(own_modules="ipr-1f0c", unused_modules="hello-2a3b"),
+    )
+    tests = (Entry(test="a.py::a", status=Status.OK, stages=stages),)
+    text = summary(Session(entries=tests, end=SessionEnd(status=0)), results="r")
+    (line,) = (line for line in text.splitlines() if line.startswith("unused "))
+    assert line.split()[1:5] == ["hello-2a3b:", "no", "stage", "loaded"]

@@ -75,9 +75,7 @@ def test_windows_that_somebody_may_open_can_be_met(other: Part) -> None:
 
 
 def test_windows_that_nobody_opens_cannot_be_met() -> None:
-    with pytest.raises(
-        UsageError, match=r"to be met \(1\), and nobody does anything that opens one\. Add a"
-    ):
+    with pytest.raises(UsageError, match=r"to be met \(1\), and nobody does anything that opens one\. Add a"):
         plan_of([part("looks"), part("looks, too")], title="t", lasting="1s", meets=1)
 
 
