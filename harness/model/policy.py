@@ -330,8 +330,9 @@ WILD_CLOCK: Final = Policy(
     patience_ns=Ns(3600 * SECOND),
 )
 STARVED: Final = Policy(
-    reason="the machine was too busy for times to mean anything, or by chance nothing collided",
-    source="harness/judge/evidence/starvation.py, harness/judge/questions/collided.py",
+    reason="the machine was too busy for times to mean anything, or by chance too little collided, or no oracle could "
+    "tell",
+    source="harness/judge/evidence/starvation.py, harness/judge/questions/collided.py and reset_happened.py",
     attempts=3,
     patience_ns=Ns(3600 * SECOND),
 )

@@ -106,10 +106,14 @@ class Judgement:
             and all(finding.blame is Blame.STARVED for finding in unknown)
         )
 
-    def lacks_only(self, checker: str) -> bool:
-        """Whether that checker alone stands between this and a verdict, for want of evidence."""
-        unknown = {finding.checker for finding in self.findings if finding.verdict is Verdict.UNKNOWN}
-        return self.verdict is Verdict.UNKNOWN and unknown == {checker}
+    def lacks_only(self, *checkers: str) -> bool:
+        """Whether a busy machine, or what these checkers lack, alone stands between this and a verdict."""
+        unknown = [finding for finding in self.findings if finding.verdict is Verdict.UNKNOWN]
+        return (
+            self.verdict is Verdict.UNKNOWN
+            and bool(unknown)
+            and all(finding.blame is Blame.STARVED or finding.checker in checkers for finding in unknown)
+        )
 
     @property
     def decisive(self) -> Finding | None:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.history.history import History
 from harness.journal.record import AttemptRecord
-from harness.judge.questions import collided
+from harness.judge.questions import collided, reset_happened
 from harness.model.verdict import Blame, Judgement, Verdict
 from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
 from harness.report.findings import as_text
@@ -87,11 +87,12 @@ class Run:
 
     @property
     def deserves_another(self) -> bool:
-        """Whether a busy machine, or luck with what collides, alone stands between it and a verdict.
+        """Whether a busy machine, or chance, alone stands between it and a verdict.
 
-        Asking is not looking.
+        By chance too little collides, or others reset a function in each round in which an oracle is asked.  Asking is
+        not looking.
         """
-        return self._judgement.starved or self._judgement.lacks_only(collided.NAME)
+        return self._judgement.lacks_only(collided.NAME, reset_happened.NAME)
 
     def attempt(self, kept: str) -> AttemptRecord:
         """It as an attempt that is given up, whose history is kept in that file."""

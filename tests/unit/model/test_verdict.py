@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.model.verdict import EventId, EventKind, Finding, Judgement, Verdict
+from harness.model.verdict import Blame, EventId, EventKind, Finding, Judgement, Verdict
 
 
 def finding(verdict: Verdict, claim: str = "", weakness: str = "") -> Finding:
@@ -67,13 +67,23 @@ def test_an_event_is_printed_with_its_table() -> None:
         ({"a": Verdict.UNKNOWN, "collided": Verdict.UNKNOWN}, ""),
         ({"a": Verdict.FAIL, "collided": Verdict.UNKNOWN}, ""),
         ({"collided": Verdict.PASS}, ""),
+        ({"collided": Verdict.UNKNOWN, "other": Verdict.UNKNOWN}, "collided"),
+        ({}, ""),
     ],
-    ids=["luck", "more is missing", "something broke", "nothing is missing"],
+    ids=["luck", "more is missing", "something broke", "nothing is missing", "both by luck", "no question"],
 )
-def test_whether_one_question_alone_is_open(found: dict[str, Verdict], only: str) -> None:
+def test_whether_no_other_question_is_open(found: dict[str, Verdict], only: str) -> None:
     judgement = Judgement(
         findings=tuple(
             Finding(checker=checker, verdict=verdict, claim="c") for checker, verdict in found.items()
         )
     )
-    assert judgement.lacks_only("collided") is (only == "collided")
+    assert judgement.lacks_only("other", "collided") is (only == "collided")
+
+
+def test_a_busy_machine_lacks_nothing_of_its_own() -> None:
+    late = Finding(checker="a", verdict=Verdict.UNKNOWN, claim="c", blame=Blame.STARVED)
+    unlucky = Finding(checker="collided", verdict=Verdict.UNKNOWN, claim="c")
+    assert Judgement(findings=(late,)).lacks_only()
+    assert Judgement(findings=(late, unlucky)).lacks_only("collided")
+    assert not Judgement(findings=(late, unlucky)).lacks_only()
