@@ -165,11 +165,14 @@ def test_changed_c_sources_are_built_again_in_place(ready: Repository) -> None:
 def test_tests_add_their_extras_and_return_the_status_of_pytest(ready: Repository) -> None:
     result = ready.call("test", "units", EXIT_UNITS="4")
     assert result.returncode == 4, result.stderr
+    dealt, again = "-n 2 --dist=loadfile --no-loadscope-reorder", "--reruns 1 --max-suite-reruns 5"
     assert [line.partition(" in ")[0] for line in result.stdout.splitlines()] == [
         "cli.py setup",
-        "pytest.py -n 2 --dist=loadfile --no-loadscope-reorder units",
+        f"pytest.py {dealt} {again} --rerun-show-tracebacks units",
     ]
     assert "the extra 'dev'" in result.stderr
+    debugged = ready.call("test", "-n", "0", "--pdb")
+    assert debugged.stdout.splitlines()[-1].startswith(f"pytest.py {dealt} -n 0 --pdb in ")
     assert ready.call("bench").returncode == 0
     assert set(ready.stamp.read_text().splitlines()[-1].split()) == {"none", "dev", "bench"}
     # Neither takes away what the other asked for.
