@@ -18,12 +18,15 @@ _COMMANDS = re.findall(r"(?m)^```sh\n(.*)\n```$", _TEXT)
 _LOG = re.findall(r"(?m)^```text\n(.*?)^```$", _TEXT, re.DOTALL)[0].splitlines()
 
 
-def as_typed(folder: Path, broken: tuple[str, str] = ("", "")) -> Invocation:
-    """Make the document's files, the model with one text in place of another, and type its first command."""
-    before, after = broken
-    assert before in _FILES["mychip.py"]
-    for name, text in _FILES.items():
-        (folder / name).write_text(text.replace(before, after) if before and name == "mychip.py" else text)
+def as_typed(
+    folder: Path, broken: tuple[str, str] = ("", ""), *, test: tuple[str, str] = ("", "")
+) -> Invocation:
+    """Make the document's files, model and test with one text in place of another, and type its first command."""
+    for name, (before, after) in {"mychip.py": broken, "test_mychip.py": test}.items():
+        assert before in _FILES[name]
+        (folder / name).write_text(_FILES[name].replace(before, after) if before else _FILES[name])
+    for name in _FILES.keys() - {"mychip.py", "test_mychip.py"}:
+        (folder / name).write_text(_FILES[name])
     program, *arguments = shlex.split(_COMMANDS[0])
     assert program == "harness"
     return harness(*arguments, cwd=folder)
@@ -89,7 +92,8 @@ def test_a_model_that_is_broken_is_noticed(tmp_path: Path, broken: tuple[str, st
 def test_a_mistake_in_a_model_is_told_once_and_blames_nobody_else(
     tmp_path: Path, broken: tuple[str, str], said: str
 ) -> None:
-    run = as_typed(tmp_path, broken)
+    # A dead function is waited for: the kernel for a minute, the stage until its deadline.
+    run = as_typed(tmp_path, broken, test=('dut.reads("sysfs"))', 'dut.reads("sysfs"), deadline="2s")'))
     assert run.status == 125, run.said
     (error,) = red(run.report())
     assert (error.tag, error.get("type")) == ("error", "hil.model")
