@@ -189,10 +189,14 @@ def test_without_a_lab_there_are_no_tests(ready: Repository) -> None:
 def test_an_environment_without_a_stamp_is_never_used(fresh: Repository) -> None:
     (fresh.root / ".venv" / "bin").mkdir(parents=True)
     (fresh.root / ".venv" / "bin" / "python").write_text("half-made")
+    names = fresh.root / "vfio_harness.egg-info" / "entry_points.txt"
+    names.parent.mkdir()
+    names.write_text("[pytest11]\nharness_lab = harness.of_yesterday\n")
     result = fresh.call("run", "x")
     assert (result.returncode, result.stdout) == (0, f"cli.py run x in {fresh.root}/.venv\n"), result.stderr
     assert "making the Python environment" in result.stderr
     assert fresh.call("run").stderr == ""
+    assert not names.exists(), "pytest would look for plugins where they were"
 
 
 @pytest.mark.parametrize("changed", ["dependencies", "another python", "python upgraded", "half a stamp"])
