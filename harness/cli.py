@@ -64,7 +64,7 @@ def _answered(options: argparse.Namespace, rest: list[str]) -> int:
     except KeyboardInterrupt:
         print("harness: stopped by the user", file=sys.stderr)
         return ExitStatus.NOTHING_SAID
-    except Exception as error:
+    except Exception as error:  # Python would exit with 1: a bug of ours must not pass for a broken promise
         if isinstance(error, BrokenPipeError) and (_unheard(1) or _unheard(2)):
             raise
         traceback.print_exc()

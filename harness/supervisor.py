@@ -126,7 +126,7 @@ def _refuse_absent(arguments: Sequence[str]) -> None:
         UsageError: a word names a Python file, and there is none.
     """
     for before, word in itertools.pairwise(("", *arguments)):
-        file = Path(word.partition("::")[0])
+        file = _file_of(word)
         if (
             file.suffix == ".py"
             and not before.startswith("-")
@@ -136,6 +136,11 @@ def _refuse_absent(arguments: Sequence[str]) -> None:
             raise UsageError(
                 f"tests of {word}", said=f"there is no file {file.absolute()}", hint="Is its name right?"
             )
+
+
+def _file_of(word: str) -> Path:
+    """The file or folder that a test's identity begins with."""
+    return Path(word.partition("::")[0])
 
 
 def _prepare(options: argparse.Namespace) -> str:
@@ -176,7 +181,7 @@ def _pytest_arguments(
     ours += for_pytest(options)
     if options.hil_keep:
         ours.append("--capture=no")
-    names_tests = "--pyargs" in arguments or any(Path(word.partition("::")[0]).exists() for word in arguments)
+    names_tests = "--pyargs" in arguments or any(_file_of(word).exists() for word in arguments)
     if names_tests:
         return [*ours, *arguments]
     # The same identities wherever one stands and however the harness was installed.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.errors import GuestError, UsageError
+from harness.errors import GuestError, ModelError, UsageError
 from harness.model.loss import Loss
 from harness.model.pci import Bdf
 from harness.model.policy import PLUGGED
@@ -121,6 +121,7 @@ class GuestTarget:
         Raises:
             UsageError: the machine has no function of that name.
             GuestError: it was plugged and the guest's kernel does not see it.
+            ModelError: its model raised when it was plugged, or looked at.
         """
         return Bdf.parse(self.facts(alias)["bdf"])
 
@@ -130,6 +131,7 @@ class GuestTarget:
         Raises:
             UsageError: the machine has no function of that name.
             GuestError: it was plugged and the guest's kernel does not see it.
+            ModelError: its model raised when it was plugged, or looked at.
         """
         if alias not in self._facts:
             if alias.removesuffix(_PORT) not in self.guest.machine.aliases:
@@ -165,17 +167,25 @@ class GuestTarget:
             return above
         function = self.guest.machine.function(alias)
         port = self.guest.port_bdf(alias)
-        wait = attempting(PLUGGED, unsettled=lambda facts: facts is None)
+
+        def mistake() -> ModelError | None:
+            """Who raised is not waited for."""
+            served = self.guest.slots.served.get(alias)
+            return served.process.mistake() if served else None
+
         if function.placement is Placement.HOT_PLUG:
             self.guest.slots.plug(alias)
             # A driver that only looks at a function owns it for a moment, as virtio-pci does with all of its vendor.
-            attempting(PLUGGED, unsettled=lambda config: not _is_settled(config))(
+            attempting(PLUGGED, unsettled=lambda config: not _is_settled(config) and not mistake())(
                 self.agent.ask, "config_space", bdf=port
             )
-        facts = wait(self.agent.ask, "function_below", port=port, number=function.number_below)
+        facts = attempting(PLUGGED, unsettled=lambda facts: facts is None and not mistake())(
+            self.agent.ask, "function_below", port=port, number=function.number_below
+        )
         if facts is None:
-            served = self.guest.slots.served.get(alias)
-            raise (served and served.process.mistake()) or GuestError(
+            if error := mistake():
+                raise error
+            raise GuestError(
                 f"waiting for {alias} below port {port}",
                 said=f"the guest's kernel saw no function in {as_text(PLUGGED.patience_ns)}",
                 evidence=self.guest.console_text()[-4000:],

@@ -253,7 +253,10 @@ class KernelTrace:
                 said = f"{said}; {error}"
             else:
                 refused, said = _try(f"p:{event} {fetched}")
-        (self._unknown.add if unknown else self._unknown.discard)(number)
+        if unknown:
+            self._unknown.add(number)
+        else:
+            self._unknown.discard(number)
         if unknown and point.module:
             return f"{point.symbol}: " + (
                 f"{NO_SUCH_FUNCTION} {point.module}"

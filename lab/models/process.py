@@ -114,7 +114,7 @@ class ModelProcess:
         return ModelError(
             f"model {self.model}",
             said=f"it raised {wrote.rpartition(chr(10))[2]}",
-            hint="Its traceback is below.",
+            hint="Mend the model: its traceback is below.",
             evidence=wrote,
         )
 

@@ -17,6 +17,12 @@ _FILES = dict(re.findall(r"(?m)^`(\S+\.py)`:\n\n```python\n(.*?)^```$", _TEXT, r
 _COMMANDS = re.findall(r"(?m)^```sh\n(.*)\n```$", _TEXT)
 _LOG = re.findall(r"(?m)^```text\n(.*?)^```$", _TEXT, re.DOTALL)[0].splitlines()
 
+_LOOKED_FOR = """\
+    def read(self, *access):  # by the kernel, which asks for the vendor
+        return 1 / 0 if access == (7, 0, 4) else super().read(*access)
+
+"""
+
 
 def as_typed(
     folder: Path, broken: tuple[str, str] = ("", ""), *, test: tuple[str, str] = ("", "")
@@ -86,8 +92,9 @@ def test_a_model_that_is_broken_is_noticed(tmp_path: Path, broken: tuple[str, st
             ("    def stored(", "    def read(self, *access): return 1 / 0\n\n    def stored("),
             "it raised ZeroDivision",
         ),
+        (("    def stored(", f"{_LOOKED_FOR}    def stored("), "it raised ZeroDivision"),
     ],
-    ids=["in a stage", "when it is plugged"],
+    ids=["in a stage", "when it is plugged", "when the kernel looks for it"],
 )
 def test_a_mistake_in_a_model_is_told_once_and_blames_nobody_else(
     tmp_path: Path, broken: tuple[str, str], said: str
