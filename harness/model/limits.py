@@ -1,7 +1,7 @@
 """How much the harness takes from outside: from guests, and out of files.  Every error says which limit it met.
 
-A guest may be hostile and a file may be anything.  What is bounded here is memory and time of the host; a limit lies far
-above what real stages give, and is no promise about them.
+A guest may be hostile and a file may be anything.  What is bounded here is memory and time of the host; a limit lies
+far above what real stages give, and is no promise about them.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import NoReturn
+
+from harness.errors import UsageError
 
 
 class Verdict(enum.IntEnum):
@@ -12,6 +15,18 @@ class Verdict(enum.IntEnum):
     PASS = 0
     UNKNOWN = 1
     FAIL = 2
+
+    def __bool__(self) -> NoReturn:
+        """Refuse: as a truth value PASS would be false, and `assert run.verdict` green for a FAIL.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            "taking a verdict for a truth value",
+            said="there are three",
+            hint="Compare it: `run.verdict is Verdict.PASS`.  A test is held to its verdicts without asking.",
+        )
 
 
 class Blame(enum.StrEnum):

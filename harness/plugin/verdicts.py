@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from harness.history.history import History
-from harness.model.verdict import Judgement
+from harness.model.verdict import Judgement, Verdict
 from harness.plugin.pictures import in_text
 from harness.report.findings import as_text
 
@@ -41,11 +41,8 @@ class FaultNotNamed(AssertionError):
 
     def __init__(self, judgement: Judgement, history: History, wanted: str) -> None:
         self.judgement, self.history, self.wanted = judgement, history, wanted
-        found = (
-            Judgement(findings=tuple(one for one in judgement.findings if one.verdict))
-            if judgement.verdict
-            else judgement
-        )
+        noted = tuple(one for one in judgement.findings if one.verdict is not Verdict.PASS)
+        found = Judgement(findings=noted) if noted else judgement
         picture = in_text(history, judgement)
         super().__init__(
             f"{history.plan.title}: the verdict does not name what was staged: {wanted}\n{as_text(found)}\n\n{picture}"

@@ -13,12 +13,9 @@ from harness.staging.locks import Locks
 
 def convicts(run: Run, culprit: str) -> None:
     """The verdict is FAIL, it is about the locks, and it names `culprit`."""
-    decisive = run.judgement.decisive
-    assert run.verdict is Verdict.FAIL
-    assert decisive is not None
-    assert decisive.checker == "lock_discipline"
-    assert decisive.blame is Blame.DRIVER_FAULT
-    assert culprit in decisive.claim
+    run.names(Blame.DRIVER_FAULT, culprit)
+    assert run.judgement.decisive is not None
+    assert run.judgement.decisive.checker == "lock_discipline"
 
 
 @pytest.mark.dut("igb0")

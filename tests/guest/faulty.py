@@ -15,13 +15,16 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.contract import Contract
+from harness.judge import judge
 from harness.model.operation import Operation
 from harness.model.plan import File, Op, Step
 from harness.model.verdict import Verdict
 from harness.plugin.lab.guests import TargetSource
-from harness.plugin.staging import Stage
+from harness.plugin.staging import Stage, carry_out
 from harness.staging.acting import acting
 from harness.staging.function import Function
+from harness.staging.part import plan_of
 from lab.guest import Guest
 
 AFTER_S = 0.15
@@ -94,18 +97,24 @@ def busy(dut: Function, stage: Stage, lasting: str = "20s") -> None:
     stage(dut.reads("sysfs", actors=2), dut.resets("flr", times=None, every="40ms"), lasting=lasting)
 
 
-def healthy(dut: Function, stage: Stage) -> None:
+@pytest.fixture
+def healthy(
+    dut: Function, hil_source: TargetSource, hil_contract: Contract, request: pytest.FixtureRequest
+) -> None:
     """A guest that was not fresh would not do; that the machine is too busy for a verdict is none of its business."""
-    run = stage(dut.reads("sysfs"), dut.resets("flr", at="30ms"), lasting="150ms")
-    assert run.verdict is not Verdict.FAIL, run.judgement
-    assert [actor.end for actor in run.history.actors] == ["done"] * 3
-    assert not run.history.taint_after & OOPS
-    assert run.history.lost == ""
+    parts = (dut.reads("sysfs"), dut.resets("flr", at="30ms"))
+    plan = plan_of(parts, title="healthy", lasting="150ms")
+    history = carry_out(plan, hil_source, hil_contract, request.node)
+    judgement = judge(history, hil_contract.terms_of(history))
+    assert judgement.verdict is not Verdict.FAIL, judgement
+    assert [actor.end for actor in history.actors] == ["done"] * 3
+    assert not history.taint_after & OOPS
+    assert history.lost == ""
 
 
 @igb
-def test_healthy_0(dut: Function, stage: Stage) -> None:
-    healthy(dut, stage)
+@pytest.mark.usefixtures("healthy")
+def test_healthy_0() -> None: ...
 
 
 @igb
@@ -115,8 +124,8 @@ def test_panic(dut: Function, stage: Stage, breaks: Breaks) -> None:
 
 
 @igb
-def test_healthy_1(dut: Function, stage: Stage) -> None:
-    healthy(dut, stage)
+@pytest.mark.usefixtures("healthy")
+def test_healthy_1() -> None: ...
 
 
 @igb
@@ -126,8 +135,8 @@ def test_hang(dut: Function, stage: Stage, breaks: Breaks) -> None:
 
 
 @igb
-def test_healthy_2(dut: Function, stage: Stage) -> None:
-    healthy(dut, stage)
+@pytest.mark.usefixtures("healthy")
+def test_healthy_2() -> None: ...
 
 
 @igb
@@ -156,8 +165,8 @@ def test_frozen(dut: Function, stage: Stage, signals: Signals) -> None:
 
 
 @igb
-def test_healthy_3(dut: Function, stage: Stage) -> None:
-    healthy(dut, stage)
+@pytest.mark.usefixtures("healthy")
+def test_healthy_3() -> None: ...
 
 
 @igb
@@ -173,8 +182,8 @@ def test_qemu_killed(dut: Function, stage: Stage, signals: Signals) -> None:
 
 
 @igb
-def test_healthy_4(dut: Function, stage: Stage) -> None:
-    healthy(dut, stage)
+@pytest.mark.usefixtures("healthy")
+def test_healthy_4() -> None: ...
 
 
 @igb
@@ -192,8 +201,8 @@ def test_agent_stuck(dut: Function, stage: Stage, breaks: Breaks, hil_source: Ta
 
 
 @igb
-def test_healthy_5(dut: Function, stage: Stage) -> None:
-    healthy(dut, stage)
+@pytest.mark.usefixtures("healthy")
+def test_healthy_5() -> None: ...
 
 
 @igb
@@ -226,5 +235,5 @@ def test_wild_clock(
 
 
 @igb
-def test_healthy_6(dut: Function, stage: Stage) -> None:
-    healthy(dut, stage)
+@pytest.mark.usefixtures("healthy")
+def test_healthy_6() -> None: ...

@@ -18,7 +18,8 @@ from harness.judge import judge
 from harness.judge.synthetic import synthetic
 from harness.model.verdict import Finding, Judgement, Verdict
 from harness.plugin.staging import Run
-from harness.plugin.staging.plugin import _RUNS
+from harness.plugin.staging.plugin import _STAGED
+from harness.plugin.staging.run import Staged
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden" / "history" / "v1.history.zip"
 CONTRACT: Final[Contract] = load()
@@ -50,9 +51,10 @@ contract besides, in `nothing` nothing collided."""
 @pytest.fixture
 def staged(request: pytest.FixtureRequest) -> Callable[[str], Run]:
     """Stage one of HISTORIES."""
-    runs = request.node.stash.setdefault(_RUNS, [])
+    request.node.stash[_STAGED] = all_of_it = Staged()
 
     def make(kind: str) -> Run:
+        all_of_it.asked = True
         history = HISTORIES[kind]()
         judgement = judge(history, CONTRACT.terms_of(history))
         if kind == "weak":
@@ -62,7 +64,7 @@ def staged(request: pytest.FixtureRequest) -> Callable[[str], Run]:
             broken = Finding(checker="c", verdict=Verdict.FAIL, claim="broken", promise="reset/flr@none")
             judgement = Judgement(findings=(*judgement.findings, broken))
         run = Run(history, judgement)
-        runs.append(run)
+        all_of_it.runs.append(run)
         return run
 
     return make

@@ -53,15 +53,28 @@ def test_a_known_weakness_is_an_expected_failure(pytester: pytest.Pytester) -> N
 
 
 @pytest.mark.parametrize(
-    "body",
+    "look",
     [
-        'assert staged("bad").verdict is Verdict.FAIL',
-        'assert staged("bad").judgement.verdict is Verdict.FAIL',
-        'assert staged("nothing").verdict is not Verdict.PASS',
+        "print(run.verdict)",
+        "print(run.judgement)",
+        "assert run.verdict is not Verdict.PASS",
+        "assert run.judgement.verdict in (Verdict.FAIL, Verdict.UNKNOWN)",
+        "run.judgement.decisive; run.deserves_another; run.settled; repr(run)",
     ],
 )
-def test_who_looks_at_the_verdict_answers_for_it(pytester: pytest.Pytester, body: str) -> None:
-    assert outcome(pytester, body)[:2] == (0, "ok")
+def test_looking_at_a_verdict_waives_nothing(pytester: pytest.Pytester, look: str) -> None:
+    assert outcome(pytester, f'run = staged("bad"); {look}')[:2] == (1, "failure")
+    assert outcome(pytester, f'run = staged("nothing"); {look}')[:3] == (125, "error", "hil.unknown")
+    if "assert" not in look:
+        assert outcome(pytester, f'run = staged("weak"); {look}')[:2] == (0, "skipped")
+
+
+@pytest.mark.parametrize("kind", ["good", "bad"])
+@pytest.mark.parametrize("use", ["assert run.verdict", "assert not run.verdict", "run.verdict or 1 / 0"])
+def test_a_verdict_is_no_truth_value(pytester: pytest.Pytester, kind: str, use: str) -> None:
+    status, tag, found, message = outcome(pytester, f'run = staged("{kind}"); {use}')
+    assert (status, tag, found) == (2, "error", "hil.usage")
+    assert "run.verdict is Verdict.PASS" in message
 
 
 @pytest.mark.parametrize(
@@ -108,10 +121,6 @@ def test_naming_one_run_does_not_excuse_the_other(pytester: pytest.Pytester) -> 
     assert outcome(pytester, body)[:2] == (1, "failure")
 
 
-def test_looking_at_the_history_is_not_looking_at_the_verdict(pytester: pytest.Pytester) -> None:
-    assert outcome(pytester, 'run = staged("bad"); assert len(run.history.operations)')[:2] == (1, "failure")
-
-
 def test_who_asserts_the_wrong_verdict_fails(pytester: pytest.Pytester) -> None:
     status, tag, kind, _ = outcome(pytester, 'assert staged("good").verdict is Verdict.FAIL')
     assert (status, tag, kind) == (1, "failure", "hil.mismatch")
@@ -122,9 +131,71 @@ def test_looking_and_then_enforcing_enforces(pytester: pytest.Pytester) -> None:
     assert outcome(pytester, body)[:3] == (125, "error", "hil.unknown")
 
 
-def test_looking_at_one_run_does_not_excuse_the_other(pytester: pytest.Pytester) -> None:
-    assert outcome(pytester, 'staged("bad").verdict; staged("bad")')[:2] == (1, "failure")
-    assert outcome(pytester, 'staged("good"); staged("nothing").verdict; staged("good")')[:2] == (0, "ok")
+# --- when a test is held to what it staged ----------------------------------------------------------------
+
+
+def test_a_skip_takes_back_nothing_that_was_staged(pytester: pytest.Pytester) -> None:
+    assert outcome(pytester, 'staged("bad"); pytest.skip("enough")')[:2] == (1, "failure")
+    assert outcome(pytester, 'staged("nothing"); pytest.skip("enough")')[:2] == (125, "error")
+    assert outcome(pytester, 'staged("good"); pytest.skip("enough")')[:2] == (0, "skipped")
+
+
+FIXTURES = """
+@pytest.fixture
+def early(staged):
+    staged("bad")
+
+@pytest.fixture
+def late(staged):
+    yield
+    staged("bad")
+
+@pytest.fixture
+def unsteady(staged):
+    return staged
+"""
+
+
+@pytest.mark.parametrize("fixture", ["early", "late"])
+def test_what_fixtures_stage_counts(pytester: pytest.Pytester, fixture: str) -> None:
+    mark = f"@pytest.mark.usefixtures('{fixture}')"
+    assert outcome(pytester, 'staged("good")', before=FIXTURES + mark)[:2] == (1, "failure")
+
+
+def test_what_a_method_of_a_test_case_stages_counts(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        "import unittest\nimport pytest\n"
+        "class TestIt(unittest.TestCase):\n"
+        "    @pytest.fixture(autouse=True)\n"
+        "    def _stage(self, staged):\n"
+        "        self.staged = staged\n"
+        "    def test_it(self):\n"
+        "        self.staged('bad')\n"
+    )
+    assert pytester.runpytest_inprocess(*ALONE, "--hil-results", "r").ret == 1
+
+
+def test_a_test_that_forgets_to_stage_is_a_mistake(pytester: pytest.Pytester) -> None:
+    """Its verbs only describe: without `stage(…)` nothing happened, and green would be a lie."""
+    status, tag, kind, message = outcome(pytester, "pass")
+    assert (status, tag, kind) == (2, "error", "hil.usage")
+    assert "staged nothing" in message
+    status, tag, kind, message = outcome(pytester, "pass", before=f"{FIXTURES}@pytest.mark.usefixtures('unsteady')")
+    assert (status, tag, kind) == (2, "error", "hil.usage")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('pytest.skip("not here")', (0, "skipped", "hil.refused")),
+        ('pytest.xfail("some day")', (0, "skipped", "pytest.xfail")),
+        ("assert 1 == 2", (1, "failure", "hil.mismatch")),
+    ],
+)
+def test_a_test_that_ends_before_it_stages_is_what_it_is(
+    pytester: pytest.Pytester, body: str, expected: tuple[int, str, str]
+) -> None:
+    assert outcome(pytester, body)[:3] == expected
 
 
 @pytest.mark.parametrize(

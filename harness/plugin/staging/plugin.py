@@ -1,7 +1,7 @@
 """The fixture `stage`: carry an experiment out, judge it, and hold the test to the verdict.
 
-A test that stages and asserts nothing is still judged: when its body has returned, every run whose verdict it did
-not look at decides the test.  FAIL is a failure, UNKNOWN an error, a known weakness an expected failure.
+A test that stages and asserts nothing is still judged: when its body has returned, every run decides the test that no
+`names` has settled.  FAIL is a failure, UNKNOWN an error, a known weakness an expected failure.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from harness.contract import Contract
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.plugin.lab.guests import TargetSource
-from harness.plugin.staging.run import Run
+from harness.plugin.staging.run import Staged
 from harness.plugin.staging.stage import Stage
 from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
 from harness.target import silence
 
 _LEAST_SILENCE_S: Final = 2.0
-_RUNS: Final = pytest.StashKey["list[Run]"]()
+_STAGED: Final = pytest.StashKey[Staged]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,19 +59,37 @@ def _seconds(text: str) -> float:
 @pytest.fixture
 def stage(request: pytest.FixtureRequest, hil_source: TargetSource, hil_contract: Contract) -> Stage:
     """Stage parts together: `stage(dut.reads(actors=3), dut.resets("flr", at="50ms"), lasting="400ms", meets=3)`."""
-    runs: list[Run] = []
-    request.node.stash[_RUNS] = runs
-    return Stage(request.node, hil_source, hil_contract, runs)
+    request.node.stash[_STAGED] = staged = Staged()
+    return Stage(request.node, hil_source, hil_contract, staged)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """When the test's body has returned, hold it to every verdict that it did not look at."""
-    result = yield
-    pending = [run for run in pyfuncitem.stash.get(_RUNS, []) if not run.settled]
-    for run in sorted(pending, key=lambda run: -run.concern):  # a known weakness must not hide a failure
-        run.enforce()
-    return result
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """When the test's body has returned, hold it to every verdict; a body that skips takes back nothing staged."""
+    staged = item.stash.get(_STAGED, Staged(asked=True))
+    try:
+        yield
+    except pytest.skip.Exception:
+        staged.answer()
+        raise
+    except BaseException:
+        staged.settle()
+        raise
+    staged.answer()
+    if not staged.asked:
+        raise UsageError(
+            f"test {item.name}",
+            said="it takes `stage` and staged nothing",
+            hint='Give what the verbs return to it, as in `stage(dut.resets("flr"), dut.reads("sysfs"))`; '
+            "a test that needs no stage does not take it.",
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Hold the test to what its fixtures have staged after its body, too."""
+    yield
+    item.stash.get(_STAGED, Staged()).answer()
 
 
 @pytest.hookimpl(wrapper=True)

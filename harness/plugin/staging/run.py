@@ -16,44 +16,39 @@ from harness.report.findings import as_text
 
 @dataclass(slots=True)
 class Run:
-    """One staged experiment.
+    """One staged experiment.  Looking at any of it waives nothing: only `names` takes a FAIL upon the test.
 
     Attributes:
         history: what happened.
-        judgement: what it means; looking at it or at `verdict` makes the test answer for it.
+        judgement: what it means, with all findings.
+        settled: whether the test was held to the verdict already.
     """
 
     history: History
-    _judgement: Judgement
-    _looked: bool = field(default=False, init=False)
-
-    @property
-    def judgement(self) -> Judgement:
-        """All findings."""
-        self._looked = True
-        return self._judgement
+    judgement: Judgement
+    settled: bool = field(default=False, init=False)
 
     @property
     def verdict(self) -> Verdict:
-        """PASS, UNKNOWN or FAIL."""
+        """PASS, UNKNOWN or FAIL; no truth value: compare it."""
         return self.judgement.verdict
 
     def enforce(self) -> None:
-        """Hold the test to the verdict; done for it at its end, unless it looked at the verdict itself.
+        """Hold the test to the verdict; done for it at its end.
 
         Raises:
             StageFailed: the verdict is FAIL.
             StageUnknown: the verdict is UNKNOWN.
             pytest.xfail.Exception: a weakness was seen that the contract knows.
         """
-        self._looked = True
-        match self._judgement.verdict:
+        self.settled = True
+        match self.verdict:
             case Verdict.FAIL:
-                raise StageFailed(self._judgement, self.history)
+                raise StageFailed(self.judgement, self.history)
             case Verdict.UNKNOWN:
-                raise StageUnknown(self._judgement, self.history)
-            case Verdict.PASS if self._judgement.weaknesses:
-                pytest.xfail("; ".join(self._judgement.weaknesses))
+                raise StageUnknown(self.judgement, self.history)
+            case Verdict.PASS if self.judgement.weaknesses:
+                pytest.xfail("; ".join(self.judgement.weaknesses))
 
     def names(self, blame: Blame, *said: str) -> None:
         """Hold the test to a verdict of FAIL that puts the blame there, says those words, and breaks no other promise.
@@ -69,39 +64,60 @@ class Run:
             FaultNotNamed: the verdict is another one or says something else, or another promise was broken too.
             StageUnknown: there is no verdict.
         """
+        self.settled = True
         decisive = self.judgement.decisive
         if self.verdict is Verdict.UNKNOWN:
-            raise StageUnknown(self._judgement, self.history)
+            raise StageUnknown(self.judgement, self.history)
         right = self.verdict is Verdict.FAIL and decisive is not None and decisive.blame is blame
         if not right or not all(words in decisive.claim for words in said if decisive):
-            raise FaultNotNamed(self._judgement, self.history, " ".join((blame, *said)))
-        broken = (one for one in self._judgement.findings if one.verdict is Verdict.FAIL and one.promise)
+            raise FaultNotNamed(self.judgement, self.history, " ".join((blame, *said)))
+        broken = (one for one in self.judgement.findings if one.verdict is Verdict.FAIL and one.promise)
         if others := [one.promise for one in broken if one is not decisive]:
             wanted = f"{' '.join((blame, *said))}, and not {', '.join(others)} besides"
-            raise FaultNotNamed(self._judgement, self.history, wanted)
-
-    @property
-    def concern(self) -> int:
-        """How bad it is, the larger the worse; asking is not looking."""
-        return int(self._judgement.verdict)
+            raise FaultNotNamed(self.judgement, self.history, wanted)
 
     @property
     def deserves_another(self) -> bool:
         """Whether a busy machine, or chance, alone stands between it and a verdict.
 
-        By chance too little collides, or others reset a function in each round in which an oracle is asked.  Asking is
-        not looking.
+        By chance too little collides, or others reset a function in each round in which an oracle is asked.
         """
-        return self._judgement.lacks_only(collided.NAME, reset_happened.NAME)
+        return self.judgement.lacks_only(collided.NAME, reset_happened.NAME)
 
     def attempt(self, kept: str) -> AttemptRecord:
         """It as an attempt that is given up, whose history is kept in that file."""
-        decisive = self._judgement.decisive
-        details = f"{as_text(self._judgement)}\nhistory: {kept}"
-        why = Blame.STARVED if self._judgement.starved else Blame.NOTHING
+        decisive = self.judgement.decisive
+        details = f"{as_text(self.judgement)}\nhistory: {kept}"
+        why = Blame.STARVED if self.judgement.starved else Blame.NOTHING
         return AttemptRecord(type=why, summary=decisive.claim if decisive else "", details=details)
 
-    @property
-    def settled(self) -> bool:
-        """Whether the test answers for this run itself."""
-        return self._looked
+
+@dataclass(slots=True)
+class Staged:
+    """What one test has staged so far.
+
+    Attributes:
+        asked: whether anything was asked for, if only for what was refused.
+        runs: what could be staged.
+    """
+
+    asked: bool = False
+    runs: list[Run] = field(default_factory=list)
+
+    def answer(self) -> None:
+        """Hold the test to every run that it was not held to yet; the worst of them decides.
+
+        Raises:
+            StageFailed: a verdict is FAIL.
+            StageUnknown: a verdict is UNKNOWN, and none FAIL.
+            pytest.xfail.Exception: a weakness was seen that the contract knows, and every verdict is PASS.
+        """
+        pending = [run for run in self.runs if not run.settled]
+        self.settle()
+        for run in sorted(pending, key=lambda run: -run.verdict):  # a known weakness must not hide a failure
+            run.enforce()
+
+    def settle(self) -> None:
+        """The test answers for all of its runs by something else."""
+        for run in self.runs:
+            run.settled = True

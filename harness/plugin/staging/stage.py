@@ -21,7 +21,7 @@ from harness.model.verdict import Verdict
 from harness.plugin import reporting
 from harness.plugin.lab.guests import TargetSource
 from harness.plugin.pictures import in_text
-from harness.plugin.staging.run import Run
+from harness.plugin.staging.run import Run, Staged
 from harness.report.stage import stage_record
 from harness.staging.conduct import conduct
 from harness.staging.lost import Told, error_of, examined, last_history
@@ -37,7 +37,7 @@ class Stage:
     _node: pytest.Item
     _source: TargetSource
     _contract: Contract
-    _runs: list[Run]
+    _staged: Staged
 
     def __call__(
         self,
@@ -63,6 +63,7 @@ class Stage:
             UsageError: the parts do not fit together.
             HarnessError: they could not be staged.
         """
+        self._staged.asked = True  # a test that expects a refusal has staged
         name = self._node.name
         plan = plan_of(
             parts,
@@ -80,7 +81,8 @@ class Stage:
         When a busy machine, or luck with what collides, alone stands between the stage and a verdict, it is carried
         out again; see :data:`~harness.model.policy.STARVED`.
         """
-        number = f"{len(self._runs) + 1}." if self._runs else ""
+        self._staged.asked = True
+        number = f"{len(self._staged.runs) + 1}." if self._staged.runs else ""
 
         def once() -> Run:
             history = carry_out(plan, self._source, self._contract, self._node)
@@ -93,7 +95,7 @@ class Stage:
             self._source.renew()
 
         run: Run = attempting(STARVED, unsettled=lambda run: run.deserves_another, observe=give_up)(once)
-        self._runs.append(run)
+        self._staged.runs.append(run)
         _keep(run, self._node, number, self._source)
         return run
 
@@ -149,7 +151,7 @@ def _keep(
     source: TargetSource,
 ) -> None:
     """Write the history, and the text timeline when it is not a PASS; tell the reporting plugin, which draws."""
-    judgement = run._judgement  # noqa: SLF001 - keeping it is not looking at it
+    judgement = run.judgement
     history = _write(node, f"{number}history.zip", container.to_bytes(run.history))
     source.judged(run.history, judgement, history)
     attachments = []
