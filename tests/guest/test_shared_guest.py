@@ -12,6 +12,7 @@ from tests.guest.invocation import Invocation, cases, harness, red
 
 TESTS = r"""
 import pytest
+from harness.model.verdict import Blame
 
 ANOTHER_PROCESS = '''
 import subprocess, sys
@@ -156,7 +157,7 @@ def test_a_function_that_somebody_is_stuck_in_is_blocked_with_its_siblings(
     found: dict[str, ET.Element],
 ) -> None:
     stuck = found["test_d_gets_stuck[pair0]"]
-    assert not red(stuck)  # it looked at the verdict itself
+    assert not red(stuck)  # it names what went wrong
     assert "judged FAIL" in (stuck.findtext("system-out") or "")
     for alias, says in (("pair0", "pair0 ("), ("pair1", "pair1 is a function of the same device as pair0: ")):
         message = only(found[f"test_d_needs_the_device[{alias}]"], "skipped", "hil.blocked")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +32,37 @@ def test_the_hash_sees_content_and_place_but_not_how_zeros_are_stored(tmp_path: 
     assert freeze.digest(sparse(tmp_path / "b", {HOLE: b"x" * 5000, 2 * HOLE: bytes(5000)})) == one
     assert freeze.digest(sparse(tmp_path / "c", {HOLE: b"x" * 4999 + b"y"})) != one
     assert freeze.digest(sparse(tmp_path / "d", {2 * HOLE: b"x" * 5000})) != one
+
+
+@pytest.fixture(params=["on tmpfs", "where temporary files lie"])
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder on a tmpfs, which every Linux machine has for shared memory, and one elsewhere."""
+    if request.param != "on tmpfs":
+        yield tmp_path_factory.mktemp("elsewhere")
+        return
+    shared = Path("/dev/shm")  # noqa: S108 - the C library's own place (shm_overview(7))
+    if not os.access(shared, os.W_OK):
+        pytest.skip(f"{shared} cannot be written to: mount a tmpfs there")
+    with tempfile.TemporaryDirectory(dir=shared) as folder:
+        yield Path(folder)
+
+
+def test_reading_memory_through_a_mapping_changes_no_hash(place: Path) -> None:
+    """A clone does it all the time; on tmpfs what was a hole is then an allocated page."""
+    ram = sparse(place / "ram", {HOLE: b"x" * 5000})
+    before = freeze.digest(ram)
+    with ram.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as memory:
+        assert sum(memory[at] for at in range(0, len(memory), 3 * mmap.PAGESIZE)) < 2 * ord("x")
+    assert freeze.digest(ram) == before
+
+
+@pytest.mark.parametrize("how", ["always", "never", "auto"])
+def test_a_copy_is_the_same_frozen_guest_whatever_became_of_its_holes(
+    frozen: Path, place: Path, how: str
+) -> None:
+    copy = place / "copy"
+    subprocess.run(["cp", "-a", f"--sparse={how}", frozen, copy], check=True)
+    assert freeze.damage(copy, thoroughly=True) == ""
 
 
 def test_a_changed_config_space_names_the_function_and_the_place() -> None:
