@@ -1,12 +1,15 @@
 """Tell a waiting human what takes long, how much of it there is, and how it went.
 
-Everything goes to stderr: stdout belongs to the reports of a run.  On a terminal one line is redrawn;
-elsewhere (a CI log) a step is a line at its start, at most one every `SPARSE_S` seconds, and one at its end.
+Everything goes to stderr: stdout belongs to the reports of a run.  On a terminal one line is redrawn, cut to its width,
+for what is wrapped cannot be redrawn; elsewhere (a CI log) a step is a line at its start, at most one every `SPARSE_S`
+seconds, and one at its end.  On a terminal each line begins by clearing the one that is there: other threads and other
+processes draw theirs on the same terminal.
 This module refuses to decide anything: it only prints.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 REDRAW_S = 0.2
 SPARSE_S = 20.0
+_COLUMNS = 80  # of a terminal that does not say
+_CLEAR = "\r\x1b[K"
 
 
 def size_text(size_bytes: float) -> str:
@@ -31,7 +36,20 @@ def size_text(size_bytes: float) -> str:
 
 def note(text: str) -> None:
     """Print one line to stderr."""
-    print(f"lab: {text}", file=sys.stderr, flush=True)
+    _write(sys.stderr, f"lab: {text}\n")
+
+
+def _write(out: TextIO, text: str) -> None:
+    out.write(f"{_CLEAR}{text}" if out.isatty() else text)
+    out.flush()
+
+
+def _width(out: TextIO) -> int:
+    """Columns of a terminal, as it is now: users resize it."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns or _COLUMNS
+    except (OSError, ValueError):
+        return _COLUMNS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,15 +80,15 @@ class Step:
         now = time.monotonic()
         if now - self._shown_at >= (REDRAW_S if live else SPARSE_S):
             self._shown_at = now
-            print(self._line(), end="" if live else "\n", file=self.out, flush=True)
+            line = self._line()
+            _write(self.out, line[: _width(self.out) - 1] if live else f"{line}\n")
 
     def _line(self) -> str:
         amount = size_text(self.done_bytes)
         if self.total_bytes:
             percent = min(100, 100 * self.done_bytes // self.total_bytes)
             amount = f"{amount} of {size_text(self.total_bytes)}, {percent} %"
-        text = f"lab: {self.what}: {amount}" + (f" ({self.detail})" if self.detail else "")
-        return f"\r\x1b[K{text[:110]}" if self.out.isatty() else text
+        return f"lab: {self.what}: {amount}" + (f" ({self.detail})" if self.detail else "")
 
 
 @contextmanager
@@ -96,6 +114,4 @@ def step(what: str, *, total_bytes: int = 0, expected_s: float = 0.0) -> Iterato
         yield current
         finished = True
     finally:
-        if current.out.isatty() and current.done_bytes:
-            print("\r\x1b[K", end="", file=current.out, flush=True)
         note(f"{what}: {'done in' if finished else 'stopped after'} {time.monotonic() - started:.1f} s")

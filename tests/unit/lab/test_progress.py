@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import struct
+import termios
+from collections.abc import Iterator
+from typing import TextIO
 
 import pytest
 
@@ -54,3 +60,38 @@ def test_lines_are_sparse_and_on_a_terminal_redrawn(
     assert text.count("downloading x: 100 B of 200 B, 50 % (y)") == 1
     assert text.startswith("\r") is (out is Terminal)
     assert text.endswith("\n") is (out is io.StringIO)
+
+
+# --- on a real terminal -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[TextIO, int]]:
+    """A terminal of 40 columns, and the descriptor that says what was drawn on it."""
+    screen, line = os.openpty()
+    fcntl.ioctl(line, termios.TIOCSWINSZ, struct.pack("4H", 24, 40, 0, 0))
+    with open(line, "w", buffering=1, encoding="utf-8") as out:  # noqa: PTH123 - a descriptor
+        yield out, screen
+    os.close(screen)
+
+
+def test_a_line_that_is_redrawn_fits_the_terminal(terminal: tuple[TextIO, int]) -> None:
+    """One that is wrapped cannot be cleared: each redrawing would leave a line behind."""
+    out, screen = terminal
+    step = progress.Step(what="downloading QEMU 11 (38 packages)", total_bytes=10**9, out=out, _shown_at=0.0)
+    step.advance_to(10**8, detail="libx11-data")
+    shown = os.read(screen, 4096).decode().removeprefix("\r\x1b[K")
+    assert "\n" not in shown
+    assert "downloading QEMU 11" in shown
+    assert len(shown) == 39
+
+
+def test_a_note_does_not_run_on_from_a_line_that_is_redrawn(
+    terminal: tuple[TextIO, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, screen = terminal
+    step = progress.Step(what="downloading x", total_bytes=200, out=out, _shown_at=0.0)
+    step.advance_to(100)
+    monkeypatch.setattr("sys.stderr", out)
+    progress.note("another thing is done")
+    assert os.read(screen, 4096).decode().endswith("\r\x1b[Klab: another thing is done\r\n")
