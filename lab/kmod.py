@@ -1,8 +1,8 @@
 """Build our kernel modules (lab/kmod) for the very kernel that a guest boots: one holds locks, one breaks things.
 
 For Debian's kernels the headers of exactly that version are fetched into the cache, beside the system; for a
-kernel of the user's own the tree that it was built in serves.  Where the module cannot be built the reason is
-kept, and everything that does not need it works.
+kernel of the user's own the tree that it was built in serves.  Where the module cannot be built everything works that
+does not need it; the reason is kept if sources and compiler gave it, which give it again.
 
 Debian's build tools want the C library of their own release: they run with its loader and libraries, so
 that any host will do.  Source: Linux Documentation/kbuild/modules.rst.
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.errors import SetupError, UsageError
 from lab import archive
-from lab.cache import key_of
+from lab.cache import VARIABLE, key_of
 from lab.kernel import debian_request
 from lab.progress import step
 
@@ -46,13 +46,18 @@ KIND: Final = "kmod"
 HEADERS_BYTES: Final = 200_000_000
 """Disk that the headers of one kernel and the libraries of their tools take, while they are being fetched."""
 
-_FORMAT: Final = 1  # part of the key: raise it when modules are built differently from the same inputs
+_FORMAT: Final = 2  # part of the key: raise it when modules are built differently from the same inputs
 _FOLDER: Final = Path(__file__).with_name("kmod")
 _SOURCES: Final = ("hil_windows.c", "hil_faults.c", "Kbuild")
 WHY_NOT: Final = "why-not"
 """The file that says, in the place of a module, why it could not be built."""
 
 _LOG: Final = "make.log"
+_TROUBLE: Final = (
+    r"Permission denied|No space left|quota exceeded|Read-only file system|Cannot allocate memory|out of memory"
+    r"|Input/output error|Too many open files|Killed|Terminated"
+)
+"""What the machine says that builds, whatever the sources are: by strerror(3), a shell, or a compiler."""
 _BUILD_S: Final = 300.0
 
 # What Debian's build tools are linked with.  The newest release's libraries serve the tools of older ones too.
@@ -83,14 +88,14 @@ class WindowsModule:
 def windows_module(cache: Cache, kernel: Kernel) -> WindowsModule:
     """Provide the module for a kernel, from the cache when nothing changed.
 
-    A build that failed is remembered as well, until the kernel, the sources or the compiler change.  What may
-    pass (no network, no compiler) is not.
+    What the compiler said of the sources is remembered as well, until the kernel, the sources or the compiler change.
+    What may pass (no network, a full disk, a build that was killed) is not.
 
     Args:
         cache: where it is kept, and the headers too.
         kernel: what it will be loaded into.
     """
-    if obstacle := _obstacle(kernel):
+    if obstacle := _obstacle(cache, kernel):
         return WindowsModule(why_not=obstacle)
     inputs = {
         "format": _FORMAT,
@@ -115,8 +120,11 @@ def windows_module(cache: Cache, kernel: Kernel) -> WindowsModule:
     return WindowsModule(path=entry / f"{NAME}.ko")
 
 
-def _obstacle(kernel: Kernel) -> str:
+def _obstacle(cache: Cache, kernel: Kernel) -> str:
     """Why no module can be built for a kernel, one line; empty when nothing stands in the way."""
+    if re.search(r"[\s:]", str(cache.root)):
+        # Linux Makefile: "source directory cannot contain spaces or colons"
+        return f"Linux is not built below a path with a space or a colon, as {cache.root} (set {VARIABLE} to another)"
     if absent := [tool for tool in TOOLS if shutil.which(tool) is None]:
         return f"no {' and no '.join(absent)} here (type: {TOOLS_LINE})"
     if kernel.config and kernel.config.get("CONFIG_MODULES") != "y":
@@ -151,11 +159,12 @@ def make_own(cache: Cache, kernel: Kernel, folder: Path) -> tuple[Path, ...]:
             hint="One line does for ipr.c: echo 'obj-m := ipr.o' > Kbuild",
         )
     tried = f"building the modules in {folder} for {kernel.release}"
-    if obstacle := _obstacle(kernel):
+    if obstacle := _obstacle(cache, kernel):
         raise SetupError(tried, said=obstacle)
-    with tempfile.NamedTemporaryFile("r", prefix="hil-make-", suffix=".log") as log:
-        said = make_modules(cache, kernel, sources, Path(log.name), what=f"the modules in {folder}")
-        printed = log.read()
+    with tempfile.TemporaryDirectory(prefix="make-", dir=cache.root / "building") as name:
+        log, what = Path(name) / _LOG, f"the modules in {folder}"
+        said = make_modules(cache, kernel, sources, log, what=what, scratch=Path(name))
+        printed = log.read_text(errors="replace")
     built = tuple(sorted(sources.glob("*.ko")))
     if said:
         raise SetupError(tried, said=said, evidence=printed)
@@ -181,27 +190,33 @@ def headers_request(kernel: Kernel) -> archive.Request:
 
 
 def _build(cache: Cache, kernel: Kernel, entry: Path) -> None:
-    """Fill a cache entry with the module, or with why it cannot be built.
+    """Fill a cache entry with the module, or with what the compiler has against its sources.
 
     Raises:
-        SetupError: the headers could not be had.
+        SetupError: the headers could not be had, or the build failed for another reason.
     """
-    with tempfile.TemporaryDirectory(prefix="hil-kmod-") as name:
-        folder = Path(name)
-        sources = folder / "module"
-        sources.mkdir()
-        for source in _SOURCES:
-            shutil.copy(_FOLDER / source, sources)
-        said = make_modules(cache, kernel, sources, entry / _LOG, what="the module for lock windows")
-        built = [sources / f"{name}.ko" for name in (NAME, FAULTS)]
-        if said or not all(module.is_file() for module in built):
-            (entry / WHY_NOT).write_text(said or "make succeeded and left no module")
-            return
+    sources = entry / "module"
+    sources.mkdir()
+    for source in _SOURCES:
+        shutil.copy(_FOLDER / source, sources)
+    what = "the module for lock windows"
+    said = make_modules(cache, kernel, sources, entry / _LOG, what=what, scratch=entry)
+    built = [sources / f"{name}.ko" for name in (NAME, FAULTS)]
+    if not said and all(module.is_file() for module in built):
         for module in built:
             shutil.copy(module, entry)
+    elif is_of_the_sources(said):
+        (entry / WHY_NOT).write_text(said)
+    else:
+        raise SetupError(
+            f"building {what} for {kernel.release}",
+            said=said or "make succeeded and left no module",
+            evidence=(entry / _LOG).read_text(errors="replace"),
+        )
+    shutil.rmtree(sources)
 
 
-def make_modules(cache: Cache, kernel: Kernel, sources: Path, log: Path, *, what: str) -> str:
+def make_modules(cache: Cache, kernel: Kernel, sources: Path, log: Path, *, what: str, scratch: Path) -> str:
     """Build the modules of a folder for a kernel, in that folder.
 
     Args:
@@ -210,6 +225,8 @@ def make_modules(cache: Cache, kernel: Kernel, sources: Path, log: Path, *, what
         sources: the folder, with a `Kbuild` in it; an absolute path.
         log: where everything is written that make prints.
         what: is being built, in a few words.
+        scratch: a folder for everything that is in nobody's way afterwards.  Not where temporary files usually lie:
+            that may be full, or forbid programs (noexec).
 
     Returns:
         the first thing that make called an error; empty when it succeeded.
@@ -217,7 +234,7 @@ def make_modules(cache: Cache, kernel: Kernel, sources: Path, log: Path, *, what
     Raises:
         SetupError: the headers could not be had.
     """
-    with tempfile.TemporaryDirectory(prefix="hil-kbuild-") as name:
+    with tempfile.TemporaryDirectory(prefix="kbuild-", dir=scratch) as name:
         if kernel.branch:
             headers = archive.unpacked(cache, headers_request(kernel)).path
             libraries = archive.unpacked(cache, _LIBRARIES).path
@@ -229,10 +246,10 @@ def make_modules(cache: Cache, kernel: Kernel, sources: Path, log: Path, *, what
         # Types of modules for BPF would need pahole, and the whole vmlinux: lab/module_types.py adds them.
         arguments = [*where, f"M={sources}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]
         with step(f"building {what} for {kernel.release}", expected_s=10.0):
-            return _make(arguments, log)
+            return _make(arguments, log, Path(name))
 
 
-def _make(arguments: list[str], log: Path) -> str:
+def _make(arguments: list[str], log: Path, temporary: Path) -> str:
     """Run make; return "" or the first thing that it called an error."""
     environment = {
         name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "ARCH", "CC")
@@ -246,7 +263,7 @@ def _make(arguments: list[str], log: Path) -> str:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**environment, "LC_ALL": "C.UTF-8"},
+                env={**environment, "LC_ALL": "C.UTF-8", "TMPDIR": str(temporary)},
                 timeout=_BUILD_S,
                 check=False,
             )
@@ -256,10 +273,22 @@ def _make(arguments: list[str], log: Path) -> str:
         return first_error(output.read()) if done.returncode else ""
 
 
+def is_of_the_sources(said: str) -> bool:
+    """Whether a build's error is about the sources, by compiler or linker, and will come again as it is."""
+    about = re.search(r"\.[ch]:\d+(:\d+)?: (fatal )?error: |ERROR: modpost: ", said)
+    return about is not None and re.search(_TROUBLE, said) is None
+
+
 def first_error(text: str) -> str:
     """Return the line of a build's output that says best why it failed."""
     lines = text.strip().splitlines() or ["no output"]
-    for pattern in (r"(?:fatal )?error: ", r"ERROR: ", r"not found|No such file|cannot ", r"\*\*\*"):
+    for pattern in (
+        _TROUBLE,
+        r"(?:fatal )?error: ",
+        r"ERROR: ",
+        r"not found|No such file|cannot ",
+        r"\*\*\*",
+    ):
         if found := next((line for line in lines if re.search(pattern, line)), ""):
             return found.strip()
     return lines[-1].strip()

@@ -17,6 +17,9 @@ from lab.kmod import NAME, WindowsModule, first_error, headers_request, make_own
 
 BUILDS = "modules:\n\techo run >> $(CURDIR)/runs\n\techo $(LLVM) > $(M)/hil_windows.ko\n\ttouch $(M)/hil_faults.ko\n"
 FAILS = "modules:\n\t@echo 'hil_windows.c:7:3: error: too old'\n\t@exit 1\n"
+FORBIDDEN = "modules:\n\t@echo '/bin/sh: 1: scripts/basic/fixdep: Permission denied'\n\t@exit 126\n"
+FULL = "modules:\n\t@echo 'hil_windows.c:1:2: fatal error: writing /tmp/cc.s: No space left on device'\n\t@exit 1\n"
+KILLED = "modules:\n\t@echo 'gcc: fatal error: Killed signal terminated program cc1'\n\t@exit 1\n"
 LEAVES_NOTHING = "modules:\n\t@true\n"
 
 
@@ -70,18 +73,50 @@ def test_the_compiler_is_that_of_the_tree(tmp_path: Path, config: dict[str, str]
 @pytest.mark.parametrize(
     ("makefile", "said"),
     [
-        (FAILS, "hil_windows.c:7:3: error: too old (see "),
-        (LEAVES_NOTHING, "make succeeded and left no module"),
+        (LEAVES_NOTHING, "left no module"),
+        (FORBIDDEN, "fixdep: Permission denied"),
+        (FULL, "writing /tmp/cc.s: No space left on device"),
+        (KILLED, "Killed"),
     ],
 )
-def test_a_build_that_fails_is_a_reason_and_is_not_tried_again(
+def test_what_only_the_machine_had_against_a_build_is_tried_again(
     tmp_path: Path, makefile: str, said: str
 ) -> None:
     mine = tree(tmp_path / "linux", makefile)
     with Cache(tmp_path / "cache") as cache:
         failed = windows_module(cache, mine)
         assert failed.path is None
-        assert failed.why_not.startswith(said)
+        assert said in failed.why_not
+        assert "\n" not in failed.why_not
+        (tmp_path / "linux/Makefile").write_text(BUILDS)
+        assert windows_module(cache, mine).path is not None
+
+
+def test_a_build_leaves_temporary_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder for them may be full, or one from which nothing may be executed."""
+    monkeypatch.setattr("tempfile.tempdir", "/proc/nothing")
+    monkeypatch.setenv("TMPDIR", "/proc/nothing")
+    mine = tree(
+        tmp_path / "linux", f"modules:\n\techo $$TMPDIR >$(CURDIR)/temporary\n{BUILDS.partition(chr(10))[2]}"
+    )
+    with Cache(tmp_path / "cache") as cache:
+        assert windows_module(cache, mine).path is not None
+    assert (tmp_path / "linux/temporary").read_text().startswith(str(tmp_path / "cache"))
+    assert not list((tmp_path / "cache").rglob("kbuild-*"))
+
+
+def test_a_path_that_linux_is_not_built_below_is_said(tmp_path: Path) -> None:
+    mine = tree(tmp_path / "linux", BUILDS)
+    with Cache(tmp_path / "my cache") as cache:
+        assert "set VFIO_HARNESS_CACHE" in windows_module(cache, mine).why_not
+
+
+def test_what_the_compiler_has_against_the_sources_is_not_tried_again(tmp_path: Path) -> None:
+    mine = tree(tmp_path / "linux", FAILS)
+    with Cache(tmp_path / "cache") as cache:
+        failed = windows_module(cache, mine)
+        assert failed.path is None
+        assert failed.why_not.startswith("hil_windows.c:7:3: error: too old (see ")
         log = re.search(r"\(see (.+)\)$", failed.why_not)
         assert log is not None
         assert Path(log[1]).is_file()
@@ -143,6 +178,10 @@ def test_headers_are_those_of_the_very_kernel(branch: str, release: str, name: s
         (
             "make: *** No rule to make target 'modules'.  Stop.",
             "make: *** No rule to make target 'modules'.  Stop.",
+        ),
+        (
+            "  HOSTCC x\n/bin/sh: 1: scripts/fixdep: Permission denied\nmake: *** [x] Error 126\n",
+            "/bin/sh: 1: scripts/fixdep: Permission denied",
         ),
         ("", "no output"),
     ],
