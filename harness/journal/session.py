@@ -17,6 +17,7 @@ KERNEL_FAULT: Final = "hil.kernel-fault"
 LAB: Final = "hil.infra."
 """What the types of all errors begin with that are trouble of the lab."""
 XFAIL: Final = "pytest.xfail"
+LACKING: Final = "hil.lacking"
 DEATHS: Final = (INCOMPLETE, HOST_CRASH, ABORTED)
 """What became of a test that was in flight when its session ended: nothing that the test or the lab did."""
 

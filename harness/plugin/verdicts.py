@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 from harness.history.history import History
+from harness.journal.session import LACKING
 from harness.model.verdict import Judgement, Verdict
 from harness.plugin.pictures import in_text
 from harness.report.findings import as_text
@@ -78,6 +79,15 @@ def refuse(reason: str) -> NoReturn:
         pytest.skip.Exception: always, of type `hil.refused`.
     """
     _skip(reason, "hil.refused")
+
+
+def lack(reason: str) -> NoReturn:
+    """Skip a test for want of something that the lab should have: the summary says so, and why.
+
+    Raises:
+        pytest.skip.Exception: always, of type `hil.lacking`.
+    """
+    _skip(reason, LACKING)
 
 
 def block(culprit: str) -> NoReturn:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final, assert_never
 
 from harness.journal.record import Latency, Status
-from harness.journal.session import ABORTED, NOT_RUN, XFAIL, Entry, Session
+from harness.journal.session import ABORTED, LACKING, NOT_RUN, XFAIL, Entry, Session
 from harness.model.policy import TEST_ATTEMPTS
 from harness.model.units import as_text
 from harness.report.exit import ExitStatus, exit_status
@@ -47,8 +47,8 @@ def summary(session: Session, *, results: str, style: Style = Style.PLAIN) -> st
         lines += _lines(entry, name, style)
     if len(loud) > _MOST_LINES:
         lines.append(f"… and {len(loud) - _MOST_LINES} more")
-    lines += [_counts(session), *_patched(session), *_named(session), *_stopped(session), *_met(session)]
-    lines += [*_latencies(session), *_where(results)]
+    lines += [_counts(session), *_lacking(session), *_patched(session), *_named(session), *_stopped(session)]
+    lines += [*_met(session), *_latencies(session), *_where(results)]
     return "\n".join(lines) + "\n"
 
 
@@ -104,6 +104,14 @@ MEANING: Final = {
     ExitStatus.NOTHING_SAID: "no failure, but not everything has a verdict",
 }
 """An exit status in the words of a report."""
+
+
+def _lacking(session: Session) -> Iterator[str]:
+    """What the lab should have and lacks, by reason: tests that it cost are no matter of the function."""
+    found = Counter(entry.summary for entry in session.entries if entry.type == LACKING)
+    for reason, count in found.most_common():
+        tests = "1 test was" if count == 1 else f"{count} tests were"
+        yield f"lacking  {one_line(f'{tests} skipped for want of it: {reason}', _WIDTH * 2)}"
 
 
 def _patched(session: Session) -> Iterator[str]:

@@ -34,6 +34,21 @@ def test_refused_attempts_are_said_of_a_test_that_did_not_pass() -> None:
     assert "mismatch means" in lines[said[0] - 1]
 
 
+def test_what_the_lab_lacks_is_summed_up_by_reason() -> None:
+    reasons = {"one": "no module: Permission denied", "two": "no module: Permission denied", "six": "no disk"}
+    entries = [
+        Entry(test=f"a.py::{name}", status=Status.SKIPPED, type="hil.lacking", summary=reason)
+        for name, reason in reasons.items()
+    ]
+    refused = Entry(test="a.py::ten", status=Status.SKIPPED, type="hil.refused", summary="no FLR")
+    text = summary(Session(entries=(*entries, refused), end=SessionEnd(status=0)), results="r")
+    said = [line for line in text.splitlines() if line.startswith("lacking")]
+    assert said == [
+        "lacking  2 tests were skipped for want of it: no module: Permission denied",
+        "lacking  1 test was skipped for want of it: no disk",
+    ]
+
+
 def test_colour_only_when_asked() -> None:
     session = fold(records())
     assert "\x1b" not in summary(session, results="r")
