@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final, assert_never
@@ -29,12 +30,13 @@ class Style(enum.Enum):
     COLOUR = "colour"
 
 
-def summary(session: Session, *, results: str, style: Style = Style.PLAIN) -> str:
+def summary(session: Session, *, results: str, harness: str = "harness", style: Style = Style.PLAIN) -> str:
     """Sum a session up: at most a screen, ends with a newline.
 
     Args:
         session: what happened.
         results: the results folder as the reader would type it.
+        harness: the command `harness` as the reader would type it.
         style: colour only when asked for.
     """
     names = identities(entry.test for entry in session.entries)
@@ -48,7 +50,7 @@ def summary(session: Session, *, results: str, style: Style = Style.PLAIN) -> st
     if len(loud) > _MOST_LINES:
         lines.append(f"… and {len(loud) - _MOST_LINES} more")
     lines += [_counts(session), *_lacking(session), *_patched(session), *_named(session), *_stopped(session)]
-    lines += [*_met(session), *_latencies(session), *_where(results)]
+    lines += [*_met(session), *_latencies(session), *_where(results, harness)]
     return "\n".join(lines) + "\n"
 
 
@@ -168,7 +170,7 @@ def _latencies(session: Session) -> Iterator[str]:
         yield f"{one_line(operation, 25):<26}{count:>10}" + "".join(f"{as_text(time):>10}" for time in times)
 
 
-def _where(results: str) -> Iterator[str]:
+def _where(results: str, harness: str) -> Iterator[str]:
     yield f"report   {results}/junit.xml"
     yield f"journal  {results}/journal.jsonl"
-    yield f"again    harness report {results}"
+    yield f"again    {harness} report {shlex.quote(results)}"

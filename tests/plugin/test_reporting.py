@@ -70,6 +70,21 @@ def test_a_good_session(pytester: pytest.Pytester) -> None:
     )
 
 
+@pytest.mark.parametrize("path", ["/nonexistent", str(Path(sys.executable).parent)])
+def test_the_command_that_is_printed_exists_where_it_is_printed(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """The shell may not know our environment, and a folder may have a space in its name."""
+    monkeypatch.setenv("PATH", f"{path}:/usr/bin:/bin")
+    pytester.makepyfile("def test_it():\n    pass\n")
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-results", "my results")
+    (again,) = (line for line in done.outlines if line.startswith("again "))
+    typed = again.removeprefix("again").strip()
+    assert typed.startswith("harness ") == (path != "/nonexistent")
+    said = subprocess.run(["sh", "-c", typed], cwd=pytester.path, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, "")
+
+
 def test_each_kind_of_end_has_its_element_and_type(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import shutil
 import socket
 import sys
 import time
@@ -207,7 +209,8 @@ class Journalist:
             return
         style = Style.COLOUR if terminalreporter.hasmarkup else Style.PLAIN
         terminalreporter.section("hil")
-        terminalreporter.write(summary(self.session, results=_as_typed(self.results), style=style))
+        results = _as_typed(self.results)
+        terminalreporter.write(summary(self.session, results=results, harness=_command(), style=style))
         for trouble in dict.fromkeys([*self.writer.trouble, *self.trouble]):
             terminalreporter.write_line(f"ERROR     {trouble}")
         if getattr(self.config.option, "xmlpath", None):
@@ -267,6 +270,15 @@ def _own_version() -> str:
         return "not installed"
 
 
-def _as_typed(results: Path) -> str:
+def _as_typed(path: Path) -> str:
     here = Path.cwd()
-    return str(results.relative_to(here)) if results.is_relative_to(here) else str(results)
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _command() -> str:
+    """`harness` as one types it here; the one in the shell's path may be none, or that of another environment."""
+    ours = Path(sys.executable).with_name("harness")
+    found = shutil.which("harness")
+    if found is not None and ours.exists() and ours.samefile(found):
+        return "harness"
+    return shlex.quote(_as_typed(ours)) if ours.exists() else f"{shlex.quote(sys.executable)} -m harness.cli"
