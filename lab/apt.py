@@ -16,6 +16,7 @@ import select
 import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -319,6 +320,9 @@ def explain_failure(tried: str, text: str, command: str = "") -> SetupError:
     said = first_error(text)
     if re.search(r"No space left on device|not enough free space|Disk quota exceeded|File too large", text):
         raise OSError(errno.ENOSPC, f"no space left on device ({said})")
+    if re.search(r"not (?:yet valid|valid yet)|is expired|has expired", text):
+        hint = f"The clock of this machine says {time.strftime('%Y-%m-%d %H:%M %Z')}: is that so?  If not, set it"
+        return SetupError(tried, said=said, hint=hint, evidence=text)
     if re.search(r"NO_PUBKEY|BADSIG|EXPKEYSIG|GPG error|could ?n.t be verified", text) or (
         "is not signed" in text and "Failed to fetch" not in text
     ):

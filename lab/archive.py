@@ -101,7 +101,7 @@ class PackageLock:
             return cls(label=data["label"], made=data["made"], packages=packages)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SetupError(
-                f"reading {tree / LOCK_NAME}", said=str(error), hint="Remove it with `harness cache clean`"
+                f"reading {tree / LOCK_NAME}", said=str(error), hint="Remove it with `harness cache --clean`"
             ) from error
 
     def write(self, tree: Path) -> None:

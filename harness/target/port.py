@@ -169,7 +169,7 @@ def connect(path: Path, *, deadline_s: float) -> Agent:
         raise AgentLost(
             "greeting the agent",
             said=f"it speaks protocol {line.hello.get('protocol')}, we speak {PROTOCOL}",
-            hint="Its root image is stale: remove the template with `harness cache clean`.",
+            hint="Its root image is stale: remove the template with `harness cache --clean`.",
         )
     return line.upgrade()
 

@@ -128,6 +128,20 @@ def test_commands_that_documents_name_exist() -> None:
             assert command in commands.choices, f"{document.name} names harness {command}"
 
 
+def test_commands_that_messages_name_can_be_typed() -> None:
+    """A hint that is typed and refused is worse than none: `cache clean` was one."""
+    (commands,) = [a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    for path in [*ROOT.glob("harness/**/*.py"), *ROOT.glob("lab/**/*.py")]:
+        for typed in re.findall(r"`harness ([^`]+)`", path.read_text()):
+            command, *words = typed.split()
+            assert command in commands.choices, f"{path.name} names harness {typed}"
+            known = commands.choices[command]._option_string_actions
+            takes_words = any(not one.option_strings for one in commands.choices[command]._actions)
+            unknown = [word for word in words if word.startswith("--") and word not in known]
+            unknown += [word for word in words if not word.startswith("-") and not takes_words]
+            assert not unknown or command in ("run", "replay", "soak"), f"{path.name} names harness {typed}"
+
+
 def test_options_that_documents_name_exist() -> None:
     (commands,) = [a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)]
     known = {option for one in commands.choices.values() for option in one._option_string_actions}

@@ -91,7 +91,7 @@ def test_a_lock_survives_writing_and_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"label": "x", "made": "", "packages": [{"name": "a"}]}'])
 def test_a_damaged_lock_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / LOCK_NAME).write_text(text)
-    with pytest.raises(SetupError, match="harness cache clean"):
+    with pytest.raises(SetupError, match="harness cache --clean"):
         PackageLock.read(tmp_path)
 
 
@@ -106,6 +106,22 @@ def test_a_damaged_lock_is_one_line(tmp_path: Path, text: str) -> None:
             "keys here are old",
         ),
         ("E: The repository 'file:/m trixie Release' is not signed.\n", "is not signed", "keys here are old"),
+        (
+            (
+                "E: Release file for http://m/trixie/InRelease is not valid yet (invalid for another 3d 2h). "
+                "Updates for this repository will not be applied.\n"
+            ),
+            "Release file",
+            "The clock of this machine says",
+        ),
+        (
+            (
+                "E: Failed to fetch https://m/x  Certificate verification failed: The certificate is NOT trusted. "
+                "The certificate chain uses not yet valid certificate.\n"
+            ),
+            "Certificate",
+            "The clock of this machine says",
+        ),
         ("E: Unable to locate package x\n", "Unable to locate", "Does the mirror carry"),
         ("", "no message", "mirror"),
     ],
