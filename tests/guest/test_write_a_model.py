@@ -140,8 +140,7 @@ def test_one_that_loops_while_it_is_loaded_is_told_before_anything_is_fetched(tm
     assert run.status == 125, run.said
     line = len(_FILES["mychip.py"].splitlines()) + 2
     assert f"line {line} of mychip.py" in run.errors.splitlines()[0]
-    (error, *_) = red(run.report())
-    assert (error.tag, error.get("type")) == ("error", "hil.model")
+    assert ("error", "hil.model") in [(error.tag, error.get("type")) for error in red(run.report())]
     assert not [path for path in cache.rglob("*") if path.is_file() and path.name != "CACHEDIR.TAG"]
 
 
