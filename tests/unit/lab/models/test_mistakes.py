@@ -229,6 +229,26 @@ def test_one_that_is_stopped_in_a_call_or_ended_by_us_made_no_mistake(tmp_path: 
         assert one.mistake() is None
 
 
+def test_one_that_a_busy_host_does_not_let_run_made_no_mistake(tmp_path: Path) -> None:
+    busy_s = OWN_TIME_S + 1
+    works = "import time; any(time.thread_time() > 1.5 for _ in iter(int, 1))"
+    model = model_of(tmp_path / "chip.py", CHIP.format(body=works))
+    with folder() as place, ModelProcess(model, place) as one, connected(one) as qemu:
+        processor = min(os.sched_getaffinity(0))
+        os.sched_setaffinity(one.pid, {processor})
+        os.sched_setscheduler(one.pid, os.SCHED_IDLE, os.sched_param(0))
+        busy = (
+            f"import os, time; os.sched_setaffinity(0, {{{processor}}}); end = time.monotonic() + {busy_s}\n"
+            "while time.monotonic() < end: pass"
+        )
+        with subprocess.Popen([sys.executable, "-c", busy]):
+            begun = time.monotonic()
+            qemu.sendall(client.read(CONFIG_REGION, 0x10, 4))
+            assert wire.read_header(qemu.recv(wire.HEADER_BYTES, socket.MSG_WAITALL)).error == 0
+        assert time.monotonic() - begun >= OWN_TIME_S, "it was not kept waiting"
+        assert one.mistake() is None
+
+
 def test_one_that_loops_does_not_outlive_its_owner(tmp_path: Path) -> None:
     (tmp_path / "chip.py").write_text(f"import os; print(os.getpid(), flush=True)\n{HOLDS_THE_LOCK}\n")
     with folder() as place:
