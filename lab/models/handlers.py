@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
 from lab.models.interface import CONFIG_REGION
 
-_WORDS: Final = struct.Struct("<QQIBBB")
-BYTES: Final = 24
+_WORDS: Final = struct.Struct("<QQIBB?x")
+BYTES: Final = _WORDS.size
+_IDLE: Final = bytes(BYTES)
 
 
 class Called(enum.IntEnum):
@@ -66,14 +67,14 @@ class Handler(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Its :data:`BYTES` bytes of a log."""
-        return _WORDS.pack(*self).ljust(BYTES, b"\0")
+        return _WORDS.pack(*self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Handler:
         """The reverse; of bytes that were cut off or make no sense: nothing was called."""
         try:
             entry, offset, width, called, region, waits = _WORDS.unpack_from(data)
-            return cls(entry, offset, width, Called(called), region, bool(waits))
+            return cls(entry, offset, width, Called(called), region, waits)
         except (struct.error, ValueError):
             return cls()
 
@@ -89,37 +90,45 @@ class Handler(NamedTuple):
 class Handlers:
     """Says what is called, and that it has returned."""
 
-    def __init__(self, say: Callable[[Handler], object]) -> None:
+    def __init__(self, say: Callable[[bytes], object]) -> None:
         """Nothing is called yet.
 
         Args:
-            say: told of every change.
+            say: told of every change: a :class:`Handler` as bytes.
         """
         self._say = say
-        self._now = Handler()
+        self._now = _IDLE
         self._entries = 0
 
-    @contextmanager
-    def calling(self, called: Called, region: int = 0, offset: int = 0, width: int = 0) -> Iterator[None]:
-        """Call the model in this block."""
-        before = self._now
-        if not before.entry:
+    def calling(
+        self, called: Called, region: int = 0, offset: int = 0, width: int = 0
+    ) -> AbstractContextManager[None]:
+        """Call the model in a block."""
+        if self._now is _IDLE:
             self._entries += 1
-        with self._being(Handler(before.entry or self._entries, offset, width, called, region)):
-            yield
+        return _Being(self, _WORDS.pack(self._entries, offset, width, called, region, False))
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Wait for QEMU in this block."""
-        with self._being(self._now._replace(waits=True)):
-            yield
+    def waiting(self) -> AbstractContextManager[None]:
+        """Wait for QEMU in a block, within a call."""
+        return _Being(self, Handler.from_bytes(self._now)._replace(waits=True).to_bytes())
 
-    @contextmanager
-    def _being(self, handler: Handler) -> Iterator[None]:
-        before, self._now = self._now, handler
-        self._say(handler)
-        try:
-            yield
-        finally:
-            self._now = before
-            self._say(before)
+    def become(self, now: bytes) -> bytes:
+        """Say what is the case from now on; what was before."""
+        before, self._now = self._now, now
+        self._say(now)
+        return before
+
+
+class _Being:
+    """A block in which something is the case; at each access of a guest, so it is no generator."""
+
+    __slots__ = ("_before", "_handlers", "_meanwhile")
+
+    def __init__(self, handlers: Handlers, meanwhile: bytes) -> None:
+        self._handlers, self._meanwhile = handlers, meanwhile
+
+    def __enter__(self) -> None:
+        self._before = self._handlers.become(self._meanwhile)
+
+    def __exit__(self, *exception: object) -> None:
+        self._handlers.become(self._before)

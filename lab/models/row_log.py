@@ -47,9 +47,9 @@ class RowLog:
         """Say which request is being answered, by the 16 bytes of its header; zeros: none is."""
         self._map[_UNANSWERED] = header
 
-    def calls(self, handler: Handler) -> None:
-        """Say what has been called of the model."""
-        self._map[_CALLED] = handler.to_bytes()
+    def calls(self, handler: bytes) -> None:
+        """Say what has been called of the model, as :meth:`lab.models.handlers.Handler.to_bytes`."""
+        self._map[_CALLED] = handler
 
     def __call__(self, told: Told) -> None:
         """Take one row down; its time need not be later than that of the last."""

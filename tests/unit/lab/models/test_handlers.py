@@ -10,7 +10,7 @@ from lab.models.interface import CONFIG_REGION
 
 def test_calls_are_told_apart_and_those_within_one_belong_to_it() -> None:
     said: list[Handler] = []
-    handlers = Handlers(said.append)
+    handlers = Handlers(lambda data: said.append(Handler.from_bytes(data)))
     with handlers.calling(Called.DUE), handlers.waiting(), handlers.calling(Called.READ, 0, 8, 4):
         pass
     with pytest.raises(ZeroDivisionError), handlers.calling(Called.WRITTEN, 1, 16, 2):
