@@ -26,6 +26,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -297,38 +298,50 @@ class Server:
     def _order(self, line: str) -> dict[str, Any]:
         try:
             order = json.loads(line)
+            todo = self._understood(order["do"], order.get("with", {}))
+        except UsageError as error:
+            return {"error": str(error)}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return {"error": f"not understood: {line.strip()[:80]!r}: {error!r}"}
+        try:  # what the model itself raises is a mistake of its own, and ends it
             with self._handlers.calling(Called.ORDERED):
-                result = self._obey(order["do"], order.get("with", {}))
-            return {"at_ns": time.monotonic_ns(), "result": result}
+                return {"at_ns": time.monotonic_ns(), "result": todo()}
         except HarnessError as error:
             return {"error": str(error)}
         except OSError as error:
             return {"error": f"{error.strerror}"}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return {"error": f"not understood: {line.strip()[:80]!r}: {error!r}"}
 
-    def _obey(self, order: str, arguments: dict[str, Any]) -> Any:
+    def _understood(self, order: str, arguments: dict[str, Any]) -> Callable[[], Any]:
+        """What an order asks for, yet to be done."""
+        function = self._function
         match order:
             case "load":
-                if arguments["anew"]:
-                    self._log.begin()
-                self._function.load([Fault.from_json(one) for one in arguments["faults"]])
-                return len(arguments["faults"])
+                return partial(
+                    self._load, [Fault.from_json(one) for one in arguments["faults"]], anew=arguments["anew"]
+                )
             case "release":
-                return self._function.release(int(arguments["release_ns"]))
+                return partial(function.release, int(arguments["release_ns"]))
             case "interrupt":
-                return sum(self._function.interrupt() for _ in range(int(arguments.get("times", 1))))
+                times = int(arguments.get("times", 1))
+                return lambda: sum(function.interrupt() for _ in range(times))
             case "resets":
-                return self._function.resets
+                return lambda: function.resets
             case "dma-read":
                 address, count = int(arguments["address"]), int(arguments["count"])
-                return self._function.dma_read(address, count).hex()
+                return lambda: function.dma_read(address, count).hex()
             case "dma-write":
-                address, data = int(arguments["address"]), bytes.fromhex(arguments["data"])
-                return self._function.dma_write(address, data)
+                return partial(
+                    function.dma_write, int(arguments["address"]), bytes.fromhex(arguments["data"])
+                )
             case _:
                 known = "dma-read, dma-write, interrupt, load, release, resets"
                 raise UsageError(f"order {order!r}", said="unknown", hint=f"There are: {known}.")
+
+    def _load(self, faults: list[Fault], *, anew: bool) -> int:
+        if anew:
+            self._log.begin()
+        self._function.load(faults)
+        return len(faults)
 
 
 def main() -> int:

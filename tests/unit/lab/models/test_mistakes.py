@@ -184,6 +184,13 @@ def test_an_order_that_never_returns_is_told(tmp_path: Path) -> None:
         one.load([Fault(what=Misbehaviour.ALL_ONES_CONFIG)])
 
 
+def test_what_a_model_raises_at_an_order_is_its_mistake_and_not_the_orders(tmp_path: Path) -> None:
+    model = model_of(tmp_path / "chip.py", CHIP.format(body="raise KeyError('bar7')"))
+    raised = pytest.raises(ModelError, match="it raised KeyError: 'bar7'")
+    with folder() as place, ModelProcess(model, place) as one, raised:
+        one.load([Fault(what=Misbehaviour.ALL_ONES_CONFIG)])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
