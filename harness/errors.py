@@ -13,7 +13,7 @@ never as a *failure* of the function under test::
     ├── TargetError              the agent, or the way to it, failed
     │   ├── KernelRefusal        the kernel said no to something the harness itself needs (errno kept)
     │   └── AgentLost            the agent answers no more
-    ├── ModelError               a device model in Python raised: a mistake in it
+    ├── ModelError               a device model in Python raised, did not return, or ended: a mistake in it
     ├── StagingError             the plan could not be staged as written
     ├── ContractError            a contract file is malformed or has no entry where one is needed
     └── HistoryError             evidence is malformed, or of a version that this harness cannot read
@@ -109,7 +109,7 @@ class AgentLost(TargetError):
 
 
 class ModelError(HarnessError):
-    """A device model in Python raised: a mistake in it, which comes again as it was."""
+    """A device model in Python raised, did not return, or ended: a mistake in it, which comes again as it was."""
 
     kind = "hil.model"
 

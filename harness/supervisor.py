@@ -21,7 +21,7 @@ from typing import Final
 
 import harness
 from harness import results
-from harness.errors import LabError, SetupError, UsageError
+from harness.errors import LabError, ModelError, SetupError, UsageError
 from harness.journal.record import HealthRecord, SessionStart, Status
 from harness.journal.session import Session
 from harness.journal.writer import JournalWriter
@@ -58,7 +58,7 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     try:
         _refuse_absent(arguments)
         under_test = _prepare(options)
-    except (LabError, UsageError) as error:
+    except (LabError, ModelError, UsageError) as error:
         _say_why_not(folder, error)
         raise
     command = [
@@ -153,6 +153,7 @@ def _prepare(options: argparse.Namespace) -> str:
     Raises:
         UsageError: a branch is not written like one, `--kernels` meets `--kernel`, or several of them a module of the
             user's own, which is no module, or a model of theirs cannot be served: before anything is fetched.
+        ModelError: a model of theirs never returned while it was loaded, or ended the program: likewise.
     """
     from lab.cache import Cache  # noqa: PLC0415 - the lab is not needed to judge and report
     from lab.own_models import contents  # noqa: PLC0415
@@ -252,9 +253,9 @@ def _what_is_over(folder: Path) -> ExitStatus | None:
     return None
 
 
-def _say_why_not(folder: Path, error: LabError | UsageError) -> None:
+def _say_why_not(folder: Path, error: LabError | ModelError | UsageError) -> None:
     """No lab, no tests: the report says so."""
-    kind = error.kind if isinstance(error, LabError) else SetupError.kind
+    kind = SetupError.kind if isinstance(error, UsageError) else error.kind
     journal = JournalWriter(folder / results.JOURNAL)
     session = results.load(folder)
     if session.entries:  # a run to resume: no verdict of it is lost, and it can be resumed again

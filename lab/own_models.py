@@ -5,19 +5,18 @@ Everything that is wrong with one is said here, before anything is fetched or bo
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
-import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from harness.errors import UsageError
+from harness.errors import GuestError, UsageError
 from lab.machine import Machine, served_function
-from lab.models.catalogue import maker
-from lab.models.function import Function
+from lab.models.process import ModelProcess
+from lab.run_folder import run_folder
 
 _FORM: Final = "ALIAS=FILE.py:CALLABLE"
 _ALIAS: Final = re.compile(r"[a-z][a-z0-9_]*", re.IGNORECASE)
@@ -33,6 +32,7 @@ def with_own_models(machine: Machine, named: Sequence[str]) -> Machine:
 
     Raises:
         UsageError: one cannot be served, its alias is taken, or there are more of them than empty ports.
+        ModelError: one never returned while it was loaded, or ended the program.
     """
     taken = set(machine.aliases)
     free = [port for port in machine.empty_ports if port not in {one.port_name for one in machine.functions}]
@@ -61,6 +61,7 @@ def parsed(text: str) -> tuple[str, str]:
 
     Raises:
         UsageError: it has another form, or there is no function to be had from it.
+        ModelError: it never returned while it was loaded, or ended the program.
     """
     alias, equals, model = text.partition("=")
     path, colon, name = model.rpartition(":")
@@ -73,7 +74,7 @@ def parsed(text: str) -> tuple[str, str]:
     file = Path(path).expanduser().absolute()
     if not file.is_file():
         raise UsageError(f"model {text!r}", said=f"no file {file}", hint=f"Name one: {alias}=FILE.py:{name}.")
-    _check(text, file, name)
+    _check(text, alias, f"{file}:{name}")
     return alias, f"{file}:{name}"
 
 
@@ -81,7 +82,7 @@ def contents(named: Sequence[str]) -> tuple[str, ...]:
     """For each model of one's own its alias and the digest of its file, as in `mychip0-1f0c…`.
 
     Raises:
-        UsageError: as :func:`parsed`.
+        UsageError, ModelError: as :func:`parsed`.
     """
     told = []
     for alias, model in map(parsed, named):
@@ -90,38 +91,25 @@ def contents(named: Sequence[str]) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _check(text: str, file: Path, name: str) -> None:
-    """Make the function once: what its process would stumble over is told now, in one line.
+def _check(text: str, alias: str, model: str) -> None:
+    """Let its own process make the function once: what that would stumble over is told now, in one line.
+
+    In a process of its own, because a model may loop, or end the program, and is not to take the run with it.
 
     Raises:
         UsageError: its file cannot be run, has nothing of that name, or that makes no function.
+        ModelError: it never returned, or ended the program.
     """
-    hint = f"It is called with a clock and returns a lab.models.function.Function: def {name}(clock)."
     try:
-        made: object = maker(f"{file}:{name}")
-    except UsageError as error:
-        raise UsageError(f"model {text!r}", said=f"{error.said}{_line(error, file)}", hint=hint) from error
-    if not callable(made):
-        raise UsageError(
-            f"model {text!r}", said=f"{name} is a {type(made).__name__}, not callable", hint=hint
-        )
-    try:
-        function = made(time.monotonic_ns)
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # sys.exit() of a model would end the run, and be its exit status
-        raise UsageError(
-            f"model {text!r}",
-            said=f"{name} raised {type(error).__name__}: {error}{_line(error, file)}",
-            hint=hint,
-        ) from error
-    if not isinstance(function, Function):
-        raise UsageError(f"model {text!r}", said=f"{name} returned a {type(function).__name__}", hint=hint)
+        _tried(alias, model, Path(model.rpartition(":")[0]).read_bytes())
+    except GuestError as error:
+        name = model.rpartition(":")[2]
+        hint = f"It is called with a clock and returns a lab.models.function.Function: def {name}(clock)."
+        raise UsageError(f"model {text!r}", said=error.said, hint=hint) from error
 
 
-def _line(error: BaseException, file: Path) -> str:
-    """Where in the user's file it was raised, as ` (line 7 of mychip.py)`; empty when it was nowhere in it."""
-    frames = traceback.extract_tb((error.__cause__ or error).__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(file)]
-    return f" (line {lines[-1]} of {file.name})" if lines else ""
+@functools.cache
+def _tried(alias: str, model: str, _content: bytes) -> None:
+    """Start it and end it, once for each content of its file."""
+    with run_folder() as folder, ModelProcess(model, folder, alias=alias):
+        pass

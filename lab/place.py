@@ -121,7 +121,7 @@ class GuestTarget:
         Raises:
             UsageError: the machine has no function of that name.
             GuestError: it was plugged and the guest's kernel does not see it.
-            ModelError: its model raised when it was plugged, or looked at.
+            ModelError: its model raised, ended or did not return when it was plugged, or looked at.
         """
         return Bdf.parse(self.facts(alias)["bdf"])
 
@@ -131,7 +131,7 @@ class GuestTarget:
         Raises:
             UsageError: the machine has no function of that name.
             GuestError: it was plugged and the guest's kernel does not see it.
-            ModelError: its model raised when it was plugged, or looked at.
+            ModelError: its model raised, ended or did not return when it was plugged, or looked at.
         """
         if alias not in self._facts:
             if alias.removesuffix(_PORT) not in self.guest.machine.aliases:
@@ -158,6 +158,17 @@ class GuestTarget:
         loss = self.guest.post_mortem(self.agent.lost or "the agent does not answer", pages)
         return loss, self.guest.pages_read
 
+    def refuse_mistakes(self) -> None:
+        """Say what a model did that no model may, unless it was said: nobody may take it for the function's doing.
+
+        Raises:
+            ModelError: one did.
+        """
+        for one in self.guest.slots.served.values():
+            mistake = one.mistake()
+            if mistake is not None and mistake.__traceback__ is None:  # else it was raised before
+                raise mistake
+
     def _find(self, alias: str) -> dict[str, Any]:
         if alias.endswith(_PORT):
             self.facts(alias.removesuffix(_PORT))  # one that is hot-plugged must be there
@@ -169,9 +180,9 @@ class GuestTarget:
         port = self.guest.port_bdf(alias)
 
         def mistake() -> ModelError | None:
-            """Who raised is not waited for."""
+            """Who made a mistake is not waited for."""
             served = self.guest.slots.served.get(alias)
-            return served.process.mistake() if served else None
+            return served.mistake() if served else None
 
         if function.placement is Placement.HOT_PLUG:
             self.guest.slots.plug(alias)
@@ -182,9 +193,9 @@ class GuestTarget:
         facts = attempting(PLUGGED, unsettled=lambda facts: facts is None and not mistake())(
             self.agent.ask, "function_below", port=port, number=function.number_below
         )
+        if error := mistake():
+            raise error
         if facts is None:
-            if error := mistake():
-                raise error
             raise GuestError(
                 f"waiting for {alias} below port {port}",
                 said=f"the guest's kernel saw no function in {as_text(PLUGGED.patience_ns)}",
@@ -212,6 +223,7 @@ def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
 
     Raises:
         UsageError: a path, or a model of the user's own, is not what it should be.
+        ModelError: a model of the user's own never returned while it was loaded, or ended the program.
         SetupError: a part could not be had.
         GuestError: the guest does not boot, or cannot be frozen.
         ClockError: its clock ran wild, twice.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from harness.errors import GuestError
+from harness.errors import GuestError, ModelError
 from harness.model.fault import Fault, Incident, IncidentKind
 from harness.model.units import SECOND
 from lab.machine import EmulatedFunction, port_id
@@ -46,6 +46,7 @@ class ServedFunction:
 
         Raises:
             GuestError: the model does not start.
+            ModelError: it never returned while it was loaded, or ended.
         """
         self._function, self._folder, self._monitor, self._plug = function, folder, monitor, plug
         self._logs: list[ModelProcess] = []
@@ -61,7 +62,8 @@ class ServedFunction:
 
         Raises:
             GuestError: QEMU refused.
-            ModelError: its model raised when QEMU looked at it, and QEMU may have ended with it.
+            ModelError: its model raised, ended or did not return when QEMU looked at it, and QEMU may have ended with
+                it.
         """
         try:
             self._plug({"type": "unix", "path": str(self._process.socket)})
@@ -69,6 +71,10 @@ class ServedFunction:
             if mistake := self._process.mistake(_ENDS_WITHIN_S):
                 raise mistake from error
             raise
+
+    def mistake(self) -> ModelError | None:
+        """See :class:`harness.target.served.Model`."""
+        return self._process.mistake()
 
     def load(self, faults: Sequence[Fault], *, anew: bool = True) -> None:
         """See :class:`harness.target.served.Model`."""
@@ -112,7 +118,7 @@ class ServedFunction:
     def _started(self) -> ModelProcess:
         folder = self._folder / str(len(self._logs))
         folder.mkdir(parents=True)
-        process = ModelProcess(self._function.served, folder)
+        process = ModelProcess(self._function.served, folder, alias=self._function.alias)
         self._logs.append(process)
         return process
 

@@ -46,6 +46,7 @@ def conduct(
         TargetError: the agent failed or is gone.
         UsageError: what only a model of ours can do is asked of another function.
         GuestError: an incident could not be carried out.
+        ModelError: a model of a function raised, ended, or did not return; at once.
     """
     addresses = {alias: str(target.address(alias)) for alias in plan.functions}
     told = told or Told()
@@ -64,11 +65,13 @@ def conduct(
                 "stage",
                 deadline_s=budget_s,
                 observe=hear,
+                meanwhile=serving.check,
                 patience=patience,
                 plan=dumps(plan.to_json()),
                 addresses=addresses,
             )
     except AgentLost:
+        serving.check()
         told.witnessed = serving.witnessed(before, before)
         raise
     if serving.failed is not None:

@@ -34,7 +34,7 @@ _ERRORS: Final[Mapping[LossKind, tuple[type[HarnessError], str, str]]] = {
     LossKind.FROZEN: (
         GuestError,
         "the guest was stopped from outside",
-        "Who sent a signal to QEMU, or `stop`?  A model of one's own that never returns from an access does the same.",
+        "Who sent a signal to QEMU, or `stop`?",
     ),
     LossKind.REBOOT: (
         GuestError,

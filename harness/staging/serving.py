@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, ModelError, UsageError
 from harness.history.columns import SERVED, Table, empty
 from harness.model.fault import Incident
 from harness.model.plan import Plan
@@ -82,8 +82,18 @@ class Serving:
                 model.load((), anew=False)
             except HarnessError as error:
                 # One that nobody harmed has a mistake in it, and its history would blame the function.
-                if not self._harmed(alias):
+                if isinstance(error, ModelError) or not self._harmed(alias):
                     self.failed = self.failed or error
+
+    def check(self) -> None:
+        """Look whether a model made a mistake: what comes after it says nothing of the function.
+
+        Raises:
+            ModelError: one did.
+        """
+        for model in self._models.values():
+            if mistake := model.mistake():
+                raise mistake
 
     def released(self, release_ns: int, clock: ClockReading) -> None:
         """The actors were released: timed faults and incidents count from here.

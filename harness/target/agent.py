@@ -23,6 +23,10 @@ def ignored(progress: dict[str, Any]) -> None:
     """Let an agent say what it likes."""
 
 
+def undisturbed() -> None:
+    """Nothing but the agent itself decides whether its answer is waited for."""
+
+
 class Agent:
     """One agent behind one gateway.  Once lost it stays lost."""
 
@@ -49,6 +53,7 @@ class Agent:
         deadline_s: float = 60.0,
         observe: Observer = ignored,
         patience: Patience | None = None,
+        meanwhile: Callable[[], None] = undisturbed,
         **arguments: Any,
     ) -> Any:
         """Make a request of :class:`~harness.agent.service.Service`.
@@ -58,6 +63,7 @@ class Agent:
             deadline_s: for the answer, in seconds from now.
             observe: is told what the agent says before the answer, in the thread of the caller.
             patience: how long it may say nothing; as long as the deadline when None.
+            meanwhile: is called before each wait, twice a second at least; what it raises ends the conversation.
             **arguments: plain values.
 
         Raises:
@@ -72,10 +78,10 @@ class Agent:
             self._channel.send((self._number, name, arguments))
             silence = Silence(patience or Patience(limit_s=deadline_s))
             until = time.monotonic() + deadline_s
-            number, answer = self._receive(until, silence)
+            number, answer = self._receive(until, silence, meanwhile)
             while number == self._number and "progress" in answer:
                 observe(answer["progress"])
-                number, answer = self._receive(until, silence)
+                number, answer = self._receive(until, silence, meanwhile)
         except (EOFError, OSError, ChannelTimeoutError, self._channel.RemoteError) as error:
             self._lost = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
             raise AgentLost(what, said=self._lost, hint="Look at the console of the target.") from error
@@ -87,7 +93,9 @@ class Agent:
             raise AgentLost(what, said=self._lost)
         return self.unpack(answer)
 
-    def _receive(self, until: float, silence: Silence) -> tuple[int, dict[str, Any]]:
+    def _receive(
+        self, until: float, silence: Silence, meanwhile: Callable[[], None]
+    ) -> tuple[int, dict[str, Any]]:
         """The next message.
 
         Raises:
@@ -96,6 +104,7 @@ class Agent:
         """
         before = self._heard()
         while (left_s := until - time.monotonic()) > 0 and silence.left_s > 0:
+            meanwhile()
             wait_s = min(left_s, WAIT_S)
             try:
                 message: tuple[int, dict[str, Any]] = self._channel.receive(wait_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from harness.errors import ModelError
 from harness.model.fault import Fault, Incident
 
 
@@ -21,6 +22,7 @@ class Model(Protocol):
         Raises:
             UsageError: it has no such register.
             GuestError: it is gone.
+            ModelError: it made a mistake, see :meth:`mistake`.
         """
 
     def release(self, release_ns: int) -> None:
@@ -35,6 +37,13 @@ class Model(Protocol):
 
         Raises:
             GuestError: it could not be done.
+        """
+
+    def mistake(self) -> ModelError | None:
+        """What it did that no model may: it raised, did not return, or ended; the same one every time.
+
+        Returns:
+            None: it serves, or an incident ended it.
         """
 
     def log(self) -> tuple[bytes, int]:

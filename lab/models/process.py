@@ -6,6 +6,8 @@ The process ends when this object is closed or its owner dies (it holds the othe
 from __future__ import annotations
 
 import json
+import os
+import select
 import socket
 import subprocess
 import sys
@@ -17,33 +19,45 @@ from typing import Any, Final, Self
 
 from harness.errors import GuestError, HarnessError, ModelError
 from harness.model.fault import Fault
-from lab.models.row_log import read_rows, unanswered
-from lab.models.server import CONTROL, LOG, READY, SOCKET
+from lab.models import mistake
+from lab.models.attendant import attend, stack_of
+from lab.models.handlers import Handler
+from lab.models.row_log import called, read_rows, unanswered
+from lab.models.server import CONTROL, LOG, READY, SOCKET, STACK, WHERE
 from lab.models.undertaker import undertake
 
 ERRORS: Final = "errors"
 _STARTS_WITHIN_S: Final = 30.0
-_ANSWERS_WITHIN_S: Final = 10.0
+_ANSWERS_WITHIN_S: Final = 30.0
+"""Longer than a call of a model may last before it is found out, on a host that is busy."""
 
 
 class ModelProcess:
     """A model that runs until `close`."""
 
-    def __init__(self, model: str, folder: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, model: str, folder: Path, options: Sequence[str] = (), *, alias: str = "") -> None:
         """Start it; it listens when this returns.
 
         Args:
             model: which, as :func:`lab.models.catalogue.maker` takes it.
             folder: for its sockets, its own; short, because a unix socket's path holds 108 bytes.
             options: further ones of :mod:`lab.models.server`.
+            alias: of the function that it serves, for people.
 
         Raises:
             GuestError: it does not start.
+            ModelError: it never returned while it was loaded, or ended the program.
         """
         self.model: Final = model
         self.socket: Final = folder / SOCKET
+        self._named: Final = f"{alias} ({model})" if alias else model
+        self._folder: Final = folder
         self._log: Final = folder / LOG
         self._errors: Final = folder / ERRORS
+        self._closing = self._ended_by_us = False
+        self._mourned: socket.socket | None = None
+        self._mistake: ModelError | None = None
+        self._deciding = threading.Lock()
         with ExitStack() as undo:
             self._kept, keeper = socket.socketpair()
             undo.callback(self._kept.close)
@@ -63,23 +77,20 @@ class ModelProcess:
                 )
             )
             keeper.close()
-            undo.callback(self._process.kill)
-            assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
-            said = self._process.stdout.readline()
-            if said != READY:
-                raise GuestError(f"start the model {model}", said=said.decode().strip() or "it ended at once")
+            self._life = os.pidfd_open(self._process.pid)
+            undo.callback(os.close, self._life)
+            attendant = threading.Thread(target=self._attend, name=f"attendant of {model}", daemon=True)
+            attendant.start()
+            undo.callback(attendant.join)
+            undo.callback(self._end)
+            if (said := self._first_words()) != READY:
+                raise self._never_began(said)
             self._control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             undo.callback(self._control.close)
             self._control.settimeout(_STARTS_WITHIN_S)
             self._control.connect(str(folder / CONTROL))
             self._control.settimeout(_ANSWERS_WITHIN_S)
             self._undo = undo.pop_all()
-        self._closing = False
-        self._mourned: socket.socket | None = None
-        self._undertaker = threading.Thread(
-            target=self._undertake, name=f"undertaker of {model}", daemon=True
-        )
-        self._undertaker.start()
 
     def __enter__(self) -> Self:
         return self
@@ -98,25 +109,21 @@ class ModelProcess:
         return self._process.poll() is None
 
     def mistake(self, within_s: float = 0.0) -> ModelError | None:
-        """What it raised, with the traceback as evidence.
+        """What it did that no model may: it raised, did not return, or ended; with traceback or stack as evidence.
 
         Args:
             within_s: how long it may take to end; whoever talked to it learns that it does a moment before.
 
         Returns:
-            None: it runs, or was killed.
+            the same one every time; None: it runs, or was ended by us.
         """
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(within_s)
-        wrote = self._errors.read_text(errors="replace").strip()
-        if (self._process.poll() or 0) <= 0 or not wrote:
-            return None
-        return ModelError(
-            f"model {self.model}",
-            said=f"it raised {wrote.rpartition(chr(10))[2]}",
-            hint="Mend the model: its traceback is below.",
-            evidence=wrote,
-        )
+        status = self._process.poll()
+        with self._deciding:
+            if self._mistake is None and status is not None and not self._ended_by_us:
+                self._mistake = mistake.ended(self._named, status, called(self._log), self._wrote())
+            return self._mistake
 
     def load(self, faults: Iterable[Fault], *, anew: bool = True) -> None:
         """Replace its programme of faults.
@@ -127,7 +134,7 @@ class ModelProcess:
 
         Raises:
             GuestError: it refused, or is gone.
-            ModelError: it raised.
+            ModelError: it raised, did not return, or ended.
         """
         self._ask("load", faults=[fault.to_json() for fault in faults], anew=anew)
 
@@ -184,22 +191,29 @@ class ModelProcess:
 
     def kill(self) -> None:
         """Let it die as a crashed server does; from then on every access is refused in its name."""
-        self._process.kill()
+        self._end()
         self._process.wait()
 
     def close(self) -> None:
         """End it; does nothing the second time."""
         self._closing = True
-        self._process.kill()
+        self._end()
         if self._mourned is not None:
             with suppress(OSError):  # QEMU has hung up
                 self._mourned.shutdown(socket.SHUT_RDWR)
-        self._undertaker.join()
         self._undo.close()
 
-    def _undertake(self) -> None:
-        """Answer for it when it died before its time; see :mod:`lab.models.undertaker`."""
-        self._process.wait()
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """End its process, which is no mistake of the model unless it has made one before."""
+        with self._deciding:
+            self._ended_by_us |= self._process.poll() is None
+        self._process.kill()
+
+    def _attend(self) -> None:
+        """See that it ends, and answer for it when it died before its time; see :mod:`lab.models.undertaker`."""
+        attend(self._process.pid, self._life, self._log, self._find_out)
         connection = self._inherited()
         if connection is None:
             return
@@ -208,6 +222,36 @@ class ModelProcess:
             return
         self._mourned = connection
         undertake(connection, unanswered(self._log))
+
+    def _find_out(self, handler: Handler) -> None:
+        """Find out where a call is that does not return, and end it, so that the guest goes on."""
+        self._process.send_signal(WHERE)
+        stack = stack_of(self._folder / STACK)
+        file = self.model.rpartition(":")[0]
+        with self._deciding:
+            if not self._ended_by_us:
+                self._mistake = mistake.stuck(self._named, file, handler, stack)
+        self._process.kill()
+
+    def _first_words(self) -> bytes:
+        """What it says first; nothing when it ended before."""
+        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
+        said = self._process.stdout
+        select.select([said.fileno(), self._life], [], [])  # a child of the model may hold its output open
+        return said.readline() if select.select([said.fileno()], [], [], 0)[0] else b""
+
+    def _never_began(self, said: bytes) -> HarnessError:
+        """Why there is no model."""
+        if not said and (error := self.mistake(_STARTS_WITHIN_S)):
+            return error
+        try:
+            told = json.loads(said)
+            return GuestError(f"start the model {self.model}", said=told["said"], hint=told["hint"])
+        except (ValueError, KeyError, TypeError):
+            return GuestError(f"start the model {self.model}", said=f"it said {said!r}")
+
+    def _wrote(self) -> str:
+        return self._errors.read_text(errors="replace").strip()
 
     def _inherited(self) -> socket.socket | None:
         """Its last connection to QEMU, which it gave into our keeping."""

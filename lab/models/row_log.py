@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Final
 
 from harness.model.served import ROW
+from lab.models import handlers
+from lab.models.handlers import Handler
 from lab.models.interface import Told
 
 _HEADER: Final = struct.Struct("<QQ")
 """Rows written since the log began, and rows that it has room for."""
 _UNANSWERED: Final = slice(_HEADER.size, _HEADER.size + 16)
 """Header of the request that is being answered; zeros when none is."""
-_ROWS: Final = _UNANSWERED.stop
+_CALLED: Final = slice(_UNANSWERED.stop, _UNANSWERED.stop + handlers.BYTES)
+"""What of the model has been called and has not returned."""
+_ROWS: Final = _CALLED.stop
 LENGTH: Final = 200_000
 """Rows that are kept, 7 MB: an enumeration is about 130, a second of busy reading some 10,000."""
 
@@ -42,6 +46,10 @@ class RowLog:
     def answering(self, header: bytes) -> None:
         """Say which request is being answered, by the 16 bytes of its header; zeros: none is."""
         self._map[_UNANSWERED] = header
+
+    def calls(self, handler: bytes) -> None:
+        """Say what has been called of the model, as :meth:`lab.models.handlers.Handler.to_bytes`."""
+        self._map[_CALLED] = handler
 
     def __call__(self, told: Told) -> None:
         """Take one row down; its time need not be later than that of the last."""
@@ -78,3 +86,12 @@ def unanswered(path: Path) -> bytes:
     with path.open("rb") as file:
         header = file.read(_ROWS)[_UNANSWERED]
     return header if any(header) else b""
+
+
+def called(path: Path) -> Handler:
+    """What of a model has been called and has not returned, were it dead or alive; without a log: nothing."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            return Handler.from_bytes(file.read(_ROWS)[_CALLED])
+    except FileNotFoundError:
+        return Handler()

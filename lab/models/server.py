@@ -1,24 +1,32 @@
 """The process of one function: serves it to QEMU on one socket, and is told what to do on another.
 
 `python -m lab.models.server MODEL FOLDER` listens on `FOLDER/vfio-user` and `FOLDER/control` (JSON lines) before it
-says `ready` on its standard output; what it sees and does goes to `FOLDER/log`.  One client at a time; when QEMU hangs
-up, the next may come, and the function keeps its state.  It ends when its standard input is closed, so it never
-outlives who started it.
+says `ready` on its standard output, or why it cannot, as a line of JSON; what it sees and does goes to `FOLDER/log`.
+One client at a time; when QEMU hangs up, the next may come, and the function keeps its state.  It ends when its
+standard input is closed, so it never outlives who started it.
+
+What it calls of the model is said in the log first (:mod:`lab.models.handlers`), and :data:`WHERE` makes it write its
+stack to `FOLDER/stack`: whoever started it finds out from outside that a model does not return, and where.
 """
 
 from __future__ import annotations
 
 import argparse
 import errno
+import faulthandler
+import fcntl
 import json
 import os
 import select
 import selectors
+import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,17 +35,23 @@ from harness.model.fault import Fault
 from harness.model.served import Happened
 from harness.model.units import SECOND
 from lab.models import wire
-from lab.models.catalogue import maker
-from lab.models.conversation import Conversation, StreamLost
+from lab.models.conversation import Conversation, Served, StreamLost
 from lab.models.function import Function
+from lab.models.handlers import Called, Handlers
 from lab.models.interface import Told
+from lab.models.loading import loaded
 from lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame
 from lab.models.row_log import RowLog
 
 SOCKET: Final = "vfio-user"
 CONTROL: Final = "control"
 LOG: Final = "log"
+STACK: Final = "stack"
+WHERE: Final = signal.SIGUSR1
+"""Asks for the stack; faulthandler answers in C, also where Python does not come to handle a signal."""
 READY: Final = b"ready\n"
+_REFUSED: Final = 2
+_RAISED: Final = 1
 _CHUNK: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 16
 _DMA_ANSWERS_WITHIN_S: Final = 5.0
@@ -85,6 +99,45 @@ Record = Callable[[Frame], object]
 """Told of every chunk that came or went."""
 
 
+class _Announced:
+    """A function as a conversation sees it, each call of which is said."""
+
+    def __init__(self, function: Function, handlers: Handlers) -> None:
+        self._function, self._handlers = function, handlers
+
+    @property
+    def sizes(self) -> Mapping[int, int]:
+        """See :class:`~lab.models.conversation.Served`."""
+        with self._handlers.calling(Called.CONNECTED):
+            return self._function.sizes
+
+    @property
+    def vectors(self) -> Mapping[int, int]:
+        """See :class:`~lab.models.conversation.Served`."""
+        with self._handlers.calling(Called.CONNECTED):
+            return self._function.vectors
+
+    def read(self, region: int, offset: int, count: int) -> bytes:
+        """See :class:`~lab.models.conversation.Served`."""
+        with self._handlers.calling(Called.READ, region, offset, count):
+            return self._function.read(region, offset, count)
+
+    def write(self, region: int, offset: int, data: bytes) -> None:
+        """See :class:`~lab.models.conversation.Served`."""
+        with self._handlers.calling(Called.WRITTEN, region, offset, len(data)):
+            self._function.write(region, offset, data)
+
+    def bus_reset(self) -> None:
+        """See :class:`~lab.models.conversation.Served`."""
+        with self._handlers.calling(Called.BUS_RESET):
+            self._function.bus_reset()
+
+    def unmasked(self) -> None:
+        """See :class:`~lab.models.conversation.Served`."""
+        with self._handlers.calling(Called.UNMASKED):
+            self._function.unmasked()
+
+
 class Server:
     """One function, its client, and whoever controls it."""
 
@@ -95,6 +148,8 @@ class Server:
         keeper: socket.socket,
         log: RowLog,
         record: Record,
+        *,
+        handlers: Handlers,
     ) -> None:
         """Serve `function`.
 
@@ -104,8 +159,11 @@ class Server:
             keeper: is given every connection to QEMU, to keep it open should this process die.
             log: told of what happens.
             record: told of every chunk.
+            handlers: told of every call of the function.
         """
         self._record = record
+        self._handlers = handlers
+        self._served: Served = _Announced(function, handlers)
         self._function = function
         self._log = log
         self._interrupts = Eventfds()
@@ -127,7 +185,8 @@ class Server:
 
         self._selector.register(lifeline, selectors.EVENT_READ, end)
         while running:
-            due = self._function.run_due()
+            with self._handlers.calling(Called.DUE):
+                due = self._function.run_due()
             wait_s = None if due is None else max(0, due - time.monotonic_ns()) / SECOND
             for key, _ in self._selector.select(wait_s):
                 key.data()
@@ -155,7 +214,7 @@ class Server:
             return
         socket.send_fds(self._keeper, [b"."], [client.fileno()])
         self._client = client
-        self._conversation = conversation = Conversation(self._function, self._interrupts)
+        self._conversation = conversation = Conversation(self._served, self._interrupts)
         self._function.tell(Told(Happened.CONNECTED, time.monotonic_ns()))
         self._selector.register(client, selectors.EVENT_READ, lambda: self._serve(client, conversation))
 
@@ -202,9 +261,10 @@ class Server:
         self._record(Frame(TO_CLIENT, said))
         until = time.monotonic() + _DMA_ANSWERS_WITHIN_S
         while self._client is client:
-            if not select.select([client], [], [], max(0.0, until - time.monotonic()))[0]:
-                raise OSError(errno.ETIMEDOUT, f"QEMU did not answer in {_DMA_ANSWERS_WITHIN_S:g} s")
-            self._serve(client, conversation)
+            with self._handlers.waiting():
+                if not select.select([client], [], [], max(0.0, until - time.monotonic()))[0]:
+                    raise OSError(errno.ETIMEDOUT, f"QEMU did not answer in {_DMA_ANSWERS_WITHIN_S:g} s")
+                self._serve(client, conversation)
             if (reply := conversation.dma_reply(number)) is not None:
                 if reply.error:
                     raise OSError(reply.error, os.strerror(reply.error))
@@ -238,36 +298,50 @@ class Server:
     def _order(self, line: str) -> dict[str, Any]:
         try:
             order = json.loads(line)
-            return {"at_ns": time.monotonic_ns(), "result": self._obey(order["do"], order.get("with", {}))}
+            todo = self._understood(order["do"], order.get("with", {}))
+        except UsageError as error:
+            return {"error": str(error)}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return {"error": f"not understood: {line.strip()[:80]!r}: {error!r}"}
+        try:  # what the model itself raises is a mistake of its own, and ends it
+            with self._handlers.calling(Called.ORDERED):
+                return {"at_ns": time.monotonic_ns(), "result": todo()}
         except HarnessError as error:
             return {"error": str(error)}
         except OSError as error:
             return {"error": f"{error.strerror}"}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return {"error": f"not understood: {line.strip()[:80]!r}: {error!r}"}
 
-    def _obey(self, order: str, arguments: dict[str, Any]) -> Any:
+    def _understood(self, order: str, arguments: dict[str, Any]) -> Callable[[], Any]:
+        """What an order asks for, yet to be done."""
+        function = self._function
         match order:
             case "load":
-                if arguments["anew"]:
-                    self._log.begin()
-                self._function.load([Fault.from_json(one) for one in arguments["faults"]])
-                return len(arguments["faults"])
+                return partial(
+                    self._load, [Fault.from_json(one) for one in arguments["faults"]], anew=arguments["anew"]
+                )
             case "release":
-                return self._function.release(int(arguments["release_ns"]))
+                return partial(function.release, int(arguments["release_ns"]))
             case "interrupt":
-                return sum(self._function.interrupt() for _ in range(int(arguments.get("times", 1))))
+                times = int(arguments.get("times", 1))
+                return lambda: sum(function.interrupt() for _ in range(times))
             case "resets":
-                return self._function.resets
+                return lambda: function.resets
             case "dma-read":
                 address, count = int(arguments["address"]), int(arguments["count"])
-                return self._function.dma_read(address, count).hex()
+                return lambda: function.dma_read(address, count).hex()
             case "dma-write":
-                address, data = int(arguments["address"]), bytes.fromhex(arguments["data"])
-                return self._function.dma_write(address, data)
+                return partial(
+                    function.dma_write, int(arguments["address"]), bytes.fromhex(arguments["data"])
+                )
             case _:
                 known = "dma-read, dma-write, interrupt, load, release, resets"
                 raise UsageError(f"order {order!r}", said="unknown", hint=f"There are: {known}.")
+
+    def _load(self, faults: list[Fault], *, anew: bool) -> int:
+        if anew:
+            self._log.begin()
+        self._function.load(faults)
+        return len(faults)
 
 
 def main() -> int:
@@ -283,26 +357,49 @@ def main() -> int:
     )
     parser.add_argument("--record", type=Path, metavar="FILE", help="write down what goes over the socket")
     options = parser.parse_args()
-    try:
-        function = maker(options.model)(time.monotonic_ns)
-    except UsageError as error:
-        sys.stdout.write(f"{error}\n")
-        return 2
-    sockets = (_listening(options.folder / SOCKET), _listening(options.folder / CONTROL))
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a model prints is no answer of ours
     with ExitStack() as stack:
+        stack.enter_context(answer)
+        _be_found_out(stack.enter_context((options.folder / STACK).open("wb")).fileno())
+        log = RowLog(options.folder / LOG)
+        handlers = Handlers(log.calls)
+        try:
+            with handlers.calling(Called.LOADED):
+                function = loaded(options.model, time.monotonic_ns)
+        except UsageError as error:
+            answer.write(json.dumps({"said": error.said, "hint": error.hint}) + "\n")
+            return _REFUSED
+        sockets = (_listening(options.folder / SOCKET), _listening(options.folder / CONTROL))
         record: Record = _nothing
         if options.record is not None:
             file = stack.enter_context(options.record.open("wb"))
             record = lambda frame: file.write(frame.to_bytes())  # noqa: E731
-        log = RowLog(options.folder / LOG)
         if not options.no_log:
             function.tell = log
         keeper = stack.enter_context(socket.socket(fileno=options.keeper))
-        server = Server(function, sockets, keeper, log, record)
-        sys.stdout.write(READY.decode())
-        sys.stdout.flush()
-        server.run(sys.stdin.fileno())
+        server = Server(function, sockets, keeper, log, record, handlers=handlers)
+        answer.write(READY.decode())
+        answer.flush()
+        try:
+            server.run(sys.stdin.fileno())
+        except SystemExit:  # of a model, which is told as an exception and has no status of its choice
+            traceback.print_exc()
+            return _RAISED
     return 0
+
+
+def _be_found_out(stack: int) -> None:
+    """Tell where it is when asked to, and end with its owner, whatever a model is doing.
+
+    Args:
+        stack: descriptor that the stack is written to.
+    """
+    faulthandler.enable()
+    faulthandler.register(WHERE, file=stack, all_threads=False)
+    # The kernel ends the process when the other end is closed (SIGIO): a model that loops does not look there.
+    fcntl.fcntl(sys.stdin, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(sys.stdin, fcntl.F_SETFL, fcntl.fcntl(sys.stdin, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _nothing(_: Frame) -> None:

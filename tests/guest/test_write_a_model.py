@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ _FILES = dict(re.findall(r"(?m)^`(\S+\.py)`:\n\n```python\n(.*?)^```$", _TEXT, r
 _COMMANDS = re.findall(r"(?m)^```sh\n(.*)\n```$", _TEXT)
 _LOG = re.findall(r"(?m)^```text\n(.*?)^```$", _TEXT, re.DOTALL)[0].splitlines()
 
+_FOREVER_S = 600
 _LOOKED_FOR = """\
     def read(self, *access):  # by the kernel, which asks for the vendor
         return 1 / 0 if access == (7, 0, 4) else super().read(*access)
@@ -128,3 +130,45 @@ def test_a_model_that_cannot_be_served_is_told_before_anything_is_fetched(
     assert re.match(f"harness: model '{re.escape(model)}': .*{said}", line), run.said
     assert red(run.report()), "the report of a run that could not begin must be red"
     assert not [path for path in cache.rglob("*") if path.is_file() and path.name != "CACHEDIR.TAG"]
+
+
+def test_one_that_loops_while_it_is_loaded_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
+    (tmp_path / "mychip.py").write_text(f"{_FILES['mychip.py']}\nwhile True: pass\n")
+    cache = tmp_path / "cache"
+    model = "mychip0=mychip.py:mychip"
+    run = harness("run", "--model", model, cwd=tmp_path, variables={"VFIO_HARNESS_CACHE": str(cache)})
+    assert run.status == 125, run.said
+    line = len(_FILES["mychip.py"].splitlines()) + 2
+    assert f"line {line} of mychip.py" in run.errors.splitlines()[0]
+    assert ("error", "hil.model") in [(error.tag, error.get("type")) for error in red(run.report())]
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.name != "CACHEDIR.TAG"]
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(
+    ("body", "said", "evidence"),
+    [
+        ("while True: pass", r"mychip0 .*not returned from a write of 4 bytes at 0x4 of BAR 0", "in stored"),
+        (
+            "import os; os._exit(0)",
+            r"mychip0 .*ended the program with status 0 in a write of 4 bytes at 0x4",
+            "",
+        ),
+    ],
+    ids=["never returns", "ends the program"],
+)
+def test_a_model_that_says_nothing_any_more_in_a_stage_is_told_at_once(
+    tmp_path: Path, body: str, said: str, evidence: str
+) -> None:
+    begun = time.monotonic()
+    run = as_typed(
+        tmp_path,
+        ('bar["busy"] = 1', body),
+        test=('dut.reads("sysfs"))', f'dut.reads("sysfs"), deadline="{_FOREVER_S}s")'),
+    )
+    assert time.monotonic() - begun < _FOREVER_S, "nobody waits for the stage's deadline"
+    assert run.status == 125, run.said
+    (error,) = red(run.report())
+    assert (error.tag, error.get("type")) == ("error", "hil.model")
+    assert re.search(said, error.get("message") or ""), run.said
+    assert evidence in (error.text or "")

@@ -156,14 +156,18 @@ class TargetSource:
     def judged(self, history: History, judgement: Judgement, file: str) -> None:
         """A stage was judged, whose history is kept in that file; no later test will meet its functions."""
 
-    def check_clock(self) -> None:
-        """Compare the clocks of guest and host over the whole test.
+    def check(self) -> None:
+        """Look at what served the whole test: its models, and the clocks of guest and host.
 
         Raises:
-            ClockError: the guest's ran wild: what was timed cannot be believed.
+            ModelError: a model of one's own made a mistake, which nobody was told of.
+            ClockError: the guest's clock ran wild: what was timed cannot be believed.
         """
         target = self._target
-        if target is None or not target.guest.running or target.guest.panicked or target.agent.lost:
+        if target is None:
+            return
+        target.refuse_mistakes()
+        if not target.guest.running or target.guest.panicked or target.agent.lost:
             return  # whoever lost it has said so
         target.guest.check_clock()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from harness.contract import Contract, load
-from harness.errors import UsageError
+from harness.errors import ModelError, UsageError
 from harness.journal.record import HealthRecord, Status
 from harness.plugin import reporting, verdicts
 from harness.plugin.lab import quarantine
@@ -127,7 +127,7 @@ def _check_models(config: pytest.Config) -> None:
 
     try:
         with_own_models(Machine(), named)
-    except UsageError as error:
+    except (ModelError, UsageError) as error:
         raise pytest.UsageError(str(error)) from error
 
 
@@ -231,7 +231,7 @@ def hil_source(
             ending.callback(source.close)
         yield source
         if source is not hil_shared:
-            source.check_clock()
+            source.check()
         if option.hil_keep and request.node.stash.get(_WENT_WRONG, False):
             _hold(request.config, source)
 

@@ -86,6 +86,7 @@ class SharedGuest(TargetSource):
         Raises:
             FunctionLost: the test has lost a function.
             ClockError: the guest's clock ran wild; the next test has a fresh guest.
+            ModelError: a model made a mistake that nobody was told of; likewise.
         """
         self._test, self._history, self._provoked = test, "", False
         self._judged.clear()
@@ -143,6 +144,11 @@ class SharedGuest(TargetSource):
     def _take_back(self) -> None:
         target = self._target
         if target is None:
+            return
+        if any(one.mistake() for one in target.guest.slots.served.values()):
+            self._tell("a model of one's own made a mistake: later tests have a fresh guest")
+            self.close()  # looking at a function whose model is dead would blame the function
+            target.refuse_mistakes()
             return
         try:
             taint, now = self._look(target, [alias for alias in self._before if self._may_touch(alias)])

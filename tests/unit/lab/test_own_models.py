@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import ModelError, UsageError
 from lab.command_line import Boot, Memory, Wiring, arguments
 from lab.machine import Machine, Placement
 from lab.own_models import contents, parsed, with_own_models
@@ -118,6 +118,25 @@ def test_a_file_that_cannot_be_run_is_refused_with_its_line(file: Path, text: st
     """One that ends the program would end the run, with its status: 0 is what a good kernel gets."""
     file.write_text(text)
     with pytest.raises(UsageError, match=said):
+        parsed(f"mine0={file}:mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\nwhile True: pass\n", r"not returned from its loading .*line 2 of mine.py"),
+        (
+            "import os\n\ndef mine(clock):\n    os._exit(0)\n",
+            "it ended the program with status 0 in its loading",
+        ),
+    ],
+    ids=["loops", "ends the program"],
+)
+def test_one_that_says_nothing_any_more_is_told_and_takes_nobody_with_it(
+    file: Path, text: str, said: str
+) -> None:
+    file.write_text(text)
+    with pytest.raises(ModelError, match=rf"model mine0 \({file}:mine\): .*{said}"):
         parsed(f"mine0={file}:mine")
 
 

@@ -1,10 +1,15 @@
-"""When the kernel is done with what was plugged."""
+"""When the kernel is done with what was plugged, and who is told that a model made a mistake."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
-from lab.place import _is_settled
+from harness.errors import ModelError
+from lab.place import GuestTarget, _is_settled
 
 
 def port(indicator: int, *, express: int = 0x48) -> bytes:
@@ -25,3 +30,24 @@ def test_it_is_when_the_power_indicator_shines_steadily(indicator: int, settled:
 
 def test_a_port_without_a_slot_never_is() -> None:
     assert not _is_settled(bytes(256))
+
+
+@dataclass
+class Served:
+    """A function whose model made a mistake, or none."""
+
+    wrong: ModelError | None = None
+
+    def mistake(self) -> ModelError | None:
+        return self.wrong
+
+
+def test_a_mistake_that_nobody_was_told_of_is_told_once() -> None:
+    served = {"one": Served(), "two": Served()}
+    guest: Any = SimpleNamespace(slots=SimpleNamespace(served=served))
+    target = GuestTarget(guest, cast("Any", None), start="clone")
+    target.refuse_mistakes()
+    served["two"].wrong = ModelError("model two", said="it ended the program with status 0")
+    with pytest.raises(ModelError, match="model two"):
+        target.refuse_mistakes()
+    target.refuse_mistakes()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from harness.errors import GuestError, UsageError
+from harness.errors import GuestError, ModelError, UsageError
 from harness.history.columns import SERVED
 from harness.model.fault import (
     EARLIEST_INCIDENT,
@@ -46,6 +46,7 @@ class Fake:
     lost: int = 0
     told: list[tuple[object, ...]] = field(default_factory=list)
     fails_at: str = ""
+    wrong: ModelError | None = None
     meanwhile: Callable[[], object] = lambda: None
     performed: threading.Event = field(default_factory=threading.Event)
 
@@ -62,12 +63,17 @@ class Fake:
         finally:
             self.performed.set()
 
+    def mistake(self) -> ModelError | None:
+        return self.wrong
+
     def log(self) -> tuple[bytes, int]:
         self._hear("log")
         return self.rows, self.lost
 
     def _hear(self, *what: object) -> None:
         self.told.append(what)
+        if self.wrong and what[0] == "load":
+            raise self.wrong
         if what[0] == self.fails_at and what[1:] != ((), True):
             raise GuestError("tell it", said="it is gone")
 
@@ -259,3 +265,13 @@ def test_without_models_there_is_nothing() -> None:
     assert (len(seen.table), seen.error_ns, seen.lost) == (0, 0, 0)
     assert seen.table.dtype == SERVED
     assert np.array_equal(seen.table, np.zeros(0, SERVED))
+
+
+def test_a_models_mistake_is_told_while_the_stage_runs_and_at_its_end_though_it_was_harmed() -> None:
+    one, two = Fake(), Fake()
+    with Serving(plan([planned(SILENT)], [incident()]), {"one": one, "two": two}.get) as serving:
+        serving.check()
+        one.wrong = ModelError("model one", said="it ended the program with status 0")
+        with pytest.raises(ModelError, match="status 0"):
+            serving.check()
+    assert serving.failed is one.wrong, "an incident excuses that it is gone, not what it did"

@@ -332,6 +332,21 @@ def test_who_speaks_for_ever_is_given_up_at_the_deadline(chatty: Agent) -> None:
         chatty.ask("chat", deadline_s=3.0, patience=Patience(limit_s=2.0), times=100, every_s=0.2, then_s=0.0)
 
 
+@pytest.mark.parametrize("speaks", [0, 100], ids=["silent", "speaking"])
+def test_an_answer_that_is_of_no_use_any_more_is_not_waited_for(chatty: Agent, speaks: int) -> None:
+    begun = time.monotonic()
+
+    def useless() -> None:
+        if time.monotonic() > begun + 1.0:
+            raise StagingError("stage it", said="it has no point")
+
+    with pytest.raises(StagingError, match="no point"):
+        chatty.ask("chat", meanwhile=useless, times=speaks, every_s=0.2, then_s=60.0)
+    assert time.monotonic() < begun + 15.0
+    with pytest.raises(AgentLost, match="interrupted by StagingError"):
+        chatty.ask("chat", times=0, every_s=0.0, then_s=0.0)
+
+
 def test_a_long_answer_is_no_silence(peer: Peers) -> None:
     """It arrives in parts, through a line that is slower than the patience; every part counts."""
     path, _ = peer()
