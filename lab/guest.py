@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Self
 from harness.errors import GuestError, HarnessError, TargetError
 from harness.target import clock
 from harness.target.port import Line
+from harness.target.shapes import Fields
 from lab import memory, post_mortem
 from lab.backtraces import reason_of_panic
 from lab.command_line import Boot, Memory, Wiring, arguments
@@ -154,9 +155,9 @@ class Guest:
         """
         try:
             self._line = Line(self.rpc_socket, deadline_s=timeout_s, opened=self._watch.guard)
+            self.agent_pid = Fields("the agent's greeting", self._line.hello).number("pid", 0)
         except HarnessError as error:
             raise self.failure(f"reach the agent in {self.name}", error) from error
-        self.agent_pid = int(self._line.hello.get("pid", 0))
         return self._line
 
     def awaken(self, timeout_s: float) -> None:

@@ -56,5 +56,8 @@ def parse(text: str, functions: Mapping[str, int]) -> Table:
         function = functions.get(name[1], -1) if name else -1
         tid = INTERRUPT if match["flags"][2:3] in _INTERRUPTS else int(match["tid"])
         rows.append((time_ns, int(value[1]) if value else 0, tid, int(match["probe"]), function))
-    table: Table = np.array(rows, dtype=KERNEL)
+    try:
+        table: Table = np.array(rows, dtype=KERNEL)
+    except (OverflowError, ValueError) as error:
+        raise HistoryError("kernel trace", said=f"a number beyond its column: {error}") from error
     return table[np.argsort(table["time_ns"], kind="stable")]

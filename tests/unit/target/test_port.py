@@ -18,7 +18,7 @@ import pytest
 from harness.agent import worker
 from harness.agent.service import Service
 from harness.bindings.actor import now
-from harness.errors import AgentLost, HarnessError, KernelRefusal, StagingError, TargetError, UsageError
+from harness.errors import AgentError, AgentLost, HarnessError, KernelRefusal, StagingError, TargetError, UsageError
 from harness.model.policy import CONNECT
 from harness.target import clock, port
 from harness.target.agent import Agent
@@ -119,8 +119,9 @@ def test_a_large_answer_arrives_whole(agent: Agent) -> None:
 
 
 def test_source_that_raises_or_never_answers_is_told(agent: Agent) -> None:
-    with pytest.raises(AgentLost, match="ZeroDivisionError"):
+    with pytest.raises(AgentError, match="ZeroDivisionError") as raised:
         agent.run_source("1 / 0")
+    assert "Traceback (most recent call last)" in raised.value.evidence
     with pytest.raises(AgentLost, match="running source"):
         agent.run_source("channel.receive()", deadline_s=0.1)
     assert agent.ask("facts")
