@@ -21,7 +21,7 @@ from typing import Final
 
 import harness
 from harness import results
-from harness.errors import LabError, SetupError, UsageError
+from harness.errors import AgentError, LabError, SetupError, UsageError
 from harness.journal.record import HealthRecord, SessionStart, Status
 from harness.journal.session import Session
 from harness.journal.writer import JournalWriter
@@ -58,7 +58,7 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     try:
         _refuse_absent(arguments)
         under_test = _prepare(options)
-    except (LabError, UsageError) as error:
+    except (LabError, UsageError, AgentError) as error:
         _say_why_not(folder, error)
         raise
     command = [
@@ -252,9 +252,9 @@ def _what_is_over(folder: Path) -> ExitStatus | None:
     return None
 
 
-def _say_why_not(folder: Path, error: LabError | UsageError) -> None:
+def _say_why_not(folder: Path, error: LabError | UsageError | AgentError) -> None:
     """No lab, no tests: the report says so."""
-    kind = error.kind if isinstance(error, LabError) else SetupError.kind
+    kind = error.kind if isinstance(error, LabError | AgentError) else SetupError.kind
     journal = JournalWriter(folder / results.JOURNAL)
     session = results.load(folder)
     if session.entries:  # a run to resume: no verdict of it is lost, and it can be resumed again

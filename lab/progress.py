@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from harness.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,7 +33,7 @@ def size_text(size_bytes: float) -> str:
 
 def note(text: str) -> None:
     """Print one line to stderr."""
-    print(f"lab: {text}", file=sys.stderr, flush=True)
+    print(f"lab: {visible(text)}", file=sys.stderr, flush=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,7 +71,7 @@ class Step:
         if self.total_bytes:
             percent = min(100, 100 * self.done_bytes // self.total_bytes)
             amount = f"{amount} of {size_text(self.total_bytes)}, {percent} %"
-        text = f"lab: {self.what}: {amount}" + (f" ({self.detail})" if self.detail else "")
+        text = visible(f"lab: {self.what}: {amount}" + (f" ({self.detail})" if self.detail else ""))
         return f"\r\x1b[K{text[:110]}" if self.out.isatty() else text
 
 

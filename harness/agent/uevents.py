@@ -22,14 +22,26 @@ class _Observer(pyudev.MonitorObserver):  # type: ignore[misc] # pyudev carries 
         except Exception as error:  # noqa: BLE001 - whoever collects raises it
             self.raised = error
 
+    def stop(self) -> None:
+        """End its thread; one that raised has left its end of the pipe open."""
+        super().stop()
+        if self.raised is not None:
+            self._stop_event.source.close()
+
 
 class Uevents:
     """Listen from construction on; :meth:`collect` ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, monitor: Any = None) -> None:
+        """Begin.
+
+        Args:
+            monitor: of pyudev; None: one for the kernel's events of PCI functions.
+        """
         self._seen: list[dict[str, Any]] = []
-        monitor = pyudev.Monitor.from_netlink(context(), source="kernel")
-        monitor.filter_by("pci")
+        if monitor is None:
+            monitor = pyudev.Monitor.from_netlink(context(), source="kernel")
+            monitor.filter_by("pci")
         self._observer = _Observer(monitor, callback=self._note, name="uevents")
         self._observer.start()
 

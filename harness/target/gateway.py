@@ -67,8 +67,7 @@ class _Loader(Unserializer):
 
     def __init__(self, data: bytes) -> None:
         self._stream, self._size = BytesIO(data), len(data)
-        self._places = self._text_bytes = 0
-        self.values = 0
+        self.values = self._text_bytes = 0
         super().__init__(self, strconfig=(True, False))
 
     def read(self, numbytes: int) -> bytes:
@@ -83,10 +82,10 @@ class _Loader(Unserializer):
 
     def load_text(self) -> None:
         """Text, which may become four times as long here."""
-        length = self._read_int4()
-        self._text_bytes += length
+        text = self.read(self._read_int4())
+        self._text_bytes += len(text)
         _refuse(TEXT, self._text_bytes)
-        self.stack.append(self.read(length).decode())
+        self.stack.append(text.decode())
 
     def load_longint(self) -> None:
         """Digits of a number beyond 32 bits."""
@@ -96,12 +95,12 @@ class _Loader(Unserializer):
         self.stack.append(int(self.read(length)))
 
     def load_newlist(self) -> None:
-        """A list, whose places are filled by what follows: each must, so there are no more of them than values."""
+        """A list, whose places are filled by what follows; each counts as a value, filled or not."""
         length = self._read_int4()
-        self._places += length
-        if length < 0 or self._places > self._left():
+        if not 0 <= length <= self._left():
             raise Refused(f"a list of {length:,} places, and {self._left():,} bytes are left of its message")
-        _refuse(VALUES, self._places)
+        self.values += length
+        _refuse(VALUES, self.values)
         self.stack.append([None] * length)
 
     def load_setitem(self) -> None:

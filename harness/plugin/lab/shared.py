@@ -23,6 +23,7 @@ from harness.plugin.lab import quarantine
 from harness.plugin.lab.guests import Start, TargetSource
 from harness.plugin.lab.quarantine import Condition, Lost, Quarantine, Spot
 from harness.target.shapes import Fields
+from harness.visible import visible
 
 if TYPE_CHECKING:
     from lab.place import GuestTarget, Place
@@ -232,7 +233,7 @@ class SharedGuest(TargetSource):
         self.close()
 
     def _tell(self, sentence: str) -> None:
-        sys.stderr.write(f"shared guest: {sentence}\n")
+        sys.stderr.write(f"shared guest: {visible(sentence)}\n")
 
     # --- looking --------------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ from harness.report.junit import Dialect, to_junit
 from harness.report.lean import lean
 from harness.report.terminal import Style, summary
 from harness.report.text import clip
+from harness.visible import visible
 from harness.results import JOURNAL, JUNIT, RESERVE, boot_id, publish, put_away
 
 WORKER_HEALTH: Final = "hil_health"
@@ -209,7 +210,7 @@ class Journalist:
         terminalreporter.section("hil")
         terminalreporter.write(summary(self.session, results=_as_typed(self.results), style=style))
         for trouble in dict.fromkeys([*self.writer.trouble, *self.trouble]):
-            terminalreporter.write_line(f"ERROR     {trouble}")
+            terminalreporter.write_line(f"ERROR     {visible(trouble)}")
         if getattr(self.config.option, "xmlpath", None):
             terminalreporter.write_line(
                 "--junit-xml was given too: let the dashboard collect only one of the two"

@@ -17,6 +17,7 @@ from harness.model.units import as_text
 from harness.model.verdict import Judgement
 from harness.report.ascii import driver, served
 from harness.report.text import one_line
+from harness.visible import visible
 from harness.report.timeline.lanes import worth_drawing
 from harness.report.timeline.layout import (
     DEVICE_KINDS,
@@ -119,7 +120,7 @@ def timeline_text(history: History, judgement: Judgement) -> str:
         lines += ["", "also seen", *(piece for note in whole.notes for piece in _wrap(note, "    "))]
     if whole.log:
         lines += ["", "kernel log", *(f"    {_ascii(line, WIDTH - 4)}" for line in whole.log)]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return visible("\n".join(line.rstrip() for line in lines) + "\n")
 
 
 def _title(layout: Layout) -> str:
