@@ -120,7 +120,8 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
     for path in options.histories:
         history = _read(path)
         judgement = judge_history(history, load().terms_of(history))
-        print(one_line(f"{judgement.verdict.name}  {history.plan.title}  (kernel {_kernel(history)})", 1000))
+        title, kernel = one_line(history.plan.title), one_line(_kernel(history))
+        print(f"{judgement.verdict.name}  {title}  (kernel {kernel})")
         print(as_text(judgement))
         if options.timeline or judgement.verdict is not Verdict.PASS:
             print(timeline_text(history, judgement))

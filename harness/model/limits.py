@@ -1,7 +1,7 @@
 """How much the harness takes from outside: from guests, and out of files.  Every error says which limit it met.
 
-A guest may be hostile and a file may be anything.  What is bounded here is memory and time of the host; a limit lies far
-above what real stages give, and is no promise about them.
+A guest may be hostile and a file may be anything.  What is bounded here is memory and time of the host; a limit lies
+far above what real stages give, and is no promise about them.
 """
 
 from __future__ import annotations
@@ -54,3 +54,5 @@ UNREAD_BYTES: Final = Limit(what="what an agent sends and nobody takes", most=64
 """Counted with what the values cost here."""
 TRACEBACK: Final = Limit(what="a traceback of an agent", most=64_000, unit="characters")
 SENTENCE: Final = Limit(what="a sentence of an agent", most=4_000, unit="characters")
+CONSOLE_LINE: Final = Limit(what="a line of a console", most=2048, unit="characters")
+"""The kernel's own are half as long (kernel/printk/printk.c, LOG_LINE_MAX)."""

@@ -60,6 +60,8 @@ def _paragraph(finding: Finding) -> str:
     if finding.events:
         lines.append(f"events: {', '.join(str(event) for event in finding.events)}")
     return "\n".join(
-        textwrap.fill(visible(line), _WIDTH, initial_indent="" if first else " " * 8, subsequent_indent=" " * 8)
+        textwrap.fill(
+            visible(line), _WIDTH, initial_indent="" if first else " " * 8, subsequent_indent=" " * 8
+        )
         for first, line in zip([True] + [False] * len(lines), lines, strict=False)
     )

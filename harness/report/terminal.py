@@ -76,9 +76,7 @@ def _lines(entry: Entry, name: str, style: Style) -> Iterator[str]:
     colour = {"FAIL": _RED, "ERROR": _RED, "UNKNOWN": _YELLOW, "recovered": _YELLOW}.get(word, "")
     painted = f"{colour}{word:<9}{_PLAIN}" if colour and style is Style.COLOUR else f"{word:<9}"
     kind = f"  {one_line(entry.type, _KIND)}" if entry.type else ""
-    tries = "".join(
-        f"{one_line(attempt.type.removeprefix('hil.'), _KIND)}, " for attempt in entry.attempts
-    )
+    tries = "".join(f"{one_line(attempt.type.removeprefix('hil.'), _KIND)}, " for attempt in entry.attempts)
     number = len(entry.attempts) + 1
     retried = f"  again {number}/{max(number, TEST_ATTEMPTS)}: {tries}{word}" if tries else ""
     time = f"  {entry.seconds:.1f} s" if entry.seconds >= 0.05 else ""

@@ -2,7 +2,7 @@
 
 Kernel logs and consoles carry escape sequences, control characters and broken encodings, and whoever controls
 a guest controls them.  XML knows none of these, and Jenkins acts upon `[[ATTACHMENT|` wherever it finds it.  What a
-terminal or an eye would act upon is spelled out by :mod:`harness.visible`; whole escape sequences, which say nothing, go.
+terminal or an eye would act upon is spelled out by :mod:`harness.visible`; whole escape sequences say nothing, and go.
 
 Source: XML 1.0 (fifth edition) §2.2, production Char.
 """

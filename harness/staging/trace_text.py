@@ -15,15 +15,15 @@ from harness.errors import HistoryError
 from harness.history.columns import INTERRUPT, KERNEL, Table
 
 _LINE: Final = re.compile(
-    r"^.*-(?P<tid>\d+)\s+\[\d+\]\s+(?P<flags>\S+)\s+(?P<s>\d+)\.(?P<us>\d{6}): "
-    r"p(?P<probe>\d+): \([^)]*\)(?P<fields>.*)$"
+    r"^.*-(?P<tid>\d{1,10})\s+\[\d+\]\s+(?P<flags>\S+)\s+(?P<s>\d{1,10})\.(?P<us>\d{6}): "
+    r"p(?P<probe>\d{1,5}): \([^)]*\)(?P<fields>.*)$"
 )
 _INTERRUPTS: Final = frozenset("hHszZ")
 """Third of the flags: a hard or a soft interrupt, or one that interrupted another; whatever thread it came over has no
 part in it."""
 _LOST: Final = "EVENTS]"  # `CPU:1 [LOST 42 EVENTS]` stands where the kernel overwrote some
 _NAME: Final = re.compile(r'\bfn="([^"]*)"')
-_VALUE: Final = re.compile(r"\bv=(-?\d+)")
+_VALUE: Final = re.compile(r"\bv=(-?\d{1,20})")
 
 
 def gaps(text: str) -> int:

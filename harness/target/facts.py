@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from harness.errors import UsageError
 from harness.model.pci import Bdf
-from harness.target.shapes import Fields, data, wrong
+from harness.target.shapes import Fields, wrong
 
 _WORD: Final = 0xFFFF
 _CONFIG_BYTES: Final = 4096
@@ -33,13 +34,16 @@ def function_facts(where: str, value: object) -> dict[str, Any]:
 
 
 def config(where: str, value: object) -> bytes:
-    """Config space as it was sent: at most 4096 bytes.
+    """Config space: at most 4096 bytes, or hexadecimal text in the plain conversation, for JSON has no bytes.
 
     Raises:
         AgentLost: it is none.
     """
-    found = data(where, value)
-    if len(found) > _CONFIG_BYTES:
+    found = value
+    if isinstance(value, str):
+        with suppress(ValueError):
+            found = bytes.fromhex(value)
+    if not isinstance(found, bytes) or len(found) > _CONFIG_BYTES:
         raise wrong(where, value, "config space")
     return found
 

@@ -81,7 +81,10 @@ class Fields:
         """Bytes; the default when they are absent and there is one."""
         if default is not None and name not in self._values:
             return default
-        return data(self._of(name), self._get(name))
+        value = self._get(name)
+        if not isinstance(value, bytes):
+            raise wrong(self._of(name), value, "bytes")
+        return value
 
     def part(self, name: str) -> Fields:
         """A dictionary in it."""
@@ -120,21 +123,6 @@ class Fields:
 
     def _of(self, name: str) -> str:
         return f"{name!r} of {self.where}"
-
-
-def data(where: str, value: object) -> bytes:
-    """Bytes; text of hexadecimal digits stands for them in the plain conversation, for JSON has none.
-
-    Raises:
-        AgentLost: it is neither.
-    """
-    try:
-        found = bytes.fromhex(value) if isinstance(value, str) else value
-    except ValueError:
-        found = None
-    if not isinstance(found, bytes):
-        raise wrong(where, value, "bytes")
-    return found
 
 
 def wrong(where: str, value: object, wanted: str) -> AgentLost:

@@ -1,4 +1,4 @@
-"""What a guest wrote comes to pytest's terminal and reports by a test's own exceptions, skips and prints: spelled out."""
+"""What a guest wrote comes to terminal and reports by a test's own exceptions, skips and prints: spelled out."""
 
 from __future__ import annotations
 

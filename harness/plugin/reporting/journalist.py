@@ -44,8 +44,8 @@ from harness.report.junit import Dialect, to_junit
 from harness.report.lean import lean
 from harness.report.terminal import Style, summary
 from harness.report.text import clip
-from harness.visible import visible
 from harness.results import JOURNAL, JUNIT, RESERVE, boot_id, publish, put_away
+from harness.visible import visible
 
 WORKER_HEALTH: Final = "hil_health"
 """Under which name a worker of xdist sends what it has to say about the session."""

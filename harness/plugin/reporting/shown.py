@@ -1,7 +1,7 @@
 """What pytest shows of a test that used a function, without what a terminal would act upon.
 
-A skip's reason, an assertion's message and captured output may hold what a guest has written.  Tests that use nothing of
-ours are left as they are.
+A skip's reason, an assertion's message and captured output may hold what a guest has written.  Tests that use nothing
+of ours are left as they are.
 """
 
 from __future__ import annotations

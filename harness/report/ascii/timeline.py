@@ -17,7 +17,6 @@ from harness.model.units import as_text
 from harness.model.verdict import Judgement
 from harness.report.ascii import driver, served
 from harness.report.text import one_line
-from harness.visible import visible
 from harness.report.timeline.lanes import worth_drawing
 from harness.report.timeline.layout import (
     DEVICE_KINDS,
@@ -35,6 +34,7 @@ from harness.report.timeline.layout import (
 )
 from harness.report.timeline.ticks import ticks
 from harness.report.timeline.views import close_up, overview
+from harness.visible import visible
 
 WIDTH: Final = 80
 _LABELS: Final = (12, 20)

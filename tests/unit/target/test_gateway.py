@@ -60,12 +60,18 @@ TINY = {
     "a list of less than nothing": (b"K" + four(-1) + b"Q", "a list of -1 places"),
     "a tuple of what is not there": (b"LL@" + four(3) + b"Q", "a tuple of 3 values where 2 are"),
     "a tuple of less than nothing": (b"LL@" + four(-1) + b"Q", "a tuple of -1 values"),
-    "text of a length that is not there": (b"N" + four(1 << 30) + b"abQ", "1,073,741,824 bytes where 3 are left"),
+    "text of a length that is not there": (
+        b"N" + four(1 << 30) + b"abQ",
+        "1,073,741,824 bytes where 3 are left",
+    ),
     "bytes of less than nothing": (b"A" + four(-5) + b"abcdefQ", "-5 bytes"),
     "a number that never ends": (b"H" + four(5000) + b"9" * 5000 + b"Q", "a number of 5,000 digits"),
     "a number that is none": (b"H" + four(2) + b"xxQ", "none of execnet's"),
     "text that is none": (b"N" + four(2) + b"\xff\xffQ", "none of execnet's"),
-    "a key that crashes whoever hashes it": (b"J@" + four(0) + (b"@" + four(1)) * 9 + b"LPQ", "a key of type tuple"),
+    "a key that crashes whoever hashes it": (
+        b"J@" + four(0) + (b"@" + four(1)) * 9 + b"LPQ",
+        "a key of type tuple",
+    ),
     "a place in nothing": (b"LFaaaaLPQ", "none of execnet's"),
     "a place beyond a list": (b"K" + four(0) + b"F" + four(9) + b"LPQ", "none of execnet's"),
     "nothing to fill": (b"PQ", "none of execnet's"),
@@ -117,7 +123,7 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
 
 
 def test_messages_that_were_honest_once_raise_nothing_else() -> None:
-    chance = random.Random(13)
+    chance = random.Random(13)  # noqa: S311 - the same every time
     for _ in range(3000):
         data = bytearray(dumps_internal(chance.choice(HONEST)))
         for _ in range(chance.randint(1, 4)):
@@ -200,13 +206,18 @@ def test_small_messages_that_nobody_takes_are_counted_for_what_they_cost(tmp_pat
 
 def test_messages_that_nobody_takes_are_bounded_in_number(tmp_path: Path) -> None:
     frames = says((1, {"progress": {}})) * (UNREAD.most + 10)
-    with guest(tmp_path, in_full(frames), asked=0) as agent, pytest.raises(AgentLost, match=f"{UNREAD.most:,}"):
+    with (
+        guest(tmp_path, in_full(frames), asked=0) as agent,
+        pytest.raises(AgentLost, match=f"{UNREAD.most:,}"),
+    ):
         agent.run_source("pass", deadline_s=20)
 
 
 def test_channels_that_nobody_opened_cost_nothing(tmp_path: Path) -> None:
     frames = b"".join(
-        frame(kind, channel, dumps_internal("x" * 100)) for kind in (4, 5, 6, 7) for channel in (9, 11, 2**31 - 1)
+        frame(kind, channel, dumps_internal("x" * 100))
+        for kind in (4, 5, 6, 7)
+        for channel in (9, 11, 2**31 - 1)
     )
     with guest(tmp_path, in_full(frames * 50, says((1, {"result": 5})))) as agent:
         assert agent.ask("five", deadline_s=20) == 5
@@ -215,7 +226,7 @@ def test_channels_that_nobody_opened_cost_nothing(tmp_path: Path) -> None:
 def test_nothing_of_a_guest_is_written_to_our_terminal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """execnet warns on stderr of an end that nobody hears."""
+    """Execnet warns on stderr of an end that nobody hears."""
     ends = [frame(CLOSE_ERROR, channel, dumps_internal("\x1b[2Jgone")) for channel in (9, CHANNEL)]
     with guest(tmp_path, in_full(*ends)) as agent, pytest.raises(AgentError) as raised:
         agent.ask("clocks", deadline_s=20)
@@ -272,11 +283,15 @@ def test_an_answer_of_a_wrong_shape_is_an_agent_that_is_lost(tmp_path: Path, val
 
 
 @pytest.mark.parametrize(
-    "name", ["os", "annotations", "ClassVar", "errno_names", "__name__", "Exception", "ClockError", "EmulatorLost"]
+    "name",
+    ["os", "annotations", "ClassVar", "errno_names", "__name__", "Exception", "ClockError", "EmulatorLost"],
 )
 def test_an_error_class_is_of_a_closed_set(tmp_path: Path, name: str) -> None:
     answer = (1, {"error": {"class": name, "tried": "something"}})
-    with guest(tmp_path, in_full(says(answer))) as agent, pytest.raises(HarnessError, match="something") as raised:
+    with (
+        guest(tmp_path, in_full(says(answer))) as agent,
+        pytest.raises(HarnessError, match="something") as raised,
+    ):
         agent.ask("clocks", deadline_s=20)
     assert type(raised.value) is HarnessError
 
@@ -314,6 +329,7 @@ def test_a_line_that_no_agent_writes(tmp_path: Path, line: bytes, why: str) -> N
     with theirs:
         theirs.bind(str(ours))
         theirs.listen()
+
         def serve() -> None:
             connection, _ = theirs.accept()
             with connection, suppress(OSError):

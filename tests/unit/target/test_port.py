@@ -18,7 +18,15 @@ import pytest
 from harness.agent import worker
 from harness.agent.service import Service
 from harness.bindings.actor import now
-from harness.errors import AgentError, AgentLost, HarnessError, KernelRefusal, StagingError, TargetError, UsageError
+from harness.errors import (
+    AgentError,
+    AgentLost,
+    HarnessError,
+    KernelRefusal,
+    StagingError,
+    TargetError,
+    UsageError,
+)
 from harness.model.policy import CONNECT
 from harness.target import clock, port
 from harness.target.agent import Agent
@@ -129,11 +137,11 @@ def test_source_that_raises_or_never_answers_is_told(agent: Agent) -> None:
 
 def test_an_exception_that_nobody_expected_is_told_at_once_and_the_agent_goes_on(agent: Agent) -> None:
     begun = time.monotonic()
-    with pytest.raises(AgentError, match="request 'stage': json.decoder.JSONDecodeError") as raised:
+    with pytest.raises(AgentError, match=r"request 'stage': json.decoder.JSONDecodeError") as raised:
         agent.ask("stage", plan="nonsense", addresses={})
     assert time.monotonic() - begun < 20
     assert "harness/agent/service.py" in raised.value.evidence
-    with pytest.raises(AgentError, match="TypeError.*surprise"):
+    with pytest.raises(AgentError, match=r"TypeError.*surprise"):
         agent.ask("facts", surprise=1)
     assert not agent.lost
     assert agent.ask("facts")["machine"] == platform.machine()
@@ -171,7 +179,7 @@ def test_a_line_tells_of_an_exception_that_nobody_expected(peer: Peers) -> None:
     path, process = peer()
     line = Line(path, deadline_s=20)
     try:
-        with pytest.raises(AgentError, match="request 'facts': TypeError.*surprise") as raised:
+        with pytest.raises(AgentError, match=r"request 'facts': TypeError.*surprise") as raised:
             line.ask("facts", surprise=1)
         assert "harness/agent/service.py" in raised.value.evidence
         for nonsense in (b"nonsense", b"[]", b"{}", b'{"ask": 5}', b'{"ask": null, "with": 3}', b"\xff"):
