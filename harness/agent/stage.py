@@ -103,7 +103,10 @@ def carry_out(
         undo.callback(memory.close)
         tell({"phase": Phase.OBSERVING.value})
         processes = nursery.borrow(len(programs))
-        log, uevents = KernelLog(armed(Ns(plan.lasting_ns + plan.deadline_ns))), Uevents()
+        log = KernelLog(armed(Ns(plan.lasting_ns + plan.deadline_ns)))
+        undo.callback(log.leave)
+        uevents = Uevents()
+        undo.callback(uevents.leave)
         trace.begin(list(addresses.values()))
         tell(
             {

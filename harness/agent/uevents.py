@@ -51,6 +51,11 @@ class Uevents:
         self.check()
         return self._seen
 
+    def leave(self) -> None:
+        """Stop listening, if nobody has collected what was heard."""
+        if self._observer.is_alive():
+            self._observer.stop()
+
     def check(self) -> None:
         """Raise what the thread that listens has raised: it hears nothing any more."""
         if self._observer.raised is not None:

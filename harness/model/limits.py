@@ -43,7 +43,7 @@ class Limit:
 # --- from a guest's agent ---------------------------------------------------------------------------------
 
 LINE: Final = Limit(what="a line of an agent", most=1 << 20)
-MESSAGE: Final = Limit(what="a message of an agent", most=256 << 20)
+MESSAGE: Final = Limit(what="a message of an agent", most=512 << 20)
 """A full lane is 24 MB, the trace of a processor some MB; an answer brings all of them."""
 VALUES: Final = Limit(what="a message of an agent", most=1_000_000, unit="values")
 """One costs a byte there and up to 72 here."""

@@ -163,6 +163,8 @@ class GuestGateway(Gateway):
                 del data
         except EOFError as error:
             self._error = error
+        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
+            self._error = Refused(f"{type(error).__name__}: {error}"[:300])
         self._channelfactory._finished_receiving()  # noqa: SLF001 - as execnet's own
         self._io.close_read()
         self._io.close_write()

@@ -120,3 +120,17 @@ def test_a_process_that_raised_is_waited_for(nursery: Watched) -> None:
     (actor,) = nursery.borrow(1)
     actor.control.send(b"no order")
     until(lambda: nursery.fate(actor.pid) == "exited with status 1")
+
+
+def test_what_listens_is_stopped_when_nobody_collects() -> None:
+    class Quiet(Broken):
+        def start(self) -> None:
+            """Nothing happens."""
+
+    source = Quiet()
+    uevents = Uevents(source)
+    uevents.leave()
+    assert not uevents._observer.is_alive()
+    uevents.leave()
+    source.ours.close()
+    source.theirs.close()
