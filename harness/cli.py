@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from harness import __version__
 from harness.errors import HarnessError, HistoryError, UsageError
 from harness.report.exit import ExitStatus
+from harness.visible import visible
 from harness.wishes import declare, wishes_of
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _answered(options: argparse.Namespace, rest: list[str]) -> int:
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         if error.evidence:
-            print(error.evidence, file=sys.stderr)
+            print(visible(error.evidence), file=sys.stderr)
         return ExitStatus.NOTHING_SAID
     except KeyboardInterrupt:
         print("harness: stopped by the user", file=sys.stderr)
@@ -67,7 +68,7 @@ def _answered(options: argparse.Namespace, rest: list[str]) -> int:
     except Exception as error:  # Python would exit with 1: a bug of ours must not pass for a broken promise
         if isinstance(error, BrokenPipeError) and (_unheard(1) or _unheard(2)):
             raise
-        traceback.print_exc()
+        sys.stderr.write(visible(traceback.format_exc()))
         return ExitStatus.NOTHING_SAID
 
 
@@ -91,7 +92,8 @@ def replay(options: argparse.Namespace, rest: list[str]) -> int:
 
     history = _read(options.history)  # say now what is wrong with it, not when the lab is ready
     without = "; no --module is named now" * bool(_own_modules(history) and not options.hil_own_modules)
-    sys.stderr.write(f"harness: {options.history} was recorded on kernel {_kernel(history)}{without}\n")
+    recorded = visible(f"harness: {options.history} was recorded on kernel {_kernel(history)}{without}")
+    sys.stderr.write(f"{recorded}\n")
     return supervisor.supervise(
         options, ["--pyargs", "harness.replaying", f"--hil-replay={options.history.absolute()}", *rest]
     )
@@ -112,12 +114,14 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
     from harness.report.ascii.timeline import timeline_text  # noqa: PLC0415
     from harness.report.findings import as_text  # noqa: PLC0415
     from harness.report.svg.timeline import timeline_svg  # noqa: PLC0415
+    from harness.report.text import one_line  # noqa: PLC0415
 
     worst = Verdict.PASS
     for path in options.histories:
         history = _read(path)
         judgement = judge_history(history, load().terms_of(history))
-        print(f"{judgement.verdict.name}  {history.plan.title}  (kernel {_kernel(history)})")
+        title, kernel = one_line(history.plan.title), one_line(_kernel(history))
+        print(f"{judgement.verdict.name}  {title}  (kernel {kernel})")
         print(as_text(judgement))
         if options.timeline or judgement.verdict is not Verdict.PASS:
             print(timeline_text(history, judgement))

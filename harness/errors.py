@@ -13,6 +13,7 @@ never as a *failure* of the function under test::
     ├── TargetError              the agent, or the way to it, failed
     │   ├── KernelRefusal        the kernel said no to something the harness itself needs (errno kept)
     │   └── AgentLost            the agent answers no more
+    ├── AgentError               the agent raised what nobody expected: a mistake in it
     ├── ModelError               a device model in Python raised, did not return, or ended: a mistake in it
     ├── StagingError             the plan could not be staged as written
     ├── ContractError            a contract file is malformed or has no entry where one is needed
@@ -24,6 +25,8 @@ from __future__ import annotations
 import errno as errno_names
 import os
 from typing import ClassVar
+
+from harness.visible import visible
 
 
 class HarnessError(Exception):
@@ -38,11 +41,11 @@ class HarnessError(Exception):
             tried: what was attempted, and on what (a BDF, a path, a command).
             said: what the kernel, QEMU or the tool answered.
             hint: what the user can do next.
-            evidence: longer text (console tail, command line); never part of `str()`.
+            evidence: longer text (console tail, command line); never part of `str()`, and as it was found.
         """
         self.tried, self.said, self.hint, self.evidence = tried, said, hint, evidence
         message = tried + (f": {said}" if said else "") + (f".  {hint}" if hint else "")
-        super().__init__(" ".join(message.split()))
+        super().__init__(visible(" ".join(message.split())))
 
 
 class UsageError(HarnessError):
@@ -106,6 +109,12 @@ class AgentLost(TargetError):
     """The agent answers no more."""
 
     kind = "hil.infra.agent"
+
+
+class AgentError(HarnessError):
+    """The agent raised what nobody expected: a mistake in it, which comes again as it was."""
+
+    kind = "hil.agent"
 
 
 class ModelError(HarnessError):

@@ -21,7 +21,7 @@ from typing import Final
 
 import harness
 from harness import results
-from harness.errors import LabError, ModelError, SetupError, UsageError
+from harness.errors import AgentError, LabError, ModelError, SetupError, UsageError
 from harness.journal.record import HealthRecord, SessionStart, Status
 from harness.journal.session import Session
 from harness.journal.writer import JournalWriter
@@ -58,7 +58,7 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     try:
         _refuse_absent(arguments)
         under_test = _prepare(options)
-    except (LabError, ModelError, UsageError) as error:
+    except (LabError, AgentError, ModelError, UsageError) as error:
         _say_why_not(folder, error)
         raise
     command = [
@@ -253,7 +253,7 @@ def _what_is_over(folder: Path) -> ExitStatus | None:
     return None
 
 
-def _say_why_not(folder: Path, error: LabError | ModelError | UsageError) -> None:
+def _say_why_not(folder: Path, error: LabError | AgentError | ModelError | UsageError) -> None:
     """No lab, no tests: the report says so."""
     kind = SetupError.kind if isinstance(error, UsageError) else error.kind
     journal = JournalWriter(folder / results.JOURNAL)

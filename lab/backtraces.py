@@ -15,7 +15,7 @@ from typing import Final
 _REASON: Final = re.compile(r"Kernel panic - not syncing: (.*)")
 _PROCESSOR: Final = re.compile(r"NMI backtrace for cpu (\d+)\b(.*?)(?=NMI backtrace for cpu |\Z)", re.DOTALL)
 _IN_KERNEL: Final = re.compile(r"RIP: 0010:(\S+?)\+0x\S+( \[\w+\])?")
-_TASK: Final = re.compile(r"task:(\S+)\s+state:D\b.*? pid:(\d+)\b(?:.*? tgid:(\d+)\b)?")
+_TASK: Final = re.compile(r"task:(\S+)\s+state:D\b.{0,100}? pid:(\d+)\b(?:.{0,40}? tgid:(\d+)\b)?")
 _FRAME: Final = re.compile(
     r"^(?:\[[^\]]*\])?\s+([a-z_]\w*)[.\w]*\+0x[0-9a-f]+/0x[0-9a-f]+( \[\w+\])?", re.IGNORECASE
 )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import GuestError, TargetError
 from harness.target import clock
+from harness.target.facts import config, function_facts
 from lab.command_line import Memory
 from lab.guest import Guest, Start
 
@@ -236,9 +237,8 @@ def _config_spaces(machine: Machine, ask: Callable[..., Any]) -> ConfigSpaces:
                 f"find the function {one.alias} in the guest",
                 said=f"nothing is below root port {machine.port_bdf(one.alias) or '(none)'}",
             )
-        content = ask("config_space", bdf=found["bdf"])
-        # The plain conversation is JSON, which has no bytes.
-        spaces[one.alias] = bytes.fromhex(content) if isinstance(content, str) else bytes(content)
+        bdf = function_facts(f"facts on {one.alias}", found)["bdf"]
+        spaces[one.alias] = config(f"config space of {one.alias}", ask("config_space", bdf=bdf))
     return spaces
 
 

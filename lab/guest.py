@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from harness.errors import GuestError, HarnessError, TargetError
+from harness.model.lines import short_lines
 from harness.target import clock
 from harness.target.port import Line
+from harness.target.shapes import Fields
 from lab import memory, post_mortem
 from lab.backtraces import reason_of_panic
 from lab.command_line import Boot, Memory, Wiring, arguments
@@ -154,9 +156,9 @@ class Guest:
         """
         try:
             self._line = Line(self.rpc_socket, deadline_s=timeout_s, opened=self._watch.guard)
+            self.agent_pid = Fields("the agent's greeting", self._line.hello).number("pid", 0)
         except HarnessError as error:
             raise self.failure(f"reach the agent in {self.name}", error) from error
-        self.agent_pid = int(self._line.hello.get("pid", 0))
         return self._line
 
     def awaken(self, timeout_s: float) -> None:
@@ -299,11 +301,14 @@ class Guest:
         return post_mortem.went_down(self) or self.qemu.how_it_ended
 
     def console_text(self) -> str:
-        """Return everything written to the console so far; of more than 8 MiB the beginning and the end."""
+        """Return everything written to the console so far, in lines that are not too long to be searched.
+
+        Of more than 8 MiB the beginning and the end.
+        """
         if self._recorder is not None and (text := self._recorder.text()):
-            return text
+            return short_lines(text)
         try:
-            return self.console.read_text(errors="replace")
+            return short_lines(self.console.read_text(errors="replace"))
         except FileNotFoundError:
             return ""
 

@@ -17,8 +17,10 @@ from harness.model.loss import Loss
 from harness.model.pci import Bdf
 from harness.model.policy import PLUGGED
 from harness.model.units import as_text
+from harness.pci.capabilities import capabilities
 from harness.target.agent import Agent
 from harness.target.attempts import attempting
+from harness.target.facts import config, function_facts
 from harness.target.served import Model
 from lab.accelerator import probe_accelerator
 from lab.cache import Cache
@@ -33,7 +35,7 @@ from lab.own_modules import own_modules, refuse_unfit
 from lab.progress import note
 from lab.template import Recipe, Template, clone, cold, recipe, template
 
-_FIRST_CAPABILITY, _EXPRESS, _SLOT_CONTROL = 0x34, 0x10, 0x18
+_EXPRESS, _SLOT_CONTROL = 0x10, 0x18
 _SHINES: Final = 1
 _PORT: Final = ".port"  # what follows a function's alias in that of the port above it
 
@@ -172,10 +174,8 @@ class GuestTarget:
     def _find(self, alias: str) -> dict[str, Any]:
         if alias.endswith(_PORT):
             self.facts(alias.removesuffix(_PORT))  # one that is hot-plugged must be there
-            above: dict[str, Any] = self.agent.ask(
-                "function", bdf=self.guest.port_bdf(alias.removesuffix(_PORT))
-            )
-            return above
+            above = self.guest.port_bdf(alias.removesuffix(_PORT))
+            return function_facts(f"facts on {alias}", self.agent.ask("function", bdf=above))
         function = self.guest.machine.function(alias)
         port = self.guest.port_bdf(alias)
 
@@ -187,8 +187,8 @@ class GuestTarget:
         if function.placement is Placement.HOT_PLUG:
             self.guest.slots.plug(alias)
             # A driver that only looks at a function owns it for a moment, as virtio-pci does with all of its vendor.
-            attempting(PLUGGED, unsettled=lambda config: not _is_settled(config) and not mistake())(
-                self.agent.ask, "config_space", bdf=port
+            attempting(PLUGGED, unsettled=lambda space: not _is_settled(space) and not mistake())(
+                self._config_space, port
             )
         facts = attempting(PLUGGED, unsettled=lambda facts: facts is None and not mistake())(
             self.agent.ask, "function_below", port=port, number=function.number_below
@@ -201,20 +201,20 @@ class GuestTarget:
                 said=f"the guest's kernel saw no function in {as_text(PLUGGED.patience_ns)}",
                 evidence=self.guest.console_text()[-4000:],
             )
-        found: dict[str, Any] = facts
-        return found
+        return function_facts(f"facts on {alias}", facts)
+
+    def _config_space(self, bdf: str) -> bytes:
+        return config(f"config space of {bdf}", self.agent.ask("config_space", bdf=bdf))
 
 
-def _is_settled(config: bytes) -> bool:
+def _is_settled(space: bytes) -> bool:
     """Whether the kernel is done with what was plugged into a slot, by config space of the port above.
 
     The power indicator of a slot shines steadily when pciehp is done: every driver was offered what is there.  Source:
     Linux drivers/pci/hotplug/pciehp_ctrl.c, `board_added()`; PCIe r6.0 §7.5.3.10.
     """
-    at = config[_FIRST_CAPABILITY]
-    while at and config[at] != _EXPRESS:
-        at = config[at + 1]
-    indicator = int.from_bytes(config[at + _SLOT_CONTROL : at + _SLOT_CONTROL + 2], "little") >> 8 & 3
+    at = next((one.offset for one in capabilities(space) if one.id == _EXPRESS and not one.extended), 0)
+    indicator = int.from_bytes(space[at + _SLOT_CONTROL : at + _SLOT_CONTROL + 2], "little") >> 8 & 3
     return bool(at) and indicator == _SHINES
 
 

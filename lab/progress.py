@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from harness.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -36,7 +38,7 @@ def size_text(size_bytes: float) -> str:
 
 def note(text: str) -> None:
     """Print one line to stderr."""
-    _write(sys.stderr, f"lab: {text}\n")
+    _write(sys.stderr, f"lab: {visible(text)}\n")
 
 
 def _write(out: TextIO, text: str) -> None:
@@ -88,7 +90,7 @@ class Step:
         if self.total_bytes:
             percent = min(100, 100 * self.done_bytes // self.total_bytes)
             amount = f"{amount} of {size_text(self.total_bytes)}, {percent} %"
-        return f"lab: {self.what}: {amount}" + (f" ({self.detail})" if self.detail else "")
+        return visible(f"lab: {self.what}: {amount}" + (f" ({self.detail})" if self.detail else ""))
 
 
 @contextmanager

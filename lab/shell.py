@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from harness.errors import AgentLost
+from harness.visible import visible
 from lab import archive
 from lab.cache import Cache
 from lab.place import GuestTarget, Wishes, prepare
@@ -79,7 +80,7 @@ def open_shell(wishes: Wishes, plug: Sequence[str], gdb: str | None) -> int:
         place = prepare(cache, wishes)
         busybox = (archive.unpacked(cache, BUSYBOX).path / "usr/bin/busybox").read_bytes()
         with place.clone(folder / "console.log", gdb=gdb) as target:
-            print(_welcome(target, plug, gdb), file=sys.stderr)
+            print(visible(_welcome(target, plug, gdb)), file=sys.stderr)
             _carry(target, busybox)
     return 0
 

@@ -63,6 +63,10 @@ class KernelLog:
             "complete": begins is not None and ends is not None and not overwritten,
         }
 
+    def leave(self) -> None:
+        """Leave the alarms and the log, if nobody has collected it."""
+        self._undo.close()
+
     def _read(self) -> tuple[list[dict[str, Any]], bool]:
         """All records that are left, and whether some were overwritten."""
         records: list[dict[str, Any]] = []

@@ -13,20 +13,23 @@ import select
 import signal
 import socket
 import struct
-import traceback
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NoReturn
 
+from harness.agent.mistake import HINT, traceback_of
 from harness.bindings import actor
-from harness.errors import AgentLost
+from harness.errors import AgentError, AgentLost
 
 _ORDER: Final = struct.Struct("<QQ")  # size of the memory, offset of the lane
 _NUMBER: Final = struct.Struct("<H")  # follows the order, for each descriptor that comes with it
 _MOST_GRANTS: Final = 32
 _DONE: Final = b"d"
+_RAISED: Final = b"!"  # begins the last word of a process that raised; its traceback follows
+_MOST_BYTES: Final = 1 << 17  # of a word
 _FORK: Final = b"f"
 _DYING_S: Final = 1.0  # a dying process closes its socket a moment before its parent can collect it
 
@@ -57,11 +60,17 @@ class ActorProcess:
         return self.control.fileno()
 
     def ended(self) -> bool:
-        """Take the word that the program ended: True; False when the process died instead."""
+        """Take the word that the program ended: True; False when the process died instead.
+
+        Raises:
+            AgentError: it raised what nobody expected.
+        """
         try:
-            return self.control.recv(1) == _DONE
+            word = self.control.recv(_MOST_BYTES)
         except ConnectionError:
             return False
+        _refuse_raised("running an actor", word)
+        return word == _DONE
 
 
 class Nursery:
@@ -103,18 +112,32 @@ class Nursery:
 
     def fate(self, pid: int) -> str:
         """How a dead actor died, in words; the nursery is its parent and knows."""
-        self._control.send(f"w{pid}".encode())
-        return self._control.recv(200).decode()
+        return self._ask("asking how an actor ended", f"w{pid}".encode())[0].decode()
 
     def _fork(self) -> ActorProcess:
-        try:
-            self._control.send(_FORK)
-            answer, fds, _, _ = socket.recv_fds(self._control, 100, 1)
-        except OSError as error:
-            raise AgentLost("forking an actor", said=str(error)) from error
+        answer, fds = self._ask("forking an actor", _FORK)
         if not fds:
-            raise AgentLost("forking an actor", said=answer.decode() or "the nursery is gone")
+            raise AgentLost("forking an actor", said=answer.decode())
         return ActorProcess(int(answer), socket.socket(fileno=fds[0]))
+
+    def _ask(self, what: str, request: bytes) -> tuple[bytes, list[int]]:
+        """Its answer, and the descriptors that came with it.
+
+        Raises:
+            AgentError: it raised what nobody expected.
+            AgentLost: it is gone.
+        """
+        said = "the nursery is gone"
+        with suppress(BrokenPipeError):  # its last word may still be there
+            self._control.send(request)
+        try:
+            answer, fds, _, _ = socket.recv_fds(self._control, _MOST_BYTES, 1)
+        except OSError as error:
+            answer, fds, said = b"", [], str(error)
+        if not answer:
+            raise AgentLost(what, said=said)
+        _refuse_raised(what, answer)
+        return answer, fds
 
 
 def _live(life: Callable[[socket.socket], None], control: socket.socket) -> NoReturn:
@@ -122,9 +145,19 @@ def _live(life: Callable[[socket.socket], None], control: socket.socket) -> NoRe
     try:
         life(control)
         os._exit(0)
-    except BaseException:  # noqa: BLE001 - an interrupt, too
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 - an interrupt, too
+        told = traceback_of(error)
+        sys.stderr.write(told)  # for the console, should nobody listen
+        with suppress(OSError):
+            control.send(_RAISED + told.encode(errors="backslashreplace"))
         os._exit(1)
+
+
+def _refuse_raised(what: str, word: bytes) -> None:
+    """Raise when a word is the last one of a process that raised."""
+    if word.startswith(_RAISED):
+        told = word[1:].decode()
+        raise AgentError(what, said=told.strip().rpartition("\n")[2], hint=HINT, evidence=told)
 
 
 def _nurse(control: socket.socket) -> None:

@@ -10,16 +10,18 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from harness.agent import modules
+from harness.agent.mistake import as_answer
 from harness.agent.nursery import Nursery
 from harness.agent.stage import Tell, carry_out, untold
 from harness.agent.trace import TRACEFS, KernelTrace
 from harness.bindings.actor import now
-from harness.errors import HarnessError, UsageError
+from harness.errors import UsageError
 from harness.model.pci import Bdf
 from harness.model.plan import Plan
 from harness.pci import driver, functions, sysfs
@@ -39,7 +41,7 @@ class Service:
         self._tell: Tell = untold
 
     def answer(self, name: str, arguments: dict[str, Any], tell: Tell = untold) -> dict[str, Any]:
-        """Carry a request out; errors of the harness become values, so that they arrive whole.
+        """Carry a request out; whatever is raised becomes a value, so that it arrives whole and at once.
 
         Args:
             name: of the request.
@@ -47,30 +49,21 @@ class Service:
             tell: says something to the host before the answer.
 
         Returns:
-            `{"result": …}`, or `{"error": {"class", "tried", "said", "hint", "errno"}}`.
+            `{"result": …}`, or `{"error": {"class", "tried", "said", "hint", "evidence", "errno"}}`; the class is
+            :class:`~harness.errors.AgentError` when nobody expected the exception.
         """
-        request = (
-            getattr(self, name, None)
-            if not name.startswith("_") and name not in ("answer", "close")
-            else None
-        )
-        if request is None:
-            return {
-                "error": {"class": "UsageError", "tried": f"request {name!r}", "said": "unknown to the agent"}
-            }
         self._tell = tell
         try:
-            return {"result": request(**arguments)}
-        except HarnessError as error:
-            return {
-                "error": {
-                    "class": type(error).__name__,
-                    "tried": error.tried,
-                    "said": error.said,
-                    "hint": error.hint,
-                    "errno": getattr(error, "errno", 0),
-                }
-            }
+            return {"result": self._request(name)(**arguments)}
+        except Exception as error:  # noqa: BLE001 - the host must hear of each
+            return as_answer(f"request {name!r}", error)
+
+    def _request(self, name: str) -> Callable[..., Any]:
+        request = None if name.startswith("_") or name in ("answer", "close") else getattr(self, name, None)
+        if request is None:
+            raise UsageError(f"request {name!r}", said="unknown to the agent")
+        found: Callable[..., Any] = request
+        return found
 
     def close(self) -> None:
         """Leave nothing behind on this machine."""

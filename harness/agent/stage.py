@@ -103,7 +103,10 @@ def carry_out(
         undo.callback(memory.close)
         tell({"phase": Phase.OBSERVING.value})
         processes = nursery.borrow(len(programs))
-        log, uevents = KernelLog(armed(Ns(plan.lasting_ns + plan.deadline_ns))), Uevents()
+        log = KernelLog(armed(Ns(plan.lasting_ns + plan.deadline_ns)))
+        undo.callback(log.leave)
+        uevents = Uevents()
+        undo.callback(uevents.leave)
         trace.begin(list(addresses.values()))
         tell(
             {
@@ -122,8 +125,9 @@ def carry_out(
             for number, process in enumerate(processes):
                 process.begin(memory, number, files.granted(plan.actors[number]))
             files.hand_over()
-            ends = _wait(plan, programs, memory, processes, nursery, tell=tell)
+            ends = _wait(plan, programs, memory, processes, nursery, tell=tell, check=uevents.check)
         finally:
+            memory.stop()
             tell({"phase": Phase.COLLECTING.value, "alive_ns": now()})
             seen["trace"] = trace.end()
             seen["uevents"] = uevents.collect()
@@ -165,8 +169,9 @@ def _wait(
     nursery: Nursery,
     *,
     tell: Tell = untold,
+    check: Callable[[], None] = lambda: None,
 ) -> list[dict[str, str]]:
-    """Wait for all actors, or until the deadline; how each of them ended."""
+    """Wait for all actors, or until the deadline; how each of them ended.  What `check` raises ends it."""
     beat = _Beat(memory, tell)
     running = {process.pid: number for number, process in enumerate(processes)}
     ends: list[dict[str, str]] = [{} for _ in processes]
@@ -190,6 +195,7 @@ def _wait(
                 ends[number] = {"end": "done"}
             else:
                 ends[number] = {"end": "died", "detail": nursery.fate(process.pid)}
+        check()
         beat.tell()
     memory.stop()
     refused = _refused(memory, programs)

@@ -205,7 +205,9 @@ class KernelTrace:
             return {"text": "", "lost": 0, "probes": self._probes()}
         self._set("tracing_on", "0")
         return {
-            "text": self._instance.joinpath("trace").read_text(),
+            "text": self._instance.joinpath("trace").read_text(
+                errors="backslashreplace"
+            ),  # any bytes name a thread
             "lost": self._lost() - self._lost_before,
             "probes": self._probes(),
         }

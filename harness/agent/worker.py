@@ -15,20 +15,50 @@ import os
 import select
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from execnet import gateway_base
 
+from harness.agent.mistake import as_answer, traceback_of
 from harness.agent.nursery import Nursery
 from harness.agent.service import Service
+from harness.agent.stage import Tell, untold
 from harness.bindings.actor import now
 
 PROTOCOL: Final = 1
 PORT: Final = "hil.rpc"
 SERVE: Final = "from harness.agent.worker import serve_channel\nserve_channel(channel)"
 """What the host sends to begin (harness/target/agent.py)."""
-_service: Service | None = None  # execnet runs source text, which finds the service of this process here
+UPGRADED: Final = b'{"result": "execnet"}\n'
+
+
+class Answering(Protocol):
+    """What :class:`~harness.agent.service.Service` is to whoever carries requests to it."""
+
+    def answer(self, name: str, arguments: dict[str, Any], tell: Tell = ...) -> dict[str, Any]:
+        """Carry a request out."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+class Unfit:
+    """Stands in for a service that could not be made, and says so to whoever asks."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def answer(self, name: str, arguments: dict[str, Any], tell: Tell = untold) -> dict[str, Any]:  # noqa: ARG002
+        """Say why nothing is carried out."""
+        return as_answer("starting the agent", self._error)
+
+    def close(self) -> None:
+        """Nothing was begun."""
+
+
+_service: Answering | None = None  # execnet runs source text, which finds the service of this process here
 
 
 class Port:
@@ -99,9 +129,13 @@ class AgentGateway(gateway_base.WorkerGateway):
             return
         try:
             serve_channel(channel)
-        except EOFError:
-            return
-        channel.close()
+        except BaseException as error:
+            with suppress(OSError):  # the host has left: there is nobody to tell
+                channel.close(traceback_of(error))
+            if not isinstance(error, Exception):
+                raise
+        else:
+            channel.close()
 
 
 def find_port() -> Path:
@@ -121,27 +155,40 @@ def hello() -> dict[str, Any]:
     return {"hello": "hil-agent", "protocol": PROTOCOL, "pid": os.getpid(), "monotonic_ns": now()}
 
 
-def converse(port: Port, service: Service) -> None:
+def converse(port: Port, service: Answering) -> None:
     """Answer JSON lines, of one host after the other, until one asks for execnet; serve that one until it leaves.
+
+    Whatever a line asks is answered by a line: what cannot be understood, too, and what nobody expected.
 
     A guest is frozen between two hosts: what the first one warmed must still be there for the next.
     """
     while True:
         try:
-            request = json.loads(port.read_line())
+            line = port.read_line()
         except EOFError:
             port.wait_for_host()
             continue
+        answer = answer_line(line, service)
+        port.write(answer)
+        if answer == UPGRADED:
+            AgentGateway(io=port, id="agent", _startcount=2).serve()
+            return
+
+
+def answer_line(line: bytes, service: Answering) -> bytes:
+    """The line that answers a line; :data:`UPGRADED` when execnet takes over after it."""
+    try:
+        request = json.loads(line)
         match request["ask"]:
             case "hello":
                 answer = hello()
             case "execnet":
-                port.write(b'{"result": "execnet"}\n')
-                AgentGateway(io=port, id="agent", _startcount=2).serve()
-                return
+                return UPGRADED
             case name:
                 answer = service.answer(name, request.get("with", {}))
-        port.write(json.dumps(answer, default=bytes.hex).encode() + b"\n")
+        return json.dumps(answer, default=bytes.hex).encode() + b"\n"
+    except Exception as error:  # noqa: BLE001 - the host must hear of each
+        return json.dumps(as_answer(f"answering the line {line[:200]!r}", error)).encode() + b"\n"
 
 
 def serve_channel(channel: Any) -> None:
@@ -162,8 +209,10 @@ def serve_channel(channel: Any) -> None:
 def main() -> None:
     """Run the agent until its host has left."""
     global _service  # noqa: PLW0603 - see its definition
-    nursery = Nursery.start()  # before any thread, any mapping, any device
-    _service = Service(nursery)
+    try:
+        _service = Service(Nursery.start())  # before any thread, any mapping, any device
+    except Exception as error:  # noqa: BLE001 - the host must hear of each
+        _service = Unfit(error)
     port = Port(find_port(), gateway_base.get_execmodel("thread"))
     try:
         converse(port, _service)

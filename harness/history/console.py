@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.history.history import LogLine
+from harness.model.lines import CUT, short_lines
 
 STAGE_MARKER: Final = re.compile(r"^hil: stage [0-9a-f]{32} (begins|ends)$")
 """What the agent writes into the kernel log around each stage (harness/agent/kernel_log.py)."""
@@ -25,7 +26,7 @@ _ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9A-Za-z]|[=>78cM
 _NOT_PRINTED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _TIME: Final = re.compile(r"(?:<(?P<priority>\d{1,3})>)?\[ *(?P<s>\d+)\.(?P<us>\d{6})\](?:\[ *[TC]\d+\])? ?")
 """Prefix of a line: its time, and with CONFIG_PRINTK_CALLER the thread (T) or processor (C) that wrote it."""
-_GAP: Final = re.compile(r"\b\d[\d,_ ]* bytes\b.* left out\b|^\*\* \d+ printk messages dropped \*\*")
+_GAP: Final = re.compile(r"\d bytes\b.* left out\b|^\*\* \d+ printk messages dropped \*\*")
 """Written by the recorder of a console that had to drop text, and by a kernel whose console was too slow."""
 _REPLAY: Final = re.compile(r"^\*\* replaying previous printk message \*\*")
 _DEADLY: Final = re.compile(
@@ -73,11 +74,12 @@ def read_console(text: str) -> Console:
     """
     lines: list[LogLine] = []
     complete, time_us = True, 0
-    for raw in _ESCAPE.sub("", text).split("\n"):
+    for raw in short_lines(_ESCAPE.sub("", text)).split("\n"):
         plain = _NOT_PRINTED.sub("", raw).rstrip()
         for prefix, said in _messages(plain):
             if prefix:
                 time_us = int(prefix["s"]) * 1_000_000 + int(prefix["us"])
+            complete = complete and not said.endswith(CUT)
             if _GAP.search(said):
                 complete = False
             elif said and not _REPLAY.match(said):

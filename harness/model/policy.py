@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.errors import (
+    AgentError,
     ClockError,
     ContractError,
     GuestError,
@@ -34,7 +35,7 @@ from harness.model.operation import Operation, verb
 from harness.model.plan import Retries
 from harness.model.units import MS, SECOND, US, Ns
 
-FAULTS: Final = (UsageError, GuestError, TargetError, StagingError, ContractError, HistoryError)
+FAULTS: Final = (UsageError, GuestError, TargetError, AgentError, StagingError, ContractError, HistoryError)
 """No operation that ended so is tried again, whatever a policy says: a mistake and unreadable evidence would come
 again, and nobody knows how far an operation came whose guest or agent is gone; that may be the function's doing.  Of a
 :class:`KernelRefusal` the errno decides.  The whole test may run again on a fresh guest: :data:`INFRASTRUCTURE`."""
@@ -368,7 +369,8 @@ INFRASTRUCTURE: Final[dict[str, str]] = {
 """Types of errors after which a whole test runs once more, everything made anew, and why that may tell more.
 
 A verdict is never asked for twice: no failure is in here, no missing evidence (`hil.unknown`), no mistake
-(`hil.usage`), and nothing that would come again as it was: a part that is missing (`hil.infra.setup`), a plan that
-cannot be staged (`hil.infra.staging`), a contract that cannot be read (`hil.contract`).  A starved stage has had its
+(`hil.usage`), and nothing that would come again as it was: a mistake in the agent or in a model (`hil.agent`,
+`hil.model`), a part that is missing (`hil.infra.setup`), a plan that cannot be staged (`hil.infra.staging`), a contract
+that cannot be read (`hil.contract`).  A starved stage has had its
 tries (:data:`STARVED`).  Whatever the type: a kernel fault that was seen is the result.
 """

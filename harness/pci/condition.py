@@ -30,17 +30,27 @@ def conditions(bdfs: list[str], patience_s: float) -> dict[str, Any]:
     Returns:
         Plain values: `taint`, and `functions`, which has for each address a dictionary for
         :class:`harness.plugin.lab.quarantine.Condition`, or None when it did not answer in time.
+
+    Raises:
+        Exception: what looking at one of them raised; nobody expects any.
     """
     seen: dict[str, Any] = {}
-    threads = [
-        threading.Thread(target=lambda bdf=bdf: seen.update({bdf: condition(Bdf.parse(bdf))}), daemon=True)
-        for bdf in bdfs
-    ]
+    raised: list[Exception] = []
+
+    def look(bdf: str) -> None:
+        try:
+            seen[bdf] = condition(Bdf.parse(bdf))
+        except Exception as error:  # noqa: BLE001 - raised below, where somebody hears it
+            raised.append(error)
+
+    threads = [threading.Thread(target=look, args=(bdf,), daemon=True) for bdf in bdfs]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + patience_s
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
+    for error in raised:
+        raise error
     return {"taint": int(_TAINTED.read_text()), "functions": {bdf: seen.get(bdf) for bdf in bdfs}}
 
 

@@ -6,6 +6,7 @@ import textwrap
 from typing import Any, Final
 
 from harness.model.verdict import Finding, Judgement, Verdict
+from harness.visible import visible
 
 COLLIDED_CHECKER: Final = "collided"
 """Name of the checker that counts operations which met a window."""
@@ -59,6 +60,8 @@ def _paragraph(finding: Finding) -> str:
     if finding.events:
         lines.append(f"events: {', '.join(str(event) for event in finding.events)}")
     return "\n".join(
-        textwrap.fill(line, _WIDTH, initial_indent="" if first else " " * 8, subsequent_indent=" " * 8)
+        textwrap.fill(
+            visible(line), _WIDTH, initial_indent="" if first else " " * 8, subsequent_indent=" " * 8
+        )
         for first, line in zip([True] + [False] * len(lines), lines, strict=False)
     )

@@ -19,6 +19,7 @@ from harness.report.refusals import as_line
 from harness.report.text import one_line
 
 _WIDTH: Final = 100
+_KIND: Final = 60
 _MOST_LINES: Final = 40
 _RED, _YELLOW, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[0m"
 
@@ -76,8 +77,8 @@ def _lines(entry: Entry, name: str, style: Style) -> Iterator[str]:
     word = _word(entry)
     colour = {"FAIL": _RED, "ERROR": _RED, "UNKNOWN": _YELLOW, "recovered": _YELLOW}.get(word, "")
     painted = f"{colour}{word:<9}{_PLAIN}" if colour and style is Style.COLOUR else f"{word:<9}"
-    kind = f"  {entry.type}" if entry.type else ""
-    tries = "".join(f"{attempt.type.removeprefix('hil.')}, " for attempt in entry.attempts)
+    kind = f"  {one_line(entry.type, _KIND)}" if entry.type else ""
+    tries = "".join(f"{one_line(attempt.type.removeprefix('hil.'), _KIND)}, " for attempt in entry.attempts)
     number = len(entry.attempts) + 1
     retried = f"  again {number}/{max(number, TEST_ATTEMPTS)}: {tries}{word}" if tries else ""
     time = f"  {entry.seconds:.1f} s" if entry.seconds >= 0.05 else ""
@@ -134,7 +135,7 @@ def _named(session: Session) -> Iterator[str]:
     """Stages that were judged FAIL as their tests demand: what was staged to go wrong was noticed."""
     found = Counter(kind for entry in session.entries for kind in entry.named)
     if found:
-        said = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
+        said = ", ".join(f"{count} {one_line(kind, _KIND)}" for kind, count in sorted(found.items()))
         stages = "1 stage" if found.total() == 1 else f"{found.total()} stages"
         yield f"named    {stages} went wrong as staged, and the verdict says so; no failures: {said}"
 

@@ -1,7 +1,8 @@
 """Make text of unknown origin fit for a report.
 
 Kernel logs and consoles carry escape sequences, control characters and broken encodings, and whoever controls
-a guest controls them.  XML knows none of these, and Jenkins acts upon `[[ATTACHMENT|` wherever it finds it.
+a guest controls them.  XML knows none of these, and Jenkins acts upon `[[ATTACHMENT|` wherever it finds it.  What a
+terminal or an eye would act upon is spelled out by :mod:`harness.visible`; whole escape sequences say nothing, and go.
 
 Source: XML 1.0 (fifth edition) §2.2, production Char.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from harness.visible import visible
+
 _ESCAPES: Final = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: titles, links
@@ -18,22 +21,20 @@ _ESCAPES: Final = re.compile(
 )
 _NEWLINES: Final = re.compile(r"\r\n?")
 _LAST_OF_PLANES: Final = "".join(chr(plane << 16 | low) for plane in range(1, 17) for low in (0xFFFE, 0xFFFF))
-_DROPPED: Final = re.compile(f"[\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff{_LAST_OF_PLANES}]")
-_ILLEGAL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+_DROPPED: Final = re.compile(f"[\ufdd0-\ufdef\ufffe\uffff{_LAST_OF_PLANES}]")
 _TAGS: Final = re.compile(r"\[\[(?=(?:ATTACHMENT|PROPERTY)\|)", re.IGNORECASE)
 
 
 def clean(text: str | bytes) -> str:
     r"""Remove what XML cannot carry and what a consumer would act upon.
 
-    Escape sequences, DEL, C1 controls and noncharacters go; CR and CRLF become LF; other illegal characters
-    become visible as `\x07` or `\udc80`; `[[ATTACHMENT|` and `[[PROPERTY|` are broken by a space.
+    Escape sequences and noncharacters go; CR and CRLF become LF; other characters that somebody would act upon
+    become visible as `\x07`, `\u202e` or `\udc80`; `[[ATTACHMENT|` and `[[PROPERTY|` are broken by a space.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace")
     text = _NEWLINES.sub("\n", _ESCAPES.sub("", text))
-    text = _ILLEGAL.sub(_visible, _DROPPED.sub("", text))
-    return _TAGS.sub("[[ ", text)
+    return _TAGS.sub("[[ ", visible(_DROPPED.sub("", text)))
 
 
 def clip(text: str, limit_bytes: int) -> str:
@@ -66,8 +67,3 @@ def tag(kind: str, value: str) -> str:
     """A line that Jenkins, GitLab and Testmo read: `[[ATTACHMENT|path]]` or `[[PROPERTY|name=value]]`."""
     value = " ".join(clean(value).split()).replace("]]", "] ]")
     return f"[[{kind}|{value}]]"
-
-
-def _visible(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

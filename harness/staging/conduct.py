@@ -5,19 +5,17 @@ from __future__ import annotations
 from json import dumps
 from typing import Any, Final
 
-import numpy as np
-
 import harness
 from harness.errors import AgentLost
-from harness.history.columns import OPERATION, Edge, Table
-from harness.history.history import ActorRecord, History, LogLine, Probe, Uevent
+from harness.history.history import History
 from harness.model.plan import Plan
-from harness.model.units import SECOND, Ns
+from harness.model.units import SECOND
+from harness.staging.answer import read_answer
 from harness.staging.lost import PlatformOf, Told, function_record
 from harness.staging.serving import Serving
-from harness.staging.trace_text import gaps, parse
 from harness.target import clock
 from harness.target.protocol import Target
+from harness.target.shapes import Fields
 from harness.target.silence import PATIENT, Patience
 
 _OVERHEAD_S: Final = 60.0  # probes, actors and transfer on a slow, busy, emulated machine
@@ -43,7 +41,9 @@ def conduct(
     Raises:
         StagingError: it could not be staged as written.
         ClockError: the target's clock ran wild meanwhile: what was timed cannot be believed.
-        TargetError: the agent failed or is gone.
+        TargetError: the agent failed, is gone, or answers what no agent answers.
+        AgentError: the agent raised what nobody expected.
+        HistoryError: the kernel's trace cannot be understood.
         UsageError: what only a model of ours can do is asked of another function.
         GuestError: an incident could not be carried out.
         ModelError: a model of a function raised, ended, or did not return; at once.
@@ -61,7 +61,7 @@ def conduct(
 
     try:
         with serving:
-            seen = target.agent.ask(
+            answer = target.agent.ask(
                 "stage",
                 deadline_s=budget_s,
                 observe=hear,
@@ -76,57 +76,53 @@ def conduct(
         raise
     if serving.failed is not None:
         raise serving.failed
+    seen = read_answer(answer, plan, addresses)
     after = clock.read(target.agent.ask)
     rate = clock.check(before, after, where=f"stage {plan.title!r}")
-    facts = target.agent.ask("facts")
+    facts = Fields("the answer to 'facts'", target.agent.ask("facts"))
     witnessed = serving.witnessed(before, after)
     return History(
         plan=plan,
-        begin_ns=Ns(seen["begin_ns"]),
-        end_ns=Ns(seen["end_ns"]),
-        operations=_operations(seen["records"]),
-        kernel=parse(seen["trace"]["text"], {bdf: index for index, bdf in enumerate(addresses.values())}),
-        lost_kernel_events=seen["trace"]["lost"] + gaps(seen["trace"]["text"]),
-        probes=tuple(Probe(**{**probe, "edge": Edge(probe["edge"])}) for probe in seen["trace"]["probes"]),
-        actors=tuple(ActorRecord(**actor) for actor in seen["actors"]),
-        functions=tuple(function_record(one, platform_of) for one in seen["functions"]),
-        log=tuple(LogLine(**line) for line in seen["log"]["lines"]),
-        log_complete=seen["log"]["complete"],
-        uevents=tuple(Uevent(**event) for event in seen["uevents"]),
+        begin_ns=seen.begin_ns,
+        end_ns=seen.end_ns,
+        operations=seen.operations,
+        kernel=seen.kernel,
+        lost_kernel_events=seen.lost_kernel_events,
+        probes=seen.probes,
+        actors=seen.actors,
+        functions=tuple(function_record(one, platform_of) for one in seen.functions),
+        log=seen.log,
+        log_complete=seen.log_complete,
+        uevents=seen.uevents,
         clock_ratio=round(rate.middle, 4),
-        taint_before=seen["taint_before"],
-        taint_after=seen["taint_after"],
-        provenance=_provenance(facts, target, seen["left"]),
+        taint_before=seen.taint_before,
+        taint_after=seen.taint_after,
+        provenance=_provenance(facts, target, seen.left),
         served=witnessed.table,
         served_error_ns=witnessed.error_ns,
         served_lost=witnessed.lost,
     )
 
 
-def _provenance(facts: dict[str, Any], target: Target, left: list[str]) -> dict[str, Any]:
+def _provenance(facts: Fields, target: Target, left: tuple[str, ...]) -> dict[str, Any]:
     """What was there, and which settings could not be put back because an actor was stuck."""
     return {
-        **_modules(target.provenance(), facts["modules"]),
+        **_modules(target.provenance(), facts.texts("modules")),
         **({"settings.left": ", ".join(left)} if left else {}),
-        "kernel.release": facts["release"],
-        "kernel.build": facts["version"],
-        "kernel.command_line": facts["command_line"],
-        "target.boot_id": facts["boot_id"],
-        "target.cpus": facts["cpus"],
-        "target.clocksource": facts["clocksource"],
+        "kernel.release": facts.text("release"),
+        "kernel.build": facts.text("version"),
+        "kernel.command_line": facts.text("command_line"),
+        "target.boot_id": facts.text("boot_id"),
+        "target.cpus": facts.number("cpus", 1),
+        "target.clocksource": facts.text("clocksource"),
         "harness.version": harness.__version__,
     }
 
 
-def _modules(provenance: dict[str, Any], loaded: list[str]) -> dict[str, Any]:
+def _modules(provenance: dict[str, Any], loaded: tuple[str, ...]) -> dict[str, Any]:
     """Tell modules of the user's own that were loaded from those that no part of the stage asked for."""
     named = str(provenance.get("kernel.own_modules", "")).split()
     used = [own for own in named if own.rpartition("-")[0] in loaded]
     told = {"kernel.own_modules": used, "kernel.unused_modules": [own for own in named if own not in used]}
     kept = {key: value for key, value in provenance.items() if key not in told}
     return {**kept, **{key: " ".join(words) for key, words in told.items() if words}}
-
-
-def _operations(records: list[bytes]) -> Table:
-    table: Table = np.concatenate([np.frombuffer(lane, dtype=OPERATION) for lane in records])
-    return table[np.argsort(table["begin_ns"], kind="stable")]

@@ -20,11 +20,14 @@ from harness.errors import AgentLost, EmulatorLost, GuestError, HarnessError
 from harness.history.columns import OPERATION, Table, empty
 from harness.history.console import read_console
 from harness.history.history import ActorRecord, FunctionRecord, History
+from harness.model.limits import SENTENCE
 from harness.model.loss import Loss, LossKind, doing
 from harness.model.plan import Plan
 from harness.model.units import Ns, as_text
 from harness.staging.serving import Witnessed
 from harness.target.clock import ClockReading
+from harness.target.facts import function_facts
+from harness.target.shapes import Fields, wrong
 
 PlatformOf = Callable[[int, int], str]
 """Vendor and device id to the contract's word for the model."""
@@ -49,6 +52,9 @@ _ERRORS: Final[Mapping[LossKind, tuple[type[HarnessError], str, str]]] = {
     ),
 }
 """What is raised for a loss that is no fault of the kernel under test: class, words, and what to do next."""
+
+_MOST_PAGES: Final = 1024  # one for each actor, and one more; reading each stops the guest for a moment
+_MOST_NS: Final = 1 << 60  # 36 years of uptime
 
 _OUR_NMI: Final = re.compile(r"^Uhhuh\. NMI received|^Kernel panic - not syncing: NMI: Not continuing")
 """What the console shows from here on is our doing (Linux arch/x86/kernel/nmi.c, `unknown_nmi_error()`)."""
@@ -81,11 +87,46 @@ class Told:
     witnessed: Witnessed = field(default_factory=Witnessed)
 
     def hear(self, progress: dict[str, Any]) -> None:
-        """Take in one message of the agent."""
-        known = {one.name for one in dataclasses.fields(self)} - {"clock", "witnessed"}
-        for name, value in progress.items():
-            if name in known:
-                setattr(self, name, value)
+        """Take in one message of the agent.
+
+        Raises:
+            AgentLost: what it says has another shape.
+        """
+        said = Fields("what the agent told of the stage", progress)
+        for name, read in _TOLD.items():
+            if name in said:
+                setattr(self, name, read(said, name))
+
+
+def _pages(said: Fields, name: str) -> dict[int, int]:
+    found = said.numbers(name)
+    if len(found) > _MOST_PAGES:
+        raise wrong(f"{name!r} of {said.where}", found, f"at most {_MOST_PAGES} pages")
+    return found
+
+
+def _functions(said: Fields, name: str) -> list[dict[str, Any]]:
+    parts = said.parts(name)
+    for one in parts:
+        one.text("alias")
+        one.data("config_before")
+    return [function_facts(one.where, one.raw) for one in parts]
+
+
+def _time(said: Fields, name: str) -> int:
+    return said.number(name, 0, _MOST_NS)
+
+
+_TOLD: Final[Mapping[str, Callable[[Fields, str], object]]] = {
+    "stage": lambda said, name: said.number(name, 0, (1 << 64) - 1),
+    "pages": _pages,
+    "functions": _functions,
+    "taint": lambda said, name: said.number(name, 0),
+    "phase": lambda said, name: said.text(name)[: SENTENCE.most],
+    "alive_ns": _time,
+    "release_ns": _time,
+}
+"""What is taken from the agent's messages, and as what; anything else is for hosts that are newer."""
 
 
 def examined(loss: Loss, pages: Mapping[int, bytes], told: Told) -> Loss:

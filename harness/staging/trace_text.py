@@ -15,15 +15,15 @@ from harness.errors import HistoryError
 from harness.history.columns import INTERRUPT, KERNEL, Table
 
 _LINE: Final = re.compile(
-    r"^.*-(?P<tid>\d+)\s+\[\d+\]\s+(?P<flags>\S+)\s+(?P<s>\d+)\.(?P<us>\d{6}): "
-    r"p(?P<probe>\d+): \([^)]*\)(?P<fields>.*)$"
+    r"^.*-(?P<tid>\d{1,10})\s+\[\d+\]\s+(?P<flags>\S+)\s+(?P<s>\d{1,10})\.(?P<us>\d{6}): "
+    r"p(?P<probe>\d{1,5}): \([^)]*\)(?P<fields>.*)$"
 )
 _INTERRUPTS: Final = frozenset("hHszZ")
 """Third of the flags: a hard or a soft interrupt, or one that interrupted another; whatever thread it came over has no
 part in it."""
 _LOST: Final = "EVENTS]"  # `CPU:1 [LOST 42 EVENTS]` stands where the kernel overwrote some
 _NAME: Final = re.compile(r'\bfn="([^"]*)"')
-_VALUE: Final = re.compile(r"\bv=(-?\d+)")
+_VALUE: Final = re.compile(r"\bv=(-?\d{1,20})")
 
 
 def gaps(text: str) -> int:
@@ -56,5 +56,8 @@ def parse(text: str, functions: Mapping[str, int]) -> Table:
         function = functions.get(name[1], -1) if name else -1
         tid = INTERRUPT if match["flags"][2:3] in _INTERRUPTS else int(match["tid"])
         rows.append((time_ns, int(value[1]) if value else 0, tid, int(match["probe"]), function))
-    table: Table = np.array(rows, dtype=KERNEL)
+    try:
+        table: Table = np.array(rows, dtype=KERNEL)
+    except (OverflowError, ValueError) as error:
+        raise HistoryError("kernel trace", said=f"a number beyond its column: {error}") from error
     return table[np.argsort(table["time_ns"], kind="stable")]

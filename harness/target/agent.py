@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from execnet.gateway import Gateway
+from execnet.gateway_base import RemoteError
 from execnet.gateway_base import TimeoutError as ChannelTimeoutError
 
-from harness import errors
-from harness.errors import AgentLost, HarnessError, KernelRefusal
+from harness.agent.mistake import HINT
+from harness.errors import (
+    AgentError,
+    AgentLost,
+    HarnessError,
+    KernelRefusal,
+    StagingError,
+    TargetError,
+    UsageError,
+)
+from harness.model.limits import SENTENCE, TRACEBACK
+from harness.target.gateway import Refused
+from harness.target.shapes import Fields, wrong
 from harness.target.silence import WAIT_S, Patience, Silence
 
 Observer = Callable[[dict[str, Any]], None]
 """Is told what an agent says before its answer."""
 
 _SERVE: Final = "from harness.agent.worker import serve_channel\nserve_channel(channel)"
+
+
+_RAISED: Final[Mapping[str, type[HarnessError]]] = {
+    kind.__name__: kind
+    for kind in (HarnessError, UsageError, TargetError, KernelRefusal, AgentLost, AgentError, StagingError)
+}
+"""What an agent may raise here, by name; of any other class only the words are believed."""
+_MOST_ERRNO: Final = 4095  # Linux include/linux/err.h, MAX_ERRNO
 
 
 def ignored(progress: dict[str, Any]) -> None:
@@ -44,6 +64,7 @@ class Agent:
         self._channel = gateway.remote_exec(_SERVE)
         self._number = 0
         self._lost = ""
+        self._silent = False
 
     def ask(
         self,
@@ -67,7 +88,8 @@ class Agent:
             **arguments: plain values.
 
         Raises:
-            AgentLost: no answer in time, silence for too long, or the connection ended.
+            AgentLost: no answer in time, silence for too long, no answer that an agent gives, or the connection ended.
+            AgentError: the agent raised what nobody expected.
             HarnessError: what the agent raised, of its own class.
         """
         what = f"asking the agent for {name!r}"
@@ -82,8 +104,16 @@ class Agent:
             while number == self._number and "progress" in answer:
                 observe(answer["progress"])
                 number, answer = self._receive(until, silence, meanwhile)
-        except (EOFError, OSError, ChannelTimeoutError, self._channel.RemoteError) as error:
+        except RemoteError as error:
+            raised = _raised(what, error)
+            self._lost = raised.said
+            raise raised from error
+        except AgentLost as error:  # a shape that no agent sends
+            self._lost = str(error)
+            raise
+        except (EOFError, OSError, ChannelTimeoutError) as error:
             self._lost = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            self._silent = not isinstance(error, Refused)
             raise AgentLost(what, said=self._lost, hint="Look at the console of the target.") from error
         except BaseException as error:  # Ctrl-C: the agent is still busy, and its answer will come to nobody
             self._lost = f"interrupted by {type(error).__name__}"
@@ -99,6 +129,7 @@ class Agent:
         """The next message.
 
         Raises:
+            AgentLost: it is none that an agent sends.
             ChannelTimeoutError: not by the deadline, or not before the patience was over.
             EOFError: the connection ended.
         """
@@ -107,12 +138,12 @@ class Agent:
             meanwhile()
             wait_s = min(left_s, WAIT_S)
             try:
-                message: tuple[int, dict[str, Any]] = self._channel.receive(wait_s)
+                message = self._channel.receive(wait_s)
             except ChannelTimeoutError:
                 silence.lasted(wait_s)
             else:
                 silence.broken()
-                return message
+                return _numbered(message)
             heard = self._heard()
             if heard != before:  # a part of a long answer
                 silence.broken()
@@ -124,6 +155,11 @@ class Agent:
         """Why it answers no more; empty while it does."""
         return self._lost
 
+    @property
+    def silent(self) -> bool:
+        """Whether it was lost because it says no more, which its machine may tell why; not for what it said."""
+        return self._silent
+
     def run_source(self, source: str, *values: Any, deadline_s: float = 60.0) -> Any:
         """Run Python source on the target, beside the agent: for measurements and for shells.
 
@@ -133,14 +169,17 @@ class Agent:
             deadline_s: for the answer, in seconds from now.
 
         Raises:
-            AgentLost: no answer in time, or the source raised.
+            AgentError: the source raised.
+            AgentLost: no answer in time, or the connection ended.
         """
         channel = self._gateway.remote_exec(source)
         try:
             for value in values:
                 channel.send(value)
             return channel.receive(deadline_s)
-        except (EOFError, OSError, ChannelTimeoutError, channel.RemoteError) as error:
+        except RemoteError as error:
+            raise _raised("running source on the target", error) from error
+        except (EOFError, OSError, ChannelTimeoutError) as error:
             raise AgentLost("running source on the target", said=str(error)) from error
         finally:
             channel.close()
@@ -156,12 +195,46 @@ class Agent:
         self._gateway.join()
 
     @staticmethod
-    def unpack(answer: dict[str, Any]) -> Any:
-        """The result of an answer, or its error raised as the class that the agent raised."""
-        error = answer.get("error")
-        if error is None:
-            return answer["result"]
-        kind = getattr(errors, error["class"], HarnessError)
+    def unpack(answer: object) -> Any:
+        """The result of an answer, or its error raised as the class that the agent raised.
+
+        Raises:
+            AgentLost: it is neither.
+            HarnessError: what the agent raised.
+        """
+        fields = Fields("the answer of the agent", answer)
+        if "error" not in fields:
+            fields.only("result")
+            return fields.value("result")
+        fields.only("error")
+        error = fields.part("error")
+        error.only("class", "tried", "said", "hint", "evidence", "errno")
+        tried, said, hint = (error.text(name, "")[: SENTENCE.most] for name in ("tried", "said", "hint"))
+        evidence = error.text("evidence", "")[-TRACEBACK.most :]
+        kind = _RAISED.get(error.text("class"), HarnessError)
         if kind is KernelRefusal:
-            raise KernelRefusal(error["tried"], errno=error["errno"], hint=error["hint"])
-        raise kind(error["tried"], said=error.get("said", ""), hint=error.get("hint", ""))
+            raise KernelRefusal(tried, errno=error.number("errno", 0, _MOST_ERRNO), hint=hint)
+        raise kind(tried, said=said, hint=hint, evidence=evidence)
+
+
+def _numbered(message: object) -> tuple[int, dict[str, Any]]:
+    """A message as its number, and what it says: a result, an error, or how far the agent is.
+
+    Raises:
+        AgentLost: it is another thing.
+    """
+    if isinstance(message, tuple) and len(message) == 2:
+        number, said = message
+        if type(number) is int and isinstance(said, dict) and len(said) == 1:
+            ((name, value),) = said.items()
+            if name in ("result", "error") or (name == "progress" and isinstance(value, dict)):
+                return number, said
+    raise wrong("a message of the agent", message, "a number and what it answers")
+
+
+def _raised(what: str, error: RemoteError) -> AgentError:
+    """What ended a channel: an exception of the agent, with its traceback."""
+    lines = error.formatted.strip().splitlines()
+    return AgentError(
+        what, said=lines[-1][-SENTENCE.most :] if lines else "", hint=HINT, evidence=error.formatted
+    )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.errors import ClockError
+from harness.target.shapes import Fields
 
 TOLERANCE: Final = 0.05
 """By how much the rates may differ: a twentieth spoils no time bound of the contract."""
@@ -67,10 +68,10 @@ def read(ask: Callable[[str], Any]) -> ClockReading:
     """Read the clock of the machine that `ask` asks: `Agent.ask`, or `Line.ask` before there is an agent.
 
     Raises:
-        AgentLost: it does not answer.
+        AgentLost: it does not answer, or answers another thing.
     """
     before_ns = time.monotonic_ns()
-    guest_ns = int(ask("clocks")["monotonic_ns"])
+    guest_ns = Fields("the answer to 'clocks'", ask("clocks")).number("monotonic_ns", 0)
     return ClockReading(host_before_ns=before_ns, guest_ns=guest_ns, host_after_ns=time.monotonic_ns())
 
 

@@ -14,14 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import execnet
 from execnet import gateway_base
-from execnet.gateway import Gateway
 
 from harness.errors import AgentLost
+from harness.model.limits import LINE
 from harness.model.policy import CONNECT
 from harness.target.agent import Agent
 from harness.target.attempts import Deadline, attempting
+from harness.target.gateway import GuestGateway
+from harness.target.shapes import Fields
 
 PROTOCOL: Final = 1  # PROTOCOL of harness/agent/worker.py
 
@@ -107,7 +108,7 @@ class Line:
         opened(self._socket)
         self._rest = b""
         try:
-            self.hello: dict[str, Any] = self._ask({"ask": "hello"}, self._until)
+            self.hello = self._ask({"ask": "hello"}, self._until)
         except BaseException:
             self.close()
             raise
@@ -119,21 +120,20 @@ class Line:
             AgentLost: no answer in time.
             HarnessError: what the agent raised.
         """
-        answer = self._ask({"ask": name, "with": arguments}, time.monotonic() + deadline_s)
-        return Agent.unpack(answer)
+        return Agent.unpack(self._ask({"ask": name, "with": arguments}, time.monotonic() + deadline_s))
 
     def upgrade(self) -> Agent:
         """Hand the connection to execnet."""
-        self._ask({"ask": "execnet"}, time.monotonic() + 30)
-        spec = execnet.XSpec("socket=guest//id=agent")
+        Agent.unpack(self._ask({"ask": "execnet"}, time.monotonic() + 30))
         stream = SocketIO(self._socket)
-        return Agent(Gateway(stream, spec), stream.close, lambda: stream.heard)
+        return Agent(GuestGateway(stream), stream.close, lambda: stream.heard)
 
     def close(self) -> None:
         """Close the socket; the guest's worker starts over."""
         self._socket.close()
 
     def _ask(self, request: dict[str, Any], until: float) -> dict[str, Any]:
+        what = f"asking the agent for {request['ask']!r}"
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\n")
             while b"\n" not in self._rest:
@@ -141,19 +141,18 @@ class Line:
                 chunk = self._socket.recv(65536) if ready else b""
                 if not chunk:
                     why = "the port was closed" if ready else "no answer in time"
-                    raise AgentLost(
-                        f"asking the agent for {request['ask']!r}", said=why, hint="Look at its console."
-                    )
+                    raise AgentLost(what, said=why, hint="Look at its console.")
                 self._rest += chunk
+                if said := LINE.excess(len(self._rest)):
+                    raise AgentLost(what, said=said)
         except OSError as error:
-            raise AgentLost(f"asking the agent for {request['ask']!r}", said=str(error)) from error
+            raise AgentLost(what, said=str(error)) from error
         line, _, self._rest = self._rest.partition(b"\n")
         try:
             answer: dict[str, Any] = json.loads(line)
-        except ValueError as error:
-            raise AgentLost(
-                f"asking the agent for {request['ask']!r}", said=f"it is no agent that says {line[:80]!r}"
-            ) from error
+        except (ValueError, RecursionError) as error:
+            raise AgentLost(what, said=f"it is no agent that says {line[:80]!r}") from error
+        Fields(f"the answer to {request['ask']!r}", answer)
         return answer
 
 
@@ -164,14 +163,17 @@ def connect(path: Path, *, deadline_s: float) -> Agent:
         AgentLost: no socket, or no answer in time.
     """
     line = Line(path, deadline_s=deadline_s)
-    if line.hello.get("protocol") != PROTOCOL:
+    try:
+        if (spoken := Fields("the agent's greeting", line.hello).number("protocol", 0)) != PROTOCOL:
+            raise AgentLost(
+                "greeting the agent",
+                said=f"it speaks protocol {spoken}, we speak {PROTOCOL}",
+                hint="Its root image is stale: remove the template with `harness cache --clean`.",
+            )
+        return line.upgrade()
+    except BaseException:
         line.close()
-        raise AgentLost(
-            "greeting the agent",
-            said=f"it speaks protocol {line.hello.get('protocol')}, we speak {PROTOCOL}",
-            hint="Its root image is stale: remove the template with `harness cache --clean`.",
-        )
-    return line.upgrade()
+        raise
 
 
 def _connect(path: Path, deadline_s: float) -> socket.socket:

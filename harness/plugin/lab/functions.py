@@ -9,6 +9,7 @@ from harness.contract import Contract, Nature
 from harness.model.pci import ResetMethod
 from harness.pci.capabilities import CAPABILITY_IDS, capabilities
 from harness.staging.function import Function
+from harness.target.facts import config as config_space
 
 if TYPE_CHECKING:
     from lab.place import GuestTarget
@@ -26,9 +27,9 @@ def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
         UsageError: the lab has no function of that name.
     """
     bdf, facts = target.address(alias), target.facts(alias)
-    config: bytes = target.agent.ask("config_space", bdf=str(bdf))
+    config = config_space(f"config space of {alias}", target.agent.ask("config_space", bdf=str(bdf)))
     platform = contract.platform(facts["vendor"], facts["device"], Nature.EMULATED)
-    methods = tuple(ResetMethod(name) for name in facts["reset_methods"])
+    methods = tuple(method for method in ResetMethod if method in facts["reset_methods"])
     express = next(
         (one.offset for one in capabilities(config) if not one.extended and one.id == CAPABILITY_IDS["pcie"]),
         0,

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from harness.errors import AgentLost, ClockError, GuestError
+from harness.errors import AgentError, AgentLost, ClockError, GuestError
 from harness.history.history import History
 from harness.journal.record import HealthRecord, Status
 from harness.model.operation import MISUSE, verb
@@ -22,6 +22,8 @@ from harness.plugin import verdicts
 from harness.plugin.lab import quarantine
 from harness.plugin.lab.guests import Start, TargetSource
 from harness.plugin.lab.quarantine import Condition, Lost, Quarantine, Spot
+from harness.target.shapes import Fields
+from harness.visible import visible
 
 if TYPE_CHECKING:
     from lab.place import GuestTarget, Place
@@ -87,6 +89,7 @@ class SharedGuest(TargetSource):
             FunctionLost: the test has lost a function.
             ClockError: the guest's clock ran wild; the next test has a fresh guest.
             ModelError: a model made a mistake that nobody was told of; likewise.
+            AgentError: the agent raised what nobody expected; so it is then, too.
         """
         self._test, self._history, self._provoked = test, "", False
         self._judged.clear()
@@ -152,6 +155,9 @@ class SharedGuest(TargetSource):
             return
         try:
             taint, now = self._look(target, [alias for alias in self._before if self._may_touch(alias)])
+        except AgentError:
+            self.close()
+            raise
         except AgentLost:
             self._replace(quarantine.replaced(self._test, target.post_mortem({})[0]))
             return
@@ -198,7 +204,7 @@ class SharedGuest(TargetSource):
                 deadline_s=_LOOK_S,
             )
             _, now = self._look(target, [alias])
-        except AgentLost as error:
+        except (AgentLost, AgentError) as error:
             return f"{what}, and putting it back ended in: {error.said}"
         seen = now[alias]
         still = quarantine.lost(before, seen) or "; ".join(quarantine.astray(before, seen) if seen else ())
@@ -233,7 +239,7 @@ class SharedGuest(TargetSource):
         self.close()
 
     def _tell(self, sentence: str) -> None:
-        sys.stderr.write(f"shared guest: {sentence}\n")
+        sys.stderr.write(f"shared guest: {visible(sentence)}\n")
 
     # --- looking --------------------------------------------------------------------------------------
 
@@ -260,10 +266,26 @@ class SharedGuest(TargetSource):
         """
         target.agent.ask("clocks", deadline_s=_ANSWER_S)  # a stage may have left it behind as lost
         by_bdf = {self._spots[alias].bdf: alias for alias in aliases}
-        seen: dict[str, Any] = target.agent.run_source(
-            _LOOK, list(by_bdf), _LOOK_S, deadline_s=_LOOK_S + _ANSWER_S
-        )
+        told = target.agent.run_source(_LOOK, list(by_bdf), _LOOK_S, deadline_s=_LOOK_S + _ANSWER_S)
+        seen = Fields("what the shared guest looks like", told)
+        functions = seen.part("functions")
         found = {
-            by_bdf[bdf]: None if one is None else Condition(**one) for bdf, one in seen["functions"].items()
+            alias: None if functions.value(bdf) is None else _condition(functions.part(bdf))
+            for bdf, alias in by_bdf.items()
         }
-        return int(seen["taint"]), found
+        return seen.number("taint", 0), found
+
+
+def _condition(one: Fields) -> Condition:
+    if not one.flag("present"):
+        return Condition()
+    return Condition(
+        present=True,
+        vendor=one.number("vendor", 0),
+        device=one.number("device", 0),
+        virtual=one.flag("virtual"),
+        driver=one.text("driver"),
+        override=one.text("override"),
+        resources=one.text("resources"),
+        header=one.data("header"),
+    )

@@ -47,6 +47,7 @@ from harness.report.lean import lean
 from harness.report.terminal import Style, summary
 from harness.report.text import clip
 from harness.results import JOURNAL, JUNIT, RESERVE, boot_id, publish, put_away
+from harness.visible import visible
 
 WORKER_HEALTH: Final = "hil_health"
 """Under which name a worker of xdist sends what it has to say about the session."""
@@ -212,7 +213,7 @@ class Journalist:
         results = _as_typed(self.results)
         terminalreporter.write(summary(self.session, results=results, harness=_command(), style=style))
         for trouble in dict.fromkeys([*self.writer.trouble, *self.trouble]):
-            terminalreporter.write_line(f"ERROR     {trouble}")
+            terminalreporter.write_line(f"ERROR     {visible(trouble)}")
         if getattr(self.config.option, "xmlpath", None):
             terminalreporter.write_line(
                 "--junit-xml was given too: let the dashboard collect only one of the two"

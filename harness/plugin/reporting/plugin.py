@@ -23,6 +23,7 @@ from harness.plugin.reporting.classify import Classified, classify
 from harness.plugin.reporting.journalist import Journalist
 from harness.plugin.reporting.notes import attachment_path, results_folder
 from harness.plugin.reporting.resuming import DONE, RUN, Resuming, refuse_others
+from harness.plugin.reporting.shown import is_ours, make_visible
 from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
 from harness.report.junit import Dialect
 from harness.report.svg.timeline import timeline_svg
@@ -121,6 +122,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say what a phase came to, in plain JSON on the report, so that it survives xdist."""
     report = yield
+    if is_ours(item):
+        make_visible(report)
     reported = results_folder(item.config) is not None
     if reported or notes.ATTEMPT in item.stash:
         error = call.excinfo.value if call.excinfo is not None else None

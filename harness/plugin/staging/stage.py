@@ -124,8 +124,8 @@ def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest
         try:
             return conduct(plan, target, platform, told=told, patience=patience)
         except AgentLost as error:
-            if not target.agent.lost:
-                raise  # it answered, and what it lost is a process of its own
+            if not target.agent.silent:
+                raise  # it answered: what it lost is a process of its own, or what it said is no answer
             loss = examined(*target.post_mortem(told.pages), told)
             history = last_history(plan, loss, told, platform, target.provenance())
             if loss.kind.kernel_fault or (loss.kind.target_lives and _is_convicted(history, contract)):

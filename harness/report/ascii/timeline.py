@@ -34,6 +34,7 @@ from harness.report.timeline.layout import (
 )
 from harness.report.timeline.ticks import ticks
 from harness.report.timeline.views import close_up, overview
+from harness.visible import visible
 
 WIDTH: Final = 80
 _LABELS: Final = (12, 20)
@@ -119,7 +120,7 @@ def timeline_text(history: History, judgement: Judgement) -> str:
         lines += ["", "also seen", *(piece for note in whole.notes for piece in _wrap(note, "    "))]
     if whole.log:
         lines += ["", "kernel log", *(f"    {_ascii(line, WIDTH - 4)}" for line in whole.log)]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return visible("\n".join(line.rstrip() for line in lines) + "\n")
 
 
 def _title(layout: Layout) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from harness.history.console import STAGE_MARKER, Console, read_console
@@ -98,3 +100,19 @@ def test_the_agent_writes_what_is_looked_for() -> None:
     marker = f"{kernel_log.MARKER}{UUID}"
     assert STAGE_MARKER.match(f"{marker} begins")
     assert STAGE_MARKER.match(f"{marker} ends")
+
+
+@pytest.mark.parametrize("unit", ["1 ", "1 bytes ", "[1.000000]", "task:x state:D ", "\x1b[", "1_"])
+def test_no_line_takes_long_to_read(unit: str) -> None:
+    """A guest wrote 64 KiB on one line, and the host looked at it for half a minute."""
+    begun = time.monotonic()
+    console = read_console(f"[    1.000000] first\n{unit * (65536 // len(unit))}\n[    2.000000] last\n")
+    assert time.monotonic() - begun < 5.0
+    assert [console.lines[0].text, console.lines[-1].text] == ["first", "last"]
+
+
+def test_a_line_that_was_cut_is_there_and_tells_that_something_is_missing() -> None:
+    console = read_console(f"[    1.000000] BUG: {'x' * 5000}")
+    assert console.lines[0].text.startswith("BUG: xxx")
+    assert console.lines[0].level == 2
+    assert not console.complete

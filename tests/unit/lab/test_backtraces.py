@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from harness.model.lines import short_lines
 from lab.backtraces import StuckTask, first_function, reason_of_panic, stuck_tasks
 
 HANG = """\
@@ -65,3 +68,15 @@ def test_a_stuck_task_in_words() -> None:
         "python3, pid 139, is stuck in the kernel, in pci_wait_cfg"
     )
     assert "a place unknown" in str(StuckTask("python3", 139, 139, ""))
+
+
+@pytest.mark.parametrize(
+    "unit", ["task:x state:D ", "task:x state:D pid:", "task:", "NMI backtrace for cpu 1 "]
+)
+def test_no_console_takes_long_to_read(unit: str) -> None:
+    """A guest may write megabytes without a newline; whoever asks for its console gets short lines."""
+    console = short_lines(unit * ((4 << 20) // len(unit)))
+    begun = time.monotonic()
+    assert stuck_tasks(console) == []
+    assert first_function(console, 1) == ""
+    assert time.monotonic() - begun < 5.0

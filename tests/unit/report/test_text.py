@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from harness.report.text import clean, clip, fit, one_line, tag
 
-LEGAL = re.compile("[\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010fffd]*")
+LEGAL = re.compile(
+    "[\t\n\x20-\x7e\xa0-\u061b\u061d-\u200d\u2010-\u2027\u202f-\u2065\u206a-\ud7ff"
+    "\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010fffd]*"
+)
 ANY = st.text(alphabet=st.characters(exclude_categories=()))
 
 
@@ -21,10 +24,11 @@ ANY = st.text(alphabet=st.characters(exclude_categories=()))
         ("bell\x07", "bell\\x07"),
         ("\ud83d", "\\ud83d"),
         (b"\xff ok", "\\xff ok"),
-        ("\x7f\x85\ufffe\U0001ffff", ""),
+        ("\x7f\x85\ufffe\U0001ffff", "\\x7f\\x85"),
+        ("\x9b2J\u202eevil\u2066\u2028", "\\x9b2J\\u202eevil\\u2066\\u2028"),
         ("[[ATTACHMENT|/etc/passwd]]", "[[ ATTACHMENT|/etc/passwd]]"),
         ("[[\x00ATTACHMENT|", "[[\\x00ATTACHMENT|"),
-        ("[[\x7fPROPERTY|", "[[ PROPERTY|"),
+        ("[[\ufffePROPERTY|", "[[ PROPERTY|"),
         ("é 漢 🎉", "é 漢 🎉"),
     ],
 )

@@ -18,7 +18,15 @@ import pytest
 from harness.agent import worker
 from harness.agent.service import Service
 from harness.bindings.actor import now
-from harness.errors import AgentLost, HarnessError, KernelRefusal, StagingError, TargetError, UsageError
+from harness.errors import (
+    AgentError,
+    AgentLost,
+    HarnessError,
+    KernelRefusal,
+    StagingError,
+    TargetError,
+    UsageError,
+)
 from harness.model.policy import CONNECT
 from harness.target import clock, port
 from harness.target.agent import Agent
@@ -119,11 +127,69 @@ def test_a_large_answer_arrives_whole(agent: Agent) -> None:
 
 
 def test_source_that_raises_or_never_answers_is_told(agent: Agent) -> None:
-    with pytest.raises(AgentLost, match="ZeroDivisionError"):
+    with pytest.raises(AgentError, match="ZeroDivisionError") as raised:
         agent.run_source("1 / 0")
+    assert "Traceback (most recent call last)" in raised.value.evidence
     with pytest.raises(AgentLost, match="running source"):
         agent.run_source("channel.receive()", deadline_s=0.1)
     assert agent.ask("facts")
+
+
+def test_an_exception_that_nobody_expected_is_told_at_once_and_the_agent_goes_on(agent: Agent) -> None:
+    begun = time.monotonic()
+    with pytest.raises(AgentError, match=r"request 'stage': json.decoder.JSONDecodeError") as raised:
+        agent.ask("stage", plan="nonsense", addresses={})
+    assert time.monotonic() - begun < 20
+    assert "harness/agent/service.py" in raised.value.evidence
+    with pytest.raises(AgentError, match=r"TypeError.*surprise"):
+        agent.ask("facts", surprise=1)
+    assert not agent.lost
+    assert agent.ask("facts")["machine"] == platform.machine()
+
+
+@pytest.mark.parametrize(
+    ("request_name", "answer"),
+    [("answer_nothing_sends", "object()"), ("tells_nothing_sends", "self._tell({'x': object()})")],
+)
+def test_what_cannot_be_sent_is_told_at_once(agent: Agent, request_name: str, answer: str) -> None:
+    agent.run_source(
+        "from harness.agent import worker\n"
+        f"type(worker._service).{request_name} = lambda self: {answer}\n"
+        "channel.send(True)"
+    )
+    begun = time.monotonic()
+    with pytest.raises(AgentError, match="can't serialize") as raised:
+        agent.ask(request_name)
+    assert time.monotonic() - begun < 20
+    assert "Traceback" in raised.value.evidence
+    assert not agent.silent, "nobody need look at its kernel"
+
+
+def test_a_request_that_is_none_is_told_at_once(agent: Agent) -> None:
+    agent._channel.send("no request")
+    begun = time.monotonic()
+    with pytest.raises(AgentError, match="ValueError: too many values to unpack"):
+        agent.ask("facts")
+    assert time.monotonic() - begun < 20
+    with pytest.raises(AgentLost, match="lost before: ValueError"):
+        agent.ask("facts")
+
+
+def test_a_line_tells_of_an_exception_that_nobody_expected(peer: Peers) -> None:
+    path, process = peer()
+    line = Line(path, deadline_s=20)
+    try:
+        with pytest.raises(AgentError, match=r"request 'facts': TypeError.*surprise") as raised:
+            line.ask("facts", surprise=1)
+        assert "harness/agent/service.py" in raised.value.evidence
+        for nonsense in (b"nonsense", b"[]", b"{}", b'{"ask": 5}', b'{"ask": null, "with": 3}', b"\xff"):
+            line._socket.sendall(nonsense + b"\n")
+            with pytest.raises(HarnessError):
+                Agent.unpack(json.loads(line._socket.makefile("rb").readline()))
+        assert line.ask("facts")["machine"] == platform.machine()
+        assert process.poll() is None
+    finally:
+        line.close()
 
 
 def test_an_agent_that_hangs_is_lost_in_time_and_stays_lost(peer: Peers) -> None:

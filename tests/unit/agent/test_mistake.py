@@ -1,0 +1,136 @@
+"""An exception in the agent that nobody expected is told, whichever of its processes and threads raised it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness.agent import worker
+from harness.agent.mistake import mistake
+from harness.agent.nursery import wait_any
+from harness.agent.stage import _wait
+from harness.agent.uevents import Uevents
+from harness.errors import AgentError, AgentLost, HarnessError
+from harness.model.operation import HEARTBEAT
+from harness.model.plan import Actor, Op, Plan, Step
+from harness.model.units import MS, Ns
+from harness.pci.condition import conditions
+from tests.unit.agent.conftest import Watched
+from tests.unit.agent.run import pause, program, staged, until
+
+
+def test_an_actor_that_raises_is_told_with_its_traceback(nursery: Watched) -> None:
+    (actor,) = nursery.borrow(1)
+    actor.control.send(b"no order")
+    assert wait_any([actor], 10) == [actor]
+    with pytest.raises(AgentError, match=r"running an actor: struct\.error") as raised:
+        actor.ended()
+    assert "_act" in raised.value.evidence
+
+
+def test_a_nursery_that_raised_says_so_to_whoever_asks_next(nursery: Watched) -> None:
+    nursery._control.send(b"wnobody")
+    with pytest.raises(AgentError, match="ValueError: invalid literal for int") as raised:
+        nursery.borrow(1)
+    assert "_nurse" in raised.value.evidence
+    with pytest.raises(AgentLost, match="forking an actor"):
+        nursery.borrow(1)
+
+
+class Broken:
+    """A source of uevents of which nothing can be read."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+
+    def start(self) -> None:
+        self.theirs.send(b"x")
+
+    def fileno(self) -> int:
+        return self.ours.fileno()
+
+    def poll(self, timeout: float) -> Any:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, f"after {timeout} s")
+
+
+@pytest.fixture
+def broken() -> Iterator[Broken]:
+    source = Broken()
+    yield source
+    source.ours.close()
+    source.theirs.close()
+
+
+def test_a_thread_that_listens_and_raises_is_told_while_the_stage_waits(
+    nursery: Watched, broken: Broken
+) -> None:
+    uevents = Uevents(broken)
+    step = Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(1))
+    plan = Plan(
+        title="",
+        functions=(),
+        actors=(Actor(name="one", steps=(step,)),),
+        lasting_ns=Ns(60_000 * MS),
+        deadline_ns=Ns(60_000 * MS),
+    )
+    programs = [program([pause(60_000 * MS)])]
+    with staged(*programs, lasting=60_000 * MS) as stage:
+        (actor,) = nursery.borrow(1)
+        actor.begin(stage, 0)
+        with pytest.raises(UnicodeDecodeError, match="after 0 s"):
+            _wait(plan, programs, stage, [actor], nursery, check=uevents.check)
+    with pytest.raises(UnicodeDecodeError):
+        uevents.collect()
+
+
+def test_a_thread_that_looks_at_a_function_and_raises_is_told() -> None:
+    with pytest.raises(HarnessError, match="not a PCI function"):
+        conditions(["nonsense"], 10.0)
+
+
+def test_an_agent_that_could_not_begin_says_why_to_whoever_asks() -> None:
+    unfit = worker.Unfit(OSError(24, "Too many open files"))
+    assert b'"hello"' in worker.answer_line(b'{"ask": "hello"}', unfit)
+    error = json.loads(worker.answer_line(b'{"ask": "warm"}', unfit))["error"]
+    assert error["class"] == "AgentError"
+    assert "Too many open files" in error["said"]
+    unfit.close()
+
+
+def test_a_very_long_traceback_keeps_its_end() -> None:
+    def deep() -> None:
+        try:
+            deep()
+        except RecursionError as error:
+            raise KeyError("x" * 50) from error
+
+    with pytest.raises(KeyError) as raised:
+        deep()
+    told = mistake("this", raised.value)
+    assert len(told.evidence) <= 32_000
+    assert told.evidence.rstrip().endswith(f"KeyError: '{'x' * 50}'")
+    assert told.said == f"KeyError: '{'x' * 50}'"
+
+
+def test_a_process_that_raised_is_waited_for(nursery: Watched) -> None:
+    (actor,) = nursery.borrow(1)
+    actor.control.send(b"no order")
+    until(lambda: nursery.fate(actor.pid) == "exited with status 1")
+
+
+def test_what_listens_is_stopped_when_nobody_collects() -> None:
+    class Quiet(Broken):
+        def start(self) -> None:
+            """Nothing happens."""
+
+    source = Quiet()
+    uevents = Uevents(source)
+    uevents.leave()
+    assert not uevents._observer.is_alive()
+    uevents.leave()
+    source.ours.close()
+    source.theirs.close()
