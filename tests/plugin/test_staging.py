@@ -180,7 +180,9 @@ def test_a_test_that_forgets_to_stage_is_a_mistake(pytester: pytest.Pytester) ->
     status, tag, kind, message = outcome(pytester, "pass")
     assert (status, tag, kind) == (2, "error", "hil.usage")
     assert "staged nothing" in message
-    status, tag, kind, message = outcome(pytester, "pass", before=f"{FIXTURES}@pytest.mark.usefixtures('unsteady')")
+    status, tag, kind, message = outcome(
+        pytester, "pass", before=f"{FIXTURES}@pytest.mark.usefixtures('unsteady')"
+    )
     assert (status, tag, kind) == (2, "error", "hil.usage")
 
 
