@@ -50,8 +50,8 @@ def budget_bytes(root: Path, counted_bytes: int) -> int:
 
 
 def counts(entry: Entry) -> bool:
-    """Whether an entry counts against the budget: it was made here."""
-    return entry.kind not in FETCHED
+    """Whether an entry counts against the budget: it was made here, and may be removed."""
+    return entry.kind not in FETCHED and not entry.objection
 
 
 def collect(cache: Cache) -> list[Entry]:

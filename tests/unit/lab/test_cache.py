@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SetupError, UsageError
+from harness.removal import MARKER
 from lab.cache import (
     STAMP,
     Cache,
@@ -92,13 +93,14 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_stamp_is_not_an_entry(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache:
-        path = cache.path("thing", "one")
-        path.mkdir(parents=True)
+        path = cache.publish("thing", "one", write_hello)
         (path / "half").touch()
+        (path / STAMP).unlink()
+        cache.close()
         assert cache.entry("thing", "one") is None
         assert cache.entries() == []
         assert cache.publish("thing", "one", write_hello) == path
-        assert {file.name for file in path.iterdir()} == {"hello", STAMP}
+        assert {file.name for file in path.iterdir()} == {"hello", STAMP, MARKER}
 
 
 def test_a_builder_killed_in_the_middle_is_replaced(tmp_path: Path) -> None:
@@ -121,12 +123,14 @@ def test_a_builder_killed_in_the_middle_is_replaced(tmp_path: Path) -> None:
         builder.send_signal(signal.SIGKILL)
         builder.communicate(timeout=DEADLINE_S)
         path = cache.publish("thing", "one", write_hello)
-        assert sorted(file.name for file in path.iterdir()) == [STAMP, "hello"]
+        assert sorted(file.name for file in path.iterdir()) == [STAMP, MARKER, "hello"]
     assert not half.exists()
 
 
 def test_rubbish_of_a_dead_builder_of_another_entry_is_swept(tmp_path: Path) -> None:
-    (tmp_path / "building" / "thing@gone@abc").mkdir(parents=True)
+    body = "cache.publish('thing', 'gone', lambda folder: os._exit(1))"
+    other_process(tmp_path, body).communicate(timeout=DEADLINE_S)
+    assert list((tmp_path / "building").iterdir())
     with Cache(tmp_path) as cache:
         assert cache.sweep() == ["thing/gone"]
     assert not list((tmp_path / "building").iterdir())
@@ -245,7 +249,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     namespace = ("unshare", "--user", "--map-root-user", "--mount")
     if subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode:
         pytest.skip("needs a mount namespace for a small file system, and this machine allows none")
-    mounted = f'mount -t tmpfs -o size=1M none "{tmp_path}" && exec "$@"'
+    mounted = f'mount -t tmpfs -o size=1M,mode=755 none "{tmp_path}" && exec "$@"'
     process = other_process(
         tmp_path,
         """
@@ -302,7 +306,7 @@ def test_a_workspace_is_lent_to_one_at_a_time(tmp_path: Path) -> None:
     )
     assert says(first) == "inside"
     second = other_process(
-        tmp_path, 'with cache.workspace("apt") as folder: print(os.listdir(folder), flush=True)'
+        tmp_path, 'with cache.workspace("apt") as folder: print(sorted(os.listdir(folder))[1:], flush=True)'
     )
     assert second.stderr is not None
     assert "waiting" in second.stderr.readline()
