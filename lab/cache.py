@@ -397,4 +397,3 @@ class Cache:
             )
         hint = f"Make the folder writable, or set {VARIABLE}=/another/folder"
         return SetupError(f"{tried} in {self.root}", said=said, hint=hint)
-

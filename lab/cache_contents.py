@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from harness import removal
+from lab.cache_root import RESERVED
 
 STAMP: Final = ".complete.json"
 ENTRY: Final = "a cache entry"
@@ -50,6 +51,8 @@ def entries(root: Path) -> list[Entry]:
     found = []
     for stamp in root.glob(f"*/*/{STAMP}"):
         where = stamp.parent
+        if where.parent.name in RESERVED:
+            continue
         with suppress(OSError, ValueError):
             made_s = float(json.loads(stamp.read_text())["made_s"])
             entry = _seen(where, f"{where.parent.name}@{where.name}", ENTRY)

@@ -46,7 +46,9 @@ def damage(tree: Path) -> str:
     if listed == found:
         return ""
     name = min(name for name in {*listed, *found} if listed.get(name) != found.get(name))
-    verb = "was changed" if name in listed and name in found else "is missing" if name in listed else "was added"
+    verb = (
+        "was changed" if name in listed and name in found else "is missing" if name in listed else "was added"
+    )
     return f"{name} {verb}"
 
 

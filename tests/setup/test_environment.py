@@ -187,7 +187,14 @@ def test_without_a_lab_there_are_no_tests(ready: Repository) -> None:
     assert "pytest.py" not in result.stdout
 
 
-STRANGERS = ("made by hand", "of an earlier version", "a link", "another mode", "a marker of its own", "egg-info")
+STRANGERS = (
+    "made by hand",
+    "of an earlier version",
+    "a link",
+    "another mode",
+    "a marker of its own",
+    "egg-info",
+)
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import main
 from harness.errors import SetupError, UsageError
 from harness.removal import MARKER
 from lab.cache import (
@@ -22,6 +23,7 @@ from lab.cache import (
     default_root,
     key_of,
 )
+from lab.cache_budget import collect
 
 DEADLINE_S = 30
 
@@ -379,3 +381,82 @@ def test_a_child_that_inherits_the_lock_holds_the_entry_after_its_parent_was_kil
 def test_a_lock_that_is_not_held_cannot_be_lent(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache, pytest.raises(UsageError, match="not held"):
         cache.lock_of("thing", "one")
+
+
+def strangers_in(root: Path) -> list[Path]:
+    """What looks like something of the cache's, in each place where a cleaning looks, and is somebody's."""
+    files = []
+    for place in ("thing/old", "work/thesis", "building/office@home@2024", "building/plan"):
+        folder = root / place
+        folder.mkdir(parents=True)
+        (folder / STAMP).write_text('{"made_s": 1.0}')
+        files += [folder / STAMP, folder / "mine"]
+        files[-1].write_text("mine")
+    return files
+
+
+def test_cleaning_leaves_what_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Cache(tmp_path) as cache:
+        mine = strangers_in(tmp_path)
+        cache.publish("thing", "new", write_hello)
+        with cache.workspace("apt"):
+            pass
+    with Cache(tmp_path) as cache:
+        assert [str(one) for one in cache.clean()] == ["thing new", "work apt"]
+        assert cache.sweep() == []
+        assert f"left {tmp_path}/building/plan alone: nothing in it says" in capsys.readouterr().err
+        with pytest.raises(SetupError, match=rf"nothing in it says.*type: rm -r {tmp_path}/thing/old"):
+            cache.discard("thing", "old")
+        cache.publish("office", "home", write_hello)  # its place to build is taken
+    assert all(file.exists() for file in mine)
+
+
+def test_what_is_in_an_entrys_place_is_left(tmp_path: Path) -> None:
+    with Cache(tmp_path) as cache:
+        where = cache.path("thing", "one")
+        where.mkdir(parents=True)
+        (where / "mine").write_text("mine")
+        with pytest.raises(SetupError, match=f"type: rm -r {where}"):
+            cache.publish("thing", "one", write_hello)
+        assert [path.name for path in where.iterdir()] == ["mine"]
+        assert not list((tmp_path / "building").iterdir())
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "cache"
+    monkeypatch.setenv("VFIO_HARNESS_CACHE", str(root))
+    assert main(["cache", "--clean", "--dry-run"]) == 0
+    assert not root.exists()
+    with Cache(root) as cache:
+        cache.publish("thing", "new", write_hello)
+        strangers_in(root)
+
+    def all_there() -> list[tuple[str, int]]:
+        return sorted((str(path), path.lstat().st_mtime_ns) for path in root.glob("**/*"))
+
+    before = all_there()
+    capsys.readouterr()
+    assert main(["cache", "--clean", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert all_there() == before
+    assert main(["cache", "--clean"]) == 0
+    done = capsys.readouterr().out.splitlines()
+    lines = said.replace("would remove", "removed").replace("would leave", "left").splitlines()
+    assert len(lines) == 5
+    assert done[:5] == lines
+    assert "removed thing new" in lines
+    assert f"left {root}/work/thesis: nothing in it says that this harness made it" in lines
+    assert main(["cache", "--dry-run"]) == 2
+
+
+def test_a_budget_takes_what_is_ours_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VFIO_HARNESS_CACHE_LIMIT", "0")
+    with Cache(tmp_path) as cache:
+        (mine,) = [path for path in strangers_in(tmp_path) if path.parts[-2:] == ("old", "mine")]
+        mine.write_bytes(bytes(2_000_000))
+        assert collect(cache) == []
+    assert mine.exists()
