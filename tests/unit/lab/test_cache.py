@@ -26,6 +26,7 @@ from lab.cache import (
 from lab.cache_budget import collect
 
 DEADLINE_S = 30
+WORK = "work/thesis"
 
 
 def write_hello(folder: Path) -> None:
@@ -386,7 +387,7 @@ def test_a_lock_that_is_not_held_cannot_be_lent(tmp_path: Path) -> None:
 def strangers_in(root: Path) -> list[Path]:
     """What looks like something of the cache's, in each place where a cleaning looks, and is somebody's."""
     files = []
-    for place in ("thing/old", "work/thesis", "building/office@home@2024", "building/plan"):
+    for place in ("thing/old", WORK, "building/office@home@2024", "building/plan"):
         folder = root / place
         folder.mkdir(parents=True)
         (folder / STAMP).write_text('{"made_s": 1.0}')
@@ -447,7 +448,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(
     assert len(lines) == 5
     assert done[:5] == lines
     assert "removed thing new" in lines
-    assert f"left {root}/work/thesis: nothing in it says that this harness made it" in lines
+    assert f"left {root / WORK}: nothing in it says that this harness made it" in lines
     assert main(["cache", "--dry-run"]) == 2
 
 
