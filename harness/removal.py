@@ -104,7 +104,9 @@ def remove(folder: Path, purpose: str) -> str:
             opened.callback(os.close, parent)
             _empty(at, os.fstat(at).st_dev, spare=MARKER)
             os.unlink(MARKER, dir_fd=at)
-            os.rmdir(folder.name, dir_fd=parent)  # of an empty folder, whichever that is by now
+            there = os.stat(folder.name, dir_fd=parent, follow_symlinks=False)
+            if os.path.samestat(there, os.fstat(at)):
+                os.rmdir(folder.name, dir_fd=parent)
         except FileNotFoundError:
             return ""  # somebody else is removing it
         except OSError as error:

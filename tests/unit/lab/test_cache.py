@@ -453,11 +453,13 @@ def test_a_dry_run_says_the_same_and_writes_nothing(
 
 
 def test_a_budget_takes_what_is_ours_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("VFIO_HARNESS_CACHE_LIMIT", "0")
     with Cache(tmp_path) as cache:
-        (mine,) = [path for path in strangers_in(tmp_path) if path.parts[-2:] == ("old", "mine")]
-        mine.write_bytes(bytes(2_000_000))
+        mine = strangers_in(tmp_path)
+        (tmp_path / "thing/old/mine").write_bytes(bytes(2_000_000))
+        os.utime(tmp_path / "thing/old" / STAMP, (1.0, 1.0))
         assert collect(cache) == []
-    assert mine.exists()
+    assert all(file.exists() for file in mine)
+    assert "1 cache entries that nobody used for a week carry no marker" in capsys.readouterr().err
