@@ -160,7 +160,7 @@ def _evidence(results: Path) -> Iterator[Path]:
     """Files beside the journal that a run of ours has left, and nobody else."""
     yield from (path for name in (SOAK, SOAK_PICTURE) if _is_users_file(path := results / name))
     folder = results / ATTACHMENTS
-    if folder.is_dir():
+    if folder.is_dir() and not folder.is_symlink():
         yield from (path for path in folder.iterdir() if _OURS.match(path.name) and _is_users_file(path))
 
 

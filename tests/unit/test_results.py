@@ -90,6 +90,18 @@ def test_links_and_other_users_files_stay_where_they_are(tmp_path: Path) -> None
     assert before - {path.name for path in (tmp_path / ATTACHMENTS).iterdir()} == {Path(PICTURE).name}
 
 
+def test_a_folder_that_is_reached_by_a_link_is_somebodys(tmp_path: Path) -> None:
+    elsewhere, results = tmp_path / "elsewhere", tmp_path / "results"
+    for folder in (elsewhere, results):
+        folder.mkdir()
+    (elsewhere / Path(PICTURE).name).write_text("mine")
+    (results / ATTACHMENTS).symlink_to(elsewhere)
+    with JournalWriter(results / JOURNAL) as journal:
+        journal.append(SessionStart())
+    assert put_away(results) == ""
+    assert (elsewhere / Path(PICTURE).name).read_text() == "mine"
+
+
 def test_a_file_is_published_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     publish(tmp_path / "x", b"1")
     publish(tmp_path / "x", b"2")
