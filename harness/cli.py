@@ -215,13 +215,25 @@ def shell(options: argparse.Namespace, _: list[str]) -> int:
 
 def cache(options: argparse.Namespace, _: list[str]) -> int:
     """Show what is kept, or remove what nobody has used for a while."""
-    from lab.cache import Cache  # noqa: PLC0415
+    from lab import cache_contents, cache_root  # noqa: PLC0415
+    from lab.cache import Cache, default_root  # noqa: PLC0415
     from lab.cache_table import render  # noqa: PLC0415
 
+    if options.dry_run and not options.clean:
+        raise UsageError("harness cache --dry-run", said="nothing would be done", hint="Add --clean.")
+    unused_for_s = options.older_than_days * 86400.0
+    if options.dry_run:
+        cache_root.look(default_root())
+        for one in cache_contents.due(default_root(), unused_for_s=unused_for_s):
+            print(f"would leave {one.path}: {one.objection}" if one.objection else f"would remove {one}")
+        return ExitStatus.GOOD
     with Cache() as kept:
         if options.clean:
-            for entry in kept.clean(unused_for_s=options.older_than_days * 86400.0):
-                print(f"removed {entry.kind} {entry.key}")
+            due = cache_contents.due(kept.root, unused_for_s=unused_for_s)
+            removed = {one.path for one in kept.clean(unused_for_s=unused_for_s)}
+            for one in due:
+                why = one.objection or "somebody uses it"
+                print(f"removed {one}" if one.path in removed else f"left {one.path}: {why}")
         print(render(kept))
     return ExitStatus.GOOD
 
@@ -281,7 +293,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     declare(opening.add_argument, "gdb", "model")
     keeping = add("cache", cache)
-    keeping.add_argument("--clean", action="store_true", help="remove what is not in use")
+    keeping.add_argument("--clean", action="store_true", help="remove what is ours and not in use")
+    keeping.add_argument(
+        "--dry-run", action="store_true", help="with --clean: say what would go, and change nothing"
+    )
     keeping.add_argument(
         "--older-than-days", type=float, default=0.0, metavar="N", help="only what lay unused so long"
     )

@@ -6,16 +6,19 @@ journal alone: `harness report` calls it, and so does whoever supervises a runne
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-import tempfile
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from harness import removal
 from harness.errors import UsageError
 from harness.journal.reader import read, read_lines
-from harness.journal.record import TestStart
+from harness.journal.record import SessionStart, TestStart
 from harness.journal.session import Session
 from harness.journal.writer import JournalWriter
 from harness.report.exit import ExitStatus, exit_status
@@ -29,14 +32,15 @@ ATTACHMENTS: Final = "att"
 
 EARLIER: Final = "earlier"
 """Folder of what the run before this one left; there is one such run."""
-RESERVE: Final = ".reserve"
-"""Room that is kept for the case that the disk fills (harness/journal/reserve.py)."""
 SOAK: Final = "soak.json"
 SOAK_PICTURE: Final = "soak.svg"
 """What a soak leaves beside its journal: statistic and picture."""
 
+_EARLIER_PURPOSE: Final = "what an earlier run left"
+_HALF_WRITTEN: Final = "a file that is being written"
 _OURS: Final = re.compile(r".*-[0-9a-f]{8}\.|shared-guest|\.ahead-")
 """What the names of attachments begin with: a slug (harness/report/identity.py), or a guest of several tests."""
+_BEGINS: Final = f'{{"record":"{SessionStart.KIND}"'.encode()
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -55,19 +59,13 @@ def publish(path: Path, data: bytes) -> None:
         UsageError: the folder cannot be written, or the disk is full; the old file is still there.
     """
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
+        with removal.lent(path.parent, f".{path.name}.", _HALF_WRITTEN) as folder:
+            whole = folder / path.name
+            with whole.open("xb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(name).chmod(0o666 & ~umask)  # mkstemp made it private, a dashboard is another user
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+            whole.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise UsageError(
@@ -75,11 +73,35 @@ def publish(path: Path, data: bytes) -> None:
         ) from error
 
 
+def claim(results: Path) -> None:
+    """Refuse a folder in which files that are not ours have the names that ours will have; writes nothing.
+
+    What says that they are ours is a journal: its first record is one that we wrote.  Other files are in nobody's way.
+
+    Args:
+        results: the folder; it exists.
+
+    Raises:
+        UsageError: there are such files.
+    """
+    taken = [path for name in (JOURNAL, JUNIT) if os.path.lexists(path := results / name)]
+    taken += _evidence(results)
+    if not taken or _is_our_journal(results / JOURNAL):
+        return
+    names = ", ".join(str(path.relative_to(results)) for path in taken[:3])
+    raise UsageError(
+        f"results folder {results}",
+        said=f"{names}{', ...' if taken[3:] else ''} there would be overwritten, and no journal of yours says "
+        "that this harness wrote that",
+        hint="Name another results folder, or move it away.",
+    )
+
+
 def put_away(results: Path) -> str:
     """Move what an earlier run left out of the way of a new one, in place of what lies in :data:`EARLIER`.
 
-    Only what is certainly ours is moved or removed.  The old `junit.xml` stays until another one takes its place.  The
-    journal of a run that began no test stays, too, and what is in :data:`EARLIER` with it.
+    Only what is ours is moved or removed (harness/removal.py).  The old `junit.xml` stays until another one takes its
+    place.  The journal of a run that began no test stays, too, and what is in :data:`EARLIER` with it.
 
     Args:
         results: the folder; it exists.
@@ -88,39 +110,75 @@ def put_away(results: Path) -> str:
         What was done, in words; empty when there was nothing to do.
 
     Raises:
-        UsageError: another run writes there, or the folder cannot be written.
+        UsageError: another run writes there, the folder cannot be written, or what is there is not ours.
     """
+    claim(results)
     with JournalWriter(results / JOURNAL):
         try:
-            for name in (f".{JUNIT}.*", RESERVE, *(f".{name}.*" for name in (SOAK, SOAK_PICTURE))):
-                for path in results.glob(name):  # whoever wrote these was killed
-                    path.unlink()
+            done = _half_written_away(results)
             left = list(_evidence(results))
             if _tells(results / JOURNAL):
                 left.append(results / JOURNAL)
-            if not left:
-                return ""
-            earlier = results / EARLIER
-            for path in (earlier / JOURNAL, *_evidence(earlier)):
-                path.unlink(missing_ok=True)
-            (earlier / ATTACHMENTS).mkdir(parents=True, exist_ok=True)
-            for path in left:
-                path.replace(earlier / path.relative_to(results))
+            if left:
+                done += _moved_away(results, left)
         except OSError as error:
             raise UsageError(
                 f"putting away what an earlier run left in {results}",
                 said=error.strerror or str(error),
                 hint="Name another results folder.",
             ) from error
-    return f"what an earlier run left there is in {earlier}"
+    return "; ".join(done)
+
+
+def _half_written_away(results: Path) -> list[str]:
+    """Remove what runners were writing when they were killed; what else has such a name, in words."""
+    found = [path for name in (JUNIT, SOAK, SOAK_PICTURE) for path in sorted(results.glob(f".{name}.*"))]
+    return [f"{path} was left alone: {why}" for path in found if (why := removal.remove(path, _HALF_WRITTEN))]
+
+
+def _moved_away(results: Path, left: list[Path]) -> list[str]:
+    """Put files in place of those that the last run but one left; what was done, in words."""
+    names = itertools.chain([EARLIER], (f"{EARLIER}-{number}" for number in itertools.count(2)))
+    done = []
+    for earlier in (results / name for name in names):
+        with suppress(FileExistsError):
+            earlier.mkdir(mode=0o755)
+            earlier.chmod(0o755)  # whatever the umask is: a dashboard is another user
+            removal.mark(earlier, _EARLIER_PURPOSE)
+        if not (why := removal.objection(earlier, _EARLIER_PURPOSE)):
+            break
+        done.append(f"{earlier} was left alone: {why}")
+    for path in (earlier / JOURNAL, *_evidence(earlier)):
+        path.unlink(missing_ok=True)
+    (earlier / ATTACHMENTS).mkdir(parents=True, exist_ok=True)
+    for path in left:
+        path.replace(earlier / path.relative_to(results))
+    return [*done, f"what an earlier run left there is in {earlier}"]
 
 
 def _evidence(results: Path) -> Iterator[Path]:
     """Files beside the journal that a run of ours has left, and nobody else."""
-    yield from (path for name in (SOAK, SOAK_PICTURE) if (path := results / name).is_file())
+    yield from (path for name in (SOAK, SOAK_PICTURE) if _is_users_file(path := results / name))
     folder = results / ATTACHMENTS
-    if folder.is_dir():
-        yield from (path for path in folder.iterdir() if path.is_file() and _OURS.match(path.name))
+    if folder.is_dir() and not folder.is_symlink():
+        yield from (path for path in folder.iterdir() if _OURS.match(path.name) and _is_users_file(path))
+
+
+def _is_users_file(path: Path) -> bool:
+    """Whether it is a regular file of this user's, and no link to one."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+
+
+def _is_our_journal(path: Path) -> bool:
+    """Whether a file begins with the record that every journal begins with, or was never written to."""
+    if not _is_users_file(path):
+        return False
+    with path.open("rb") as stream:
+        return (first := stream.read(len(_BEGINS))) == _BEGINS[: len(first)]
 
 
 def _tells(journal: Path) -> bool:

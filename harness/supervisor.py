@@ -207,7 +207,7 @@ def _redden(folder: Path) -> None:
     """Put a red report in place of whatever an earlier run left, and everything else of it away.
 
     Raises:
-        UsageError: the folder cannot be written, or another run writes there.
+        UsageError: the folder cannot be written, another run writes there, or what is there is not ours.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -215,6 +215,7 @@ def _redden(folder: Path) -> None:
         raise UsageError(
             f"results folder {folder}", said=error.strerror or str(error), hint="Name one with --results DIR."
         ) from error
+    results.claim(folder)
     JournalWriter(folder / results.JOURNAL).close()  # whoever writes there keeps us out
     results.publish(folder / results.JUNIT, to_junit(Session(start=_start())))
     done = results.put_away(folder)

@@ -10,6 +10,7 @@ hash to what a signed index says.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -20,7 +21,9 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import unquote
 
 from harness.errors import SetupError
-from lab import apt, progress
+from harness.removal import MARKER
+from lab import apt, contents, progress
+from lab.progress import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 STABLE: Final = "trixie"
 """The newest stable suite of Debian.  At the next release change this name; everything else follows."""
 
+KIND: Final = "debian"
 LOCK_NAME: Final = "packages.lock.json"
 _RECIPE: Final = 1  # raise it when the way of unpacking changes: older entries are then made again
 # What nobody reads in a tree that only serves to run one program.
@@ -207,14 +211,44 @@ def unpacked(cache: Cache, request: Request) -> Unpacked:
                 archives = session.download([str(package) for package in packages], total_bytes, step)
             with progress.step(f"unpacking {request.label}", total_bytes=request.unpacked_bytes):
                 for package in packages:
-                    apt.unpack(archives / package.file_name, tree)
-            shutil.rmtree(archives)
+                    unpack_checked(package, archives / package.file_name, tree)
+            for package in packages:  # what others left there may be somebody's, or half of a later download
+                (archives / package.file_name).unlink()
         for clutter in _CLUTTER:
             shutil.rmtree(tree / clutter, ignore_errors=True)
         lock.write(tree)
+        contents.record(tree)
 
-    path = cache.publish("debian", request.key(), build, need_bytes=request.disk_bytes)
+    def published(*, replace: bool = False) -> Path:
+        key, need_bytes = request.key(), request.disk_bytes
+        return cache.publish(KIND, key, build, need_bytes=need_bytes, replace=replace)
+
+    path = published()
+    if not (path / contents.LIST).exists() and not (path / MARKER).exists():
+        note(f"{path} was unpacked by an earlier version: taking what is in it now for what belongs there")
+        contents.record(path)
+    if what := contents.damage(path):
+        note(f"{path} is not what was unpacked there ({what}): fetching it again")
+        path = published(replace=True)
     return Unpacked(path=path, lock=PackageLock.read(path))
+
+
+def unpack_checked(package: Package, file: Path, tree: Path) -> None:
+    """Unpack a package if it is what the signed index says; apt looked at it some time ago.
+
+    Raises:
+        SetupError: it is something else, or damaged.
+        OSError: ENOSPC, when the disk is full.
+    """
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != package.sha256:
+        raise SetupError(
+            f"unpacking {file}",
+            said=f"its SHA-256 is {digest}, not {package.sha256} as the signed index says",
+            hint="Remove it and try again",
+        )
+    apt.unpack(file, tree)
 
 
 def closure(session: apt.Session, request: Request) -> tuple[Package, ...]:

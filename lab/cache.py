@@ -6,7 +6,9 @@ says who is there: its builder holds it exclusively, its users hold it shared, t
 die (SIGKILL included).  So two builders never meet, a dead builder's rubbish is recognised, and cleaning
 never takes an entry away from under a running guest.
 
-This module refuses to know what is inside an entry, and how much all of them may take (lab/cache_budget.py).
+Whose the folder is and what lies in it is told by lab/cache_root.py and lab/cache_contents.py; what is removed goes
+by the law of harness/removal.py.  This module refuses to know what is inside an entry, and how much all of them may
+take (lab/cache_budget.py).
 """
 
 from __future__ import annotations
@@ -17,29 +19,31 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
+from harness import removal
 from harness.errors import SetupError, UsageError
+from lab import cache_contents, cache_root
+from lab.cache_contents import ENTRY, STAMP, WORKSPACE, Entry, allocated_bytes
+from lab.cache_root import RESERVED, VARIABLE
 from lab.progress import note, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-STAMP: Final = ".complete.json"
-VARIABLE: Final = "VFIO_HARNESS_CACHE"
+__all__ = ["STAMP", "VARIABLE", "Cache", "Entry", "allocated_bytes", "default_root", "key_of"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+~.-]*")
 _KIND = re.compile(r"[a-z][a-z0-9-]*")
 # EFBIG is what a file size limit (ulimit -f) answers; to the user it is the same trouble as a full disk.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ELSEWHERE = f"Free some space, or set {VARIABLE}=/another/folder"
-_RESERVED = frozenset({"locks", "building", "work"})
 
 
 def default_root() -> Path:
@@ -63,26 +67,6 @@ def key_of(inputs: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One complete entry, as `Cache.entries` lists it.
-
-    Attributes:
-        size_bytes: space it takes on the disk (allocated blocks: sparse files count what they hold).
-        made_s: when it was published, seconds since the epoch.
-        used_s: when it was last handed out, seconds since the epoch.
-        in_use: whether a process (this one included) holds it now.
-    """
-
-    kind: str
-    key: str
-    path: Path
-    size_bytes: int
-    made_s: float
-    used_s: float
-    in_use: bool
-
-
 class Cache:
     """The cache folder, and the entries that this process holds in it.
 
@@ -96,16 +80,12 @@ class Cache:
             root: the folder; the default one when None.
 
         Raises:
-            SetupError: it can be neither made nor written to.
+            SetupError: it can be neither made nor written to, or must not be used (lab/cache_root.py).
         """
         self.root = (root or default_root()).absolute()
         self._held: dict[tuple[str, str], int] = {}
         try:
-            for name in _RESERVED:
-                (self.root / name).mkdir(parents=True, exist_ok=True)
-            tag = self.root / "CACHEDIR.TAG"  # backup programs skip a folder with this file
-            if not tag.exists():
-                tag.write_text("Signature: 8a477f597d28d172789f06886806bc55\n# made by vfio-harness\n")
+            cache_root.make(self.root)
             with tempfile.TemporaryFile(dir=self.root / "building"):
                 pass
         except OSError as error:
@@ -131,7 +111,7 @@ class Cache:
         Raises:
             UsageError: kind or key cannot be a folder name.
         """
-        if not _KIND.fullmatch(kind) or kind in _RESERVED or not _NAME.fullmatch(key):
+        if not _KIND.fullmatch(kind) or kind in RESERVED or not _NAME.fullmatch(key):
             raise UsageError(f"naming the cache entry {kind}/{key}", said="not usable as a folder name")
         return self.root / kind / key
 
@@ -230,7 +210,7 @@ class Cache:
         try:
             if not self._becomes_builder(descriptor, f"work/{name}"):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # here the other one lets go when it is done
-            where.mkdir(exist_ok=True)
+            self._ready_to_work(where)
             yield where
         finally:
             os.close(descriptor)
@@ -239,48 +219,30 @@ class Cache:
 
     def entries(self) -> list[Entry]:
         """List the complete entries, the largest first."""
-        found = []
-        for stamp in self.root.glob(f"*/*/{STAMP}"):
-            where = stamp.parent
-            kind, key = where.parent.name, where.name
-            with suppress(OSError, ValueError):
-                made_s = float(json.loads(stamp.read_text())["made_s"])
-                found.append(
-                    Entry(
-                        kind=kind,
-                        key=key,
-                        path=where,
-                        size_bytes=allocated_bytes(where),
-                        made_s=made_s,
-                        used_s=stamp.stat().st_mtime,
-                        in_use=(kind, key) in self._held or self._is_locked(kind, key),
-                    )
-                )
-        return sorted(found, key=lambda entry: entry.size_bytes, reverse=True)
+        return cache_contents.entries(self.root)
 
     def clean(self, *, kind: str | None = None, unused_for_s: float = 0.0) -> list[Entry]:
-        """Remove entries that nobody uses, and what dead builders left behind.
+        """Remove what is ours and nobody uses; what is not ours is left (:func:`lab.cache_contents.due`).
 
         Args:
-            kind: only entries of this kind; all kinds, and the working folders, when None.
+            kind: only entries of this kind; all kinds, the working folders, and what dead builders left, when None.
             unused_for_s: only entries not handed out for so many seconds.
 
         Returns:
             What was removed.
         """
         removed = []
-        for entry in self.entries():
-            old = time.time() - entry.used_s >= unused_for_s
-            if not old or entry.in_use or kind not in (None, entry.kind):
-                continue
+        for one in cache_contents.due(self.root, kind=kind, unused_for_s=unused_for_s):
             with suppress(SetupError):  # somebody began to use it a moment ago: then it stays
-                self.discard(entry.kind, entry.key)
-                removed.append(entry)
-        if kind is None:
-            for where in (self.root / "work").iterdir():
-                if not self._is_locked("work", where.name):
-                    shutil.rmtree(where, ignore_errors=True)
-        self.sweep()
+                match one.kind:
+                    case "building":
+                        gone = self._sweep(one)
+                    case "work":
+                        gone = self._sweep_workspace(one)
+                    case _:
+                        self.discard(one.kind, one.key)
+                        gone = True
+                removed += [one] * gone
         return removed
 
     def lock_of(self, kind: str, key: str) -> int:
@@ -299,21 +261,11 @@ class Cache:
     def sweep(self) -> list[str]:
         """Remove the half-made folders of builders that are dead; return the names of their entries."""
         swept = []
-        for rubbish in (self.root / "building").iterdir():
-            kind, _, rest = rubbish.name.partition("@")
-            key = rest.rpartition("@")[0]
-            if not key:
-                continue
-            descriptor = self._lock_file(kind, key)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # its builder lives, or the entry is complete, in use, and will be swept later
-            else:
-                shutil.rmtree(rubbish, ignore_errors=True)
-                swept.append(f"{kind}/{key}")
-            finally:
-                os.close(descriptor)
+        for one in cache_contents.half_made(self.root):
+            if one.objection:
+                note(f"left {one.path} alone: {one.objection}")
+            elif not one.in_use and self._sweep(one):
+                swept.append(cache_contents.lock_name(one.path).replace("@", "/", 1))
         return swept
 
     # --- inside ---------------------------------------------------------------------------------------
@@ -323,7 +275,8 @@ class Cache:
     ) -> None:
         """Build and publish; the caller holds the entry's lock exclusively, so all rubbish here is dead."""
         for rubbish in (self.root / "building").glob(f"{kind}@{key}@*"):
-            shutil.rmtree(rubbish, ignore_errors=True)
+            if why := removal.remove(rubbish, ENTRY):
+                note(f"left {rubbish} alone: {why}")
         free_bytes = shutil.disk_usage(self.root).free
         if need_bytes > free_bytes:
             raise SetupError(
@@ -333,8 +286,7 @@ class Cache:
             )
         scratch: Path | None = None
         try:
-            scratch = Path(tempfile.mkdtemp(prefix=f"{kind}@{key}@", dir=self.root / "building"))
-            scratch.chmod(0o755)
+            scratch = removal.made(self.root / "building", f"{kind}@{key}@", ENTRY, mode=0o755)
             build(scratch)
             stamp = {"kind": kind, "key": key, "made_s": round(time.time(), 3)}
             with (scratch / STAMP).open("w") as file:
@@ -342,22 +294,61 @@ class Cache:
                 file.flush()
                 os.sync()  # contents before the name: after a power cut there is no entry of empty files
                 os.fsync(file.fileno())
-            where.parent.mkdir(exist_ok=True)
-            if where.exists():  # a folder without a stamp is nobody's
-                shutil.rmtree(where)
+            cache_root.make_below(self.root, kind)
+            self._remove(where, kind, key)  # one that lost its stamp
             scratch.rename(where)
         except OSError as error:
             raise self._refused(f"making {kind}/{key}", error, need_bytes) from error
         finally:
-            if scratch is not None and scratch.exists():
-                shutil.rmtree(scratch, ignore_errors=True)
+            if scratch is not None:
+                removal.remove(scratch, ENTRY)
 
     def _remove(self, where: Path, kind: str, key: str) -> None:
-        """Take an entry out of sight with one rename, then delete it."""
-        if where.exists():
-            grave = Path(tempfile.mkdtemp(prefix=f"{kind}@{key}@", dir=self.root / "building"))
-            where.rename(grave / "removed")
-            shutil.rmtree(grave, ignore_errors=True)
+        """Take an entry out of sight with one rename, then delete it.
+
+        Raises:
+            SetupError: what is there is not ours.
+        """
+        if not os.path.lexists(where):
+            return
+        if why := removal.objection(where, ENTRY):
+            raise SetupError(
+                f"removing the cache entry {where}",
+                said=why,
+                hint=f"An earlier version may have made it.  If you do not need it, type: rm -r {where}",
+            )
+        grave = self.root / "building" / f"{kind}@{key}@{secrets.token_hex(4)}"
+        where.rename(grave)
+        if why := removal.remove(grave, ENTRY):
+            note(f"left {grave} alone: {why}")
+
+    def _sweep(self, one: Entry) -> bool:
+        """Remove what a dead builder left; False when its builder lives, or it is not ours."""
+        return self._swept(cache_contents.lock_name(one.path), one.path, ENTRY)
+
+    def _sweep_workspace(self, one: Entry) -> bool:
+        return self._swept(f"work@{one.key}", one.path, WORKSPACE)
+
+    def _swept(self, lock: str, where: Path, purpose: str) -> bool:
+        if removal.objection(where, purpose):
+            return False
+        kind, _, key = lock.partition("@")
+        descriptor = self._lock_file(kind, key)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        else:
+            return not removal.remove(where, purpose)
+        finally:
+            os.close(descriptor)
+
+    def _ready_to_work(self, where: Path) -> None:
+        """Make a workspace, marked; one that is there is used as it is, whoever made it."""
+        with suppress(FileExistsError):
+            where.mkdir()
+            where.chmod(cache_root.mode_below(self.root))
+            removal.mark(where, WORKSPACE)
 
     def _lock_file(self, kind: str, key: str) -> int:
         try:
@@ -394,17 +385,6 @@ class Cache:
     def _drop(descriptor: int) -> None:
         os.close(descriptor)
 
-    def _is_locked(self, kind: str, key: str) -> bool:
-        descriptor = self._lock_file(kind, key)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        else:
-            return False
-        finally:
-            os.close(descriptor)
-
     def _refused(self, tried: str, error: OSError, need_bytes: int = 0) -> SetupError:
         said = error.strerror or str(error)
         if error.errno in _FULL:
@@ -417,17 +397,3 @@ class Cache:
             )
         hint = f"Make the folder writable, or set {VARIABLE}=/another/folder"
         return SetupError(f"{tried} in {self.root}", said=said, hint=hint)
-
-
-def allocated_bytes(folder: Path) -> int:
-    """Add up the disk space of a folder's files; a hard-linked file counts once."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                status = os.lstat(Path(parent, name))
-                if (status.st_dev, status.st_ino) not in seen:
-                    seen.add((status.st_dev, status.st_ino))
-                    total += status.st_blocks * 512
-    return total

@@ -16,6 +16,7 @@ def render(cache: Cache) -> str:
     lines = [f"{cache.root}: {total} in {len(entries)} {'entry' if len(entries) == 1 else 'entries'}"]
     for entry in entries:
         age = f"made {_ago(entry.made_s)}, used {_ago(entry.used_s)}" + (", in use" if entry.in_use else "")
+        age += ", not marked as ours" if entry.objection else ""
         lines.append(f"  {size_text(entry.size_bytes):>7}  {entry.kind:<13} {entry.key:<42} {age}")
     counted_bytes = sum(entry.size_bytes for entry in entries if counts(entry))
     limit = size_text(budget_bytes(cache.root, counted_bytes))

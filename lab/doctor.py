@@ -225,7 +225,7 @@ def kernel(cache: Cache) -> Finding:
 
 
 def _fetched(cache: Cache, name: str, request: archive.Request, otherwise: str) -> Finding:
-    path = cache.entry("debian", request.key())
+    path = cache.entry(archive.KIND, request.key())
     if path is None:
         sizes = f"{size_text(request.expected_bytes)}, {size_text(request.disk_bytes)} of disk meanwhile"
         todo = f"lab/run fetches Debian's: {sizes}"

@@ -10,6 +10,9 @@ lab_venv=$lab_root/.venv
 lab_stamp=$lab_venv/.harness-stamp
 venv_python=$lab_venv/bin/python
 
+lab_marker=.made-by-vfio-harness
+lab_mark='made by vfio-harness, a Python environment: remove it whenever you like'
+
 lab_say() { printf 'lab: %s\n' "$*" >&2; }
 
 lab_give_up() {
@@ -20,6 +23,20 @@ lab_give_up() {
 lab_apt_line() {
     if [ "$(id -u)" -eq 0 ]; then sudo=; else sudo='sudo '; fi
     printf '%sapt-get install gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv util-linux' "$sudo"
+}
+
+# The law of harness/removal.py: what is found is removed only if it is a folder, no link to one, of this user's, has the
+# mode that we gave it, and carries the marker that we wrote before anything else.
+lab_remove_ours() {
+    [ -e "$1" ] || [ -L "$1" ] || return 0
+    [ "$(stat -c '%u %a %F' -- "$1")" = "$(id -u) 755 directory" ] &&
+        [ "$(stat -c '%u %a %F' -- "$1/$lab_marker" 2>/dev/null)" = "$(id -u) 444 regular file" ] &&
+        [ "$(cat -- "$1/$lab_marker")" = "$lab_mark" ] ||
+        lab_give_up "$1 is in the way: nothing in it says that this script made it (an earlier version may have)." \
+            "If you do not need it, type: rm -r $1"
+    # All but the marker first: what is left of a removal that was killed is still ours.
+    find "$1" -xdev -depth -mindepth 1 ! -path "$1/$lab_marker" -delete &&
+        rm -f -- "$1/$lab_marker" && rmdir -- "$1" || lab_give_up "cannot remove $1"
 }
 
 # What the dependencies are made from.  The folder counts, because a virtual environment cannot be moved.
@@ -89,10 +106,13 @@ lab_make() {
     true >"$lab_log" || lab_give_up "cannot write $lab_log: the repository's folder must be writable"
     case $lab_state in
     rebuild)
+        [ ! -e "$lab_root/vfio_harness.egg-info" ] ||
+            lab_give_up "$lab_root/vfio_harness.egg-info is left of a build by hand: workers of pytest would take the" \
+                "plugins that it names for today's.  Type: rm -r $lab_root/vfio_harness.egg-info"
         lab_say "making the Python environment $lab_venv (up to 250 MB, 60 MB to download, 1 minute) ..."
-        rm -rf -- "$lab_venv"
-        # Left by a build by hand: workers of xdist would take the plugins that it names for today's.
-        rm -rf -- "$lab_root/vfio_harness.egg-info"
+        lab_remove_ours "$lab_venv"
+        mkdir -m 755 -- "$lab_venv" && (umask 222 && printf '%s\n' "$lab_mark" >"$lab_venv/$lab_marker") ||
+            lab_give_up "cannot make $lab_venv"
         "$lab_python" -m venv "$lab_venv" >>"$lab_log" 2>&1 ||
             lab_give_up "python -m venv failed: $(tail -n 1 -- "$lab_log").  Type: $(lab_apt_line)"
         # The parts that build ours stay in the environment, so that a later change of the C needs no network.

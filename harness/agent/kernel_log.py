@@ -24,19 +24,22 @@ _ENDS: Final = "<14>"  # severity info (6)
 class KernelLog:
     """Open before the stage, :meth:`collect` after it."""
 
-    def __init__(self, alarms: AbstractContextManager[None] | None = None) -> None:
+    def __init__(
+        self, alarms: AbstractContextManager[None] | None = None, *, descriptor: int | None = None
+    ) -> None:
         """Begin.
 
         Args:
             alarms: entered before the first marker and left after the last one; see :mod:`harness.agent.alarms`.
+            descriptor: of an open log, which does not block and gives one record a read; it is this object's from now
+                on.  None for the log of this machine.
         """
         self._marker = f"{MARKER}{uuid.uuid4().hex}"
         self._spans: dict[str, tuple[int, int]] = {}
         self._undo = ExitStack()
         self._undo.enter_context(alarms or nullcontext())
-        self._fd = os.open("/dev/kmsg", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd = _this_machines() if descriptor is None else descriptor
         self._undo.callback(os.close, self._fd)
-        os.lseek(self._fd, 0, os.SEEK_END)
         self._say(_BEGINS, "begins")
 
     def collect(self) -> dict[str, Any]:
@@ -89,6 +92,13 @@ class KernelLog:
         # without the newline the record stays open for a continuation, and no reader sees it
         os.write(self._fd, f"{severity}{self._marker} {what}\n".encode())
         self._spans[what] = (begun, time.monotonic_ns())
+
+
+def _this_machines() -> int:
+    """A descriptor of /dev/kmsg, behind what was said before."""
+    descriptor = os.open("/dev/kmsg", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.lseek(descriptor, 0, os.SEEK_END)
+    return descriptor
 
 
 def _late_us(markers: list[tuple[int, int, int]]) -> int:

@@ -56,6 +56,11 @@ class Phase(enum.StrEnum):
     PUTTING_BACK = "reading config space and putting settings back"
 
 
+def alarmed(patience_ns: Ns) -> KernelLog:
+    """The log of this machine, whose alarms all ring until it is collected; see :func:`harness.agent.alarms.armed`."""
+    return KernelLog(armed(patience_ns))
+
+
 def carry_out(
     plan: Plan,
     addresses: Mapping[str, Bdf],
@@ -64,6 +69,7 @@ def carry_out(
     load_module: Callable[[str], object],
     *,
     tell: Tell = untold,
+    listen: Callable[[Ns], KernelLog] = alarmed,
 ) -> dict[str, Any]:
     """Stage `plan` on the functions at `addresses`.
 
@@ -74,6 +80,8 @@ def carry_out(
     `stage` (id of the shared memory), `pages` (:meth:`SharedStage.pages`), `functions` (as in the result, without
     `config_after`), `taint` (before the stage) and, about once a second, `alive_ns` (CLOCK_MONOTONIC) and
     `release_ns`, both also as soon as the actors were released.
+
+    The kernel log is what `listen` opens, which hears how long an operation may be blocked.
 
     Returns:
         Plain values, tables as bytes: `begin_ns`, `end_ns`, `records` (one bytes each actor), `actors`, `functions`,
@@ -103,7 +111,7 @@ def carry_out(
         undo.callback(memory.close)
         tell({"phase": Phase.OBSERVING.value})
         processes = nursery.borrow(len(programs))
-        log = KernelLog(armed(Ns(plan.lasting_ns + plan.deadline_ns)))
+        log = listen(Ns(plan.lasting_ns + plan.deadline_ns))
         undo.callback(log.leave)
         uevents = Uevents()
         undo.callback(uevents.leave)

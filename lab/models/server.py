@@ -407,7 +407,6 @@ def _nothing(_: Frame) -> None:
 
 
 def _listening(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
     listener.listen(1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import xmlschema
 
+from harness import removal
 from harness.journal.lines import to_line
 from harness.journal.reader import parse
 from harness.journal.record import SessionEnd
@@ -259,7 +260,8 @@ def test_what_an_earlier_run_left_is_put_away(pytester: pytest.Pytester) -> None
     (results / "att" / "notes.txt").write_text("mine")
     (results / "mine.txt").write_text("mine")
     (results / "soak.json").write_text("an earlier soak's")
-    (results / f".{JUNIT}.abcd").write_text("a runner was killed while it wrote this")
+    killed = removal.made(results, f".{JUNIT}.", "a file that is being written")
+    (killed / JUNIT).write_text("a runner was killed while it wrote this")
     first = (results / JOURNAL).read_bytes()
     pytester.makepyfile(SIX.replace("test_good", "test_better"))
     done = run(pytester)
@@ -269,7 +271,7 @@ def test_what_an_earlier_run_left_is_put_away(pytester: pytest.Pytester) -> None
     assert "notes.txt" in att
     assert (results / "earlier" / JOURNAL).read_bytes() == first
     assert any("good" in path.name for path in (results / "earlier" / "att").iterdir())
-    assert not (results / f".{JUNIT}.abcd").exists()
+    assert not killed.exists()
     assert not (results / "soak.json").exists()
     assert (results / "earlier" / "soak.json").exists()
     assert complete(results / "earlier") is ExitStatus.BAD  # it can still be reported

@@ -18,6 +18,7 @@ import pytest
 LAB = Path(__file__).resolve().parents[2] / "lab"
 SCRIPTS = ("run", "test", "shell", "bench", "setup.sh")
 DEADLINE_S = 600
+MARK = "made by vfio-harness, a Python environment: remove it whenever you like\n"
 
 PYPROJECT = """\
 [build-system]
@@ -186,17 +187,60 @@ def test_without_a_lab_there_are_no_tests(ready: Repository) -> None:
     assert "pytest.py" not in result.stdout
 
 
-def test_an_environment_without_a_stamp_is_never_used(fresh: Repository) -> None:
-    (fresh.root / ".venv" / "bin").mkdir(parents=True)
-    (fresh.root / ".venv" / "bin" / "python").write_text("half-made")
-    names = fresh.root / "vfio_harness.egg-info" / "entry_points.txt"
-    names.parent.mkdir()
-    names.write_text("[pytest11]\nharness_lab = harness.of_yesterday\n")
+STRANGERS = (
+    "made by hand",
+    "of an earlier version",
+    "a link",
+    "another mode",
+    "a marker of its own",
+    "egg-info",
+)
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_what_this_script_did_not_make_is_named_and_left(
+    fresh: Repository, tmp_path_factory: pytest.TempPathFactory, stranger: str
+) -> None:
+    venv, marker = fresh.root / ".venv", fresh.root / ".venv" / ".made-by-vfio-harness"
+    venv.mkdir()
+    if stranger == "a link":
+        venv.rmdir()
+        venv.symlink_to(tmp_path_factory.mktemp("elsewhere"))
+    if stranger in ("a link", "another mode"):
+        marker.write_text(MARK)
+        marker.chmod(0o444)
+    match stranger:
+        case "of an earlier version":
+            fresh.stamp.write_text("of\nanother\nday\nnone\n")
+        case "another mode":
+            venv.chmod(0o700)
+        case "a marker of its own":
+            marker.write_text("mine\n")
+            marker.chmod(0o444)
+        case "egg-info":
+            venv.rmdir()
+            venv = fresh.root / "vfio_harness.egg-info"
+            venv.mkdir()
+    (venv / "mine").write_text("mine")
+    result = fresh.call("run", "x")
+    assert (result.returncode, result.stdout) == (125, ""), result.stderr
+    assert f"Type: rm -r {venv}" in result.stderr.replace("type:", "Type:")
+    assert (venv / "mine").read_text() == "mine"
+    assert not fresh.builds()
+
+
+def test_a_half_made_environment_of_ours_is_made_again(fresh: Repository) -> None:
+    venv = fresh.root / ".venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").write_text("half-made")
+    (venv / ".made-by-vfio-harness").write_text(MARK)
+    (venv / ".made-by-vfio-harness").chmod(0o444)
+    venv.chmod(0o755)
     result = fresh.call("run", "x")
     assert (result.returncode, result.stdout) == (0, f"cli.py run x in {fresh.root}/.venv\n"), result.stderr
     assert "making the Python environment" in result.stderr
     assert fresh.call("run").stderr == ""
-    assert not names.exists(), "pytest would look for plugins where they were"
+    assert (venv / ".made-by-vfio-harness").read_text() == MARK
 
 
 @pytest.mark.parametrize("changed", ["dependencies", "another python", "python upgraded", "half a stamp"])

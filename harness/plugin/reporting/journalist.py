@@ -46,7 +46,7 @@ from harness.report.junit import Dialect, to_junit
 from harness.report.lean import lean
 from harness.report.terminal import Style, summary
 from harness.report.text import clip
-from harness.results import JOURNAL, JUNIT, RESERVE, boot_id, publish, put_away
+from harness.results import JOURNAL, JUNIT, boot_id, publish, put_away
 from harness.visible import visible
 
 WORKER_HEALTH: Final = "hil_health"
@@ -84,7 +84,7 @@ class Journalist:
         self.earlier = read_lines(results / JOURNAL) if config.getoption("hil_resume") else Lines()
         self.put_away = "" if config.getoption("hil_resume") else put_away(results)
         runs = sum(isinstance(record, SessionStart) for record in self.earlier.records)
-        self.writer = JournalWriter(results / JOURNAL, reserve=Reserve(results / RESERVE))
+        self.writer = JournalWriter(results / JOURNAL, reserve=Reserve(results))
         start = replace(_start(config, results), resumes=runs)
         self.records = list(self.earlier.records)  # the report must be complete even when the disk is full
         self.write(start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 import time
 
 import pytest
@@ -31,18 +31,35 @@ def test_a_record_has_a_prefix_a_text_and_a_dictionary(
 
 
 def test_what_was_said_between_the_markers_is_collected() -> None:
-    if not os.access("/dev/kmsg", os.R_OK | os.W_OK):
-        pytest.skip("needs to read and write /dev/kmsg; run it as root")
-    began = time.monotonic_ns()
-    log = KernelLog()
-    with open("/dev/kmsg", "wb", buffering=0) as kmsg:  # noqa: PTH123 - one write, one record
-        kmsg.write(b"<12>hil unit test: hello\n")
-    collected = log.collect()
+    """The other side of a log of our own: it gives a record a read, as the kernel does, and keeps what is written."""
+    ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    with kernel:
+        log = KernelLog(descriptor=ours.detach())
+        began = kernel.recv(8192).decode()
+        assert began.startswith("<11>hil: stage ")
+        assert began.endswith(" begins\n")
+        marker, now_us = began[4:-1], time.monotonic_ns() // 1000
+        for level, text in (
+            (6, "said before"),
+            (3, marker),
+            (4, "hil unit test: hello"),
+            (6, marker.replace("begins", "ends")),
+        ):
+            kernel.send(f"{8 + level},1,{now_us},-;{text}\n".encode())
+        collected = log.collect()
+        assert kernel.recv(8192).decode() == f"<14>{marker.replace('begins', 'ends')}\n"
     assert collected["complete"] is True
-    (line,) = [line for line in collected["lines"] if line["text"] == "hil unit test: hello"]
-    assert line["level"] == 4
-    assert not [line for line in collected["lines"] if line["text"].startswith("hil: stage")]
-    assert began // 1000 <= line["time_us"] <= time.monotonic_ns() // 1000
+    (line,) = collected["lines"]
+    assert (line["level"], line["text"]) == (4, "hil unit test: hello")
+    assert abs(line["time_us"] - now_us) < 1_000_000
+
+
+def test_a_log_without_its_markers_is_not_complete() -> None:
+    ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    with kernel:
+        assert KernelLog(descriptor=ours.detach()).collect() == {"lines": [], "complete": False}
 
 
 @pytest.mark.parametrize(

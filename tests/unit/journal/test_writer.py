@@ -118,14 +118,14 @@ def test_children_do_not_inherit_the_descriptor(tmp_path: Path) -> None:
 def test_when_the_disk_is_full_what_matters_finds_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = tmp_path / ".reserve"
-    journal = JournalWriter(tmp_path / "j", reserve=Reserve(kept))
-    assert kept.stat().st_blocks * 512 >= SIZE
+    journal = JournalWriter(tmp_path / "j", reserve=(reserve := Reserve(tmp_path)))
+    assert os.fstat(reserve.fileno()).st_blocks * 512 >= SIZE
+    assert [path.name for path in tmp_path.iterdir()] == ["j"]
     write = os.write
 
     def full(descriptor: int, data: bytes) -> int:
         """A disk that has as much room as the reserve has given up."""
-        if len(data) > SIZE - kept.stat().st_size:
+        if len(data) > SIZE - os.fstat(reserve.fileno()).st_size:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(descriptor, data)
 
@@ -133,9 +133,9 @@ def test_when_the_disk_is_full_what_matters_finds_room(
     for _ in range(20):
         journal.append(PhaseReport(test="a", phase="call", status=Status.OK, output="x" * 30_000))
     journal.append(SessionEnd(status=0))
-    assert kept.stat().st_size >= SIZE // 2  # the report's
+    assert os.fstat(reserve.fileno()).st_size >= SIZE // 2  # the report's
     journal.close()
-    assert not kept.exists()
+    assert reserve.fileno() == -1
     (said,) = journal.trouble
     assert "ENOSPC: the disk is full; long texts of later records are cut" in said
     lines = parse((tmp_path / "j").read_bytes().splitlines())

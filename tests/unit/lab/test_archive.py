@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SetupError
-from lab import apt, archive
+from harness.removal import MARKER
+from lab import apt, archive, contents
 from lab.archive import LOCK_NAME, Package, PackageLock, Request, newest_version, parse_uri_line, unpacked
 from lab.cache import Cache
 
@@ -204,6 +206,13 @@ class SmallArchive:
     def add(self, name: str, depends: str = "") -> Path:
         return make_package(self.pool, name, depends)
 
+    def fill(self) -> None:
+        """Publish what `WANTED` asks for."""
+        self.add("greeter", "libgreet, libunwanted, tool")
+        for name in ("libgreet", "libunwanted", "tool"):
+            self.add(name)
+        self.publish()
+
     def publish(self) -> None:
         stanzas = []
         for file in sorted(self.pool.glob("*.deb")):
@@ -239,10 +248,7 @@ def small_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ign
 
 
 def test_packages_are_fetched_checked_and_unpacked(small_archive: SmallArchive, tmp_path: Path) -> None:
-    small_archive.add("greeter", "libgreet, libunwanted, tool")
-    for name in ("libgreet", "libunwanted", "tool"):
-        small_archive.add(name)
-    small_archive.publish()
+    small_archive.fill()
     with Cache(tmp_path / "cache") as cache:
         tree = unpacked(cache, WANTED)
         assert tree.lock.names() == ("greeter=1:1.0", "libgreet=1:1.0")
@@ -336,3 +342,72 @@ def test_the_default_suite_has_its_companions_in_the_requests() -> None:
     from lab.emulator import QEMU  # noqa: PLC0415 - a check of data that rests on this module's constant
 
     assert {suite.split("-", maxsplit=1)[0] for suite in QEMU.suites} == {archive.STABLE}
+
+
+@pytest.mark.parametrize(
+    "tampers", ["changes", "adds", "removes", "makes executable", "links", "loses the list"]
+)
+def test_what_was_tampered_with_is_fetched_again_before_it_is_used(
+    small_archive: SmallArchive, tmp_path: Path, capsys: pytest.CaptureFixture[str], tampers: str
+) -> None:
+    small_archive.fill()
+    with Cache(tmp_path / "cache") as cache:
+        tree = unpacked(cache, WANTED).path
+        program = tree / "usr/bin/greeter"
+        before, status = program.read_bytes(), program.stat()
+        match tampers:
+            case "changes":
+                program.write_bytes(b"!" + before[1:])  # nothing but its content tells
+                os.utime(program, ns=(status.st_atime_ns, status.st_mtime_ns))
+            case "adds":
+                (tree / "usr/bin/libc.so.6").write_bytes(b"")
+            case "removes":
+                program.unlink()
+            case "makes executable":
+                program.chmod(status.st_mode ^ 0o111)
+            case "links":
+                program.unlink()
+                program.symlink_to("/bin/true")
+            case _:
+                (tree / contents.LIST).unlink()
+        capsys.readouterr()
+        assert unpacked(cache, WANTED).path == tree
+        assert "is not what was unpacked there" in capsys.readouterr().err
+        assert (program.read_bytes(), program.is_symlink()) == (before, False)
+        assert not (tree / "usr/bin/libc.so.6").exists()
+
+
+def test_a_tree_of_an_earlier_version_is_used_listed_and_never_removed(
+    small_archive: SmallArchive, tmp_path: Path
+) -> None:
+    small_archive.fill()
+    with Cache(tmp_path / "cache") as cache:
+        tree = unpacked(cache, WANTED).path
+        for name in (contents.LIST, MARKER):
+            (tree / name).unlink()
+        shutil.rmtree(small_archive.root)
+        assert unpacked(cache, WANTED).path == tree
+        (tree / "usr/bin/greeter").write_bytes(b"tampered with")
+        with pytest.raises(SetupError, match=f"type: rm -r {tree}"):
+            unpacked(cache, WANTED)
+
+
+def test_a_package_that_was_changed_after_its_download_is_not_unpacked(tmp_path: Path) -> None:
+    file = tmp_path / "a.deb"
+    file.write_bytes(b"something else")
+    package = Package(
+        name="a", version="1", architecture="amd64", size_bytes=14, sha256="0" * 64, uri="file:a"
+    )
+    with pytest.raises(SetupError, match=r"not 0000.* as the signed index says"):
+        archive.unpack_checked(package, file, tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
+
+
+def test_what_lies_beside_the_downloads_is_left(small_archive: SmallArchive, tmp_path: Path) -> None:
+    small_archive.fill()
+    with Cache(tmp_path / "cache") as cache:
+        mine = cache.root / "work" / "apt" / "archives" / "mine.deb"
+        mine.parent.mkdir(parents=True)
+        mine.write_text("mine")
+        unpacked(cache, WANTED)
+        assert [path.name for path in mine.parent.glob("*.deb")] == ["mine.deb"]

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import main
 from harness.errors import SetupError, UsageError
+from harness.removal import MARKER
 from lab.cache import (
     STAMP,
     Cache,
@@ -21,8 +23,10 @@ from lab.cache import (
     default_root,
     key_of,
 )
+from lab.cache_budget import collect
 
 DEADLINE_S = 30
+WORK = "work/thesis"
 
 
 def write_hello(folder: Path) -> None:
@@ -92,13 +96,14 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_stamp_is_not_an_entry(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache:
-        path = cache.path("thing", "one")
-        path.mkdir(parents=True)
+        path = cache.publish("thing", "one", write_hello)
         (path / "half").touch()
+        (path / STAMP).unlink()
+        cache.close()
         assert cache.entry("thing", "one") is None
         assert cache.entries() == []
         assert cache.publish("thing", "one", write_hello) == path
-        assert {file.name for file in path.iterdir()} == {"hello", STAMP}
+        assert {file.name for file in path.iterdir()} == {"hello", STAMP, MARKER}
 
 
 def test_a_builder_killed_in_the_middle_is_replaced(tmp_path: Path) -> None:
@@ -121,12 +126,14 @@ def test_a_builder_killed_in_the_middle_is_replaced(tmp_path: Path) -> None:
         builder.send_signal(signal.SIGKILL)
         builder.communicate(timeout=DEADLINE_S)
         path = cache.publish("thing", "one", write_hello)
-        assert sorted(file.name for file in path.iterdir()) == [STAMP, "hello"]
+        assert sorted(file.name for file in path.iterdir()) == [STAMP, MARKER, "hello"]
     assert not half.exists()
 
 
 def test_rubbish_of_a_dead_builder_of_another_entry_is_swept(tmp_path: Path) -> None:
-    (tmp_path / "building" / "thing@gone@abc").mkdir(parents=True)
+    body = "cache.publish('thing', 'gone', lambda folder: os._exit(1))"
+    other_process(tmp_path, body).communicate(timeout=DEADLINE_S)
+    assert list((tmp_path / "building").iterdir())
     with Cache(tmp_path) as cache:
         assert cache.sweep() == ["thing/gone"]
     assert not list((tmp_path / "building").iterdir())
@@ -245,7 +252,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     namespace = ("unshare", "--user", "--map-root-user", "--mount")
     if subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode:
         pytest.skip("needs a mount namespace for a small file system, and this machine allows none")
-    mounted = f'mount -t tmpfs -o size=1M none "{tmp_path}" && exec "$@"'
+    mounted = f'mount -t tmpfs -o size=1M,mode=755 none "{tmp_path}" && exec "$@"'
     process = other_process(
         tmp_path,
         """
@@ -302,7 +309,7 @@ def test_a_workspace_is_lent_to_one_at_a_time(tmp_path: Path) -> None:
     )
     assert says(first) == "inside"
     second = other_process(
-        tmp_path, 'with cache.workspace("apt") as folder: print(os.listdir(folder), flush=True)'
+        tmp_path, 'with cache.workspace("apt") as folder: print(sorted(os.listdir(folder))[1:], flush=True)'
     )
     assert second.stderr is not None
     assert "waiting" in second.stderr.readline()
@@ -375,3 +382,84 @@ def test_a_child_that_inherits_the_lock_holds_the_entry_after_its_parent_was_kil
 def test_a_lock_that_is_not_held_cannot_be_lent(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache, pytest.raises(UsageError, match="not held"):
         cache.lock_of("thing", "one")
+
+
+def strangers_in(root: Path) -> list[Path]:
+    """What looks like something of the cache's, in each place where a cleaning looks, and is somebody's."""
+    files = []
+    for place in ("thing/old", WORK, "building/office@home@2024", "building/plan"):
+        folder = root / place
+        folder.mkdir(parents=True)
+        (folder / STAMP).write_text('{"made_s": 1.0}')
+        files += [folder / STAMP, folder / "mine"]
+        files[-1].write_text("mine")
+    return files
+
+
+def test_cleaning_leaves_what_is_not_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Cache(tmp_path) as cache:
+        mine = strangers_in(tmp_path)
+        cache.publish("thing", "new", write_hello)
+        with cache.workspace("apt"):
+            pass
+    with Cache(tmp_path) as cache:
+        assert [str(one) for one in cache.clean()] == ["thing new", "work apt"]
+        assert cache.sweep() == []
+        assert f"left {tmp_path}/building/plan alone: nothing in it says" in capsys.readouterr().err
+        with pytest.raises(SetupError, match=rf"nothing in it says.*type: rm -r {tmp_path}/thing/old"):
+            cache.discard("thing", "old")
+        cache.publish("office", "home", write_hello)  # its place to build is taken
+    assert all(file.exists() for file in mine)
+
+
+def test_what_is_in_an_entrys_place_is_left(tmp_path: Path) -> None:
+    with Cache(tmp_path) as cache:
+        where = cache.path("thing", "one")
+        where.mkdir(parents=True)
+        (where / "mine").write_text("mine")
+        with pytest.raises(SetupError, match=f"type: rm -r {where}"):
+            cache.publish("thing", "one", write_hello)
+        assert [path.name for path in where.iterdir()] == ["mine"]
+        assert not list((tmp_path / "building").iterdir())
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "cache"
+    monkeypatch.setenv("VFIO_HARNESS_CACHE", str(root))
+    assert main(["cache", "--clean", "--dry-run"]) == 0
+    assert not root.exists()
+    with Cache(root) as cache:
+        cache.publish("thing", "new", write_hello)
+        strangers_in(root)
+
+    def all_there() -> list[tuple[str, int]]:
+        return sorted((str(path), path.lstat().st_mtime_ns) for path in root.glob("**/*"))
+
+    before = all_there()
+    capsys.readouterr()
+    assert main(["cache", "--clean", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert all_there() == before
+    assert main(["cache", "--clean"]) == 0
+    done = capsys.readouterr().out.splitlines()
+    lines = said.replace("would remove", "removed").replace("would leave", "left").splitlines()
+    assert len(lines) == 5
+    assert done[:5] == lines
+    assert "removed thing new" in lines
+    assert f"left {root / WORK}: nothing in it says that this harness made it" in lines
+    assert main(["cache", "--dry-run"]) == 2
+
+
+def test_a_budget_takes_what_is_ours_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VFIO_HARNESS_CACHE_LIMIT", "0")
+    with Cache(tmp_path) as cache:
+        mine = strangers_in(tmp_path)
+        (tmp_path / "thing/old/mine").write_bytes(bytes(2_000_000))
+        os.utime(tmp_path / "thing/old" / STAMP, (1.0, 1.0))
+        assert collect(cache) == []
+    assert all(file.exists() for file in mine)
+    assert "1 cache entries that nobody used for a week carry no marker" in capsys.readouterr().err

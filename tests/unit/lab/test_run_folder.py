@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import removal
 from lab import run_folder
 from lab.run_folder import RunFolder
 
@@ -60,3 +61,27 @@ def test_a_path_too_long_for_a_socket_is_avoided(monkeypatch: pytest.MonkeyPatch
     monkeypatch.undo()
     monkeypatch.setattr(run_folder.tempfile, "gettempdir", lambda: "/" + "x" * 90)
     assert len(str(run_folder._base())) < 20
+
+
+@pytest.mark.parametrize("name", ["main", "0.1.0", "results", "abcd_123"])
+def test_a_strangers_folder_of_such_a_name_is_left(
+    base: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = base / f"vfio-harness-{name}"
+    (folder / "lab").mkdir(parents=True)
+    (folder / "lab" / "run").write_text("mine")
+    for _ in range(2):
+        assert run_folder.sweep(base, new_s=0.0) == []
+    assert (folder / "lab" / "run").read_text() == "mine"
+    named = capsys.readouterr().err.splitlines()
+    assert len(named) == (name == "abcd_123"), "once, and only what looks like one of ours"
+    assert all(f"left {folder} alone: nothing in it says" in line for line in named)
+
+
+def test_a_link_to_a_folder_of_a_dead_owner_is_left(
+    base: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = removal.made(tmp_path_factory.mktemp("elsewhere"), "vfio-harness-", "a guest's run folder")
+    (base / elsewhere.name).symlink_to(elsewhere)
+    assert run_folder.sweep(base, new_s=0.0) == []
+    assert elsewhere.exists()
