@@ -161,7 +161,7 @@ def make_own(cache: Cache, kernel: Kernel, folder: Path) -> tuple[Path, ...]:
     tried = f"building the modules in {folder} for {kernel.release}"
     if obstacle := _obstacle(cache, kernel):
         raise SetupError(tried, said=obstacle)
-    with tempfile.TemporaryDirectory(prefix="make-", dir=cache.root / "building") as name:
+    with cache.workspace("make") as room, tempfile.TemporaryDirectory(dir=room) as name:
         log, what = Path(name) / _LOG, f"the modules in {folder}"
         said = make_modules(cache, kernel, sources, log, what=what, scratch=Path(name))
         printed = log.read_text(errors="replace")
@@ -195,25 +195,25 @@ def _build(cache: Cache, kernel: Kernel, entry: Path) -> None:
     Raises:
         SetupError: the headers could not be had, or the build failed for another reason.
     """
-    sources = entry / "module"
-    sources.mkdir()
-    for source in _SOURCES:
-        shutil.copy(_FOLDER / source, sources)
     what = "the module for lock windows"
-    said = make_modules(cache, kernel, sources, entry / _LOG, what=what, scratch=entry)
-    built = [sources / f"{name}.ko" for name in (NAME, FAULTS)]
-    if not said and all(module.is_file() for module in built):
-        for module in built:
-            shutil.copy(module, entry)
-    elif is_of_the_sources(said):
-        (entry / WHY_NOT).write_text(said)
-    else:
-        raise SetupError(
-            f"building {what} for {kernel.release}",
-            said=said or "make succeeded and left no module",
-            evidence=(entry / _LOG).read_text(errors="replace"),
-        )
-    shutil.rmtree(sources)
+    with tempfile.TemporaryDirectory(dir=entry) as scratch:
+        sources = Path(scratch) / "module"
+        sources.mkdir()
+        for source in _SOURCES:
+            shutil.copy(_FOLDER / source, sources)
+        said = make_modules(cache, kernel, sources, entry / _LOG, what=what, scratch=Path(scratch))
+        built = [sources / f"{name}.ko" for name in (NAME, FAULTS)]
+        if not said and all(module.is_file() for module in built):
+            for module in built:
+                shutil.copy(module, entry)
+        elif is_of_the_sources(said):
+            (entry / WHY_NOT).write_text(said)
+        else:
+            raise SetupError(
+                f"building {what} for {kernel.release}",
+                said=said or "make succeeded and left no module",
+                evidence=(entry / _LOG).read_text(errors="replace"),
+            )
 
 
 def make_modules(cache: Cache, kernel: Kernel, sources: Path, log: Path, *, what: str, scratch: Path) -> str:
