@@ -151,7 +151,7 @@ def make_own(cache: Cache, kernel: Kernel, folder: Path) -> tuple[Path, ...]:
         UsageError: there is no such file in the folder.
         SetupError: they cannot be built here, or do not compile; what make printed is its evidence.
     """
-    sources = folder.expanduser().absolute()
+    sources = folder.absolute()
     if not any((sources / name).is_file() for name in ("Kbuild", "Makefile")):
         raise UsageError(
             f"building modules in {folder}",

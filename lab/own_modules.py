@@ -106,7 +106,7 @@ def refuse_unfit(own: Sequence[OwnModule], kernel: Kernel) -> None:
 
 
 def _read(path: Path) -> OwnModule:
-    file = path.expanduser().absolute()
+    file = path.absolute()
     try:
         raw = file.read_bytes()
     except OSError as error:

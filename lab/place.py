@@ -231,6 +231,8 @@ def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
     # First: a mistyped path costs no download.
     machine = with_own_models(Machine(), wishes.models)
     own = own_modules(wishes.own_modules)
+    if wishes.emulator is not None:
+        find_emulator(cache, wishes.emulator)
     kernel = find_kernel(cache, wishes.kernel, wishes.modules, wishes.branch)
     refuse_unfit(own, kernel)
     emulator = find_emulator(cache, wishes.emulator)

@@ -140,7 +140,7 @@ def test_each_kind_of_end_has_its_element_and_type(pytester: pytest.Pytester) ->
         "test_fail": ("failure", "hil.mismatch"),
         "test_lab": ("error", "hil.infra.guest"),
         "test_code": ("error", "hil.harness"),
-        "test_setup_of_device": ("failure", "hil.mismatch"),
+        "test_setup_of_device": ("error", "hil.harness"),
         "test_teardown": ("error", "hil.harness"),
         "test_two_teardowns": ("error", "hil.infra.guest"),
         "test_failed_and_teardown": ("failure", "hil.mismatch"),

@@ -22,6 +22,7 @@ from harness.plugin import reporting
 from harness.plugin.soak.baseline import Baselines
 from harness.plugin.soak.loop import Soaking, Wish
 from harness.statistics.comparison import FACTOR
+from harness.wishes import a_path, a_word
 
 _LENGTH: Final = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
@@ -49,12 +50,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of a soak; `harness soak` sets them."""
     group = parser.getgroup("hil")
     group.addoption(
-        "--hil-soak", metavar="TIME", help="run the tests round after round for so long: 90s, 10m, 2h"
+        "--hil-soak",
+        type=a_word,
+        metavar="TIME",
+        help="run the tests round after round for so long: 90s, 10m, 2h",
     )
     group.addoption("--hil-until-failure", action="store_true", help="end a soak with the first failure")
     group.addoption(
         "--hil-baseline",
-        type=Path,
+        type=a_path,
         metavar="DIR",
         help="compare a soak with the baselines in DIR, and write those that are missing",
     )
