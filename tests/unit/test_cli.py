@@ -338,7 +338,7 @@ def test_a_bug_of_ours_is_no_broken_promise(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_evidence_follows_the_one_line(
+def test_the_one_line_that_says_what_to_do_is_the_last(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: Path) -> None:
@@ -347,9 +347,9 @@ def test_evidence_follows_the_one_line(
     monkeypatch.setattr(cli, "_read", fail)
     assert cli.main(["judge", "x"]) == NOTHING_SAID
     assert capsys.readouterr().err.splitlines() == [
-        "harness: booting: no answer",
         "last words",
         "of the console",
+        "harness: booting: no answer",
     ]
 
 
