@@ -17,6 +17,12 @@ WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-missing-field-ini
 class SourceTree(sdist):
     """What MANIFEST.in lists, without what was made of it: setuptools' notes, which lie elsewhere, and machine code."""
 
+    def make_distribution(self) -> None:
+        """Pack it, unless a folder is in the way that setuptools would take for its own and delete."""
+        if Path(scratch := self.distribution.get_fullname()).exists():
+            raise SystemExit(f"packing the source: {scratch} is in the way.  Move it elsewhere.")
+        super().make_distribution()
+
     def make_release_tree(self, base_dir: str, files: list[str]) -> None:
         """Copy the listed files to the folder that is packed."""
         paths = [path for path in map(Path, files) if path.suffix not in {".so", ".pyc"}]
@@ -43,6 +49,6 @@ with tempfile.TemporaryDirectory(prefix="vfio-harness-build-") as folder:
         options={
             "build": {"build_base": folder},
             "egg_info": {"egg_base": folder},
-            "bdist_wheel": {"bdist_dir": f"{folder}/wheel", **TAG},
+            "bdist_wheel": TAG,
         },
     )
