@@ -203,8 +203,9 @@ def make(options: argparse.Namespace, _: list[str]) -> int:
     """Build the kernel modules in a folder, for the kernel that is tested."""
     from lab.cache import Cache  # noqa: PLC0415
     from lab.kernel import find_kernel  # noqa: PLC0415
-    from lab.kmod import make_own  # noqa: PLC0415
+    from lab.kmod import make_own, sources_of_own  # noqa: PLC0415
 
+    sources_of_own(options.folder)
     with Cache() as cache:
         kernel = find_kernel(cache, options.hil_kernel, options.hil_modules, options.branch or "")
         for module in make_own(cache, kernel, options.folder):

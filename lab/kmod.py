@@ -125,8 +125,8 @@ def _obstacle(cache: Cache, kernel: Kernel) -> str:
     if re.search(r"[\s:]", str(cache.root)):
         # Linux Makefile: "source directory cannot contain spaces or colons"
         return f"Linux is not built below a path with a space or a colon, as {cache.root} (set {VARIABLE} to another)"
-    if absent := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        return f"no {' and no '.join(absent)} here (type: {TOOLS_LINE})"
+    if obstacle := _no_tools():
+        return obstacle
     if kernel.config and kernel.config.get("CONFIG_MODULES") != "y":
         return "this kernel loads no modules (CONFIG_MODULES)"
     if not kernel.branch and kernel.build is None:
@@ -136,20 +136,24 @@ def _obstacle(cache: Cache, kernel: Kernel) -> str:
     return ""
 
 
-def make_own(cache: Cache, kernel: Kernel, folder: Path) -> tuple[Path, ...]:
-    """Build a user's modules, in the folder where their sources are.
+def _no_tools() -> str:
+    """What no module can be built without, and is not here."""
+    absent = [tool for tool in TOOLS if shutil.which(tool) is None]
+    return f"no {' and no '.join(absent)} here (type: {TOOLS_LINE})" if absent else ""
+
+
+def sources_of_own(folder: Path) -> Path:
+    """Refuse what cannot be built for any kernel, before one is fetched.
 
     Args:
-        cache: where Debian's headers are kept.
-        kernel: that shall load them.
         folder: with a `Kbuild`, or a `Makefile` that kbuild understands.
 
     Returns:
-        the files of the modules.
+        its absolute path.
 
     Raises:
-        UsageError: there is no such file in the folder.
-        SetupError: they cannot be built here, or do not compile; what make printed is its evidence.
+        UsageError: there is no such file in it.
+        SetupError: there is no compiler, or no make.
     """
     sources = folder.absolute()
     if not any((sources / name).is_file() for name in ("Kbuild", "Makefile")):
@@ -158,6 +162,27 @@ def make_own(cache: Cache, kernel: Kernel, folder: Path) -> tuple[Path, ...]:
             said="neither a Kbuild nor a Makefile is there",
             hint="One line does for ipr.c: echo 'obj-m := ipr.o' > Kbuild",
         )
+    if obstacle := _no_tools():
+        raise SetupError(f"building modules in {folder}", said=obstacle)
+    return sources
+
+
+def make_own(cache: Cache, kernel: Kernel, folder: Path) -> tuple[Path, ...]:
+    """Build a user's modules, in the folder where their sources are.
+
+    Args:
+        cache: where Debian's headers are kept.
+        kernel: that shall load them.
+        folder: see :func:`sources_of_own`.
+
+    Returns:
+        the files of the modules.
+
+    Raises:
+        UsageError, SetupError: as :func:`sources_of_own`.
+        SetupError: they cannot be built here, or do not compile; what make printed is its evidence.
+    """
+    sources = sources_of_own(folder)
     tried = f"building the modules in {folder} for {kernel.release}"
     if obstacle := _obstacle(cache, kernel):
         raise SetupError(tried, said=obstacle)
