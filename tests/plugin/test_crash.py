@@ -169,7 +169,7 @@ def test_a_disk_that_is_full_from_the_start_is_said_in_one_line(pytester: pytest
             except OSError:
                 pass
         done = run(pytester)
-        assert done.returncode == ExitStatus.USAGE
+        assert done.returncode == pytest.ExitCode.USAGE_ERROR
         assert "No space left on device" in done.stderr
         assert "Traceback" not in done.stderr
 

@@ -375,9 +375,9 @@ def test_a_module_that_cannot_be_collected_is_an_error(pytester: pytest.Pytester
     assert results(pytester)["collection"] == ("error", "hil.harness")
 
 
-def test_no_test_at_all_says_nothing(pytester: pytest.Pytester) -> None:
+def test_no_test_at_all_is_usage(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("")
-    assert run(pytester).ret == ExitStatus.NOTHING_SAID
+    assert run(pytester).ret == ExitStatus.USAGE
 
 
 def test_stopping_after_the_first_failure_keeps_the_rest_in_the_report(pytester: pytest.Pytester) -> None:

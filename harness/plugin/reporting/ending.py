@@ -53,8 +53,9 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
         try:
             answer = yield
         except BaseException as error:
-            if not notes.writes_results(config):
-                raise
+            refused = isinstance(error, pytest.UsageError) and notes.JOURNALIST not in config.stash
+            if refused or not notes.writes_results(config):
+                raise  # no session was begun: pytest's own word for usage
             broke, own = True, _said_of(error)
         else:
             if not notes.writes_results(config):
