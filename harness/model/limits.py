@@ -1,12 +1,14 @@
 """How much the harness takes from outside: from guests, and out of files.  Every error says which limit it met.
 
-A guest may be hostile and a file may be anything.  What is bounded here is memory and time of the host; a limit lies far
-above what real stages give, and is no promise about them.
+A guest may be hostile and a file may be anything.  What is bounded here is memory and time of the host; a limit lies
+far above what real stages give, and is no promise about them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,4 +34,49 @@ class Limit:
         Returns:
             A clause for `said=` of an error; empty when the amount is within the limit.
         """
-        return f"{amount:,} {self.unit}, at most {self.most:,} are taken of {self.what}" if amount > self.most else ""
+        return (
+            f"{amount:,} {self.unit}, at most {self.most:,} are taken of {self.what}"
+            if amount > self.most
+            else ""
+        )
+
+    def refusal(self, value: Sized, /) -> str:
+        """The same of the length of a value; see :class:`harness.model.plain.Demand`."""
+        return self.excess(len(value))
+
+
+# -- files: histories, journals, contract files, modules -----------------------------------------------
+# In brackets: the most that 130 recorded stages of every shipped scenario have.
+
+HISTORY_FILE: Final = Limit(what="a history", most=32 << 20)
+HISTORY_MEMBERS: Final = Limit(what="the archive of a history", most=64, unit="members")  # (4)
+HISTORY_JSON: Final = Limit(what="history.json, unpacked", most=8 << 20)  # (46 kB)
+OPERATIONS: Final = Limit(what="operations.npy", most=1 << 20, unit="rows")  # (76,848)
+KERNEL_ROWS: Final = Limit(what="kernel.npy", most=1 << 17, unit="rows")  # (34; a buffer holds 40,000)
+SERVED_ROWS: Final = Limit(what="served.npy", most=1 << 20, unit="rows")  # (14,640; a log holds 200,000)
+JOURNAL_FILE: Final = Limit(what="a journal", most=256 << 20)
+JOURNAL_LINES: Final = Limit(what="a journal", most=1 << 18, unit="lines")
+JOURNAL_LINE: Final = Limit(what="a line of a journal", most=8 << 20)  # (20 kB)
+JOURNAL_ENTRIES: Final = Limit(what="one list of a journal", most=1 << 17, unit="entries")
+BASELINE_FILE: Final = Limit(what="a baseline", most=16 << 20)
+CONTRACT_FILE: Final = Limit(what="a contract file", most=1 << 18)  # (19 kB)
+CONTRACT_KEY: Final = Limit(what="one line of a contract file", most=64, unit="dots")  # (9)
+"""TOML's reader takes a time that grows with the levels of a key times the lines below it."""
+PROMISES: Final = Limit(what="one operation in one window", most=64, unit="promises")  # (6)
+MODULE_INFO: Final = Limit(what=".modinfo of a kernel module", most=1 << 20)
+MODULE: Final = Limit(what="a kernel module, unpacked", most=128 << 20)  # (30 MB: Debian's amdgpu)
+
+# -- values in them --------------------------------------------------------------------------------------
+
+VALUES: Final = Limit(what="one JSON text", most=1 << 18, unit="values")
+DEPTH: Final = Limit(what="values of no fixed form", most=16, unit="levels")  # (4)
+TEXT: Final = Limit(what="one text", most=1 << 16, unit="characters")  # (1,367)
+BYTES: Final = Limit(what="one field", most=4096)
+ENTRIES: Final = Limit(what="one list", most=256, unit="entries")  # (8)
+"""Of whatever a plan has: actors, functions, settings, faults …"""
+STEPS: Final = Limit(what="the steps of one actor", most=1024, unit="steps")  # (5)
+PROBES: Final = Limit(what="the probes of a history", most=1024, unit="probes")  # (42)
+LOG_LINES: Final = Limit(what="the kernel log of a history", most=1 << 14, unit="lines")  # (219)
+UEVENTS: Final = Limit(what="the uevents of a history", most=1 << 14, unit="uevents")  # (2)
+LONGEST_TIME: Final = Limit(what="one time", most=1 << 60, unit="ns")
+"""36 years: sums of a few of them still fit into 64 bits."""
