@@ -49,7 +49,7 @@ def _names(history: History) -> Iterator[str]:
     mentioned: dict[str, Iterable[str]] = {
         "a step": [step.file.function for step in steps if step.file is not None],
         "the owners of a step": [owner for step in steps for owner in step.owners],
-        "a setting": [one.function for one in plan.settings],
+        "a setting": [one.function for one in plan.settings if one.function],
         "an oracle": [one.function for one in plan.oracles],
         "a port": [*plan.ports, *plan.ports.values()],
         "a fault": [one.function for one in plan.faults],

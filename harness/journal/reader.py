@@ -20,6 +20,7 @@ from harness.outside import open_file
 Keep = Callable[[Record], Record]
 """What is kept of a record in memory."""
 _HINT: Final = "Name the results folder of a run: the one given with --hil-results."
+_BEGINS: Final = b'{"record":'
 _PART: Final = 1 << 20
 
 
@@ -36,16 +37,18 @@ class Lines:
         records: of the last session in it, with all runs that it resumes.
         damaged: lines of that session that could not be read; a torn last line is none of them, as that is
             what a killed runner leaves.
+        foreign: lines of which no runner that was killed in the middle of one leaves the like.
     """
 
     records: tuple[Record, ...] = ()
     damaged: int = 0
+    foreign: int = 0
 
 
 def parse(lines: Iterable[bytes], *, keep: Keep = whole) -> Lines:
     """Read the lines of a journal; only the last session in it counts, with the runs that it resumes."""
     records: list[Record] = []
-    damaged = 0
+    damaged = foreign = 0
     torn = False
     for line in lines:
         if not line.strip():
@@ -54,6 +57,7 @@ def parse(lines: Iterable[bytes], *, keep: Keep = whole) -> Lines:
             record = from_line(line)
         except HistoryError:
             damaged += torn
+            foreign += line.endswith(b"\n") or line[: len(_BEGINS)] != _BEGINS[: len(line)]
             torn = True
             continue
         if isinstance(
@@ -65,7 +69,7 @@ def parse(lines: Iterable[bytes], *, keep: Keep = whole) -> Lines:
             damaged += torn
         torn = False
         records.append(keep(record))
-    return Lines(records=tuple(records), damaged=damaged)
+    return Lines(records=tuple(records), damaged=damaged, foreign=foreign)
 
 
 def read(path: Path, *, boot_id: str, keep: Keep = whole) -> Session:
@@ -81,7 +85,7 @@ def read(path: Path, *, boot_id: str, keep: Keep = whole) -> Session:
         HistoryError: it is larger than journals are.
     """
     lines = read_lines(path, keep=keep)
-    if not lines.records:
+    if lines.foreign and not lines.records:
         raise UsageError(f"journal {path}", said="it holds no record of a session", hint=_HINT)
     return fold(lines.records, boot_id=boot_id, damaged=lines.damaged)
 
