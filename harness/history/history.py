@@ -122,9 +122,9 @@ class FunctionRecord:
     config_after: _Config = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class History:
-    """Everything that was seen in one stage.
+    """Everything that was seen in one stage.  One is equal to itself alone, so what was worked out of it can be kept.
 
     Attributes:
         plan: what was to be done.

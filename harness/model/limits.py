@@ -50,9 +50,11 @@ class Limit:
 
 HISTORY_FILE: Final = Limit(what="a history", most=32 << 20)
 HISTORY_MEMBERS: Final = Limit(what="the archive of a history", most=64, unit="members")  # (4)
-HISTORY_JSON: Final = Limit(what="history.json, unpacked", most=8 << 20)  # (46 kB)
+HISTORY_JSON: Final = Limit(what="history.json, unpacked", most=2 << 20)  # (46 kB)
 OPERATIONS: Final = Limit(what="operations.npy", most=1 << 20, unit="rows")  # (76,848)
-KERNEL_ROWS: Final = Limit(what="kernel.npy", most=1 << 17, unit="rows")  # (34; a buffer holds 40,000)
+CALLS: Final = Limit(what="operations.npy", most=1 << 14, unit="calls")  # (2,445)
+"""Of resets, opens and whatever else is judged one by one."""
+KERNEL_ROWS: Final = Limit(what="kernel.npy", most=1 << 15, unit="rows")  # (34)
 SERVED_ROWS: Final = Limit(what="served.npy", most=1 << 20, unit="rows")  # (14,640; a log holds 200,000)
 JOURNAL_FILE: Final = Limit(what="a journal", most=256 << 20)
 JOURNAL_LINES: Final = Limit(what="a journal", most=1 << 18, unit="lines")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from harness.history.history import History
@@ -97,6 +98,7 @@ class Call:
         return tuple(dict.fromkeys(promise for _, promise in self.promised(terms) if promise is not None))
 
 
+@lru_cache(maxsize=1)  # every second question asks
 def calls(history: History) -> tuple[Call, ...]:
     """All calls of the plan, in order of their begin."""
     steps = steps_of(history)
