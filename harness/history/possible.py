@@ -16,7 +16,8 @@ import numpy.typing as npt
 from harness.errors import HistoryError
 from harness.history.columns import KERNEL, OPERATION, SERVED, Table
 from harness.history.history import History
-from harness.model.limits import LONGEST_TIME
+from harness.model.limits import CALLS, LONGEST_TIME, STEPS
+from harness.model.operation import is_call
 from harness.model.plain import shown
 from harness.model.served import Happened
 
@@ -46,6 +47,8 @@ def _names(history: History) -> Iterator[str]:
     if len(set(plan.functions)) != len(plan.functions):
         yield f"two functions of the plan share an alias: {shown(plan.functions)}"
     steps = [step for actor in plan.actors for step in actor.steps]
+    if excess := STEPS.excess(len(steps)):
+        yield f"its plan has {excess}"
     mentioned: dict[str, Iterable[str]] = {
         "a step": [step.file.function for step in steps if step.file is not None],
         "the owners of a step": [owner for step in steps for owner in step.owners],
@@ -79,6 +82,11 @@ def _operations(history: History) -> Iterator[str]:
     ends_early = (rows["end_ns"] != 0) & (rows["end_ns"] < rows["begin_ns"])
     yield from _refused(rows, "end_ns", ends_early, "before it began")
     yield from _sorted(rows, "begin_ns")
+    means = np.array([is_call(step.means) for actor in history.plan.actors for step in actor.steps])
+    if len(rows) and (
+        excess := CALLS.excess(int(means[(np.cumsum(steps) - steps)[rows["actor"]] + rows["step"]].sum()))
+    ):
+        yield f"too much to judge: {excess}"
 
 
 def _kernel(history: History) -> Iterator[str]:

@@ -76,7 +76,7 @@ TEXT: Final = Limit(what="one text", most=1 << 16, unit="characters")  # (1,367)
 BYTES: Final = Limit(what="one field", most=4096)
 ENTRIES: Final = Limit(what="one list", most=256, unit="entries")  # (8)
 """Of whatever a plan has: actors, functions, settings, faults …"""
-STEPS: Final = Limit(what="the steps of one actor", most=1024, unit="steps")  # (5)
+STEPS: Final = Limit(what="the steps of all actors together", most=256, unit="steps")  # (17)
 PROBES: Final = Limit(what="the probes of a history", most=1024, unit="probes")  # (42)
 LOG_LINES: Final = Limit(what="the kernel log of a history", most=1 << 14, unit="lines")  # (219)
 UEVENTS: Final = Limit(what="the uevents of a history", most=1 << 14, unit="uevents")  # (2)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import math
 import re
 import reprlib
 import types
@@ -140,7 +141,7 @@ def parse(data: bytes, limit: Limit) -> Any:
     if excess := limit.excess(len(data)) or limits.VALUES.excess(_marks(data)):
         raise Misfit(excess)
     try:
-        return json.loads(data.decode(), parse_constant=_no_number)
+        return json.loads(data.decode())
     except RecursionError as error:
         raise Misfit(
             f"nested too deeply: at most {limits.DEPTH.most} {limits.DEPTH.unit} are taken"
@@ -155,10 +156,6 @@ def _marks(data: bytes) -> int:
     """How many values a JSON text can have at most: of these marks it has one for each, outside of its texts."""
     found = sum(map(data.count, _MARKS))
     return sum(map(_QUOTED.sub(b"", data).count, _MARKS)) if found > limits.VALUES.most else found
-
-
-def _no_number(word: str) -> Any:
-    raise Misfit(f"holds {word}, which is no JSON value")
 
 
 Absent = Callable[["dataclasses.Field[Any]"], bool]
@@ -338,6 +335,8 @@ class Reader:
         match value:
             case str():
                 return self._of(str)(value)
+            case float():
+                return _number(value)
             case list():
                 return [self._free(one, depth - 1) for one in value]
             case dict():
@@ -370,9 +369,11 @@ def _number(value: Any) -> float:
     if type(value) not in (int, float):
         raise Misfit(f"is {shown(value)}, not a number")
     try:
-        return float(value)
-    except OverflowError as error:
-        raise Misfit(f"is {shown(value)}: too large") from error
+        if math.isfinite(value):  # Python's reader takes NaN and Infinity, which are no JSON
+            return float(value)
+    except OverflowError:
+        pass
+    raise Misfit(f"is {shown(value)}, not a number that can be")
 
 
 def _bytes(value: Any) -> bytes:

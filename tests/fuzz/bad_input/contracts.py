@@ -63,7 +63,14 @@ def contract(random: Random) -> dict[str, bytes]:
                 lines[at:at] = [lines[at]] * random.choice((1, 40))
             case 5:
                 lines[at] = random.choice(
-                    ("[promise]", "[[x]]", "[[promise.x]]", "[a" + ".b" * 30 + "]", f"{'a.' * 500}a = 1", "[[platform]]")
+                    (
+                        "[promise]",
+                        "[[x]]",
+                        "[[log.x]]",
+                        "[a" + ".b" * 30 + "]",
+                        f"{'a.' * 500}a = 1",
+                        "[[log]]",
+                    )
                 )
             case 6:
                 return _platforms() | {name: spoilt(random, text)}

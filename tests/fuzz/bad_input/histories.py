@@ -19,7 +19,7 @@ from tests.fuzz.bad_input.values import mutated, spoilt
 from tests.unit.judge.build import Stage
 from tests.unit.report.histories import read_in_lock_window
 
-_GOLDEN: Final = Path(__file__).parents[2] / "golden" / "history"
+GOLDEN: Final = Path(__file__).parents[2] / "golden" / "history"
 _TABLES: Final = {"operations.npy": OPERATION, "kernel.npy": KERNEL, "served.npy": SERVED}
 Members = dict[str, bytes]
 
@@ -35,7 +35,7 @@ def good() -> tuple[Members, ...]:
     stage.window(100_000, 200_000)
     stage.log("igb 0000:01:00.0: not ready 1023ms after FLR; waiting")
     made = [to_bytes(history) for history in (synthetic(8), collided, stage.history())]
-    made += [(_GOLDEN / f"{name}.history.zip").read_bytes() for name in ("v2", "v3", "v4")]
+    made += [(GOLDEN / f"{name}.history.zip").read_bytes() for name in ("v2", "v3", "v4")]
     return tuple(_short(members(data)) for data in made)
 
 
@@ -119,7 +119,9 @@ def _change_members(random: Random, parts: Members) -> None:
         case 1:
             parts[random.choice(names)] = parts[random.choice(names)]
         case 2:
-            parts[random.choice(names)] = npy(np.zeros(random.choice((0, 3)), random.choice("iObU").replace("O", "f")))
+            parts[random.choice(names)] = npy(
+                np.zeros(random.choice((0, 3)), random.choice("iObU").replace("O", "f"))
+            )
         case _:
             name = random.choice([name for name in _TABLES if name in parts])
             shape = random.choice((b"(999999999999,)", b"(-1,)", b"()", b"(2, 3)", b"(None,)", b"(1e9,)"))

@@ -21,13 +21,14 @@ def journal(random: Random) -> bytes:
             case 4:
                 lines[at] = spoilt(random, lines[at])
             case 5:
-                lines[at] = random.choice((b"\n", b"\0" * 100, b"null\n", b"{" * 3000, b"[" * 90_000, b"\xff\xfe\n"))
+                lines[at] = random.choice(
+                    (b"\n", b"\0" * 100, b"null\n", b"{" * 3000, b"[" * 90_000, b"\xff\xfe\n")
+                )
             case 6:
                 lines[at:at] = [random.choice(lines)] * random.choice((1, 3, 200))
             case _:
                 return spoilt(random, b"".join(lines))
         lines = [line for line in lines if line] or [b"\n"]
-        lines = [line if line.startswith(b"{") else line for line in lines]
         if not all(_is_json(line) for line in lines):
             break
     return b"".join(lines)

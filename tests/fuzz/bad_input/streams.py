@@ -21,7 +21,9 @@ _HELLO = {"hello": "hil-agent", "protocol": 1, "pid": 7}
 def stream(random: Random) -> bytes:
     """A greeting, perhaps, and then anything."""
     hello = json.dumps(mutated(random, _HELLO) if random.random() < 0.5 else _HELLO).encode() + b"\n"
-    said = hello + json.dumps({"ok": True}).encode() + b"\n1" + random.randbytes(random.choice((0, 9, 15, 400)))
+    said = (
+        hello + json.dumps({"ok": True}).encode() + b"\n1" + random.randbytes(random.choice((0, 9, 15, 400)))
+    )
     return spoilt(random, said) if random.random() < 0.3 else said
 
 

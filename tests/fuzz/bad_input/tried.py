@@ -1,6 +1,6 @@
 """Try bad inputs one after another in this process, and tell which of them the harness did not take well.
 
-    PYTHONPATH=. .venv/bin/python -P -m tests.fuzz.bad_input.tried SEED COUNT [KIND ...]
+    PYTHONPATH=. .venv/bin/python -P -m tests.fuzz.bad_input.tried SEED KIND=COUNT ...
 
 prints one JSON object.  A seed and a number give the same input again.  An input is taken well when nothing is told in
 Python's words, the exit status says what it was, and it took no longer than :data:`MOST_SECONDS` of this processor.
@@ -18,6 +18,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -29,6 +30,7 @@ from harness.history.container import from_bytes
 from harness.results import JOURNAL, JUNIT
 from tests.fuzz.bad_input.arguments import ONLY_PARSED, arguments
 from tests.fuzz.bad_input.contracts import contract
+from tests.fuzz.bad_input.corpus import HISTORIES, JOURNALS
 from tests.fuzz.bad_input.histories import history
 from tests.fuzz.bad_input.journals import journal
 
@@ -47,7 +49,9 @@ def judged(data: bytes, scratch: Path) -> Complaint:
     except HarnessError:
         told = spoken("replay", str(path), among=(USAGE, NOTHING_SAID))
         return told or spoken("judge", str(path), among=(USAGE, NOTHING_SAID))
-    return spoken("judge", "--timeline", "--svg", str(scratch / "x.svg"), str(path), among=(GOOD, BAD, NOTHING_SAID))
+    return spoken(
+        "judge", "--timeline", "--svg", str(scratch / "x.svg"), str(path), among=(GOOD, BAD, NOTHING_SAID)
+    )
 
 
 def reported(data: bytes, scratch: Path) -> Complaint:
@@ -114,10 +118,14 @@ KINDS: Final[dict[str, Try]] = {
 
 def one(kind: str, seed: int, number: int, scratch: Path) -> tuple[Complaint, float]:
     """Try one input: what was wrong, and how long it took of this processor, in seconds."""
-    random = Random(f"{kind} {seed} {number}")  # noqa: S311 - nobody is to be surprised
+    return timed(lambda: KINDS[kind](Random(f"{kind} {seed} {number}"), scratch))  # noqa: S311 - the same again
+
+
+def timed(attempt: Callable[[], Complaint]) -> tuple[Complaint, float]:
+    """Try something: what was wrong, and how long it took of this processor, in seconds."""
     begun = time.process_time()
     try:
-        complaint = KINDS[kind](random, scratch)
+        complaint = attempt()
     except Exception:  # noqa: BLE001 - whatever it is, it is what we look for
         complaint = traceback.format_exc()[-1500:]
     spent = time.process_time() - begun
@@ -126,13 +134,20 @@ def one(kind: str, seed: int, number: int, scratch: Path) -> tuple[Complaint, fl
     return complaint, spent
 
 
-def main(seed: int, count: int, kinds: list[str]) -> None:
-    """Try so many of each kind."""
+def main(seed: int, counts: dict[str, int]) -> None:
+    """Try the corpus, then so many of each kind."""
     wrong, longest, spent = [], 0.0, {}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         load()  # what is imported and compiled once is no input's fault
-        for kind in kinds or KINDS:
+        for try_, makes in ((judged, HISTORIES), (reported, JOURNALS)):
+            for make in makes:
+                data = make()
+                complaint, seconds = timed(partial(try_, data, Path(folder)))
+                longest = max(longest, seconds)
+                if complaint:
+                    wrong.append(f"{make.__name__}: {complaint}")
+        for kind, count in counts.items():
             begun = time.process_time()
             for number in range(count):
                 complaint, seconds = one(kind, seed, number, Path(folder))
@@ -145,4 +160,7 @@ def main(seed: int, count: int, kinds: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    main(
+        int(sys.argv[1]),
+        {kind: int(count) for kind, _, count in (word.partition("=") for word in sys.argv[2:])},
+    )
