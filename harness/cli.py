@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 from harness import __version__, streams
 from harness.errors import HarnessError, HistoryError, UsageError
 from harness.model.exit_status import ExitStatus
+from harness.model.limits import HISTORY_FILE
+from harness.outside import read_file
 from harness.visible import visible
 from harness.wishes import a_path, a_word, declare, wishes_of
 
@@ -155,9 +157,7 @@ def _read(path: Path) -> History:
     from harness.history.container import from_bytes  # noqa: PLC0415
 
     try:
-        return from_bytes(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"history {path}", said=error.strerror or str(error)) from error
+        return from_bytes(read_file(path, HISTORY_FILE, what="history"))
     except HistoryError as error:
         raise HistoryError(f"{error.tried} {path}", said=error.said, hint=error.hint) from error
 

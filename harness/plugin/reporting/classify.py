@@ -93,9 +93,7 @@ def _skipped(
     if isinstance(error, HarnessError):
         return _harness(error, report)
     said_so = (*_VERDICTS, pytest.xfail.Exception)  # pytest.xfail() is a pytest.fail() by descent
-    if isinstance(error, AssertionError | pytest.fail.Exception) and not (
-        body or isinstance(error, said_so)
-    ):
+    if isinstance(error, AssertionError | pytest.fail.Exception) and not (body or isinstance(error, said_so)):
         return _broken(f"{type(error).__name__}: {error}", report)
     reason = str(expected).removeprefix("reason: ") or "expected to fail"
     details = _story(error.judgement, error) if isinstance(error, StageFailed) else report.longreprtext

@@ -13,55 +13,112 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from harness.errors import HistoryError
 from harness.history.columns import KERNEL, OPERATION, SERVED, Edge
 from harness.history.container import CONTAINER, VERSION, from_bytes, to_bytes
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
 from harness.judge.synthetic import synthetic
+from harness.model.loss import LossKind
+from harness.model.served import Happened
+from harness.model.units import Ns
 from tests.unit.model.strategies import NUMBERS, PLANS, TIMES, WORDS
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | WORDS
-HISTORIES = st.builds(
-    History,
-    plan=PLANS,
-    begin_ns=TIMES,
-    end_ns=TIMES,
-    operations=hnp.arrays(OPERATION, st.integers(0, 5)),
-    kernel=hnp.arrays(KERNEL, st.integers(0, 5)),
-    lost_kernel_events=NUMBERS,
-    probes=st.lists(st.builds(Probe, symbol=WORDS, edge=st.sampled_from(Edge)), max_size=2).map(tuple),
-    actors=st.lists(st.builds(ActorRecord, name=WORDS, tid=NUMBERS, stack=WORDS), max_size=2).map(tuple),
-    functions=st.lists(
-        st.builds(
-            FunctionRecord,
-            alias=WORDS,
-            platform=WORDS,
-            bdf=WORDS,
-            vendor=NUMBERS,
-            device=NUMBERS,
-            reset_methods=st.lists(WORDS, max_size=2).map(tuple),
-            config_before=st.binary(max_size=8),
-            config_after=st.binary(max_size=8),
-        ),
-        max_size=2,
-    ).map(tuple),
-    log=st.lists(st.builds(LogLine, time_us=NUMBERS, level=st.integers(0, 7), text=WORDS), max_size=2).map(
-        tuple
-    ),
-    log_complete=st.booleans(),
-    uevents=st.lists(st.builds(Uevent, time_ns=TIMES, action=WORDS, path=WORDS), max_size=2).map(tuple),
-    clock_ratio=st.floats(0.1, 10.0),
-    taint_before=NUMBERS,
-    taint_after=NUMBERS,
-    provenance=st.dictionaries(WORDS, SCALARS | st.lists(SCALARS, max_size=2), max_size=2),
-    served=hnp.arrays(SERVED, st.integers(0, 5)),
-    served_error_ns=NUMBERS,
-    served_lost=NUMBERS,
-    lost=WORDS,
-    lost_reason=WORDS,
+CONFIGS = st.sampled_from([b"", bytes(256), bytes(range(256)) * 16])
+ADDRESSES = st.sampled_from(["0000:01:00.0", "10000:e1:1f.7"])
+PROBES = st.lists(st.builds(Probe, symbol=WORDS, edge=st.sampled_from(Edge)), min_size=1, max_size=2).map(
+    tuple
 )
+
+
+@st.composite
+def _histories(draw: st.DrawFn) -> History:
+    """Any history that can be: its parts agree with each other."""
+    plan, begin, probes = draw(PLANS), draw(TIMES), draw(PROBES)
+    aliases = tuple(dict.fromkeys(plan.functions))
+    known = st.sampled_from(aliases) if aliases else st.nothing()
+
+    def moved(parts: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(dataclasses.replace(one, function=draw(known)) for one in parts) if aliases else ()
+
+    actors = tuple(
+        dataclasses.replace(
+            actor,
+            steps=tuple(
+                dataclasses.replace(
+                    step, owners=aliases[:1], file=step.file and (moved((step.file,)) or (None,))[0]
+                )
+                for step in actor.steps
+            ),
+        )
+        for actor in plan.actors
+    )
+    plan = dataclasses.replace(
+        plan,
+        functions=aliases,
+        actors=actors,
+        **{name: moved(getattr(plan, name)) for name in ("settings", "oracles", "faults", "incidents")},
+        ports=dict.fromkeys(aliases[:1], aliases[-1] if aliases else ""),
+    )
+    end = draw(st.integers(begin, 2**60))
+    at = st.integers(begin, end)
+    places = [(number, step) for number, actor in enumerate(actors) for step in range(len(actor.steps))]
+    operations = [
+        (moment, draw(st.sampled_from([0, end])), draw(NUMBERS), 4, 0, *draw(st.sampled_from(places)), 0)
+        for moment in sorted(draw(st.lists(at, max_size=5)) if places else [])
+    ]
+    nowhere = st.integers(-1, len(aliases) - 1)
+    kernel = [
+        (moment, draw(NUMBERS), 7, draw(st.integers(0, len(probes) - 1)), draw(nowhere))
+        for moment in sorted(draw(st.lists(at, max_size=5)))
+    ]
+    served = [
+        (moment, draw(NUMBERS), 4, draw(st.integers(0, len(aliases) - 1)), Happened.READ, 7, 4, 0)
+        for moment in sorted(draw(st.lists(at, max_size=5)) if aliases else [])
+    ]
+    return History(
+        plan=plan,
+        begin_ns=begin,
+        end_ns=Ns(end),
+        operations=np.array(operations, dtype=OPERATION),
+        kernel=np.array(kernel, dtype=KERNEL),
+        lost_kernel_events=draw(NUMBERS),
+        probes=probes,
+        actors=tuple(ActorRecord(name=actor.name, tid=draw(st.integers(0, 2**31 - 1))) for actor in actors),
+        functions=tuple(
+            FunctionRecord(
+                alias=alias,
+                platform=draw(WORDS),
+                bdf=draw(ADDRESSES),
+                vendor=draw(st.integers(0, 0xFFFF)),
+                device=0x10D3,
+                reset_methods=tuple(draw(st.lists(WORDS, max_size=2))),
+                config_before=draw(CONFIGS),
+                config_after=draw(CONFIGS),
+            )
+            for alias in aliases
+        ),
+        log=tuple(
+            draw(
+                st.lists(st.builds(LogLine, time_us=NUMBERS, level=st.integers(0, 7), text=WORDS), max_size=2)
+            )
+        ),
+        log_complete=draw(st.booleans()),
+        uevents=tuple(draw(st.lists(st.builds(Uevent, time_ns=TIMES, action=WORDS, path=WORDS), max_size=2))),
+        clock_ratio=draw(st.floats(0.1, 10.0)),
+        taint_before=draw(NUMBERS),
+        taint_after=draw(NUMBERS),
+        provenance=draw(st.dictionaries(WORDS, SCALARS | st.lists(SCALARS, max_size=2), max_size=2)),
+        served=np.array(served, dtype=SERVED),
+        served_error_ns=draw(NUMBERS),
+        served_lost=draw(NUMBERS),
+        lost=draw(st.sampled_from(["", *LossKind])),
+        lost_reason=draw(WORDS),
+    )
+
+
+HISTORIES = _histories()
 
 
 def contents(history: History) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import AgentError, AgentLost, HarnessError, UsageError
-from harness.model.limits import LINE, MESSAGE, TEXT, UNREAD, UNREAD_BYTES, VALUES
+from harness.model.limits import LINE, MESSAGE, MESSAGE_TEXT, MESSAGE_VALUES, UNREAD, UNREAD_BYTES
 from harness.target.gateway import Refused, loads
 from harness.target.port import Line
 from tests.unit.target.hostile import CHANNEL, CLOSE_ERROR, DATA, frame, guest, in_full, peak, says
@@ -98,21 +98,21 @@ def test_a_message_that_lies_is_refused_for_what_it_is(name: str, tmp_path: Path
 
 def test_many_small_values_are_bounded() -> None:
     """One byte makes a dictionary of 64."""
-    with peak() as taken, pytest.raises(Refused, match=f"at most {VALUES.most:,} are taken"):
-        loads(b"J" * (VALUES.most + 10) + b"@" + four(VALUES.most) + b"Q")
+    with peak() as taken, pytest.raises(Refused, match=f"at most {MESSAGE_VALUES.most:,} are taken"):
+        loads(b"J" * (MESSAGE_VALUES.most + 10) + b"@" + four(MESSAGE_VALUES.most) + b"Q")
     assert taken.bytes < 200 * MIB
 
 
 def test_lists_that_share_what_follows_are_bounded() -> None:
     """Each is no longer than its message, and a thousand of them would be."""
-    with peak() as taken, pytest.raises(Refused, match=f"at most {VALUES.most:,} are taken"):
+    with peak() as taken, pytest.raises(Refused, match=f"at most {MESSAGE_VALUES.most:,} are taken"):
         loads((b"K" + four(MIB // 2)) * 1000 + bytes(MIB))
     assert taken.bytes < 20 * MIB
 
 
 def test_text_is_bounded_for_it_grows() -> None:
-    text = b"N" + four(TEXT.most // 2) + b"x" * (TEXT.most // 2)
-    with pytest.raises(Refused, match=f"at most {TEXT.most:,} are taken"):
+    text = b"N" + four(MESSAGE_TEXT.most // 2) + b"x" * (MESSAGE_TEXT.most // 2)
+    with pytest.raises(Refused, match=f"at most {MESSAGE_TEXT.most:,} are taken"):
         loads(text + text + b"N" + four(1) + b"x" + b"@" + four(3) + b"Q")
 
 
