@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final, cast
 
 from harness.errors import SetupError
-from harness.model.limits import MODULE, MODULE_INFO
+from harness.model.limits import MODULE, MODULE_FILE, MODULE_INFO
 from harness.outside import read_file
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def decompressed(path: Path) -> bytes:
         SetupError: the file is damaged or too large, or zstd is needed and this machine has no way to read it.
         UsageError: it cannot be read.
     """
-    raw = read_file(path, MODULE, what="kernel module")
+    raw = read_file(path, MODULE_FILE, what="kernel module")
     try:
         match path.suffix:
             case ".xz":

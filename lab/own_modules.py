@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import SetupError, UsageError
-from harness.model.limits import MODULE
+from harness.model.limits import MODULE_FILE
 from harness.outside import read_file
 from lab import modules
 from lab.kmod import FAULTS, NAME
@@ -109,7 +109,7 @@ def refuse_unfit(own: Sequence[OwnModule], kernel: Kernel) -> None:
 
 def _read(path: Path) -> OwnModule:
     file = path.absolute()
-    raw = read_file(file, MODULE, what="module", hint="Name the FILE.ko that make has left.")
+    raw = read_file(file, MODULE_FILE, what="module", hint="Name the FILE.ko that make has left.")
     try:
         content = modules.decompressed(file)
         fields = modules.modinfo(content)

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from harness.errors import HistoryError
-from harness.model.limits import HISTORY_FILE, HISTORY_MEMBERS, Limit
+from harness.model.limits import HISTORY_FILE, HISTORY_INFLATED, HISTORY_MEMBERS, Limit
 from harness.model.plain import shown
 
 _END: Final = struct.Struct("<4s4H2LH")
 """End of central directory record (PKWARE APPNOTE 6.3.10 §4.3.16)."""
 _ENTRY_BYTES: Final = 1024
 """Of the directory, for one member: its fixed part has 46 bytes, and the names of ours are short."""
+_SHORT_BYTES: Final = 4 << 20
+"""What is no longer may repeat itself as it likes."""
 _ZIP64: Final = b"PK\x06\x07"
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -40,7 +42,9 @@ def unpacked(data: bytes, limits: Mapping[str, Limit]) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             known = archive.NameToInfo
             return {
-                name: _member(archive, known[name], limit) for name, limit in limits.items() if name in known
+                name: _member(archive, known[name], limit, len(data))
+                for name, limit in limits.items()
+                if name in known
             }
     except HistoryError:
         raise
@@ -58,13 +62,17 @@ def _refuse_directory(data: bytes) -> None:
         raise HistoryError("history", said=excess)
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: Limit) -> bytes:
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: Limit, archived: int) -> bytes:
     if info.compress_type not in _METHODS:
         raise HistoryError("history", said=f"{shown(info.filename)} is not compressed by deflate")
     if excess := limit.excess(info.file_size):
         raise HistoryError("history", said=excess)
+    packed = max(1, min(info.compress_size, archived))
+    most = min(limit.most, max(_SHORT_BYTES, HISTORY_INFLATED.most * packed))
     with archive.open(info) as member:
-        data = member.read(limit.most + 1)  # inflated no further, whatever the directory has said
-    if excess := limit.excess(len(data)):
-        raise HistoryError("history", said=excess)
+        data = member.read(most + 1)  # inflated no further, whatever the directory has said
+    if len(data) > most:
+        raise HistoryError(
+            "history", said=limit.excess(len(data)) or HISTORY_INFLATED.excess(1 + len(data) // packed)
+        )
     return data

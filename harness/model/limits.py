@@ -48,13 +48,17 @@ class Limit:
 # -- files: histories, journals, contract files, modules -----------------------------------------------
 # In brackets: the most that 130 recorded stages of every shipped scenario have.
 
-HISTORY_FILE: Final = Limit(what="a history", most=32 << 20)
+HISTORY_FILE: Final = Limit(what="a history", most=256 << 20)
 HISTORY_MEMBERS: Final = Limit(what="the archive of a history", most=64, unit="members")  # (4)
-HISTORY_JSON: Final = Limit(what="history.json, unpacked", most=2 << 20)  # (46 kB)
-OPERATIONS: Final = Limit(what="operations.npy", most=1 << 20, unit="rows")  # (76,848)
-CALLS: Final = Limit(what="operations.npy", most=1 << 14, unit="calls")  # (2,445)
+HISTORY_INFLATED: Final = Limit(
+    what="a long member of a history", most=40, unit="times its packed size"
+)  # (7.4)
+"""What keeps a small file from taking much memory, where the following leave room for stages on quick machines."""
+HISTORY_JSON: Final = Limit(what="history.json, unpacked", most=16 << 20)  # (46 kB)
+OPERATIONS: Final = Limit(what="operations.npy", most=1 << 24, unit="rows")  # (76,848; a lane holds 600,000)
+CALLS: Final = Limit(what="operations.npy", most=1 << 16, unit="calls")  # (2,445)
 """Of resets, opens and whatever else is judged one by one."""
-KERNEL_ROWS: Final = Limit(what="kernel.npy", most=1 << 15, unit="rows")  # (34)
+KERNEL_ROWS: Final = Limit(what="kernel.npy", most=1 << 17, unit="rows")  # (34)
 SERVED_ROWS: Final = Limit(what="served.npy", most=1 << 20, unit="rows")  # (14,640; a log holds 200,000)
 JOURNAL_FILE: Final = Limit(what="a journal", most=256 << 20)
 JOURNAL_LINES: Final = Limit(what="a journal", most=1 << 18, unit="lines")
@@ -66,11 +70,12 @@ CONTRACT_KEY: Final = Limit(what="one line of a contract file", most=64, unit="d
 """TOML's reader takes a time that grows with the levels of a key times the lines below it."""
 PROMISES: Final = Limit(what="one operation in one window", most=64, unit="promises")  # (6)
 MODULE_INFO: Final = Limit(what=".modinfo of a kernel module", most=1 << 20)
+MODULE_FILE: Final = Limit(what="a kernel module", most=1 << 30)  # with debugging information
 MODULE: Final = Limit(what="a kernel module, unpacked", most=128 << 20)  # (30 MB: Debian's amdgpu)
 
 # -- values in them --------------------------------------------------------------------------------------
 
-VALUES: Final = Limit(what="one JSON text", most=1 << 18, unit="values")
+VALUES: Final = Limit(what="one JSON text", most=1 << 19, unit="values")
 DEPTH: Final = Limit(what="values of no fixed form", most=16, unit="levels")  # (4)
 TEXT: Final = Limit(what="one text", most=1 << 16, unit="characters")  # (1,367)
 BYTES: Final = Limit(what="one field", most=4096)
@@ -78,7 +83,7 @@ ENTRIES: Final = Limit(what="one list", most=256, unit="entries")  # (8)
 """Of whatever a plan has: actors, functions, settings, faults …"""
 STEPS: Final = Limit(what="the steps of all actors together", most=256, unit="steps")  # (17)
 PROBES: Final = Limit(what="the probes of a history", most=1024, unit="probes")  # (42)
-LOG_LINES: Final = Limit(what="the kernel log of a history", most=1 << 14, unit="lines")  # (219)
+LOG_LINES: Final = Limit(what="the kernel log of a history", most=1 << 15, unit="lines")  # (219)
 UEVENTS: Final = Limit(what="the uevents of a history", most=1 << 14, unit="uevents")  # (2)
 LONGEST_TIME: Final = Limit(what="one time", most=1 << 60, unit="ns")
 """36 years: sums of a few of them still fit into 64 bits."""
