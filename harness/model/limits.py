@@ -53,7 +53,7 @@ HISTORY_MEMBERS: Final = Limit(what="the archive of a history", most=64, unit="m
 HISTORY_JSON: Final = Limit(what="history.json, unpacked", most=2 << 20)  # (46 kB)
 OPERATIONS: Final = Limit(what="operations.npy", most=1 << 20, unit="rows")  # (76,848)
 CALLS: Final = Limit(what="operations.npy", most=1 << 14, unit="calls")  # (2,445)
-"""Of resets, opens and whatever else is judged one by one."""
+"""Of resets, opens, accesses to a disk and whatever else is judged one by one."""
 KERNEL_ROWS: Final = Limit(what="kernel.npy", most=1 << 15, unit="rows")  # (34)
 SERVED_ROWS: Final = Limit(what="served.npy", most=1 << 20, unit="rows")  # (14,640; a log holds 200,000)
 JOURNAL_FILE: Final = Limit(what="a journal", most=256 << 20)

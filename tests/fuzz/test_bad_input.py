@@ -1,4 +1,4 @@
-"""Whatever a file or an argument is, the harness says so: no traceback, the right status, little memory, little time."""
+"""Whatever a file or an argument is, the harness says so: no traceback, the right status, little memory and time."""
 
 from __future__ import annotations
 
