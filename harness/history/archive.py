@@ -16,7 +16,7 @@ _END: Final = struct.Struct("<4s4H2LH")
 """End of central directory record (PKWARE APPNOTE 6.3.10 §4.3.16)."""
 _ENTRY_BYTES: Final = 1024
 """Of the directory, for one member: its fixed part has 46 bytes, and the names of ours are short."""
-_SHORT_BYTES: Final = 4 << 20
+_SHORT_BYTES: Final = 16 << 20
 """What is no longer may repeat itself as it likes."""
 _ZIP64: Final = b"PK\x06\x07"
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -17,7 +17,7 @@ from harness.errors import HistoryError
 from harness.history.columns import KERNEL, OPERATION, SERVED, Table
 from harness.history.history import History
 from harness.model.limits import CALLS, LONGEST_TIME, STEPS
-from harness.model.operation import is_call
+from harness.model.operation import DISK_READ, DISK_WRITE, is_call
 from harness.model.plain import shown
 from harness.model.served import Happened
 
@@ -82,7 +82,13 @@ def _operations(history: History) -> Iterator[str]:
     ends_early = (rows["end_ns"] != 0) & (rows["end_ns"] < rows["begin_ns"])
     yield from _refused(rows, "end_ns", ends_early, "before it began")
     yield from _sorted(rows, "begin_ns")
-    means = np.array([is_call(step.means) for actor in history.plan.actors for step in actor.steps])
+    means = np.array(
+        [
+            is_call(step.means) or step.means in (DISK_READ, DISK_WRITE)
+            for actor in history.plan.actors
+            for step in actor.steps
+        ]
+    )
     if len(rows) and (
         excess := CALLS.excess(int(means[(np.cumsum(steps) - steps)[rows["actor"]] + rows["step"]].sum()))
     ):

@@ -51,13 +51,13 @@ class Limit:
 HISTORY_FILE: Final = Limit(what="a history", most=256 << 20)
 HISTORY_MEMBERS: Final = Limit(what="the archive of a history", most=64, unit="members")  # (4)
 HISTORY_INFLATED: Final = Limit(
-    what="a long member of a history", most=40, unit="times its packed size"
+    what="a long member of a history", most=16, unit="times its packed size"
 )  # (7.4)
 """What keeps a small file from taking much memory, where the following leave room for stages on quick machines."""
 HISTORY_JSON: Final = Limit(what="history.json, unpacked", most=16 << 20)  # (46 kB)
 OPERATIONS: Final = Limit(what="operations.npy", most=1 << 24, unit="rows")  # (76,848; a lane holds 600,000)
 CALLS: Final = Limit(what="operations.npy", most=1 << 16, unit="calls")  # (2,445)
-"""Of resets, opens and whatever else is judged one by one."""
+"""Of resets, opens, accesses to a disk and whatever else is judged one by one."""
 KERNEL_ROWS: Final = Limit(what="kernel.npy", most=1 << 17, unit="rows")  # (34)
 SERVED_ROWS: Final = Limit(what="served.npy", most=1 << 20, unit="rows")  # (14,640; a log holds 200,000)
 JOURNAL_FILE: Final = Limit(what="a journal", most=256 << 20)

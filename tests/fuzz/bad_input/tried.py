@@ -33,6 +33,7 @@ from tests.fuzz.bad_input.contracts import contract
 from tests.fuzz.bad_input.corpus import HISTORIES, JOURNALS
 from tests.fuzz.bad_input.histories import history
 from tests.fuzz.bad_input.journals import journal
+from tests.fuzz.bad_input.streams import heard, stream
 
 GOOD, BAD, USAGE, NOTHING_SAID = 0, 1, 2, 125
 MOST_SECONDS: Final = 2.0
@@ -113,6 +114,7 @@ KINDS: Final[dict[str, Try]] = {
     "journal": lambda random, scratch: reported(journal(random), scratch),
     "contract": lambda random, scratch: agreed(contract(random), scratch),
     "arguments": lambda random, scratch: asked(arguments(random, scratch)),
+    "stream": lambda random, scratch: heard(stream(random), scratch),
 }
 
 

@@ -19,6 +19,7 @@ from harness.history.columns import KERNEL, OPERATION, SERVED, Edge
 from harness.history.container import CONTAINER, VERSION, from_bytes, to_bytes
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
 from harness.judge.synthetic import synthetic
+from harness.model.limits import HISTORY_JSON
 from harness.model.loss import LossKind
 from harness.model.served import Happened
 from harness.model.units import Ns
@@ -277,3 +278,66 @@ def test_a_flipped_byte_is_found_or_does_not_matter(at: int, flip: int) -> None:
     except HistoryError:
         return
     assert contents(found) == contents(from_bytes(SHORT))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"clock_ratio": float("nan")}, "clock_ratio is nan"),
+        ({"clock_ratio": 0}, "clock_ratio is 0"),
+        ({"clock_ratio": -1.0}, "clock_ratio is -1.0"),
+        ({"begin_ns": "soon"}, "begin_ns is 'soon', not an integer"),
+        ({"begin_ns": True}, "begin_ns is True"),
+        ({"end_ns": 2**63}, "end_ns is 9223372036854775808"),
+        ({"lost_kernel_events": -1}, "lost_kernel_events is -1"),
+        ({"log_complete": "yes"}, "log_complete is 'yes'"),
+        ({"log": [{"time_us": 1, "level": 9, "text": ""}]}, r"log\[0\]\.level is 9"),
+        ({"log": [{"time_us": 1, "level": 4, "text": "\ud800"}]}, r"log\[0\]\.text .*surrogate"),
+        ({"log": [{"time_us": 1, "level": 4, "text": ""}] * 20_000}, "at most 16,384 are taken"),
+        ({"probes": [{"symbol": "s", "edge": "middle"}]}, r"probes\[0\]\.edge is 'middle'"),
+        ({"plan": synthetic(40).plan.to_json() | {"actors": 7}}, r"plan\.actors is 7, not a list"),
+        ({"lost": "gone"}, "lost is 'gone'"),
+        ({"provenance": [1]}, "provenance is"),
+        ({"provenance": {"a": json.loads("[" * 40 + "]" * 40)}}, "nested too deeply: at most 16"),
+    ],
+    ids=lambda value: ascii(value)[:60],
+)
+def test_what_is_wrong_is_named(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(HistoryError, match=named):
+        from_bytes(with_fields(**change))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "said"),
+    [
+        ("operations", "actor", 77, "there are 6"),
+        ("operations", "step", 1, "its actor has fewer"),
+        ("operations", "begin_ns", 5, "not within the stage"),
+        ("operations", "end_ns", 7, "before it began"),
+        ("kernel", "probe", 9, "there are 9"),
+        ("kernel", "function", 1, "there are 1"),
+        ("kernel", "tid", -1, "no thread"),
+    ],
+)
+def test_a_row_that_cannot_be_is_named(name: str, column: str, value: int, said: str) -> None:
+    history = synthetic(40)
+    rows = getattr(history, name).copy()
+    rows[column][0] = value
+    with pytest.raises(HistoryError, match=rf"{name}\.npy row 0: {column} is {value}, {said}"):
+        from_bytes(to_bytes(dataclasses.replace(history, **{name: rows})))
+
+
+def test_an_archive_that_unpacks_to_more_than_it_may_is_not_unpacked() -> None:
+    def swell(members: dict[str, bytes]) -> None:
+        members["history.json"] = b" " * (HISTORY_JSON.most + 1)
+
+    with pytest.raises(HistoryError, match=r"at most 2,097,152 are taken of history\.json"):
+        from_bytes(rewritten(to_bytes(synthetic(40)), swell))
+
+
+def test_an_archive_of_many_members_is_not_looked_at() -> None:
+    def crowd(members: dict[str, bytes]) -> None:
+        members.update({f"m{number}": b"" for number in range(100)})
+
+    with pytest.raises(HistoryError, match=r"104 members, at most 64"):
+        from_bytes(rewritten(to_bytes(synthetic(40)), crowd))
