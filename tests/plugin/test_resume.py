@@ -287,7 +287,7 @@ def test_runs_that_began_no_test_push_nobody_out(pytester: pytest.Pytester) -> N
     run(pytester)
     results = pytester.path / "hil-results"
     night = (results / JOURNAL).read_bytes()
-    assert run(pytester, "-k", "nosuch").returncode == ExitStatus.NOTHING_SAID
+    assert run(pytester, "-k", "nosuch").returncode == ExitStatus.USAGE
     (pytester.path / "test_broken.py").write_text("def test_(:")
     for _ in range(2):
         assert run(pytester, "test_broken.py").returncode == ExitStatus.NOTHING_SAID
