@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SetupError, UsageError
-from harness.model.limits import MODULE
+from harness.model.limits import MODULE, MODULE_FILE
 from lab import modules
 
 
@@ -107,7 +107,7 @@ def test_a_module_that_never_ends_is_refused(suffix: str, tmp_path: Path) -> Non
     if suffix == "ko":
         path = tmp_path / "bomb.ko"
         with path.open("wb") as file:
-            file.truncate(MODULE.most + 1)
+            file.truncate(MODULE_FILE.most + 1)
     elif suffix == "zst":
         with path.open("wb") as file:
             subprocess.run(
