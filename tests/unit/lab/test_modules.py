@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import struct
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -109,6 +110,8 @@ def test_a_module_that_never_ends_is_refused(suffix: str, tmp_path: Path) -> Non
         with path.open("wb") as file:
             file.truncate(MODULE_FILE.most + 1)
     elif suffix == "zst":
+        if shutil.which("zstd") is None:
+            pytest.skip("no zstd here to make a module of: apt-get install zstd")
         with path.open("wb") as file:
             subprocess.run(
                 ["zstd", "-qc", "--single-thread"], input=bytes(MODULE.most + 1), stdout=file, check=True
@@ -117,9 +120,8 @@ def test_a_module_that_never_ends_is_refused(suffix: str, tmp_path: Path) -> Non
         with (lzma.LZMAFile if suffix == "xz" else gzip.GzipFile)(path, "wb") as packed:  # type: ignore[operator]
             for _ in range((MODULE.most >> 20) + 1):
                 packed.write(bytes(1 << 20))
-    with pytest.raises(
-        (SetupError, UsageError), match=f"at most {MODULE.most:,} are taken of a kernel module"
-    ):
+    most = (MODULE_FILE if suffix == "ko" else MODULE).most
+    with pytest.raises((SetupError, UsageError), match=f"at most {most:,} are taken of a kernel module"):
         modules.decompressed(path)
 
 
