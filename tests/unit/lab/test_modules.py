@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import struct
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
