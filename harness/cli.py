@@ -58,9 +58,9 @@ def _answered(options: argparse.Namespace, rest: list[str]) -> int:
         print(f"harness: {error}", file=sys.stderr)
         return ExitStatus.USAGE
     except HarnessError as error:
-        print(f"harness: {error}", file=sys.stderr)
         if error.evidence:
             print(visible(error.evidence), file=sys.stderr)
+        print(f"harness: {error}", file=sys.stderr)  # the last thing on the screen is what to do
         return ExitStatus.NOTHING_SAID
     except KeyboardInterrupt:
         print("harness: stopped by the user", file=sys.stderr)
