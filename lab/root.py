@@ -33,6 +33,7 @@ from lab import cpio, modules
 from lab.cache import key_of
 from lab.kmod import FAULTS
 from lab.kmod import NAME as WINDOWS
+from lab.needs import apt_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,7 +69,6 @@ _LEFT_OUT: Final = frozenset(
 _LEFT_OUT_EXTENSIONS: Final = re.compile(
     r"(_ssl|_hashlib|_sqlite3|_tkinter|_curses\w*|_dbm|_gdbm|_test\w*|xx\w+|nis|_xx\w+|_ctypes_test|ossaudiodev)\."
 )
-_APT_LINE: Final = "On Debian: apt install gcc libc6-dev"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,9 +213,11 @@ def _compiled_init() -> bytes:
                 check=False,
             )
         except FileNotFoundError as error:
-            raise SetupError("compile the guest's init", said="no gcc here", hint=_APT_LINE) from error
+            raise SetupError(
+                "compile the guest's init", said="no gcc here", hint=f"Type: {apt_line()}"
+            ) from error
         if done.returncode:
-            raise SetupError("compile the guest's init", said=done.stderr[-300:], hint=_APT_LINE)
+            raise SetupError("compile the guest's init", said=done.stderr[-300:], hint=f"Type: {apt_line()}")
         return out.read_bytes()
 
 
@@ -234,7 +236,7 @@ def _binaries(sources: Iterable[_Source]) -> Iterator[cpio.Entry]:
         yield cpio.file(source.guest, _stripped(source.host), 0o755)
     udev = ctypes.util.find_library("udev")
     if udev is None:
-        raise SetupError("find libudev for the guest", hint="On Debian: apt install libudev1")
+        raise SetupError("find libudev for the guest", hint=f"Type: {apt_line()}")
     roots = [source.host for source in files if source.is_elf]
     for guest, host in sorted(_libraries([*roots, _library_path(udev)]).items()):
         yield cpio.file(guest, _stripped(host), 0o755)
