@@ -78,9 +78,9 @@ def _answered(arguments: Sequence[str] | None) -> int:
         streams.complain(f"harness: {error}")
         return ExitStatus.USAGE
     except HarnessError as error:
-        streams.complain(
-            "\n".join([*([visible(error.evidence)] if error.evidence else []), f"harness: {error}"])
-        )
+        # The last thing on the screen is what to do.
+        told = [*([visible(error.evidence)] if error.evidence else []), f"harness: {error}"]
+        streams.complain("\n".join(told))
         return ExitStatus.NOTHING_SAID
     except Exception:  # noqa: BLE001 - Python would exit with 1: a bug of ours must not pass for a broken promise
         streams.complain(visible(traceback.format_exc()).rstrip())

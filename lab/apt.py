@@ -26,20 +26,20 @@ from harness.model.policy import Policy
 from harness.model.units import SECOND, Ns
 from harness.target.attempts import attempting
 from lab.mirror import MIRROR_VARIABLE, Mirror, host_mirror
+from lab.needs import apt_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lab.progress import Step
 
-LISTS_BYTES: Final = 40_000_000
-"""Space that the private package lists and apt's index of them take (measured: 21 MB a release)."""
+_LISTS_BYTES: Final = 66_000_000
+"""Space that the lists of one release and apt's index of them take (measured: 21 MB and 43 MB)."""
 
 KEYRINGS: Final = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),  # its name from Debian 13 on
 )
-APT_LINE: Final = "sudo apt-get install apt dpkg debian-archive-keyring util-linux"
 OFFLINE_HINT: Final = (
     f"Check the network; a mirror is named by {MIRROR_VARIABLE}=URL, a proxy by http_proxy or apt's "
     "Acquire::http::Proxy; without network give your own --qemu and --kernel"
@@ -68,6 +68,12 @@ _NETWORK: Final = Policy(
 )
 
 
+def lists_bytes(suites: Sequence[str]) -> int:
+    """Space that the private package lists take, and stay there; updates of a release add little to it."""
+    releases = [suite for suite in suites if not re.search(r"-(updates|security|backports)$", suite)]
+    return len(releases) * _LISTS_BYTES
+
+
 def keyring() -> Path:
     """Return Debian's archive keys.
 
@@ -77,7 +83,9 @@ def keyring() -> Path:
     for path in KEYRINGS:
         if path.exists():
             return path
-    raise SetupError("looking for Debian's archive keys", said=f"no {KEYRINGS[0]}", hint=f"Type: {APT_LINE}")
+    raise SetupError(
+        "looking for Debian's archive keys", said=f"no {KEYRINGS[0]}", hint=f"Type: {apt_line()}"
+    )
 
 
 def require_tools() -> None:
@@ -89,7 +97,7 @@ def require_tools() -> None:
     missing = [tool for tool in ("apt-get", "dpkg-deb", "setpriv") if not shutil.which(tool)]
     if missing:
         raise SetupError(
-            "fetching Debian packages", said=f"no {', '.join(missing)} here", hint=f"Type: {APT_LINE}"
+            "fetching Debian packages", said=f"no {', '.join(missing)} here", hint=f"Type: {apt_line()}"
         )
     keyring()
 
@@ -149,6 +157,8 @@ Dir::State::lists "{here}/lists";
 Dir::State::status "{here}/status";
 Dir::Cache "{here}/cache";
 Dir::Cache::archives "{here}/archives";
+// A second index, as large as the first, for when packages are installed.
+Dir::Cache::srcpkgcache "";
 Dir::Etc::sourcelist "{here}/sources.list";
 Dir::Etc::sourceparts "/dev/null";
 Dir::Etc::preferences "{here}/preferences";

@@ -149,7 +149,7 @@ class Request:
     @property
     def disk_bytes(self) -> int:
         """About how much disk fetching and unpacking takes at its worst moment."""
-        return self.expected_bytes + self.unpacked_bytes + apt.LISTS_BYTES
+        return self.expected_bytes + self.unpacked_bytes + apt.lists_bytes(self.suites)
 
     def key(self) -> str:
         """Return the cache key: readable, and different for every change of the request."""

@@ -71,8 +71,13 @@ def due(root: Path, *, kind: str | None = None, unused_for_s: float = 0.0) -> li
     old = [one for one in entries(root) if time.time() - one.used_s >= unused_for_s]
     found = [one for one in old if kind in (None, one.kind)]
     if kind is None:
-        found += [*_workspaces(root), *half_made(root)]
+        found += others(root)
     return [one for one in found if not one.in_use]
+
+
+def others(root: Path) -> list[Entry]:
+    """What else takes space and may be cleaned: the working folders, and what is or was being made."""
+    return [*_workspaces(root), *half_made(root)]
 
 
 def half_made(root: Path) -> Iterator[Entry]:
@@ -121,11 +126,11 @@ def _is_locked(lock: Path) -> bool:
 
 
 def allocated_bytes(folder: Path) -> int:
-    """Add up the disk space of a folder's files; a hard-linked file counts once."""
+    """Add up the disk space of a folder and of all in it, as du does; what is linked twice counts once."""
     seen: set[tuple[int, int]] = set()
     total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
+    for parent, folders, files in os.walk(folder):
+        for name in (".", *folders, *files):
             with suppress(OSError):
                 status = os.lstat(Path(parent, name))
                 if (status.st_dev, status.st_ino) not in seen:

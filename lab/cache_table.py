@@ -6,15 +6,16 @@ import time
 
 from lab.cache import Cache
 from lab.cache_budget import LIMIT_VARIABLE, budget_bytes, counts
+from lab.cache_contents import allocated_bytes, others
 from lab.progress import size_text
 
 
 def render(cache: Cache) -> str:
-    """Write a table of what the cache holds, the largest first."""
+    """Write a table of what the cache holds, the largest first, and all that it takes of the disk."""
     entries = cache.entries()
-    total = size_text(sum(entry.size_bytes for entry in entries))
-    lines = [f"{cache.root}: {total} in {len(entries)} {'entry' if len(entries) == 1 else 'entries'}"]
-    for entry in entries:
+    total = size_text(allocated_bytes(cache.root))
+    lines = [f"{cache.root}: {total}, {len(entries)} {'entry' if len(entries) == 1 else 'entries'}"]
+    for entry in [*entries, *others(cache.root)]:
         age = f"made {_ago(entry.made_s)}, used {_ago(entry.used_s)}" + (", in use" if entry.in_use else "")
         age += ", not marked as ours" if entry.objection else ""
         lines.append(f"  {size_text(entry.size_bytes):>7}  {entry.kind:<13} {entry.key:<42} {age}")

@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Final
 
 from harness.errors import HarnessError
 from lab import apt, archive, kmod
-from lab.cache import VARIABLE, Cache, Entry
+from lab.cache import VARIABLE, Cache, Entry, allocated_bytes, default_root
 from lab.capacity import Room, look
 from lab.emulator import MINIMUM, PROGRAM, QEMU, is_new_enough, version_of
 from lab.kernel import DEFAULT_BRANCH, debian_request
 from lab.mirror import host_mirror
+from lab.needs import apt_line
 from lab.progress import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-COMPILER_LINE: Final = "sudo apt-get install gcc libc6-dev linux-libc-dev python3-dev python3-venv"
 KVM: Final = Path("/dev/kvm")
 TEMPLATE_BYTES: Final = 450_000_000
 """Disk that one frozen guest takes: its root image, and the memory that it had touched."""
@@ -70,21 +70,26 @@ def examine(cache_root: Path | None = None) -> list[Finding]:
     Args:
         cache_root: the cache folder; the default one when None.
     """
-    findings = [python(), bindings(), compiler()]
+    root = cache_root or default_root()
     try:
-        with Cache(cache_root) as cache:
-            entries = cache.entries()
-            parts = [emulator(cache), kernel(cache), template(entries), windows(entries)]
-            fetching = [part for part in parts[:2] if part.state is State.WARN]
-            findings += [*parts, disk(cache.root, entries, parts), memory(look()), kvm(entries)]
-            findings += [unpacking_tools(needed=bool(fetching))]
-            if fetching:
-                findings += [network()]
+        with Cache(root) as cache:
+            return _examine(root, cache)
     except HarnessError as error:
-        findings += [
-            Finding(name="cache", state=State.MISSING, what=error.tried + ": " + error.said, todo=error.hint)
-        ]
-    return findings
+        what = f"{error.tried}: {error.said}"
+        unusable = Finding(name="cache", state=State.MISSING, what=what, todo=error.hint)
+        return [*_examine(root, None), unusable]
+
+
+def _examine(root: Path, cache: Cache | None) -> list[Finding]:
+    """Look at everything; without a usable cache as if it were empty."""
+    entries = cache.entries() if cache else []
+    parts = [emulator(cache), kernel(cache), template(entries), windows(root, entries)]
+    fetching = [part for part in parts[:2] if part.state is State.WARN]
+    findings = [python(), bindings(), compiler(), *parts]
+    if cache:
+        findings += [disk(root, parts), *filter(None, [programs(root), in_memory(root)])]
+    findings += [memory(look()), kvm(entries), unpacking_tools(needed=bool(fetching))]
+    return [*findings, network()] if fetching else findings
 
 
 def render(findings: Iterable[Finding]) -> str:
@@ -125,7 +130,7 @@ def compiler() -> Finding:
     command = os.environ.get("CC", "gcc").split()
     if not shutil.which(command[0]):
         return Finding(
-            name="compiler", state=State.MISSING, what=f"no {command[0]}", todo=f"Type: {COMPILER_LINE}"
+            name="compiler", state=State.MISSING, what=f"no {command[0]}", todo=f"Type: {apt_line()}"
         )
     with tempfile.TemporaryDirectory() as folder:
         result = subprocess.run(
@@ -135,7 +140,7 @@ def compiler() -> Finding:
     if result.returncode:
         said = (result.stderr.strip().splitlines() or ["it failed"])[0]
         what = f"{command[0]} cannot link statically: {said}"
-        return Finding(name="compiler", state=State.MISSING, what=what, todo=f"Type: {COMPILER_LINE}")
+        return Finding(name="compiler", state=State.MISSING, what=what, todo=f"Type: {apt_line()}")
     return Finding(name="compiler", state=State.OK, what=f"{command[0]}, and a static C library")
 
 
@@ -176,12 +181,40 @@ def memory(room: Room) -> Finding:
     return Finding(name="memory", state=State.OK, what=what)
 
 
-def disk(root: Path, entries: Iterable[Entry], parts: Iterable[Finding]) -> Finding:
+def programs(root: Path) -> Finding | None:
+    """Check that programs in the cache may be started; None if they may."""
+    if not os.statvfs(root).f_flag & os.ST_NOEXEC:
+        return None
+    return Finding(
+        name="noexec",
+        state=State.MISSING,
+        what=f"{root} is mounted noexec: QEMU and the compiler's results cannot be started there",
+        todo=f"Set {VARIABLE}=/another/folder, or mount it with exec",
+    )
+
+
+def in_memory(root: Path, mounts: str = "") -> Finding | None:
+    """Say so if the cache lies in memory; None if it does not.
+
+    Args:
+        root: the cache folder.
+        mounts: what the kernel says of mounts, by default here and now.  Source: proc(5), mountinfo.
+    """
+    device = root.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in (mounts or Path("/proc/self/mountinfo").read_text()).splitlines():
+        before, _, after = line.partition(" - ")
+        if before.split()[2:3] == [number] and after.split()[:1] in (["tmpfs"], ["ramfs"]):
+            what = f"{root} is a {after.split()[0]}: what it holds takes memory, and is gone after a reboot"
+            return Finding(name="tmpfs", state=State.WARN, what=what, todo=f"Set {VARIABLE}=/another/folder")
+    return None
+
+
+def disk(root: Path, parts: Iterable[Finding]) -> Finding:
     """Check the space for what is still to be fetched and built.
 
     Args:
         root: the cache folder.
-        entries: what it holds.
         parts: the findings on QEMU, kernel, template and module; each that is not ok takes space.
     """
     costs = {
@@ -191,7 +224,7 @@ def disk(root: Path, entries: Iterable[Entry], parts: Iterable[Finding]) -> Find
         "windows": kmod.HEADERS_BYTES,
     }
     needed_bytes = sum(costs[part.name] for part in parts if part.state is not State.OK)
-    used_bytes = sum(entry.size_bytes for entry in entries)
+    used_bytes = allocated_bytes(root)
     free_bytes = shutil.disk_usage(root).free
     to_come = f"{size_text(needed_bytes)} to come, {size_text(free_bytes)} free"
     what = f"{root}: {size_text(used_bytes)} used, {to_come}"
@@ -204,7 +237,7 @@ def disk(root: Path, entries: Iterable[Entry], parts: Iterable[Finding]) -> Find
 # --- the parts of a guest -----------------------------------------------------------------------------------
 
 
-def emulator(cache: Cache) -> Finding:
+def emulator(cache: Cache | None) -> Finding:
     """Look for a QEMU that is new enough, without starting a machine in it."""
     said = "none installed"
     if system := shutil.which(PROGRAM):
@@ -219,13 +252,13 @@ def emulator(cache: Cache) -> Finding:
     return _fetched(cache, "qemu", QEMU, said)
 
 
-def kernel(cache: Cache) -> Finding:
+def kernel(cache: Cache | None) -> Finding:
     """Look for the default kernel in the cache."""
     return _fetched(cache, "kernel", debian_request(DEFAULT_BRANCH), "none fetched yet")
 
 
-def _fetched(cache: Cache, name: str, request: archive.Request, otherwise: str) -> Finding:
-    path = cache.entry(archive.KIND, request.key())
+def _fetched(cache: Cache | None, name: str, request: archive.Request, otherwise: str) -> Finding:
+    path = cache.entry(archive.KIND, request.key()) if cache else None
     if path is None:
         sizes = f"{size_text(request.expected_bytes)}, {size_text(request.disk_bytes)} of disk meanwhile"
         todo = f"lab/run fetches Debian's: {sizes}"
@@ -247,11 +280,17 @@ def template(entries: Iterable[Entry]) -> Finding:
     )
 
 
-def windows(entries: Iterable[Entry]) -> Finding:
-    """Look for the module that holds locks on purpose: without it the scenarios that need it are skipped."""
-    if absent := [tool for tool in kmod.TOOLS if not shutil.which(tool)]:
-        what = f"no {' and no '.join(absent)}: no module for lock windows can be built"
-        return Finding(name="windows", state=State.WARN, what=what, todo=f"Type: {kmod.TOOLS_LINE}")
+def windows(root: Path, entries: Iterable[Entry]) -> Finding:
+    """Look for the module that holds locks on purpose: without it the scenarios that need it are skipped.
+
+    Args:
+        root: the cache folder.
+        entries: what it holds.
+    """
+    if obstacle := kmod.obstacle_here(root):
+        why, cure = obstacle
+        what = f"no module for lock windows can be built: {why}"
+        return Finding(name="windows", state=State.WARN, what=what, todo=cure[0].upper() + cure[1:])
     built = [entry for entry in entries if entry.kind == kmod.KIND]
     failed = [entry.path / kmod.WHY_NOT for entry in built if (entry.path / kmod.WHY_NOT).exists()]
     if failed:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from harness.errors import SetupError
 from lab.cache import key_of
+from lab.needs import apt_line
 
 if TYPE_CHECKING:
     from lab.cache import Cache
 
 SOURCE: Final = Path(__file__).with_name("init.c")
 _COMMAND: Final = ("gcc", "-static", "-O2", "-s", "-Wall", "-Wextra")
-_APT_LINE: Final = "On Debian: apt-get install gcc libc6-dev"
 
 
 def compiled_init(cache: Cache) -> Path:
@@ -36,6 +36,6 @@ def _compile(folder: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise SetupError("compiling the guest's init", said="no gcc here", hint=_APT_LINE) from error
+        raise SetupError("compiling the guest's init", said="no gcc here", hint=f"Type: {apt_line()}") from error
     if done.returncode:
-        raise SetupError("compiling the guest's init", said=done.stderr[-300:], hint=_APT_LINE)
+        raise SetupError("compiling the guest's init", said=done.stderr[-300:], hint=f"Type: {apt_line()}")

@@ -26,6 +26,7 @@ from harness.errors import SetupError, UsageError
 from lab import archive
 from lab.cache import VARIABLE, key_of
 from lab.kernel import debian_request
+from lab.needs import apt_line
 from lab.progress import step
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ FAULTS: Final = "hil_faults"
 """The module that breaks the kernel on request, for tests of the harness, and its device file."""
 
 TOOLS: Final = ("gcc", "make")
-TOOLS_LINE: Final = "sudo apt-get install gcc make"
 
 KIND: Final = "kmod"
 HEADERS_BYTES: Final = 200_000_000
@@ -120,13 +120,23 @@ def windows_module(cache: Cache, kernel: Kernel) -> WindowsModule:
     return WindowsModule(path=entry / f"{NAME}.ko")
 
 
+def obstacle_here(cache_root: Path) -> tuple[str, str] | None:
+    """Why no module can be built on this machine, for whatever kernel, and what to do about it; None if one can.
+
+    Args:
+        cache_root: where the headers lie.
+    """
+    if re.search(r"[\s:]", str(cache_root)):
+        # Linux Makefile: "source directory cannot contain spaces or colons"
+        what = f"Linux is not built below a path with a space or a colon, as {cache_root}"
+        return what, f"set {VARIABLE}=/another/folder"
+    return _no_tools()
+
+
 def _obstacle(cache: Cache, kernel: Kernel) -> str:
     """Why no module can be built for a kernel, one line; empty when nothing stands in the way."""
-    if re.search(r"[\s:]", str(cache.root)):
-        # Linux Makefile: "source directory cannot contain spaces or colons"
-        return f"Linux is not built below a path with a space or a colon, as {cache.root} (set {VARIABLE} to another)"
-    if obstacle := _no_tools():
-        return obstacle
+    if obstacle := obstacle_here(cache.root):
+        return "{} ({})".format(*obstacle)
     if kernel.config and kernel.config.get("CONFIG_MODULES") != "y":
         return "this kernel loads no modules (CONFIG_MODULES)"
     if not kernel.branch and kernel.build is None:
@@ -136,10 +146,10 @@ def _obstacle(cache: Cache, kernel: Kernel) -> str:
     return ""
 
 
-def _no_tools() -> str:
-    """What no module can be built without, and is not here."""
+def _no_tools() -> tuple[str, str] | None:
+    """What no module can be built without, and is not here, and what to do about it."""
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]
-    return f"no {' and no '.join(absent)} here (type: {TOOLS_LINE})" if absent else ""
+    return (f"no {' and no '.join(absent)} here", f"type: {apt_line()}") if absent else None
 
 
 def sources_of_own(folder: Path) -> Path:
@@ -163,7 +173,7 @@ def sources_of_own(folder: Path) -> Path:
             hint="One line does for ipr.c: echo 'obj-m := ipr.o' > Kbuild",
         )
     if obstacle := _no_tools():
-        raise SetupError(f"building modules in {folder}", said=obstacle)
+        raise SetupError(f"building modules in {folder}", said="{} ({})".format(*obstacle))
     return sources
 
 

@@ -34,6 +34,7 @@ from lab.cache import key_of
 from lab.guest_init import compiled_init
 from lab.kmod import FAULTS
 from lab.kmod import NAME as WINDOWS
+from lab.needs import apt_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -217,7 +218,7 @@ def _binaries(sources: Iterable[_Source]) -> Iterator[cpio.Entry]:
         yield cpio.file(source.guest, _stripped(source.host), 0o755)
     udev = ctypes.util.find_library("udev")
     if udev is None:
-        raise SetupError("find libudev for the guest", hint="On Debian: apt install libudev1")
+        raise SetupError("find libudev for the guest", hint=f"Type: {apt_line()}")
     roots = [source.host for source in files if source.is_elf]
     for guest, host in sorted(_libraries([*roots, _library_path(udev)]).items()):
         yield cpio.file(guest, _stripped(host), 0o755)

@@ -5,9 +5,13 @@
 # Asked for help, it makes nothing: it prints the head of the script, and the command's options, and ends.
 # A virtual environment without a stamp is half-made and is never used: the stamp is removed before every
 # change and written after the last step, all under one lock.  Users keep the lock shared while they run.
+# Meanwhile what was there before stands aside, whole: whatever becomes of the change, this process or the next one puts
+# it back.  The new one is made in its place, because a virtual environment cannot be moved.
 
 lab_root=$(CDPATH='' cd -- "$lab_folder/.." && pwd -P) || exit 125
 lab_venv=$lab_root/.venv
+lab_before=$lab_root/.venv.before
+lab_copy=$lab_root/.venv.copy
 lab_stamp=$lab_venv/.harness-stamp
 venv_python=$lab_venv/bin/python
 
@@ -32,38 +36,67 @@ for lab_word; do
     esac
 done
 
+# The packages of lab/needs.py; a test compares them.
 lab_apt_line() {
     if [ "$(id -u)" -eq 0 ]; then sudo=; else sudo='sudo '; fi
-    printf '%sapt-get install gcc libc6-dev linux-libc-dev python3 python3-dev python3-venv util-linux' "$sudo"
+    printf '%sapt-get install %s' "$sudo" \
+        'gcc git make libc6-dev linux-libc-dev python3 python3-dev python3-venv util-linux debian-archive-keyring'
 }
 
 # The law of harness/removal.py: what is found is removed only if it is a folder, no link to one, of this user's, has the
 # mode that we gave it, and carries the marker that we wrote before anything else.
-lab_remove_ours() {
-    [ -e "$1" ] || [ -L "$1" ] || return 0
+lab_check_ours() {
     [ "$(stat -c '%u %a %F' -- "$1")" = "$(id -u) 755 directory" ] &&
         [ "$(stat -c '%u %a %F' -- "$1/$lab_marker" 2>/dev/null)" = "$(id -u) 444 regular file" ] &&
         [ "$(cat -- "$1/$lab_marker")" = "$lab_mark" ] ||
         lab_give_up "$1 is in the way: nothing in it says that this script made it (an earlier version may have)." \
             "If you do not need it, type: rm -r $1"
+}
+
+lab_is_there() { [ -e "$1" ] || [ -L "$1" ]; }
+
+lab_remove_ours() {
+    lab_is_there "$1" || return 0
+    lab_check_ours "$1"
     # All but the marker first: what is left of a removal that was killed is still ours.
     find "$1" -xdev -depth -mindepth 1 ! -path "$1/$lab_marker" -delete &&
         rm -f -- "$1/$lab_marker" && rmdir -- "$1" || lab_give_up "cannot remove $1"
 }
 
-# What the dependencies are made from.  The folder counts, because a virtual environment cannot be moved.
-lab_dependency_hash() {
-    { printf '%s\n' "$lab_root"; cat -- "$lab_root/pyproject.toml"; } | sha256sum | cut -c1-32
+# Prints what an environment is made by and from, a line each: the version and file of the interpreter; a digest of what
+# decides which packages are in it; a digest of what decides how our own is built, which needs no network.  Comments
+# decide nothing.  The folder does, because a virtual environment cannot be moved.
+lab_describe() {
+    "$1" -I -S -c '
+import glob, hashlib, json, os, sys
+print(sys.version.split()[0], "of", os.path.realpath(sys.executable), flush=True)
+import tomllib
+def digest(what):
+    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:32]
+root = sys.argv[1]
+with open(os.path.join(root, "pyproject.toml"), "rb") as file:
+    declared = tomllib.load(file)
+project, tool = declared.get("project", {}), declared.get("tool", {})
+needs = [project.pop(name, None) for name in ("dependencies", "optional-dependencies", "requires-python")]
+print(digest([root, declared.get("build-system"), needs]))
+files = {}
+for pattern in ("setup.py", "setup.cfg", "cdefs/*"):
+    for name in filter(os.path.isfile, glob.glob(os.path.join(glob.escape(root), pattern))):
+        with open(name, "rb") as file:
+            files[name] = hashlib.sha256(file.read()).hexdigest()
+print(digest([project, tool.get("setuptools"), tool.get("distutils"), files]))
+' "$lab_root"
 }
 
-lab_source_hash() {
-    { ls -- "$lab_root"/cdefs; cat -- "$lab_root"/cdefs/*; } 2>/dev/null | sha256sum | cut -c1-32
+lab_read_description() {
+    lab_description=$(lab_describe "$1") || return 1
+    { read -r lab_identity && read -r lab_dependencies && read -r lab_sources; } <<END
+$lab_description
+END
 }
 
-# Prints "VERSION of BASE_EXECUTABLE": tells an upgraded or removed interpreter from the one of the stamp.
-lab_identify_python() {
-    "$1" -I -S -c 'import os, sys; print(sys.version.split()[0], "of", os.path.realpath(sys.executable))' 2>/dev/null
-}
+# Tells an upgraded or removed interpreter from the one of the stamp.
+lab_identify_python() { lab_describe "$1" 2>/dev/null | head -n 1; }
 
 # Is the environment complete, and for what?  Sets lab_state to ready, sources-changed, extras-missing or rebuild.
 lab_look() {
@@ -72,8 +105,9 @@ lab_look() {
     {
         read -r stamped_dependencies && read -r stamped_sources && read -r stamped_python && read -r stamped_extras
     } <"$lab_stamp" || return 0
+    lab_read_description "$venv_python" 2>/dev/null || return 0
     [ "$stamped_dependencies" = "$lab_dependencies" ] || return 0
-    [ "$stamped_python" = "$(lab_identify_python "$venv_python")" ] || return 0
+    [ "$stamped_python" = "$lab_identity" ] || return 0
     if [ -n "${PYTHON:-}" ] && [ "$stamped_python" != "$(lab_identify_python "$PYTHON")" ]; then return 0; fi
     case "$stamped_extras " in # "none" or "none dev bench": nothing asked for is always there
     *"${lab_extras:+ }$lab_extras "*) lab_state=ready ;;
@@ -87,7 +121,7 @@ lab_check_host() {
     case $lab_root in
     *:*) lab_give_up "Python makes no virtual environment in a path with a colon ($lab_root): move the repository" ;;
     esac
-    for lab_tool in flock setpriv sha256sum; do
+    for lab_tool in flock setpriv; do
         command -v "$lab_tool" >/dev/null || lab_give_up "no $lab_tool here.  Type: $(lab_apt_line)"
     done
     lab_python=${PYTHON:-python3}
@@ -109,25 +143,83 @@ lab_check_host() {
 
 lab_pip() {
     # A user's own `pip config set install.user true` is refused inside a virtual environment.
-    PIP_USER=0 "$venv_python" -m pip --disable-pip-version-check install --quiet "$@" >>"$lab_log" 2>&1 || {
-        tail -n 5 -- "$lab_log" >&2
-        lab_give_up "pip could not install into $lab_venv (all it said: $lab_log)." \
-            "Check the network, the disk, and pip's settings (PIP_INDEX_URL, https_proxy)"
+    PIP_USER=0 "$venv_python" -m pip --disable-pip-version-check install --progress-bar off "$@" >>"$lab_log" 2>&1 || {
+        tail -n 15 -- "$lab_log" >&2
+        lab_give_up "pip could not install into $lab_venv (all it said: $lab_log)." "$(lab_pip_hint)"
     }
+}
+
+lab_pip_hint() {
+    if grep -Eqi 'certificate is not yet valid|certificate has expired' "$lab_log"; then
+        printf 'The clock of this machine says %s: is that so?  If not, set it' "$(date '+%Y-%m-%d %H:%M %Z')"
+    elif grep -q 'CERTIFICATE_VERIFY_FAILED' "$lab_log"; then
+        printf 'If your network checks what passes, name its certificates: PIP_CERT=/path/to/ca.pem'
+    elif grep -q 'No space left on device' "$lab_log"; then
+        printf 'Free some space there, or set TMPDIR=/another/folder'
+    else
+        printf "Check the network, the disk, and pip's settings (PIP_INDEX_URL, https_proxy)"
+    fi
+}
+
+lab_make_ours() {
+    mkdir -m 755 -- "$1" && (umask 222 && printf '%s\n' "$lab_mark" >"$1/$lab_marker") ||
+        lab_give_up "cannot make $1"
+}
+
+lab_rename() { mv -- "$1" "$2" || lab_give_up "cannot rename $1 to $2"; }
+
+# What shall be made anew is renamed, what shall be changed is copied; what is half-made is of no use to anybody.
+lab_set_aside() {
+    lab_is_there "$lab_venv" || return 0
+    lab_check_ours "$lab_venv"
+    if [ ! -r "$lab_stamp" ]; then
+        lab_remove_ours "$lab_venv"
+    elif [ "$lab_state" = rebuild ]; then
+        lab_rename "$lab_venv" "$lab_before"
+    else
+        lab_make_ours "$lab_copy"
+        cp -a -f --reflink=auto -- "$lab_venv/." "$lab_copy" ||
+            lab_give_up "cannot copy $lab_venv to $lab_copy: is the disk full?"
+        lab_rename "$lab_copy" "$lab_before"
+        rm -f -- "$lab_stamp"
+    fi
+}
+
+# Puts back what stands aside, unless the change has ended, or had not begun.
+lab_restore() {
+    lab_remove_ours "$lab_copy"
+    lab_is_there "$lab_before" || return 0
+    lab_check_ours "$lab_before"
+    if [ -r "$lab_stamp" ]; then
+        lab_remove_ours "$lab_before"
+    else
+        lab_remove_ours "$lab_venv"
+        lab_rename "$lab_before" "$lab_venv"
+    fi
 }
 
 lab_make() {
     lab_log=$lab_root/.venv.log
     true >"$lab_log" || lab_give_up "cannot write $lab_log: the repository's folder must be writable"
+    lab_read_description "$lab_python" 2>>"$lab_log" ||
+        lab_give_up "cannot read $lab_root/pyproject.toml: $(tail -n 1 -- "$lab_log")"
+    [ "$lab_state" != rebuild ] || [ ! -e "$lab_root/vfio_harness.egg-info" ] ||
+        lab_give_up "$lab_root/vfio_harness.egg-info is left of a build by hand: workers of pytest would take the" \
+            "plugins that it names for today's.  Type: rm -r $lab_root/vfio_harness.egg-info"
+    case $lab_state in
+    rebuild) lab_say "making the Python environment $lab_venv (up to 250 MB, 60 MB to download, 1 minute) ..." ;;
+    extras-missing) lab_say "adding to $lab_venv what the extra '$lab_extras' asks for (30 MB to download, 30 s) ..." ;;
+    sources-changed) lab_say 'compiling the bindings again (10 s) ...' ;;
+    esac
+    # A signal ends pip first, which runs in the foreground, and then us.
+    trap lab_restore EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    lab_set_aside
     case $lab_state in
     rebuild)
-        [ ! -e "$lab_root/vfio_harness.egg-info" ] ||
-            lab_give_up "$lab_root/vfio_harness.egg-info is left of a build by hand: workers of pytest would take the" \
-                "plugins that it names for today's.  Type: rm -r $lab_root/vfio_harness.egg-info"
-        lab_say "making the Python environment $lab_venv (up to 250 MB, 60 MB to download, 1 minute) ..."
-        lab_remove_ours "$lab_venv"
-        mkdir -m 755 -- "$lab_venv" && (umask 222 && printf '%s\n' "$lab_mark" >"$lab_venv/$lab_marker") ||
-            lab_give_up "cannot make $lab_venv"
+        lab_make_ours "$lab_venv"
         "$lab_python" -m venv "$lab_venv" >>"$lab_log" 2>&1 ||
             lab_give_up "python -m venv failed: $(tail -n 1 -- "$lab_log").  Type: $(lab_apt_line)"
         # The parts that build ours stay in the environment, so that a later change of the C needs no network.
@@ -135,13 +227,6 @@ lab_make() {
 print(*tomllib.load(open(sys.argv[1], "rb"))["build-system"]["requires"], sep="\n")' "$lab_root/pyproject.toml" \
             >"$lab_venv/build-requires.txt" || lab_give_up "cannot read [build-system] of $lab_root/pyproject.toml"
         lab_pip -r "$lab_venv/build-requires.txt"
-        ;;
-    extras-missing) lab_say "adding to $lab_venv what the extra '$lab_extras' asks for (30 MB to download, 30 s) ..." ;;
-    sources-changed) lab_say 'compiling the bindings again (10 s) ...' ;;
-    esac
-    rm -f -- "$lab_stamp"
-    case $lab_state in
-    rebuild)
         lab_pip --no-build-isolation --editable "$lab_root${lab_extras:+[$lab_extras]}"
         lab_extras="none $lab_extras"
         ;;
@@ -158,11 +243,11 @@ print(*tomllib.load(open(sys.argv[1], "rb"))["build-system"]["requires"], sep="\
         >"$lab_stamp.new" || lab_give_up "cannot write $lab_stamp.new: is the disk full?"
     sync -- "$lab_stamp.new" 2>/dev/null || sync
     mv -f -- "$lab_stamp.new" "$lab_stamp"
+    lab_remove_ours "$lab_before"
+    trap - EXIT HUP INT TERM
 }
 
 command -v flock >/dev/null || lab_give_up "no flock here.  Type: $(lab_apt_line)"
-lab_dependencies=$(lab_dependency_hash)
-lab_sources=$(lab_source_hash)
 lab_lock=$lab_root/.venv.lock
 [ -e "$lab_lock" ] || touch -- "$lab_lock" ||
     lab_give_up "cannot make $lab_lock: the repository's folder must be writable"
@@ -175,12 +260,15 @@ flock --shared --nonblock 9 || {
 }
 lab_look
 if [ "$lab_state" != ready ]; then
-    lab_check_host
     flock --exclusive --nonblock 9 || {
         lab_say "waiting for other lab commands to end, to change $lab_venv ..."
         flock --exclusive 9
     }
-    lab_look # another process may have done it meanwhile
-    [ "$lab_state" = ready ] || lab_make
+    lab_restore # what a process that was killed had set aside
+    lab_look    # another one may have made it meanwhile
+    [ "$lab_state" = ready ] || {
+        lab_check_host
+        lab_make
+    }
     flock --shared 9
 fi

@@ -56,7 +56,7 @@ def memory_group() -> Iterator[Path]:
             first / f"hil-{os.getpid()}",
             {"memory.limit_in_bytes": MEMORY, "memory.memsw.limit_in_bytes": MEMORY},
         )
-    elif "memory" in (second / "cgroup.subtree_control").read_text().split():
+    elif (offered := second / "cgroup.subtree_control").exists() and "memory" in offered.read_text().split():
         group, limits = second / f"hil-{os.getpid()}", {"memory.max": MEMORY, "memory.swap.max": 0}
     else:
         pytest.skip("no control group for memory is to be had here")

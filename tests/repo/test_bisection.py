@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.needs import apt_line
 from tests.repo.tree import ROOT
 
 BUILD = """\
@@ -26,7 +27,7 @@ case $(cat built) in good*) exit 0 ;; bad*) exit 1 ;; mistaken*) exit 2 ;; esac
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("git") and shutil.which("make")),
-    reason="git and make are needed: apt-get install git make",
+    reason=f"git and make are needed.  Type: {apt_line()}",
 )
 
 

@@ -19,6 +19,7 @@ from harness import errors
 from harness.cli import _parser
 from harness.errors import HarnessError
 from harness.staging.function import Function
+from lab.needs import PACKAGES, apt_line
 from tests.repo.tree import ROOT, tracked
 
 DOCUMENTS: Final = [
@@ -55,6 +56,28 @@ def test_the_generated_c_is_current() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_one_line_installs_what_a_machine_lacks() -> None:
+    """README, set-up, the doctor and every message name the same packages, and README gets the lists first."""
+    (typed,) = re.findall(
+        r"```sh\nsudo apt-get update\nsudo apt-get install ([^\n#]+)\n```", (ROOT / "README.md").read_text()
+    )
+    (said,) = re.findall(r"\n +'(gcc [^']+)'\n", (ROOT / "lab" / "setup.sh").read_text())
+    assert typed == said == " ".join(PACKAGES)
+    assert apt_line().removeprefix("sudo ") == f"apt-get install {said}"
+    others = {
+        f"{path.name}: {line.strip()}"
+        for folder in ("lab", "harness")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix in ("", ".py", ".sh") and path.name != "needs.py"
+        for line in path.read_text().splitlines()
+        if re.search(r"apt(-get)? install", line)
+    }
+    assert others == {
+        'fresh_guest.py: note("fresh_guest: vng needs depmod: apt-get install kmod")',
+        "setup.sh: printf '%sapt-get install %s' \"$sudo\" \\",
+    }
 
 
 def _drawn(docstring: str) -> dict[str, str]:

@@ -56,7 +56,10 @@ def test_only_the_allowed_remove_files_themselves() -> None:
 
 
 def test_scripts_remove_by_the_same_law() -> None:
-    """`rm` with -r is for what carries the marker; single files are the script's own stamp and marker."""
+    """`rm` with -r is for what carries the marker; single files are the script's own stamp and marker.
+
+    What is renamed was looked at before, by that law.
+    """
     found = {
         f"{path.name}: {line.strip()}"
         for path in (ROOT / "lab").iterdir()
@@ -70,6 +73,7 @@ def test_scripts_remove_by_the_same_law() -> None:
         'setup.sh: rm -f -- "$1/$lab_marker" && rmdir -- "$1" || lab_give_up "cannot remove $1"',
         'setup.sh: rm -f -- "$lab_stamp"',
         'setup.sh: mv -f -- "$lab_stamp.new" "$lab_stamp"',
+        'setup.sh: lab_rename() { mv -- "$1" "$2" || lab_give_up "cannot rename $1 to $2"; }',
     }
 
 

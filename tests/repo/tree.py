@@ -8,6 +8,8 @@ from typing import Final
 
 import pytest
 
+from lab.needs import apt_line
+
 ROOT: Final = Path(__file__).parents[2]
 
 
@@ -21,6 +23,8 @@ def tracked() -> list[Path]:
             check=True,
             text=True,
         )
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"needs a git checkout: {error}")
+    except FileNotFoundError:
+        pytest.skip(f"no git here.  Type: {apt_line()}")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"needs a git checkout; git says of {ROOT}: {error.stderr.strip()}")
     return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]

@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socketserver
+import ssl
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,10 +39,12 @@ bench = []
 
 # An editable wheel (PEP 660) is a zip with a .pth file; while a file `wait` is there, the build does not end.
 BACKEND = """\
-import os, pathlib, time, zipfile
+import os, pathlib, sys, time, tomllib, zipfile
 
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
     root = pathlib.Path(__file__).resolve().parent
+    if "broken" in (root / "cdefs" / "x.c").read_text():
+        sys.exit("x.c: does not compile")
     (root / "builds").open("a").write("built\\n")
     while (root / "wait").exists():
         time.sleep(0.02)
@@ -46,7 +52,10 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
     with zipfile.ZipFile(pathlib.Path(wheel_directory, name), "w") as wheel:
         wheel.writestr("small.pth", str(root))
         metadata = "Metadata-Version: 2.1\\nName: small\\nVersion: 1\\n"
-        metadata += "Provides-Extra: dev\\nProvides-Extra: bench\\n"
+        project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+        for extra, parts in project["optional-dependencies"].items():
+            metadata += f"Provides-Extra: {extra}\\n"
+            metadata += "".join(f"Requires-Dist: {part}; extra == '{extra}'\\n" for part in parts)
         wheel.writestr("small-1.dist-info/METADATA", metadata)
         wheel.writestr("small-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
         wheel.writestr("small-1.dist-info/RECORD", "")
@@ -97,9 +106,10 @@ class Repository:
     def builds(self) -> int:
         return (self.root / "builds").read_text().count("built") if (self.root / "builds").exists() else 0
 
-    def wait_for_build(self, number: int) -> None:
+    def wait_for_build(self, number: int, by: subprocess.Popen[str] | None = None) -> None:
         deadline = time.monotonic() + DEADLINE_S
         while self.builds() < number:
+            assert by is None or by.poll() is None, "it ended before it built"
             assert time.monotonic() < deadline, "no build was started"
             time.sleep(0.02)
 
@@ -264,13 +274,127 @@ def test_a_half_made_environment_of_ours_is_made_again(fresh: Repository) -> Non
     assert (venv / ".made-by-vfio-harness").read_text() == MARK
 
 
+ABSENT = "no-such-part"
+NEEDING = PYPROJECT.replace("requires = []", f'requires = ["{ABSENT}"]')
+NO_COMPILER = {"CC": "no-such-cc"}
+"""Whatever must be made needs a compiler, so without one it is seen that something would be made."""
+
+
+@pytest.mark.parametrize("added", ["# new\n", "[tool.ruff]\nline-length = 7\n"])
+def test_what_decides_nothing_changes_nothing(ready: Repository, added: str) -> None:
+    project = ready.root / "pyproject.toml"
+    project.write_text(PYPROJECT + added)
+    result = ready.call("run", **NO_COMPILER)
+    project.write_text(PYPROJECT)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "changed", ["setup.py", "[tool.setuptools]", "[tool.distutils]", "[project.scripts]"]
+)
+def test_how_our_own_is_built_is_changed_in_place(ready: Repository, changed: str) -> None:
+    """It needs no network: the parts that it is built with are in the environment."""
+    project, script, builds = ready.root / "pyproject.toml", ready.root / "setup.py", ready.builds()
+    if changed == "setup.py":
+        script.write_text("setup()\n")
+    else:
+        project.write_text(f'{PYPROJECT}{changed}\nx = "y:z"\n')
+    result = ready.call("run")
+    assert (result.returncode, ready.builds()) == (0, builds + 1), result.stderr
+    assert "compiling the bindings again" in result.stderr
+    script.unlink(missing_ok=True)
+    project.write_text(PYPROJECT)
+    assert ready.call("run").returncode == 0
+
+
+@pytest.mark.parametrize("change", ["dependencies", "an extra", "sources"])
+def test_a_change_that_cannot_be_made_leaves_what_was_there(ready: Repository, change: str) -> None:
+    """Without network, say, after a `git pull`: who goes back to what it was has what was there."""
+    project, source = ready.root / "pyproject.toml", ready.root / "cdefs" / "x.c"
+    text, script = source.read_text(), "run"
+    before = PYPROJECT.replace("bench = []", f'bench = ["{ABSENT}"]') if change == "an extra" else PYPROJECT
+    project.write_text(before)
+    assert ready.call("run").returncode == 0
+    match change:
+        case "dependencies":
+            project.write_text(NEEDING)
+        case "an extra":
+            script = "bench"
+        case _:
+            source.write_text("broken\n")
+    keep = ready.root / ".venv" / "keep"
+    keep.touch()
+    result = ready.call(script)
+    assert (result.returncode, result.stdout) == (125, "")
+    assert (ABSENT if change != "sources" else "does not compile") in result.stderr
+    assert "pip could not install" in result.stderr.splitlines()[-1]
+    project.write_text(before)
+    source.write_text(text)
+    assert ready.call("run", **NO_COMPILER).stderr == ""
+    assert keep.exists()
+    assert not [*ready.root.glob(".venv.[bc]*")]
+    project.write_text(PYPROJECT)
+    assert ready.call("run").returncode == 0
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("change", ["dependencies", "sources"])
+def test_what_is_killed_in_a_change_leaves_what_was_there(
+    ready: Repository, change: str, end: signal.Signals
+) -> None:
+    project, source, wait = ready.root / "pyproject.toml", ready.root / "cdefs" / "x.c", ready.root / "wait"
+    text, keep, builds = source.read_text(), ready.root / ".venv" / "keep", ready.builds()
+    keep.touch()
+    if change == "dependencies":
+        project.write_text(PYPROJECT.replace("bench = []", 'bench = []\nmore = ["x"]'))
+    else:
+        source.write_text(text + "int z;\n")
+    wait.touch()
+    first = ready.start("run")
+    ready.wait_for_build(builds + 1, first)
+    first.send_signal(end)
+    if end is signal.SIGKILL:
+        first.communicate(timeout=DEADLINE_S)
+    wait.unlink()
+    first.communicate(timeout=DEADLINE_S)
+    assert first.returncode in (-signal.SIGKILL, 130)
+    project.write_text(PYPROJECT)
+    source.write_text(text)
+    if end is signal.SIGINT:
+        assert keep.exists()
+    assert ready.call("run", "x", **NO_COMPILER).stdout == f"cli.py run x in {ready.root}/.venv\n"
+    assert keep.exists()
+    assert ready.builds() == builds + 1
+    assert not [*ready.root.glob(".venv.[bc]*")]
+
+
+def test_a_stranger_where_the_old_one_would_stand_aside_is_left(fresh: Repository) -> None:
+    stranger = fresh.root / ".venv.before"
+    stranger.mkdir()
+    (stranger / "mine").write_text("mine")
+    result = fresh.call("run", "x")
+    assert (result.returncode, result.stdout) == (125, "")
+    assert f"type: rm -r {stranger}" in result.stderr
+    assert (stranger / "mine").read_text() == "mine"
+
+
+def test_a_project_that_cannot_be_read_is_one_line_and_costs_nothing(ready: Repository) -> None:
+    project = ready.root / "pyproject.toml"
+    project.write_text(PYPROJECT + "<<<<<<< ours\n")
+    result = ready.call("run")
+    project.write_text(PYPROJECT)
+    assert (result.returncode, len(result.stderr.splitlines())) == (125, 1)
+    assert f"cannot read {project}" in result.stderr
+    assert ready.call("run", **NO_COMPILER).stderr == ""
+
+
 @pytest.mark.parametrize("changed", ["dependencies", "another python", "python upgraded", "half a stamp"])
 def test_what_asks_for_a_new_environment(ready: Repository, tmp_path: Path, changed: str) -> None:
     stamp, project = ready.stamp.read_text(), ready.root / "pyproject.toml"
     environment = {}
     match changed:
         case "dependencies":
-            project.write_text(PYPROJECT + "# new\n")
+            project.write_text(NEEDING)
         case "another python":
             other = tmp_path / "python"
             other.write_text(f"#!/bin/sh\necho 3.99.0 of {other}\n")
@@ -280,8 +404,7 @@ def test_what_asks_for_a_new_environment(ready: Repository, tmp_path: Path, chan
             ready.stamp.write_text(stamp.replace("\n3.", "\n2.", 1))
         case _:
             ready.stamp.write_text(stamp.rpartition("none")[0])
-    # Whatever must be made needs a compiler, so without one it is seen that something would be made.
-    result = ready.call("run", CC="no-such-cc", **environment)
+    result = ready.call("run", **NO_COMPILER, **environment)
     assert result.returncode == 125, result.stdout
     assert "no C compiler" in result.stderr
     project.write_text(PYPROJECT)
@@ -346,6 +469,54 @@ def test_pip_without_network_is_one_line_and_leaves_nothing_half_made(fresh: Rep
     assert not fresh.stamp.exists()
 
 
+@pytest.fixture
+def server_of_tomorrow(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a TLS server on this machine, and its certificate, which is not yet valid."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make a certificate with: apt-get install openssl")
+    key, request, certificate = (tmp_path / name for name in ("key.pem", "request.pem", "certificate.pem"))
+    (tmp_path / "index").touch()
+    (tmp_path / "ca.conf").write_text(
+        f"[ca]\ndefault_ca=x\n[x]\ndatabase={tmp_path}/index\nnew_certs_dir={tmp_path}\nrand_serial=yes\n"
+        "default_md=sha256\npolicy=p\nx509_extensions=e\n[p]\ncommonName=supplied\n"
+        "[e]\nsubjectAltName=DNS:localhost\nbasicConstraints=CA:TRUE\n"
+    )
+    valid = "-startdate 20900101000000Z -enddate 20910101000000Z"
+    files = f"-config {tmp_path}/ca.conf -keyfile {key} -in {request} -out {certificate}"
+    for command in (
+        f"req -newkey rsa:2048 -nodes -keyout {key} -out {request} -subj /CN=localhost",
+        f"ca -batch -selfsign -notext {valid} {files}",
+    ):
+        subprocess.run(["openssl", *command.split()], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = socketserver.ThreadingTCPServer(("localhost", 0), HangsUp)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"https://localhost:{server.server_address[1]}/simple", certificate
+        server.shutdown()
+        thread.join()
+
+
+class HangsUp(socketserver.BaseRequestHandler):
+    """Nobody who refuses the certificate gets that far."""
+
+
+def test_a_wrong_clock_is_named_with_what_it_says(
+    fresh: Repository, server_of_tomorrow: tuple[str, Path]
+) -> None:
+    (fresh.root / "pyproject.toml").write_text(NEEDING)
+    index, certificate = server_of_tomorrow
+    asking = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": index, "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    trusted = {"PIP_CERT": str(certificate), "REQUESTS_CA_BUNDLE": str(certificate)}  # it prefers the latter
+    result = fresh.call("run", no_proxy="localhost", **asking, **trusted)
+    assert result.returncode == 125
+    last = result.stderr.splitlines()[-1]
+    assert f"The clock of this machine says {time.strftime('%Y-%m-%d')}" in last, result.stderr
+
+
 def wrapper(path: Path, refuse: str) -> str:
     """Write an interpreter that refuses one question and is the real one otherwise."""
     path.write_text(f'#!/bin/sh\ncase "$*" in *{refuse}*) exit 1 ;; esac\nexec {sys.executable} "$@"\n')
@@ -363,7 +534,7 @@ def test_an_unfit_python_is_one_line(fresh: Repository, refuse: str, said: str) 
     assert (result.returncode, result.stdout) == (125, "")
     assert len(result.stderr.splitlines()) == 1
     assert said in result.stderr
-    assert "apt-get install gcc libc6-dev" in result.stderr or "Set PYTHON=" in result.stderr
+    assert "apt-get install gcc git make libc6-dev" in result.stderr or "Set PYTHON=" in result.stderr
     assert not (fresh.root / ".venv").exists()
 
 
@@ -381,7 +552,7 @@ def test_a_missing_compiler_header_or_library_is_one_line(fresh: Repository, mis
     result = fresh.call("run", CC=compiler)
     assert (result.returncode, result.stdout) == (125, "")
     assert len(result.stderr.splitlines()) == 1
-    assert "apt-get install gcc libc6-dev linux-libc-dev python3" in result.stderr
+    assert "apt-get install gcc git make libc6-dev linux-libc-dev python3" in result.stderr
     assert not (fresh.root / ".venv").exists()
 
 

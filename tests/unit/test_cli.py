@@ -353,18 +353,20 @@ def test_a_bug_of_ours_is_no_broken_promise(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_the_one_line_that_says_what_to_do_is_the_last(
+def test_the_last_line_is_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: Path) -> None:
-        raise GuestError("booting", said="no answer", evidence="last words\nof the console")
+        raise GuestError(
+            "booting", said="no answer", hint="Look at it", evidence="last words\nof the console"
+        )
 
     monkeypatch.setattr(cli, "_read", fail)
     assert cli.main(["judge", "x"]) == NOTHING_SAID
     assert capsys.readouterr().err.splitlines() == [
         "last words",
         "of the console",
-        "harness: booting: no answer",
+        "harness: booting: no answer. Look at it",
     ]
 
 

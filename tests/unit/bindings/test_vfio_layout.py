@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.bindings import _vfio, iommufd, vfio
+from lab.needs import apt_line
 from tests.unit.bindings.layouts import (
     IOMMUFD_NUMBERS,
     LAYOUTS,
@@ -30,7 +31,7 @@ def compiles() -> Callable[[str], str]:
     """Compile C; what the compiler said, empty when it was content."""
     compiler = os.environ.get("CC", "gcc")
     if shutil.which(compiler) is None:
-        pytest.skip(f"no {compiler} here: apt-get install gcc libc6-dev")
+        pytest.skip(f"no {compiler} here.  Type: {apt_line()}")
 
     def run(source: str) -> str:
         command = [compiler, "-std=gnu11", "-fsyntax-only", "-x", "c", "-"]

@@ -20,7 +20,9 @@ def write_hello(folder: Path) -> None:
 
 def test_the_table_names_sizes_ages_and_users(tmp_path: Path) -> None:
     with Cache(tmp_path) as cache:
-        assert render(cache).splitlines()[0] == f"{tmp_path}: 0 B in 0 entries"
+        assert (
+            render(cache).splitlines()[0] == f"{tmp_path}: {size_text(allocated_bytes(tmp_path))}, 0 entries"
+        )
         path = cache.publish("thing", "one", write_hello)
         size = size_text(allocated_bytes(path)).split()
         assert render(cache).splitlines()[1].split()[:4] == [*size, "thing", "one"]
@@ -31,7 +33,7 @@ def test_the_table_names_sizes_ages_and_users(tmp_path: Path) -> None:
         table = render(cache)
     assert "made 0 min ago, used 3 days ago" in table
     assert "in use" not in table
-    assert "in 1 entry" in table
+    assert ", 1 entry" in table
 
 
 def test_the_table_shows_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

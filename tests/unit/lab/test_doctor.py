@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from lab import doctor
 from lab.cache import Cache
+from lab.cache_table import render as render_cache
 from lab.capacity import Room
 from lab.doctor import Finding, State, examine, render
+from lab.needs import apt_line
+from lab.progress import size_text
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:
@@ -53,13 +59,14 @@ def test_a_cache_that_cannot_be_made_is_a_finding(tmp_path: Path) -> None:
     found = by_name(examine(tmp_path / "file" / "cache"))
     assert found["cache"].state is State.MISSING
     assert "VFIO_HARNESS_CACHE" in found["cache"].todo
+    assert found.keys() == by_name(examine(tmp_path / "cache")).keys() - {"noexec", "tmpfs"}
 
 
 def test_a_missing_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-cc -O2")
     finding = doctor.compiler()
     assert (finding.state, finding.what) == (State.MISSING, "no no-such-cc")
-    assert "sudo apt-get install gcc" in finding.todo
+    assert finding.todo == f"Type: {apt_line()}"
 
 
 def test_a_missing_static_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -84,12 +91,67 @@ def test_disk_counts_only_what_is_still_to_come(tmp_path: Path, monkeypatch: pyt
     names = ("qemu", "kernel", "template", "windows")
     there = [Finding(name=name, state=State.OK, what="") for name in names]
     absent = [Finding(name=name, state=State.WARN, what="") for name in names]
-    assert "0 B to come" in doctor.disk(tmp_path, [], there).what
-    assert doctor.disk(tmp_path, [], absent).state is State.OK
+    assert "0 B to come" in doctor.disk(tmp_path, there).what
+    assert doctor.disk(tmp_path, absent).state is State.OK
     monkeypatch.setattr(doctor, "TEMPLATE_BYTES", 10**18)
-    finding = doctor.disk(tmp_path, [], absent)
+    finding = doctor.disk(tmp_path, absent)
     assert finding.state is State.MISSING
     assert "VFIO_HARNESS_CACHE" in finding.todo
+
+
+def test_what_is_used_is_what_du_says(tmp_path: Path) -> None:
+    """Whatever it is for: working folders, half-made entries and locks, too; sparse files by what they hold."""
+    with Cache(tmp_path / "cache") as cache:
+        cache.publish("thing", "one", lambda folder: (folder / "file").write_bytes(bytes(3_000_000)) and None)
+        with cache.workspace("apt") as folder:
+            (folder / "lists").write_bytes(bytes(5_000_000))
+            (folder / "a name as long as it takes for a link to have a block of its own").symlink_to(
+                "x" * 200
+            )
+        (cache.root / "building" / "dead@x@1").mkdir()
+        with (cache.root / "building" / "dead@x@1" / "memory").open("wb") as sparse:
+            sparse.seek(900_000_000)
+            sparse.write(bytes(2_000_000))
+        for number in range(99):
+            os.link(cache.root / "work/apt/lists", cache.root / "locks" / f"a@{number}")
+        said = subprocess.check_output(["du", "--block-size=1", "--summarize", cache.root], text=True)
+        du_bytes = int(said.split()[0])
+        assert du_bytes > 10_000_000
+        assert f": {size_text(du_bytes)} used, " in doctor.disk(cache.root, []).what
+        table = render_cache(cache)
+    assert table.startswith(f"{cache.root}: {size_text(du_bytes)}, 1 entry\n")
+    assert re.search(r"5\.0 MB +work +apt", table)
+    assert re.search(r"2\.0 MB +building +dead@x@1", table)
+
+
+def test_a_cache_where_no_program_may_be_started(tmp_path: Path) -> None:
+    """/proc is such a place on every machine."""
+    assert doctor.programs(tmp_path) is None or os.statvfs(tmp_path).f_flag & os.ST_NOEXEC
+    there = Path("/proc/self")
+    if not os.statvfs(there).f_flag & os.ST_NOEXEC:
+        pytest.skip("/proc is mounted with exec here; nothing else is known to be noexec")
+    finding = doctor.programs(there)
+    assert finding is not None
+    assert (finding.state, "noexec" in finding.what) == (State.MISSING, True)
+    assert "VFIO_HARNESS_CACHE" in finding.todo
+
+
+@pytest.mark.parametrize(("kind", "said"), [("tmpfs", True), ("ramfs", True), ("ext4", False)])
+def test_a_cache_in_memory_says_so(tmp_path: Path, kind: str, said: bool) -> None:  # noqa: FBT001
+    device = tmp_path.stat().st_dev
+    mounts = f"36 35 {os.major(device)}:{os.minor(device)} / /x rw,noatime shared:1 - {kind} none rw\n"
+    finding = doctor.in_memory(tmp_path, f"35 1 0:5 / / rw - tmpfs none rw\n{mounts}")
+    assert (finding is not None) is said
+    assert finding is None or "takes memory" in finding.what
+
+
+def test_what_stands_in_the_way_of_the_module_has_a_cure(tmp_path: Path) -> None:
+    """The same law as where it is built (lab/kmod.py)."""
+    with Cache(tmp_path / "a cache") as cache:
+        finding = doctor.windows(cache.root, cache.entries())
+    assert finding.state is State.WARN
+    assert "a path with a space" in finding.what
+    assert finding.todo == "Set VFIO_HARNESS_CACHE=/another/folder"
 
 
 def test_tools_that_are_needed_are_missing_and_others_only_warn(
@@ -98,7 +160,7 @@ def test_tools_that_are_needed_are_missing_and_others_only_warn(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert doctor.unpacking_tools(needed=True).state is State.MISSING
     assert doctor.unpacking_tools(needed=False).state is State.WARN
-    assert "sudo apt-get install" in doctor.unpacking_tools(needed=True).todo
+    assert doctor.unpacking_tools(needed=True).todo == f"Type: {apt_line()}"
 
 
 @pytest.mark.parametrize(("answer", "state"), [("kvm", State.OK), ("tcg", State.WARN)])
@@ -115,14 +177,14 @@ def test_kvm_tells_what_the_last_probe_said(
 
 def test_the_module_for_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Cache(tmp_path / "cache") as cache:
-        assert "lab/run builds it" in doctor.windows(cache.entries()).todo
+        assert "lab/run builds it" in doctor.windows(cache.root, cache.entries()).todo
         cache.publish("kmod", "6.12", lambda folder: (folder / "hil_windows.ko").touch())
-        assert doctor.windows(cache.entries()).state is State.OK
+        assert doctor.windows(cache.root, cache.entries()).state is State.OK
         cache.publish("kmod", "mine", lambda folder: (folder / "why-not").write_text("error: old") and None)
-        failed = doctor.windows(cache.entries())
+        failed = doctor.windows(cache.root, cache.entries())
         assert (failed.state, "error: old" in failed.what) == (State.WARN, True)
         monkeypatch.setenv("PATH", str(tmp_path))
-        assert "sudo apt-get install gcc make" in doctor.windows(cache.entries()).todo
+        assert doctor.windows(cache.root, cache.entries()).todo == f"Type: {apt_line()}"
 
 
 @pytest.mark.guest

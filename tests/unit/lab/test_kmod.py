@@ -14,6 +14,7 @@ from lab import kmod
 from lab.cache import Cache
 from lab.kernel import Kernel
 from lab.kmod import NAME, WindowsModule, first_error, headers_request, make_own, windows_module
+from lab.needs import apt_line
 
 BUILDS = "modules:\n\techo run >> $(CURDIR)/runs\n\techo $(LLVM) > $(M)/hil_windows.ko\n\ttouch $(M)/hil_faults.ko\n"
 FAILS = "modules:\n\t@echo 'hil_windows.c:7:3: error: too old'\n\t@exit 1\n"
@@ -135,7 +136,7 @@ def test_where_nothing_can_be_built_the_reason_says_what_to_do(
         assert "make modules" in windows_module(cache, mine).why_not
         monkeypatch.setenv("PATH", str(tmp_path))
         assert windows_module(cache, mine) == WindowsModule(
-            why_not="no gcc and no make here (type: sudo apt-get install gcc make)"
+            why_not=f"no gcc and no make here (type: {apt_line()})"
         )
 
 
