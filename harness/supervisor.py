@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -66,9 +66,9 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         _redden(folder)
     try:
         _refuse_absent(arguments)
-        branches_of(options)
+        own = _parts_of_own(options)
         _refuse_nothing(options, folder, arguments)
-        under_test = _prepare(options)
+        under_test = ",".join((*_prepare(options), *own))
     except (LabError, AgentError, ModelError, UsageError) as error:
         _say_why_not(folder, error)
         raise
@@ -171,33 +171,43 @@ def _file_of(word: str) -> Path:
     return Path(word.partition("::")[0])
 
 
-def _prepare(options: argparse.Namespace) -> str:
-    """Fetch and build here, where progress can be seen, what every test will use from the cache.
+def _parts_of_own(options: argparse.Namespace) -> tuple[str, ...]:
+    """Look at what the user brings to the lab, before anything is fetched.
 
     Returns:
-        What is tested, by content: each kernel's release and digest, name and digest of modules of the user's own,
-        alias and digest of models.
+        Name and digest of their modules, alias and digest of their models.
 
     Raises:
         UsageError: a branch is not written like one, `--kernels` meets `--kernel`, or several of them a module of the
-            user's own, which is no module, or a model of theirs cannot be served: before anything is fetched.
-        ModelError: a model of theirs never returned while it was loaded, or ended the program: likewise.
+            user's own, which is no module, or a model of theirs cannot be served.
+        ModelError: a model of theirs never returned while it was loaded, or ended the program.
     """
-    from lab.cache import Cache  # noqa: PLC0415 - the lab is not needed to judge and report
-    from lab.own_models import contents  # noqa: PLC0415
+    from lab.machine import Machine  # noqa: PLC0415 - the lab is not needed to judge and report
+    from lab.own_models import contents, with_own_models  # noqa: PLC0415
     from lab.own_modules import own_modules  # noqa: PLC0415
+
+    branches_of(options)
+    with_own_models(Machine(), options.hil_models)
+    return (*map(str, own_modules(options.hil_own_modules)), *contents(options.hil_models))
+
+
+def _prepare(options: argparse.Namespace) -> Iterator[str]:
+    """Fetch and build here, where progress can be seen, what every test will use from the cache.
+
+    Yields:
+        release and digest of each kernel that is tested.
+
+    Raises:
+        LabError: there is no lab.
+    """
+    from lab.cache import Cache  # noqa: PLC0415
     from lab.place import prepare  # noqa: PLC0415
 
-    branches = branches_of(options) or ("",)
-    models = contents(options.hil_models)
-    modules = map(str, own_modules(options.hil_own_modules))
-    kernels = []
-    for branch in branches:
+    for branch in branches_of(options) or ("",):
         with Cache() as cache:
             kernel = prepare(cache, wishes_of(options, branch)).recipe.kernel
             digest = hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:12]
-            kernels.append(f"{kernel.release}-{digest}")
-    return ",".join((*kernels, *modules, *models))
+            yield f"{kernel.release}-{digest}"
 
 
 def _pytest_arguments(options: argparse.Namespace, folder: Path, arguments: Sequence[str]) -> list[str]:

@@ -167,7 +167,7 @@ def test_first(dut, stage):
     stage(dut.reads("sysfs"), dut.resets("flr"), meets=1)
 
 @pytest.mark.dut("igb0")
-def test_second(dut, stage, hil_source):
+def test_second(dut, hil_source):
     with open("ran", "a") as stream:
         stream.write("second ")
     assert hil_source.target.guest.running
