@@ -139,7 +139,7 @@ def test_one_that_loops_while_it_is_loaded_is_told_before_anything_is_fetched(tm
     run = harness("run", "--model", model, cwd=tmp_path, variables={"VFIO_HARNESS_CACHE": str(cache)})
     assert run.status == 125, run.said
     line = len(_FILES["mychip.py"].splitlines()) + 2
-    assert f"line {line} of mychip.py" in run.errors.splitlines()[0]
+    assert f"line {line} of mychip.py" in run.errors.splitlines()[-1]
     assert ("error", "hil.model") in [(error.tag, error.get("type")) for error in red(run.report())]
     assert not [path for path in cache.rglob("*") if path.is_file() and path.name != "CACHEDIR.TAG"]
 
