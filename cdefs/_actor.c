@@ -587,8 +587,9 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
  *
  * cffi releases the GIL around hx_act().  Nothing here allocates, and nothing is shared between actors but the
  * stage header.
+ *
+ * Python.h comes before all of this and asks for the declarations of GNU (_GNU_SOURCE).
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>

@@ -1,25 +1,26 @@
 """The command `harness`: thin over the library.
 
 Exit status: 0 every verdict PASS, skipped or expected; 1 a failure; 2 usage; 125 nothing could be said, which is what
-`git bisect run` takes for "skip this one".
+`git bisect run` takes for "skip this one".  docs/statuses.md says which when.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import select
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from harness import __version__
+from harness import __version__, streams
 from harness.errors import HarnessError, HistoryError, UsageError
-from harness.report.exit import ExitStatus
+from harness.model.exit_status import ExitStatus
+from harness.model.limits import HISTORY_FILE
+from harness.outside import read_file
 from harness.visible import visible
-from harness.wishes import declare, wishes_of
+from harness.wishes import a_path, a_word, declare, wishes_of
 
 if TYPE_CHECKING:
     from harness.history.history import History
@@ -28,55 +29,62 @@ Command = Callable[[argparse.Namespace, list[str]], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; a user's mistake is one line on standard error, never a traceback."""
-    options, rest = _parser().parse_known_args(arguments)
+    """Run one command; what goes wrong is one line on standard error, and a traceback is a bug of ours.
+
+    Args:
+        arguments: None for those of the process, which ends with the status that this returns.
+    """
     try:
-        status = _answered(options, rest)
-        sys.stdout.flush()
-    except BrokenPipeError:  # `harness judge … | head`: Python would exit with 1, as for a broken promise
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in filter(_unheard, (1, 2)):
-            os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+        status = _answered(arguments)
+    except SystemExit as end:  # argparse: it was asked for help, or did not understand
+        status = int(end.code or 0)
+        if not (why := streams.lost()):
+            raise
+    except KeyboardInterrupt:
+        if arguments is None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # we are ending, whoever presses it again
+        streams.complain("harness: stopped by the user")
+        why, status = streams.lost(), ExitStatus.NOTHING_SAID
+    else:
+        why = streams.lost()
+    if why and status in (ExitStatus.GOOD, ExitStatus.BAD):
+        streams.complain(f"harness: standard output: {why}")
         return ExitStatus.NOTHING_SAID
     return status
 
 
-def _answered(options: argparse.Namespace, rest: list[str]) -> int:
+def _answered(arguments: Sequence[str] | None) -> int:
     """Run one command and say what went wrong with it.
 
     Raises:
-        BrokenPipeError: whoever read what is said has gone.
+        SystemExit: argparse has said all that there is to say.
+        KeyboardInterrupt: the user stopped it.
     """
-    command: Command = options.command
     try:
+        streams.refuse_closed()
+        options, rest = _parser().parse_known_args(arguments)
+        command: Command = options.command
+        asked = f"harness {command.__name__}"
+        if "" in rest or any(word.startswith("--") and word.find("=") == len(word) - 1 for word in rest):
+            raise UsageError(
+                " ".join((asked, *(word or "''" for word in rest))),
+                said="a word or a value is empty",
+                hint="Is a variable not set?",
+            )
         if rest and command not in (run, replay, soak):
-            asked = f"harness {command.__name__}"
             raise UsageError(f"{asked} {' '.join(rest)}", said="not understood", hint=f"See {asked} --help.")
         return int(command(options, rest))
     except UsageError as error:
-        print(f"harness: {error}", file=sys.stderr)
+        streams.complain(f"harness: {error}")
         return ExitStatus.USAGE
     except HarnessError as error:
-        if error.evidence:
-            print(visible(error.evidence), file=sys.stderr)
-        print(f"harness: {error}", file=sys.stderr)  # the last thing on the screen is what to do
+        streams.complain(
+            "\n".join([*([visible(error.evidence)] if error.evidence else []), f"harness: {error}"])
+        )
         return ExitStatus.NOTHING_SAID
-    except KeyboardInterrupt:
-        print("harness: stopped by the user", file=sys.stderr)
+    except Exception:  # noqa: BLE001 - Python would exit with 1: a bug of ours must not pass for a broken promise
+        streams.complain(visible(traceback.format_exc()).rstrip())
         return ExitStatus.NOTHING_SAID
-    except Exception as error:  # Python would exit with 1: a bug of ours must not pass for a broken promise
-        if isinstance(error, BrokenPipeError) and (_unheard(1) or _unheard(2)):
-            raise
-        sys.stderr.write(visible(traceback.format_exc()))
-        return ExitStatus.NOTHING_SAID
-
-
-def _unheard(descriptor: int) -> bool:
-    """Whether it is a pipe that nobody reads any more."""
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def run(options: argparse.Namespace, rest: list[str]) -> int:
@@ -121,10 +129,10 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
         history = _read(path)
         judgement = judge_history(history, load().terms_of(history))
         title, kernel = one_line(history.plan.title), one_line(_kernel(history))
-        print(f"{judgement.verdict.name}  {title}  (kernel {kernel})")
-        print(as_text(judgement))
+        streams.say(f"{judgement.verdict.name}  {title}  (kernel {kernel})")
+        streams.say(as_text(judgement))
         if options.timeline or judgement.verdict is not Verdict.PASS:
-            print(timeline_text(history, judgement))
+            streams.say(timeline_text(history, judgement))
         if options.svg:
             _write(options.svg, timeline_svg(history, judgement))
         worst = max(worst, judgement.verdict)
@@ -149,9 +157,7 @@ def _read(path: Path) -> History:
     from harness.history.container import from_bytes  # noqa: PLC0415
 
     try:
-        return from_bytes(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"history {path}", said=error.strerror or str(error)) from error
+        return from_bytes(read_file(path, HISTORY_FILE, what="history"))
     except HistoryError as error:
         raise HistoryError(f"{error.tried} {path}", said=error.said, hint=error.hint) from error
 
@@ -169,7 +175,7 @@ def report(options: argparse.Namespace, _: list[str]) -> int:
     from harness.results import complete  # noqa: PLC0415
 
     status = complete(options.results)
-    print(f"{options.results / 'junit.xml'}: exit status {status:d}: {MEANING[status]}")
+    streams.say(f"{options.results / 'junit.xml'}: exit status {status:d}: {MEANING[status]}")
     return status
 
 
@@ -178,7 +184,7 @@ def doctor(_: argparse.Namespace, __: list[str]) -> int:
     from lab import doctor as examination  # noqa: PLC0415
 
     findings = examination.examine()
-    print(examination.render(findings))
+    streams.say(examination.render(findings))
     missing = any(finding.state is examination.State.MISSING for finding in findings)
     return ExitStatus.NOTHING_SAID if missing else ExitStatus.GOOD
 
@@ -197,12 +203,13 @@ def make(options: argparse.Namespace, _: list[str]) -> int:
     """Build the kernel modules in a folder, for the kernel that is tested."""
     from lab.cache import Cache  # noqa: PLC0415
     from lab.kernel import find_kernel  # noqa: PLC0415
-    from lab.kmod import make_own  # noqa: PLC0415
+    from lab.kmod import make_own, sources_of_own  # noqa: PLC0415
 
+    sources_of_own(options.folder)
     with Cache() as cache:
-        kernel = find_kernel(cache, options.hil_kernel, options.hil_modules, options.branch)
+        kernel = find_kernel(cache, options.hil_kernel, options.hil_modules, options.branch or "")
         for module in make_own(cache, kernel, options.folder):
-            print(module)
+            streams.say(str(module))
     return ExitStatus.GOOD
 
 
@@ -225,7 +232,9 @@ def cache(options: argparse.Namespace, _: list[str]) -> int:
     if options.dry_run:
         cache_root.look(default_root())
         for one in cache_contents.due(default_root(), unused_for_s=unused_for_s):
-            print(f"would leave {one.path}: {one.objection}" if one.objection else f"would remove {one}")
+            streams.say(
+                f"would leave {one.path}: {one.objection}" if one.objection else f"would remove {one}"
+            )
         return ExitStatus.GOOD
     with Cache() as kept:
         if options.clean:
@@ -233,13 +242,27 @@ def cache(options: argparse.Namespace, _: list[str]) -> int:
             removed = {one.path for one in kept.clean(unused_for_s=unused_for_s)}
             for one in due:
                 why = one.objection or "somebody uses it"
-                print(f"removed {one}" if one.path in removed else f"left {one.path}: {why}")
-        print(render(kept))
+                streams.say(f"removed {one}" if one.path in removed else f"left {one.path}: {why}")
+        streams.say(render(kept))
     return ExitStatus.GOOD
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it, and end with the status of a usage error."""
+        streams.complain(f"harness: {self.prog}: {message}.  See {self.prog} --help.")
+        raise SystemExit(ExitStatus.USAGE)
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        """Print help, and do not believe, as argparse does, that it is read."""
+        del file
+        streams.say(message.rstrip("\n"))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="harness",
         description="Stage collisions of config accesses, resets and driver locks on a PCI function, "
         "judge what happened, report it.",
@@ -266,30 +289,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     _run_options(running)
     again = add("replay", replay, lab=True)
-    again.add_argument("history", type=Path, help="a *.history.zip")
+    again.add_argument("history", type=a_path, help="a *.history.zip")
     _run_options(again)
     soaking = add("soak", soak, lab=True)
     soaking.usage = "harness soak SCENARIO... --for TIME [options] [pytest arguments]"
     _soak_options(soaking)
     _run_options(soaking)
     judging = add("judge", judge)
-    judging.add_argument("histories", type=Path, nargs="+", metavar="HISTORY", help="*.history.zip")
+    judging.add_argument("histories", type=a_path, nargs="+", metavar="HISTORY", help="*.history.zip")
     judging.add_argument("--timeline", action="store_true", help="draw the timeline of a PASS, too")
     judging.add_argument(
-        "--svg", type=Path, metavar="FILE", help="write the picture of the (last) history there"
+        "--svg", type=a_path, metavar="FILE", help="write the picture of the (last) history there"
     )
-    add("report", report).add_argument("results", type=Path, nargs="?", default=Path("hil-results"))
+    add("report", report).add_argument("results", type=a_path, nargs="?", default=Path("hil-results"))
     add("doctor", doctor)
     add("setup", setup, lab=True)
     building = add("make", make)
-    building.add_argument("folder", type=Path, metavar="FOLDER", help="with a Kbuild: obj-m := ipr.o")
+    building.add_argument("folder", type=a_path, metavar="FOLDER", help="with a Kbuild: obj-m := ipr.o")
     building.add_argument(
-        "--branch", default="", metavar="BRANCH", help="of Debian's kernels: 6.1, 6.12, 7.x"
+        "--branch", type=a_word, metavar="BRANCH", help="of Debian's kernels: 6.1, 6.12, 7.x"
     )
     declare(building.add_argument, "kernel", "modules")
     opening = add("shell", shell, lab=True)
     opening.add_argument(
-        "--plug", action="append", default=[], metavar="ALIAS", help="hot-plug this function, too"
+        "--plug",
+        action="append",
+        type=a_word,
+        default=[],
+        metavar="ALIAS",
+        help="hot-plug this function, too",
     )
     declare(opening.add_argument, "gdb", "model")
     keeping = add("cache", cache)
@@ -305,7 +333,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--results", type=Path, default=Path("hil-results"), metavar="DIR", help="default: hil-results"
+        "--results", type=a_path, default=Path("hil-results"), metavar="DIR", help="default: hil-results"
     )
     declare(parser.add_argument, "cold", "keep", "gdb", "model")
 
@@ -317,7 +345,7 @@ def _soak_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until-failure", action="store_true", help="end with the first failure")
     parser.add_argument(
         "--baseline",
-        type=Path,
+        type=a_path,
         metavar="DIR",
         help="compare with the baselines in DIR, a file for each function, and write those that are missing",
     )

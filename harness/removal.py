@@ -46,7 +46,12 @@ def mark(folder: Path, purpose: str) -> None:
         marker = os.open(MARKER, flags, _MARKER_MODE, dir_fd=at)
         try:
             os.fchmod(marker, _MARKER_MODE)  # whatever the umask is
-            os.write(marker, _text(purpose, os.fstat(at)))
+            text = _text(purpose, os.fstat(at))
+            while text:
+                text = text[os.write(marker, text) :]
+        except OSError:
+            os.unlink(MARKER, dir_fd=at)  # no half a marker
+            raise
         finally:
             os.close(marker)
     finally:
@@ -60,8 +65,12 @@ def made(parent: Path, prefix: str, purpose: str, *, mode: int = 0o700) -> Path:
         OSError: it cannot be made.
     """
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-    folder.chmod(mode)
-    mark(folder, purpose)
+    try:
+        folder.chmod(mode)
+        mark(folder, purpose)
+    except OSError:
+        folder.rmdir()
+        raise
     return folder
 
 

@@ -21,7 +21,8 @@ from harness.journal.reader import read, read_lines
 from harness.journal.record import SessionStart, TestStart
 from harness.journal.session import Session
 from harness.journal.writer import JournalWriter
-from harness.report.exit import ExitStatus, exit_status
+from harness.model.exit_status import ExitStatus
+from harness.report.exit import exit_status
 from harness.report.junit import Dialect, to_junit
 from harness.report.lean import lean
 
@@ -117,7 +118,7 @@ def put_away(results: Path) -> str:
         try:
             done = _half_written_away(results)
             left = list(_evidence(results))
-            if _tells(results / JOURNAL):
+            if tells(results / JOURNAL):
                 left.append(results / JOURNAL)
             if left:
                 done += _moved_away(results, left)
@@ -181,7 +182,7 @@ def _is_our_journal(path: Path) -> bool:
         return (first := stream.read(len(_BEGINS))) == _BEGINS[: len(first)]
 
 
-def _tells(journal: Path) -> bool:
+def tells(journal: Path) -> bool:
     """Whether a journal is worth the place of an older one: a test was begun, or nobody can say.
 
     A run that a mistake on its command line has ended tells of no function.
@@ -212,7 +213,9 @@ def complete(results: Path, *, dialect: Dialect | None = None) -> ExitStatus:
         UsageError: there is no journal, or the report cannot be written.
     """
     session = read(results / JOURNAL, boot_id=boot_id(), keep=lean)
-    publish(results / JUNIT, to_junit(session, dialect=dialect or Dialect(session.start.dialect)))
+    asked = session.start.dialect  # a later harness may know more of them than we do
+    known = Dialect(asked) if asked in list(Dialect) else Dialect.STRICT
+    publish(results / JUNIT, to_junit(session, dialect=dialect or known))
     return exit_status(session)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,19 +22,23 @@ from pathlib import Path
 from typing import Final
 
 import harness
-from harness import results
+from harness import results, streams
 from harness.errors import AgentError, LabError, ModelError, SetupError, UsageError
 from harness.journal.record import HealthRecord, SessionStart, Status
 from harness.journal.session import Session
 from harness.journal.writer import JournalWriter
+from harness.model.exit_status import PYTEST_NO_TESTS, PYTEST_USAGE, ExitStatus, of_pytest
 from harness.model.units import Ns
-from harness.report.exit import PYTEST_USAGE, ExitStatus
 from harness.report.junit import to_junit
 from harness.report.terminal import MEANING
 from harness.wishes import branches_of, for_pytest, wishes_of
 
 SCENARIOS: Final = ("--pyargs", "harness.scenarios")
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
+_ONLY_LOOKS: Final = frozenset({"--collect-only", "--collectonly", "--co"})
+"""Options of pytest with which nothing is run: then nothing is prepared, and no report is touched."""
+_COMPLAINT: Final = re.compile(r"^(?:\S+: error|ERROR): (?!usage: )(.+)$", re.MULTILINE)
+"""Of all that pytest says of a mistake on its command line the sentence that tells."""
 
 
 def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -46,9 +52,12 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         0 good, 1 a promise was broken, 2 usage, 125 nothing could be said.
 
     Raises:
-        UsageError: the results folder cannot be written, or a file of tests is not there.
+        UsageError: the results folder cannot be written, a file of tests is not there, pytest does not understand the
+            arguments, or they select nothing.
     """
     folder: Path = options.results.absolute()
+    if not _ONLY_LOOKS.isdisjoint(arguments):
+        return of_pytest(_wait(_start_pytest(_pytest_arguments(options, folder, arguments))))
     if options.resume:
         over = _what_is_over(folder)
         if over is not None:
@@ -57,28 +66,23 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         _redden(folder)
     try:
         _refuse_absent(arguments)
+        branches_of(options)
+        _refuse_nothing(options, folder, arguments)
         under_test = _prepare(options)
     except (LabError, AgentError, ModelError, UsageError) as error:
         _say_why_not(folder, error)
         raise
-    command = [
-        *_dying_with_us(),
-        sys.executable,
-        "-P",
-        "-m",
-        "pytest",
-        *_pytest_arguments(options, folder, under_test, arguments),
-    ]
-    child = subprocess.Popen(command)
+    ours = [f"--hil-under-test={under_test}", *(["--hil-resume"] if options.resume else [])]
+    child = _start_pytest([*ours, *_pytest_arguments(options, folder, arguments)])
     for number in _FORWARDED:
         signal.signal(number, lambda received, _: child.send_signal(received))
     status = _wait(child)
     verdict = results.complete(folder)
-    if status == PYTEST_USAGE:
+    if status in (PYTEST_USAGE, ExitStatus.USAGE) and not results.tells(folder / results.JOURNAL):
         return ExitStatus.USAGE
     if status < 0:
         died = f"the runner was killed by {signal.Signals(-status).name}"
-        sys.stderr.write(f"harness: {died}; {folder / results.JUNIT} is complete: {MEANING[verdict]}\n")
+        streams.complain(f"harness: {died}; {folder / results.JUNIT} is complete: {MEANING[verdict]}")
     return verdict
 
 
@@ -138,6 +142,30 @@ def _refuse_absent(arguments: Sequence[str]) -> None:
             )
 
 
+def _refuse_nothing(options: argparse.Namespace, folder: Path, arguments: Sequence[str]) -> None:
+    """Let pytest collect, and say now, not when the lab is ready, that there is nothing to run.
+
+    Tests that cannot be collected are the run's business: its report tells of them.
+
+    Raises:
+        UsageError: no test is selected, or pytest does not understand.
+    """
+    told = [*_pytest_arguments(options, folder, arguments), "--collect-only", "--quiet"]
+    looking = _start_pytest(told, subprocess.PIPE)
+    said, _ = looking.communicate()
+    if looking.returncode not in (PYTEST_USAGE, PYTEST_NO_TESTS):
+        return
+    why = _COMPLAINT.search(said.decode(errors="replace"))
+    asked = f"harness {options.command.__name__}"
+    if why is not None:
+        raise UsageError(asked, said=why[1].rstrip("."), hint=f"See {asked} --help.")
+    raise UsageError(
+        asked,
+        said=f"no test is selected by {shlex.join(arguments)}",
+        hint="harness run --collect-only lists what is there.",
+    )
+
+
 def _file_of(word: str) -> Path:
     """The file or folder that a test's identity begins with."""
     return Path(word.partition("::")[0])
@@ -172,13 +200,8 @@ def _prepare(options: argparse.Namespace) -> str:
     return ",".join((*kernels, *modules, *models))
 
 
-def _pytest_arguments(
-    options: argparse.Namespace, folder: Path, under_test: str, arguments: Sequence[str]
-) -> list[str]:
+def _pytest_arguments(options: argparse.Namespace, folder: Path, arguments: Sequence[str]) -> list[str]:
     ours = ["--hil-lab=emulated", f"--hil-results={folder}", "-p", "no:cacheprovider", "--tb=short", "-rN"]
-    ours.append(f"--hil-under-test={under_test}")
-    if options.resume:
-        ours.append("--hil-resume")
     ours += for_pytest(options)
     if options.hil_keep:
         ours.append("--capture=no")
@@ -189,18 +212,41 @@ def _pytest_arguments(
     return [*ours, f"--rootdir={Path(harness.__file__).parents[1]}", *SCENARIOS, *arguments]
 
 
-def _dying_with_us() -> tuple[str, ...]:
-    """The child must not outlive us: no process may go on touching functions that nobody watches."""
-    return ("setpriv", "--pdeathsig", "KILL", "--")
+def _start_pytest(arguments: Sequence[str], output: int | None = None) -> subprocess.Popen[bytes]:
+    """Start pytest as a child that does not outlive us: nobody may go on touching functions that nobody watches.
+
+    Args:
+        arguments: what it is told.
+        output: where what it says goes, as `subprocess` takes it; None for where ours goes.
+    """
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "--",
+        sys.executable,
+        "-P",
+        "-m",
+        "harness.supervised",
+        *arguments,
+    ]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until it can answer in one line
+    try:
+        return subprocess.Popen(command, stdout=output, stderr=None if output is None else subprocess.STDOUT)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
-    """Wait for the child; Ctrl-C reaches it by itself, and it needs the time to give everything back."""
+    """Wait for the child; Ctrl-C reaches it by itself, and it needs the time to give everything back.
+
+    From the first on none concerns us: what is left to do is the report.
+    """
     while True:
         try:
             return child.wait()
         except KeyboardInterrupt:
-            continue
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _redden(folder: Path) -> None:

@@ -17,29 +17,53 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from lab.place import Wishes
 
+
+def a_word(text: str) -> str:
+    """The value of an option, or a word, that says something.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, as of a variable that is not set.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; is a variable not set?")
+    return text
+
+
+def a_path(text: str) -> Path:
+    """A path as it was typed, but for the home folder that `~` stands for.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, or nobody knows the home folder.
+    """
+    try:
+        return Path(a_word(text)).expanduser()
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}".rstrip(".")) from error
+
+
 OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "qemu": {
             "dest": "hil_qemu",
-            "type": Path,
+            "type": a_path,
             "metavar": "PATH",
             "help": "use this QEMU (11 or newer)",
         },
         "kernel": {
             "dest": "hil_kernel",
-            "type": Path,
+            "type": a_path,
             "metavar": "PATH",
             "help": "test this kernel: bzImage, vmlinux or built tree",
         },
         "modules": {
             "dest": "hil_modules",
-            "type": Path,
+            "type": a_path,
             "metavar": "DIR",
             "help": "its modules, when they do not lie beside it",
         },
         "module": {
             "dest": "hil_own_modules",
-            "type": Path,
+            "type": a_path,
             "action": "append",
             "default": [],
             "metavar": "FILE.ko",
@@ -47,11 +71,13 @@ OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         },
         "kernels": {
             "dest": "hil_kernels",
+            "type": a_word,
             "metavar": "BRANCH,...",
             "help": "run everything on each of these branches of Debian's kernels: 6.1,6.12,7.x",
         },
         "model": {
             "dest": "hil_models",
+            "type": a_word,
             "action": "append",
             "default": [],
             "metavar": "ALIAS=FILE.py:CALLABLE",
@@ -69,6 +95,7 @@ OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         },
         "gdb": {
             "dest": "hil_gdb",
+            "type": a_word,
             "metavar": "ADDRESS",
             "help": "open QEMU's gdb port there, as in tcp:127.0.0.1:1234",
         },
@@ -153,4 +180,4 @@ def for_pytest(options: argparse.Namespace) -> list[str]:
 
 
 def _absolute(value: str | Path) -> str | Path:
-    return value.expanduser().absolute() if isinstance(value, Path) else value
+    return value.absolute() if isinstance(value, Path) else value

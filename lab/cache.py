@@ -44,17 +44,39 @@ _KIND = re.compile(r"[a-z][a-z0-9-]*")
 # EFBIG is what a file size limit (ulimit -f) answers; to the user it is the same trouble as a full disk.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _ELSEWHERE = f"Free some space, or set {VARIABLE}=/another/folder"
+# ':' ends a folder in the loader's list and a target in make, which expands '$'; ',' ends a value of QEMU's; apt quotes
+# with '"'.
+_SPECIAL = frozenset(':$,"\\\n')
 
 
 def default_root() -> Path:
     """Return the cache folder: `$VFIO_HARNESS_CACHE`, else `vfio-harness` in the XDG cache folder.
 
     Source: XDG Base Directory Specification, a relative `XDG_CACHE_HOME` is to be ignored.
+
+    Raises:
+        SetupError: nobody knows this user's home folder, or the path has a character that make, apt or the loader of
+            Debian's QEMU take for an end of it.
     """
-    if chosen := os.environ.get(VARIABLE):
-        return Path(chosen).expanduser().absolute()
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (xdg if xdg.is_absolute() else Path("~/.cache").expanduser()) / "vfio-harness"
+    chosen = os.environ.get(VARIABLE)
+    tried = f"finding the cache folder {chosen or '~/.cache/vfio-harness'}"
+    try:
+        if chosen:
+            root = Path(chosen).expanduser().absolute()
+        else:
+            root = (xdg if xdg.is_absolute() else Path("~/.cache").expanduser()) / "vfio-harness"
+    except RuntimeError as error:  # neither HOME nor an entry in the table of users
+        raise SetupError(
+            tried, said=str(error).rstrip("."), hint=f"Set HOME, or {VARIABLE}=/a/folder"
+        ) from error
+    if found := sorted(set(str(root)) & _SPECIAL):
+        raise SetupError(
+            f"using the cache folder {root}",
+            said=f"tools that work in it cannot name a path with {' or '.join(map(repr, found))}",
+            hint=f"Set {VARIABLE}=/another/folder",
+        )
+    return root
 
 
 def key_of(inputs: Mapping[str, object]) -> str:

@@ -13,13 +13,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from harness.errors import SetupError
+from harness.errors import SetupError, UsageError
 from lab import archive
 from lab.cache import key_of
 from lab.progress import note
@@ -125,10 +127,11 @@ def find_emulator(cache: Cache, given: Path | None = None) -> Emulator:
         given: the user's `--qemu`; no other is tried then.
 
     Raises:
-        SetupError: the given one fails the self-test, or none could be had.
+        UsageError: the given one is no QEMU, is too old, or fails the self-test.
+        SetupError: none could be had.
     """
     if given is not None:
-        return _native(cache, given.expanduser().absolute(), "given")
+        return _native(cache, given.absolute(), "given")
     if system := shutil.which(PROGRAM):
         try:
             return _native(cache, Path(system), "system")
@@ -139,8 +142,20 @@ def find_emulator(cache: Cache, given: Path | None = None) -> Emulator:
 
 def _native(cache: Cache, program: Path, source: Source) -> Emulator:
     argv = (str(program),)
-    emulator = Emulator(argv=argv, environment={}, version=version_of(argv, {}), source=source, packages=())
+    try:
+        version = version_of(argv, {})
+    except SetupError as error:
+        raise _unfit(source, error.tried, said=error.said) from error
+    emulator = Emulator(argv=argv, environment={}, version=version, source=source, packages=())
     return _tested(cache, emulator, program)
+
+
+def _unfit(source: Source, tried: str, *, said: str, evidence: str = "") -> UsageError | SetupError:
+    """An error that says why a QEMU cannot be used: the caller's mistake, if it is theirs."""
+    if source == "given":
+        hint = f"Name an executable {PROGRAM}, {'.'.join(map(str, MINIMUM))} or newer, by --qemu, or leave it out"
+        return UsageError(tried, said=said, hint=hint, evidence=evidence)
+    return SetupError(tried, said=said, hint="This QEMU lacks something the lab needs", evidence=evidence)
 
 
 def unpacked(cache: Cache, request: archive.Request) -> Emulator:
@@ -191,21 +206,43 @@ def version_of(argv: tuple[str, ...], environment: Mapping[str, str]) -> str:
     """
     tried = f"asking {argv[-1] if len(argv) == 1 else PROGRAM} for its version"
     try:
-        result = subprocess.run(
-            [*argv, "--version"],
-            capture_output=True, text=True, timeout=20, check=False, env={**os.environ, **environment},
-        )  # fmt: skip
+        result = _ended([*argv, "--version"], "", {**os.environ, **environment}, timeout_s=20)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise SetupError(
-            tried, said=str(error), hint="Name an executable qemu-system-x86_64 by --qemu"
-        ) from error
+        raise SetupError(tried, said=_why(error)) from error
     match = re.match(r"QEMU emulator version (.+)", result.stdout)
     if not match:
-        said = (result.stderr or result.stdout).strip().partition("\n")[
-            0
-        ] or f"exit status {result.returncode}"
-        raise SetupError(tried, said=said, hint="Name an executable qemu-system-x86_64 by --qemu")
+        lines = (result.stderr or result.stdout).strip().splitlines()
+        said = lines[0] if lines else f"exit status {result.returncode}"
+        raise SetupError(tried, said=said)
     return match[1].strip()
+
+
+def _ended(
+    command: list[str], told: str, environment: Mapping[str, str], *, timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a program that may be anything to its end; what it has started does not outlive it.
+
+    Raises:
+        OSError: it cannot be run.
+        subprocess.TimeoutExpired: it did not end by itself.
+    """
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, errors="replace", env=dict(environment), start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            output, errors = process.communicate(told, timeout=timeout_s)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def _why(error: OSError | subprocess.TimeoutExpired) -> str:
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"it did not end in {error.timeout:.0f} s"
+    return error.strerror or str(error)
 
 
 def is_new_enough(version: str) -> bool:
@@ -282,29 +319,26 @@ def _self_test(emulator: Emulator, folder: Path) -> None:
     """Start the small machine, speak QMP with it, and write what it said into the folder.
 
     Raises:
-        SetupError: QEMU refused a device, a property, a firmware file or a capability.
+        UsageError, SetupError: QEMU refused a device, a property, a firmware file or a capability; see `_unfit`.
     """
     if not is_new_enough(emulator.version):
         needed = ".".join(map(str, MINIMUM))
-        raise SetupError(
-            f"using QEMU {emulator.version}", said=f"{needed} or newer is needed", hint="Leave out --qemu"
-        )
+        raise _unfit(emulator.source, f"using QEMU {emulator.version}", said=f"{needed} or newer is needed")
     tried = f"self-test of QEMU {emulator.version} ({emulator.source})"
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         command = [*emulator.argv, *_self_test_arguments(Path(scratch, "ram"))]
         try:
-            result = subprocess.run(
-                ["setpriv", "--pdeathsig", "KILL", *command],
-                input="\n".join(map(json.dumps, _SELF_TEST_COMMANDS)),
-                capture_output=True, text=True, timeout=60, check=False, env=emulator.full_environment(),
-            )  # fmt: skip
+            told = "\n".join(map(json.dumps, _SELF_TEST_COMMANDS))
+            # A runner that is killed takes it along.
+            result = _ended(
+                ["setpriv", "--pdeathsig", "KILL", *command], told, emulator.full_environment(), timeout_s=60
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise SetupError(tried, said=str(error), evidence=" ".join(command)) from error
+            raise _unfit(emulator.source, tried, said=_why(error), evidence=" ".join(command)) from error
     answers = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     errors = [answer["error"]["desc"] for answer in answers if "error" in answer]
     returned = sum("return" in answer for answer in answers)
     if result.returncode or errors or returned != len(_SELF_TEST_COMMANDS):
         said = (errors or result.stderr.strip().splitlines() or [f"exit status {result.returncode}"])[0]
-        hint = "This QEMU lacks something the lab needs: leave out --qemu, or remove it from PATH"
-        raise SetupError(tried, said=said, hint=hint, evidence=f"{' '.join(command)}\n{result.stderr}")
+        raise _unfit(emulator.source, tried, said=said, evidence=f"{' '.join(command)}\n{result.stderr}")
     (folder / "passed.json").write_text(json.dumps({"version": emulator.version, "argv": emulator.argv}))

@@ -86,7 +86,7 @@ def find_kernel(
         return debian_kernel(cache, branch or DEFAULT_BRANCH)
     if branch:
         raise UsageError(f"using the kernel {given} and {branch}", said="a guest boots only one of them")
-    kernel = _given_kernel(given.expanduser().absolute(), modules and modules.expanduser().absolute())
+    kernel = _given_kernel(given.absolute(), modules and modules.absolute())
     if not kernel.config:
         note(
             f"kernel {kernel.release}: no configuration beside or in it; what it lacks will show in the guest"

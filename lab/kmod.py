@@ -130,9 +130,7 @@ def obstacle_here(cache_root: Path) -> tuple[str, str] | None:
         # Linux Makefile: "source directory cannot contain spaces or colons"
         what = f"Linux is not built below a path with a space or a colon, as {cache_root}"
         return what, f"set {VARIABLE}=/another/folder"
-    if absent := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        return f"no {' and no '.join(absent)} here", f"type: {apt_line()}"
-    return None
+    return _no_tools()
 
 
 def _obstacle(cache: Cache, kernel: Kernel) -> str:
@@ -148,32 +146,57 @@ def _obstacle(cache: Cache, kernel: Kernel) -> str:
     return ""
 
 
-def make_own(cache: Cache, kernel: Kernel, folder: Path) -> tuple[Path, ...]:
-    """Build a user's modules, in the folder where their sources are.
+def _no_tools() -> tuple[str, str] | None:
+    """What no module can be built without, and is not here; and what to type."""
+    absent = [tool for tool in TOOLS if shutil.which(tool) is None]
+    return (f"no {' and no '.join(absent)} here", f"type: {apt_line()}") if absent else None
+
+
+def sources_of_own(folder: Path) -> Path:
+    """Refuse what cannot be built for any kernel, before one is fetched.
 
     Args:
-        cache: where Debian's headers are kept.
-        kernel: that shall load them.
         folder: with a `Kbuild`, or a `Makefile` that kbuild understands.
 
     Returns:
-        the files of the modules.
+        its absolute path.
 
     Raises:
-        UsageError: there is no such file in the folder.
-        SetupError: they cannot be built here, or do not compile; what make printed is its evidence.
+        UsageError: there is no such file in it.
+        SetupError: there is no compiler, or no make.
     """
-    sources = folder.expanduser().absolute()
+    sources = folder.absolute()
     if not any((sources / name).is_file() for name in ("Kbuild", "Makefile")):
         raise UsageError(
             f"building modules in {folder}",
             said="neither a Kbuild nor a Makefile is there",
             hint="One line does for ipr.c: echo 'obj-m := ipr.o' > Kbuild",
         )
+    if obstacle := _no_tools():
+        raise SetupError(f"building modules in {folder}", said="{} ({})".format(*obstacle))
+    return sources
+
+
+def make_own(cache: Cache, kernel: Kernel, folder: Path) -> tuple[Path, ...]:
+    """Build a user's modules, in the folder where their sources are.
+
+    Args:
+        cache: where Debian's headers are kept.
+        kernel: that shall load them.
+        folder: see :func:`sources_of_own`.
+
+    Returns:
+        the files of the modules.
+
+    Raises:
+        UsageError, SetupError: as :func:`sources_of_own`.
+        SetupError: they cannot be built here, or do not compile; what make printed is its evidence.
+    """
+    sources = sources_of_own(folder)
     tried = f"building the modules in {folder} for {kernel.release}"
     if obstacle := _obstacle(cache, kernel):
         raise SetupError(tried, said=obstacle)
-    with tempfile.TemporaryDirectory(prefix="make-", dir=cache.root / "building") as name:
+    with cache.workspace("make") as room, tempfile.TemporaryDirectory(dir=room) as name:
         log, what = Path(name) / _LOG, f"the modules in {folder}"
         said = make_modules(cache, kernel, sources, log, what=what, scratch=Path(name))
         printed = log.read_text(errors="replace")
@@ -207,25 +230,25 @@ def _build(cache: Cache, kernel: Kernel, entry: Path) -> None:
     Raises:
         SetupError: the headers could not be had, or the build failed for another reason.
     """
-    sources = entry / "module"
-    sources.mkdir()
-    for source in _SOURCES:
-        shutil.copy(_FOLDER / source, sources)
     what = "the module for lock windows"
-    said = make_modules(cache, kernel, sources, entry / _LOG, what=what, scratch=entry)
-    built = [sources / f"{name}.ko" for name in (NAME, FAULTS)]
-    if not said and all(module.is_file() for module in built):
-        for module in built:
-            shutil.copy(module, entry)
-    elif is_of_the_sources(said):
-        (entry / WHY_NOT).write_text(said)
-    else:
-        raise SetupError(
-            f"building {what} for {kernel.release}",
-            said=said or "make succeeded and left no module",
-            evidence=(entry / _LOG).read_text(errors="replace"),
-        )
-    shutil.rmtree(sources)
+    with tempfile.TemporaryDirectory(dir=entry) as scratch:
+        sources = Path(scratch) / "module"
+        sources.mkdir()
+        for source in _SOURCES:
+            shutil.copy(_FOLDER / source, sources)
+        said = make_modules(cache, kernel, sources, entry / _LOG, what=what, scratch=Path(scratch))
+        built = [sources / f"{name}.ko" for name in (NAME, FAULTS)]
+        if not said and all(module.is_file() for module in built):
+            for module in built:
+                shutil.copy(module, entry)
+        elif is_of_the_sources(said):
+            (entry / WHY_NOT).write_text(said)
+        else:
+            raise SetupError(
+                f"building {what} for {kernel.release}",
+                said=said or "make succeeded and left no module",
+                evidence=(entry / _LOG).read_text(errors="replace"),
+            )
 
 
 def make_modules(cache: Cache, kernel: Kernel, sources: Path, log: Path, *, what: str, scratch: Path) -> str:

@@ -11,20 +11,28 @@ Source: `depends=` and `softdep=` of include/linux/module.h; Linux writes names 
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 import shutil
 import struct
 import subprocess
+import tempfile
+import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Final, cast
 
 from harness.errors import SetupError
+from harness.model.limits import MODULE, MODULE_FILE, MODULE_INFO
+from harness.outside import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 _SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
+_CHUNK: Final = 1 << 20
+_LONGEST_NAME: Final = 256  # of a section
+_DICTIONARY: Final = 128 << 20  # bytes that a decoder may take for itself; xz -9 wants 65 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +110,13 @@ def modinfo(content: bytes) -> dict[str, list[str]]:
     for name, offset, size in _sections(content):
         if name != b".modinfo":
             continue
+        if excess := MODULE_INFO.excess(size):
+            raise ValueError(excess)
         for line in content[offset : offset + size].split(b"\0"):
             key, equals, value = line.decode(errors="replace").partition("=")
             if equals:
                 fields.setdefault(key, []).append(value)
+        break
     return fields
 
 
@@ -140,7 +151,7 @@ def _sections(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         for index in range(count):
             name, offset, size = section(index)
             start = names_offset + name
-            yield content[start : content.index(b"\0", start)], offset, size
+            yield content[start : start + _LONGEST_NAME].partition(b"\0")[0], offset, size
     except struct.error as error:
         raise ValueError("an ELF object that is cut short") from error
 
@@ -166,21 +177,53 @@ def decompressed(path: Path) -> bytes:
     """Read a module file, whatever its compression.
 
     Raises:
-        SetupError: the file is damaged, or zstd is needed and this machine has no way to read it.
+        SetupError: the file is damaged or too large, or zstd is needed and this machine has no way to read it.
+        UsageError: it cannot be read.
     """
-    raw = path.read_bytes()
+    raw = read_file(path, MODULE_FILE, what="kernel module")
     try:
         match path.suffix:
             case ".xz":
-                return lzma.decompress(raw)
+                return _whole(_xz(raw), path)
             case ".gz":
-                return gzip.decompress(raw)
+                return _whole(_read(gzip.GzipFile(fileobj=io.BytesIO(raw))), path)
             case ".zst":
                 return _zstd(raw, path)
             case _:
                 return raw
-    except (lzma.LZMAError, EOFError, OSError) as error:
+    except (lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise SetupError(f"decompress kernel module {path}", said=str(error)) from error
+
+
+def _read(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    yield from iter(lambda: stream.read(_CHUNK), b"")
+
+
+def _xz(raw: bytes) -> Iterator[bytes]:
+    decoder = lzma.LZMADecompressor(memlimit=_DICTIONARY)
+    while not decoder.eof:
+        yield decoder.decompress(raw, _CHUNK)
+        raw = b""
+        if decoder.needs_input:
+            raise EOFError("it is cut short")
+
+
+def _whole(parts: Iterator[bytes], path: Path) -> bytes:
+    """All parts, and never more than a module may have.
+
+    Raises:
+        SetupError: there is more.
+    """
+    whole = bytearray()
+    for part in parts:
+        whole += part
+        if excess := MODULE.excess(len(whole)):
+            raise SetupError(
+                f"decompress kernel module {path}",
+                said=excess,
+                hint="Does it carry debug information?  `strip --strip-debug` removes that.",
+            )
+    return bytes(whole)
 
 
 def _zstd(raw: bytes, path: Path) -> bytes:
@@ -189,10 +232,25 @@ def _zstd(raw: bytes, path: Path) -> bytes:
         raise SetupError(
             f"decompress kernel module {path}", said="no zstd here", hint="Install the package zstd."
         )
-    done = subprocess.run(["zstd", "-dcq"], input=raw, capture_output=True, check=False)
-    if done.returncode:
-        raise SetupError(f"decompress kernel module {path}", said=done.stderr.decode(errors="replace"))
-    return done.stdout
+    with tempfile.TemporaryFile() as packed, tempfile.TemporaryFile() as errors:
+        packed.write(raw)
+        packed.seek(0)
+        with subprocess.Popen(
+            ["zstd", "-dcq", f"--memory={_DICTIONARY >> 20}MB"],
+            stdin=packed,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        ) as process:
+            try:
+                content = _whole(_read(cast("IO[bytes]", process.stdout)), path)
+            except SetupError:
+                process.kill()
+                raise
+        if process.returncode:
+            errors.seek(0)
+            said = errors.read(4096).decode(errors="replace")
+            raise SetupError(f"decompress kernel module {path}", said=said)
+    return content
 
 
 def closure(tree: ModuleTree, wanted: Iterable[str]) -> list[Module]:

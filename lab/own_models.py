@@ -71,7 +71,10 @@ def parsed(text: str) -> tuple[str, str]:
             said=f"not of the form {_FORM}",
             hint="As in mychip0=mychip.py:mychip; an alias is a letter, then letters, digits and underscores.",
         )
-    file = Path(path).expanduser().absolute()
+    try:
+        file = Path(path).expanduser().absolute()
+    except RuntimeError as error:  # nobody knows whose home folder `~` is
+        raise UsageError(f"model {text!r}", said=str(error)) from error
     if not file.is_file():
         raise UsageError(f"model {text!r}", said=f"no file {file}", hint=f"Name one: {alias}=FILE.py:{name}.")
     _check(text, alias, f"{file}:{name}")

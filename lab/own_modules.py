@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import SetupError, UsageError
+from harness.model.limits import MODULE_FILE
+from harness.outside import read_file
 from lab import modules
 from lab.kmod import FAULTS, NAME
 
@@ -106,13 +108,8 @@ def refuse_unfit(own: Sequence[OwnModule], kernel: Kernel) -> None:
 
 
 def _read(path: Path) -> OwnModule:
-    file = path.expanduser().absolute()
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"module {path}", said=error.strerror or str(error), hint="Name the FILE.ko that make has left."
-        ) from error
+    file = path.absolute()
+    raw = read_file(file, MODULE_FILE, what="module", hint="Name the FILE.ko that make has left.")
     try:
         content = modules.decompressed(file)
         fields = modules.modinfo(content)

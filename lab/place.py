@@ -26,6 +26,7 @@ from lab.accelerator import probe_accelerator
 from lab.cache import Cache
 from lab.emulator import find_emulator
 from lab.guest import Guest
+from lab.guest_init import compiled_init
 from lab.kernel import find_kernel, pvh_image
 from lab.kmod import windows_module
 from lab.machine import Accelerator, Machine, Placement
@@ -231,6 +232,11 @@ def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
     # First: a mistyped path costs no download.
     machine = with_own_models(Machine(), wishes.models)
     own = own_modules(wishes.own_modules)
+    if wishes.emulator is not None:
+        find_emulator(cache, wishes.emulator)
+    if wishes.kernel is not None:
+        find_kernel(cache, wishes.kernel, wishes.modules, wishes.branch)
+    compiled_init(cache)  # nor does a compiler that is not there
     kernel = find_kernel(cache, wishes.kernel, wishes.modules, wishes.branch)
     refuse_unfit(own, kernel)
     emulator = find_emulator(cache, wishes.emulator)

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import SetupError
 from lab import cpio, modules
 from lab.cache import key_of
+from lab.guest_init import compiled_init
 from lab.kmod import FAULTS
 from lab.kmod import NAME as WINDOWS
 from lab.needs import apt_line
@@ -101,11 +102,12 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
     Raises:
         SetupError: no C compiler, a package or library is missing, or the kernel lacks a needed module.
     """
+    init = compiled_init(cache)
     sources = [*_interpreter(), *_packages()]
     inputs = {
         "format": _FORMAT,
         "files": {source.guest: _digest(source.host) for source in sources},
-        "init": _digest(_INIT_SOURCE),
+        "init": _digest(init),
         "kernel": [kernel.release, fingerprint(kernel.modules) if kernel.modules else None],
         "modules": [LOADED_AT_BOOT, SHIPPED],
         "ours": {path.name: _digest(path) for path in _ours(kernel)},
@@ -116,7 +118,7 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
     }
 
     def build(folder: Path) -> None:
-        entries = [*_skeleton(), *_binaries(sources), *_code(sources), *_modules(kernel)]
+        entries = [*_skeleton(init), *_binaries(sources), *_code(sources), *_modules(kernel)]
         (folder / IMAGE).write_bytes(cpio.archive(entries))
 
     return cache.publish("root", key_of(inputs), build, need_bytes=80 << 20) / IMAGE
@@ -124,7 +126,6 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
 
 # --- what goes in -----------------------------------------------------------------------------------------
 
-_INIT_SOURCE: Final = Path(__file__).with_name("init.c")
 _BYTECODE_PROGRAM: Final = Path(__file__).with_name("bytecode.py")
 
 
@@ -190,8 +191,8 @@ def fingerprint(folder: Path) -> str:
 # --- how it is made ---------------------------------------------------------------------------------------
 
 
-def _skeleton() -> Iterator[cpio.Entry]:
-    yield cpio.file("init", _compiled_init(), 0o755)
+def _skeleton(init: Path) -> Iterator[cpio.Entry]:
+    yield cpio.file("init", init.read_bytes(), 0o755)
     # The kernel opens it for init's standard descriptors before anything is mounted.
     yield cpio.character_device("dev/console", 5, 1)
     for name in ("proc", "sys", "tmp", "run", "root"):
@@ -200,25 +201,6 @@ def _skeleton() -> Iterator[cpio.Entry]:
     yield cpio.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
     # pyudev finds libudev through ctypes.util.find_library, which asks this program.
     yield cpio.file("sbin/ldconfig", _static_ldconfig().read_bytes(), 0o755)
-
-
-def _compiled_init() -> bytes:
-    with tempfile.TemporaryDirectory(prefix="hil-init-") as folder:
-        out = Path(folder) / "init"
-        try:
-            done = subprocess.run(
-                ["gcc", "-static", "-O2", "-s", "-Wall", "-Wextra", "-o", out, _INIT_SOURCE],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise SetupError(
-                "compile the guest's init", said="no gcc here", hint=f"Type: {apt_line()}"
-            ) from error
-        if done.returncode:
-            raise SetupError("compile the guest's init", said=done.stderr[-300:], hint=f"Type: {apt_line()}")
-        return out.read_bytes()
 
 
 def _static_ldconfig() -> Path:

@@ -1,7 +1,8 @@
 # Sourced by lab/run, lab/test, lab/bench and lab/shell: makes `.venv` and names its interpreter in $venv_python.
 #
-# Before sourcing, set lab_folder to the folder of this file, and lab_extras to the name of an extra of
-# pyproject.toml ("dev", "bench"), or to nothing.
+# Before sourcing, set lab_folder to the folder of this file, lab_extras to the name of an extra of pyproject.toml
+# ("dev", "bench"), or to nothing, and lab_command to the command of `harness` that the script is, if it is one.
+# Asked for help, it makes nothing: it prints the head of the script, and the command's options, and ends.
 # A virtual environment without a stamp is half-made and is never used: the stamp is removed before every
 # change and written after the last step, all under one lock.  Users keep the lock shared while they run.
 # Meanwhile what was there before stands aside, whole: whatever becomes of the change, this process or the next one puts
@@ -23,6 +24,17 @@ lab_give_up() {
     lab_say "$@"
     exit 125 # what `git bisect run` takes for "nothing can be said"
 }
+
+for lab_word; do
+    case $lab_word in
+    -h | --help)
+        sed -n '2,/^set -eu$/s/^# //p' -- "$0" || lab_give_up "standard output takes nothing"
+        [ -z "${lab_command:-}" ] || (cd -- "$lab_root" &&
+            "${PYTHON:-python3}" -B -m harness.cli "$lab_command" --help) || lab_give_up "no options are listed here"
+        exit 0
+        ;;
+    esac
+done
 
 # The packages of lab/needs.py; a test compares them.
 lab_apt_line() {
@@ -106,6 +118,9 @@ lab_look() {
 
 # One line that installs everything a fresh machine lacks, instead of one error after the other.
 lab_check_host() {
+    case $lab_root in
+    *:*) lab_give_up "Python makes no virtual environment in a path with a colon ($lab_root): move the repository" ;;
+    esac
     for lab_tool in flock setpriv; do
         command -v "$lab_tool" >/dev/null || lab_give_up "no $lab_tool here.  Type: $(lab_apt_line)"
     done

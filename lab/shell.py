@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import stat
 import sys
 import termios
 import threading
@@ -16,7 +17,7 @@ import tty
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from harness.errors import AgentLost
+from harness.errors import AgentLost, UsageError
 from harness.visible import visible
 from lab import archive
 from lab.cache import Cache
@@ -73,9 +74,15 @@ def open_shell(wishes: Wishes, plug: Sequence[str], gdb: str | None) -> int:
         0.
 
     Raises:
-        UsageError: there is no function of such a name.
+        UsageError: there is no function of such a name, or nobody who could type: neither a terminal nor a pipe.
         SetupError, GuestError: no guest could be had.
     """
+    if stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode) and not sys.stdin.isatty():
+        raise UsageError(
+            "opening a shell",
+            said="standard input is neither a terminal nor a pipe: nobody could type",
+            hint="Start it in a terminal, or pipe commands into it.",
+        )
     with Cache() as cache, run_folder() as folder:
         place = prepare(cache, wishes)
         busybox = (archive.unpacked(cache, BUSYBOX).path / "usr/bin/busybox").read_bytes()

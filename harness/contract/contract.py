@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Final, TypeVar
 
 from harness.contract.fields import FieldEntry, read_field, resolve
@@ -17,7 +18,9 @@ from harness.contract.schema import Entry
 from harness.errors import ContractError, HistoryError, UsageError
 from harness.history.history import FunctionRecord, History
 from harness.model.kernel import KernelVersion
+from harness.model.limits import CONTRACT_FILE, CONTRACT_KEY
 from harness.model.pci import ResetMethod
+from harness.model.plain import shown
 from harness.model.promise import Promise
 from harness.model.terms import LogRule, Terms
 
@@ -67,14 +70,14 @@ class Contract:
                 )
 
     @classmethod
-    def read(cls, texts: Mapping[str, str]) -> Contract:
+    def read(cls, texts: Mapping[str, str | bytes]) -> Contract:
         """Read contract files.
 
         Args:
-            texts: contents by file name.
+            texts: contents by file name; bytes are UTF-8.
 
         Raises:
-            ContractError: a file is malformed, or two entries contradict each other.
+            ContractError: a file is malformed, empty or too large, or two entries contradict each other.
         """
         tables = {file: _toml(file, text) for file, text in texts.items()}
         return cls(
@@ -122,8 +125,8 @@ class Contract:
             kernel = KernelVersion.parse(release)
         except UsageError as error:
             raise HistoryError(
-                f"history of {history.plan.title!r}",
-                said=f"names no kernel that promises could be chosen for: kernel release {release!r}",
+                f"history of {shown(history.plan.title)}",
+                said=f"names no kernel that promises could be chosen for: kernel release {shown(release)}",
                 hint="Stage it again: `harness replay` needs no more than the plan.",
             ) from error
         return self.terms(kernel, history.functions, history.plan.wrongs)
@@ -141,28 +144,55 @@ class Contract:
         return UNKNOWN_PLATFORM
 
 
-def load() -> Contract:
-    """Read the contract that comes with this package.
+def load(folder: Traversable | None = None) -> Contract:
+    """Read the contract in a folder.
+
+    Args:
+        folder: whose files `*.toml` are read; None for the contract that comes with this package.
 
     Raises:
-        ContractError: a file is malformed, or two entries contradict each other.
+        ContractError: there is no file, one cannot be read or is malformed, or two entries contradict each other.
     """
+    folder = folder or files(__package__)
     found = sorted(
-        (file for file in files(__package__).iterdir() if file.name.endswith(".toml")),
+        (file for file in folder.iterdir() if file.name.endswith(".toml")),
         key=lambda file: file.name,
     )
-    return Contract.read({file.name: file.read_text(encoding="utf-8") for file in found})
+    if not found:
+        raise ContractError(f"contract in {folder}", said="no file *.toml is there")
+    return Contract.read({file.name: _content(file) for file in found})
 
 
-def _toml(file: str, text: str) -> dict[str, Any]:
+def _content(file: Traversable) -> bytes:
+    if not file.is_file():
+        raise ContractError(f"contract file {file.name}", said="no regular file")
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ContractError(f"contract file {file}", said=f"no TOML: {error}") from error
+        with file.open("rb") as stream:
+            return stream.read(CONTRACT_FILE.most + 1)
+    except OSError as error:
+        raise ContractError(f"contract file {file.name}", said=error.strerror or str(error)) from error
+
+
+def _toml(file: str, text: str | bytes) -> dict[str, Any]:
+    place = f"contract file {file}"
+    try:
+        content = text.decode() if isinstance(text, bytes) else text
+        dots = max((line.count(".") for line in content.splitlines()), default=0)
+        if excess := CONTRACT_FILE.excess(len(text)) or CONTRACT_KEY.excess(dots):
+            raise ContractError(place, said=excess)
+        table = tomllib.loads(content)
+    except UnicodeDecodeError as error:
+        raise ContractError(
+            place, said=f"no UTF-8: {error.reason} at byte {error.start}", hint="TOML is written in UTF-8."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ContractError(place, said=f"no TOML: {error}") from error
+    if not table:
+        raise ContractError(place, said="it holds no entry", hint="Was it cut short?  Remove it otherwise.")
     for section, entries in table.items():
         if section not in SECTIONS or not isinstance(entries, list):
             raise ContractError(
-                f"contract file {file}, section {section!r}",
+                f"contract file {file}, section {shown(section)}",
                 said="unknown",
                 hint=f"A file holds arrays of tables: {', '.join(f'[[{name}]]' for name in SECTIONS)}.",
             )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Final
 
 from harness.contract.schema import Entry
-from harness.model.terms import LogClass, LogRule
+from harness.model.terms import LogClass, LogRule, nameless
 
 _GROUPS: Final = ("symbol", "frame", "place", "comm", "pid", "bdf")
 """What a named group of a pattern may tell; see :class:`~harness.model.terms.LogRule`."""
@@ -21,8 +22,13 @@ def read_log_rule(entry: Entry) -> LogRule:
     pattern = entry.text("pattern")
     entry.name = f"log {pattern!r}"
     try:
-        groups = re.compile(pattern).groupindex
-    except re.error as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            groups = re.compile(pattern).groupindex
+            re.compile(
+                f"(?:)|{nameless(pattern)}"
+            )  # beside others, as the judge asks for all of them at once
+    except (re.error, OverflowError, RecursionError, Warning) as error:
         entry.refuse("pattern", f"no regular expression: {error}")
     for name in groups:
         if name not in _GROUPS:

@@ -11,6 +11,7 @@ from harness.errors import ContractError
 from harness.model import operation as words
 from harness.model.fault import IncidentKind, Misbehaviour
 from harness.model.kernel import KernelRange, KernelVersion
+from harness.model.limits import PROMISES
 from harness.model.operation import Operation, verb
 from harness.model.outcome import Outcome
 from harness.model.pci import AccessPath, ResetMethod
@@ -161,6 +162,9 @@ def refuse_conflicts(promises: tuple[Promise, ...]) -> None:
     subjects: dict[tuple[Operation, WindowKind], list[Promise]] = {}
     for promise in promises:
         subjects.setdefault((promise.operation, promise.window), []).append(promise)
+    for (operation, window), same in subjects.items():
+        if excess := PROMISES.excess(len(same)):
+            raise ContractError(f"contract entries of {operation}@{window}", said=excess)
     for one, other in (pair for same in subjects.values() for pair in combinations(same, 2)):
         shared = sorted(set(one.platforms) & set(other.platforms))
         alike = set(one.faults) & set(other.faults) or not (one.faults or other.faults)

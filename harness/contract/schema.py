@@ -10,6 +10,7 @@ import enum
 from typing import Any, NoReturn, TypeVar
 
 from harness.errors import ContractError, UsageError
+from harness.model.plain import shown
 from harness.model.units import Ns, duration
 
 Word = TypeVar("Word", bound=enum.StrEnum)
@@ -37,7 +38,7 @@ class Entry:
         Raises:
             ContractError: always.
         """
-        place = f"contract file {self.file}, {self.name}" + (f", field {field!r}" if field else "")
+        place = f"contract file {self.file}, {self.name}" + (f", field {shown(field)}" if field else "")
         raise ContractError(place, said=said, hint=hint)
 
     def has(self, field: str) -> bool:
@@ -48,7 +49,7 @@ class Entry:
         """A text that must be there and must not be empty."""
         value = self._take(field)
         if not isinstance(value, str) or not value.strip():
-            self.refuse(field, f"is {value!r}, not a text")
+            self.refuse(field, f"is {shown(value)}, not a text")
         return value
 
     def optional_text(self, field: str) -> str | None:
@@ -59,16 +60,16 @@ class Entry:
         """A list of at least one text, without repetition."""
         value = self._take(field)
         if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-            self.refuse(field, f"is {value!r}, not a list of texts")
+            self.refuse(field, f"is {shown(value)}, not a list of texts")
         if len(set(value)) != len(value):
-            self.refuse(field, f"repeats itself: {value!r}")
+            self.refuse(field, f"repeats itself: {shown(value)}")
         return tuple(value)
 
     def word(self, field: str, words: type[Word]) -> Word:
         """One of a fixed set of words."""
         value = self._take(field)
         if value not in list(words):
-            self.refuse(field, f"is {value!r}", f"Choose one of: {', '.join(words)}.")
+            self.refuse(field, f"is {shown(value)}", f"Choose one of: {', '.join(words)}.")
         return words(value)
 
     def optional_word(self, field: str, words: type[Word]) -> Word | None:
@@ -80,7 +81,7 @@ class Entry:
         texts = self.texts(field)
         for text in texts:
             if text not in list(words):
-                self.refuse(field, f"holds {text!r}", f"Choose from: {', '.join(words)}.")
+                self.refuse(field, f"holds {shown(text)}", f"Choose from: {', '.join(words)}.")
         return tuple(words(text) for text in texts)
 
     def word_or_words(self, field: str, words: type[Word]) -> tuple[Word, ...]:
@@ -93,7 +94,7 @@ class Entry:
         """An integer between `least` and `most`; `default` stands in for an absent field."""
         value = self._take(field) if self.has(field) or default is None else default
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            self.refuse(field, f"is {value!r}, not an integer from {least} to {most:#x}")
+            self.refuse(field, f"is {shown(value)}, not an integer from {least} to {most:#x}")
         return value
 
     def access_width(self, field: str) -> int:

@@ -6,10 +6,15 @@ A million operations must not be a million Python objects: checkers work on whol
 from __future__ import annotations
 
 import enum
+import re
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from harness.errors import HistoryError
+from harness.model.limits import Limit
+from harness.model.plain import shown
 
 Table = npt.NDArray[np.void]
 """A structured array, one row an event."""
@@ -70,3 +75,42 @@ class Edge(enum.StrEnum):
 def empty(dtype: np.dtype[Any], rows: int = 0) -> Table:
     """A table of `rows` rows of zeros."""
     return np.zeros(rows, dtype=dtype)
+
+
+HEADER_BYTES: Final = 4096
+"""More than the header of any of these tables has, in NumPy's format 1.0."""
+_MAGIC: Final = b"\x93NUMPY\x01\x00"
+_HEADER: Final = re.compile(
+    r"\{'descr': (?P<columns>.*), 'fortran_order': False, 'shape': \((?P<rows>\d{1,18}),\), \} *\n"
+)
+"""As NumPy writes it: to read it as Python, as NumPy does, is to trust it."""
+
+
+def read_table(name: str, data: bytes, dtype: np.dtype[Any], limit: Limit) -> Table:
+    """Read a table in NumPy's format 1.0; the result shares its memory with `data` and cannot be written.
+
+    Args:
+        name: of the table, for messages.
+        data: the whole file.
+        dtype: what its columns must be.
+        limit: of its rows.
+
+    Raises:
+        HistoryError: it is none, has other columns, or not as many rows as it says.
+    """
+    start = len(_MAGIC) + 2
+    begin = start + int.from_bytes(data[len(_MAGIC) : start], "little")
+    header = _HEADER.fullmatch(data[start : min(begin, HEADER_BYTES)].decode("latin-1"))
+    if not data.startswith(_MAGIC) or header is None:
+        raise HistoryError("history", said=f"damaged: {name}.npy is no table in NumPy's format 1.0")
+    if header["columns"] != repr(dtype.descr):
+        raise HistoryError(
+            "history", said=f"{name}.npy has the columns {shown(header['columns'])}, not {dtype.names}"
+        )
+    rows = int(header["rows"])
+    if excess := limit.excess(rows):
+        raise HistoryError("history", said=f"{name}.npy has {excess}")
+    if len(data) != begin + rows * dtype.itemsize:
+        held = f"{rows} rows of {dtype.itemsize} bytes in {len(data) - begin} bytes"
+        raise HistoryError("history", said=f"damaged: {name}.npy has {held}")
+    return np.frombuffer(data, dtype=dtype, count=rows, offset=begin)

@@ -24,20 +24,37 @@ import dataclasses
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from harness.errors import HistoryError
-from harness.history.columns import KERNEL, OPERATION, SERVED, Edge, Table
-from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
-from harness.model.plan import Plan
-from harness.model.units import Ns
+from harness.history.archive import unpacked
+from harness.history.columns import HEADER_BYTES, KERNEL, OPERATION, SERVED, Table, read_table
+from harness.history.history import History
+from harness.history.possible import refuse_impossible
+from harness.model.limits import HISTORY_JSON, KERNEL_ROWS, OPERATIONS, SERVED_ROWS, Limit
+from harness.model.plain import HISTORIES, Misfit, parse, shown
 
 CONTAINER: Final = "hil-history"
 VERSION: Final = 4
-_WITH_SERVED: Final = 4
 SUFFIX: Final = ".history.zip"
+
+_TABLES: Final[Mapping[str, tuple[int, np.dtype[Any], Limit]]] = {
+    "operations": (1, OPERATION, OPERATIONS),
+    "kernel": (1, KERNEL, KERNEL_ROWS),
+    "served": (4, SERVED, SERVED_ROWS),
+}
+"""Since which version there is each table, its layout, and how long it may be."""
+_MEMBERS: Final = {
+    "history.json": HISTORY_JSON,
+    **{
+        f"{name}.npy": Limit(what=f"{name}.npy, unpacked", most=rows.most * layout.itemsize + HEADER_BYTES)
+        for name, (_, layout, rows) in _TABLES.items()
+    },
+}
+_HINT: Final = "A history is a ZIP archive with history.json and its tables; see docs/history.md."
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # members carry no date, so equal histories are equal bytes
 
@@ -73,82 +90,57 @@ def from_bytes(data: bytes) -> History:
     """Read a history of any version.
 
     Raises:
-        HistoryError: no history, one of a newer version, or a damaged one.
+        HistoryError: no history, one of a newer version, a damaged one, one that tells what cannot be, or one that is
+            larger than anything that a stage gives (:mod:`harness.model.limits`).
     """
+    members = unpacked(data, _MEMBERS)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            fields = json.loads(archive.read("history.json"))
-            if fields.get("container") != CONTAINER:
-                raise HistoryError(
-                    "history", said=f"container is {fields.get('container')!r}, not {CONTAINER!r}"
-                )
-            if fields["version"] > VERSION:
-                raise HistoryError(
-                    "history",
-                    said=f"version {fields['version']}, this harness reads up to {VERSION}",
-                    hint="Use a newer harness.",
-                )
-            tables = {
-                "operations": _table(archive.read("operations.npy"), OPERATION),
-                "kernel": _table(archive.read("kernel.npy"), KERNEL),
-            }
-            if fields["version"] >= _WITH_SERVED:
-                tables["served"] = _table(archive.read("served.npy"), SERVED)
-        return History(
-            plan=Plan.from_json(fields["plan"]),
-            begin_ns=Ns(fields["begin_ns"]),
-            end_ns=Ns(fields["end_ns"]),
-            **tables,
-            lost_kernel_events=fields["lost_kernel_events"],
-            probes=tuple(Probe(**{**item, "edge": Edge(item["edge"])}) for item in fields["probes"]),
-            actors=tuple(ActorRecord(**item) for item in fields["actors"]),
-            functions=tuple(_function(item) for item in fields["functions"]),
-            log=tuple(LogLine(**item) for item in fields["log"]),
-            log_complete=fields["log_complete"],
-            uevents=tuple(Uevent(**item) for item in fields["uevents"]),
-            clock_ratio=fields["clock_ratio"],
-            taint_before=fields["taint_before"],
-            taint_after=fields["taint_after"],
-            provenance=fields["provenance"],
-            served_error_ns=fields.get("served_error_ns", 0),
-            served_lost=fields.get("served_lost", 0),
-            lost=fields.get("lost", ""),
-            lost_reason=fields.get("lost_reason", ""),
+        fields = parse(_member(members, "history.json"), HISTORY_JSON)
+        version = _version(fields)
+        values = HISTORIES.fields(History, fields, frozenset(_TABLES))
+    except Misfit as error:
+        raise HistoryError("history", said=f"malformed: {error}", hint=_HINT) from error
+    tables: dict[str, Any] = {
+        name: read_table(name, _member(members, f"{name}.npy"), layout, rows)
+        for name, (since, layout, rows) in _TABLES.items()
+        if version >= since
+    }
+    history = History(**values, **tables)
+    refuse_impossible(history)
+    return history
+
+
+def _version(fields: Any) -> int:
+    """The version of a history that this harness can read."""
+    if not isinstance(fields, dict):
+        raise Misfit(f"history.json is {shown(fields)}, not an object")
+    if fields.get("container") != CONTAINER:
+        raise HistoryError(
+            "history", said=f"container is {shown(fields.get('container'))}, not {CONTAINER!r}"
         )
-    except HistoryError:
-        raise
-    except Exception as error:  # damage makes zipfile, zlib, json and numpy raise a dozen different things
+    version = fields.get("version")
+    if type(version) is not int or version < 1:
+        raise Misfit(f"version is {shown(version)}, not a number from 1")
+    if version > VERSION:
         raise HistoryError(
             "history",
-            said=f"damaged: {error}",
-            hint="A history is a ZIP archive with history.json and two tables.",
-        ) from error
+            said=f"version {shown(version)}, this harness reads up to {VERSION}",
+            hint="Use a newer harness.",
+        )
+    return version
+
+
+def _member(members: Mapping[str, bytes], name: str) -> bytes:
+    if name not in members:
+        raise HistoryError("history", said=f"damaged: {name} is missing", hint=_HINT)
+    return members[name]
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:
     return {key: value.hex() if isinstance(value, bytes) else value for key, value in item.items()}
 
 
-def _function(item: dict[str, Any]) -> FunctionRecord:
-    return FunctionRecord(
-        **{
-            **item,
-            "reset_methods": tuple(item["reset_methods"]),
-            "config_before": bytes.fromhex(item["config_before"]),
-            "config_after": bytes.fromhex(item["config_after"]),
-        }
-    )
-
-
 def _npy(table: Table) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, table, version=(1, 0), allow_pickle=False)
     return buffer.getvalue()
-
-
-def _table(data: bytes, dtype: np.dtype[Any]) -> Table:
-    table: Table = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    if table.dtype != dtype:
-        raise HistoryError("history", said=f"a table has columns {table.dtype.names}, not {dtype.names}")
-    table.flags.writeable = False
-    return table

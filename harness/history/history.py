@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Final
 
 from harness.history.columns import KERNEL, OPERATION, SERVED, Edge, Table, empty
+from harness.model.limits import LOG_LINES, PROBES, UEVENTS
+from harness.model.loss import LossKind
 from harness.model.operation import Operation
+from harness.model.pci import CONFIG_SPACE_BYTES, EXTENDED_CONFIG_SPACE_BYTES
+from harness.model.plain import SINCE, U16, Between, Form, Lengths, OneOf, Span, Thread
 from harness.model.plan import Plan
 from harness.model.units import Ns
+
+_ADDRESS: Final = r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]"
+_LIKE: Final = "0000:01:00.0"
+_Config = Annotated[bytes, Lengths((0, CONFIG_SPACE_BYTES, EXTENDED_CONFIG_SPACE_BYTES))]
+_Ratio = Annotated[float, Between(0.001, 1000.0)]
+_End = Annotated[str, OneOf(("done", "abandoned", "died", "refused", "lost"))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +58,10 @@ class ActorRecord:
     """
 
     name: str
-    tid: int
+    tid: Thread
     rounds: int = 0
     lost: int = 0
-    end: str = "done"
+    end: _End = "done"
     detail: str = ""
     wchan: str = ""
     stack: str = ""
@@ -70,7 +80,7 @@ class LogLine:
     """
 
     time_us: int
-    level: int
+    level: Annotated[int, Between(0, 7)]
     text: str
 
 
@@ -101,20 +111,20 @@ class FunctionRecord:
 
     alias: str
     platform: str
-    bdf: str
-    vendor: int
-    device: int
+    bdf: Annotated[str, Form(_ADDRESS, _LIKE)]
+    vendor: U16
+    device: U16
     driver: str = ""
     reset_methods: tuple[str, ...] = ()
     iommu_group: str = ""
-    port: str = ""
-    config_before: bytes = b""
-    config_after: bytes = b""
+    port: Annotated[str, Form(f"({_ADDRESS})?", _LIKE)] = field(default="", metadata={SINCE: 3})
+    config_before: _Config = b""
+    config_after: _Config = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class History:
-    """Everything that was seen in one stage.
+    """Everything that was seen in one stage.  One is equal to itself alone, so what was worked out of it can be kept.
 
     Attributes:
         plan: what was to be done.
@@ -148,21 +158,23 @@ class History:
     operations: Table = field(default_factory=lambda: empty(OPERATION))
     kernel: Table = field(default_factory=lambda: empty(KERNEL))
     lost_kernel_events: int = 0
-    probes: tuple[Probe, ...] = ()
+    probes: Annotated[tuple[Probe, ...], PROBES] = ()
     actors: tuple[ActorRecord, ...] = ()
     functions: tuple[FunctionRecord, ...] = ()
-    log: tuple[LogLine, ...] = ()
+    log: Annotated[tuple[LogLine, ...], LOG_LINES] = ()
     log_complete: bool = True
-    uevents: tuple[Uevent, ...] = ()
-    clock_ratio: float = 1.0
+    uevents: Annotated[tuple[Uevent, ...], UEVENTS] = ()
+    clock_ratio: _Ratio = 1.0
     taint_before: int = 0
     taint_after: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
     served: Table = field(default_factory=lambda: empty(SERVED))
-    served_error_ns: int = 0
-    served_lost: int = 0
-    lost: str = ""
-    lost_reason: str = ""
+    served_error_ns: Span = field(default=0, metadata={SINCE: 4})
+    served_lost: int = field(default=0, metadata={SINCE: 4})
+    lost: Annotated[str, OneOf(("", *(kind.value for kind in LossKind)))] = field(
+        default="", metadata={SINCE: 3}
+    )
+    lost_reason: str = field(default="", metadata={SINCE: 3})
 
     def means(self, actor: int, step: int) -> Operation:
         """What an operation of `actor` at `step` is, in the contract's words."""

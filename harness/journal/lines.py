@@ -7,27 +7,25 @@ reads older journals, and an older one most of a newer; a line of an unknown kin
 from __future__ import annotations
 
 import dataclasses
-import enum
 import json
 from typing import Any, Final
 
 from harness.errors import HistoryError
 from harness.journal.record import (
     AttemptRecord,
-    FlakyPolicy,
     HealthRecord,
-    KernelLog,
     Latency,
     PhaseReport,
     Record,
     SessionEnd,
     SessionStart,
     StageRecord,
-    Status,
     TestFinish,
     TestPlan,
     TestStart,
 )
+from harness.model.limits import JOURNAL_ENTRIES, JOURNAL_LINE
+from harness.model.plain import Misfit, Reader, defaulted, parse, shown
 
 _KINDS: Final[dict[str, type[Record]]] = {
     kind.KIND: kind
@@ -43,19 +41,8 @@ _KINDS: Final[dict[str, type[Record]]] = {
         SessionEnd,
     )
 }
-_ENUMS: Final[dict[str, type[enum.StrEnum]]] = {
-    "Status": Status,
-    "FlakyPolicy": FlakyPolicy,
-    "KernelLog": KernelLog,
-}
-
-_PLAIN: Final[dict[str, tuple[type, ...]]] = {
-    "str": (str,),
-    "int": (int,),
-    "Ns": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-}
+# What pytest prints may be any text, and a line is bounded as a whole.
+_JOURNALS: Final = Reader(defaulted, entries=JOURNAL_ENTRIES)
 
 
 def to_json(record: Record | Latency) -> dict[str, Any]:
@@ -76,34 +63,11 @@ def from_line(line: bytes) -> Record:
         HistoryError: torn, damaged, or of an unknown kind.
     """
     try:
-        fields = json.loads(line)
-        kind = _KINDS[fields["record"]]
-        record: Record = from_json(kind, fields)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise HistoryError("line of a journal", said=f"not understood: {error!r}") from error
+        fields = parse(line, JOURNAL_LINE)
+        kind = fields.get("record") if isinstance(fields, dict) else None
+        if not isinstance(kind, str) or kind not in _KINDS:
+            raise Misfit(f"it is no record of a kind that is known here: {shown(kind)}")
+        record: Record = _JOURNALS.read(_KINDS[kind], fields)
+    except Misfit as error:
+        raise HistoryError("line of a journal", said=f"not understood: {error}") from error
     return record
-
-
-def from_json(kind: type[Any], fields: dict[str, Any]) -> Any:
-    """Build a record of one kind from JSON values.
-
-    Raises:
-        TypeError: a field without a default is missing.
-        ValueError: a word that no enum knows.
-    """
-    arguments: dict[str, Any] = {}
-    for item in dataclasses.fields(kind):
-        if item.name not in fields:
-            continue
-        value = fields[item.name]
-        if "of" in item.metadata:
-            value = tuple(from_json(item.metadata["of"], entry) for entry in value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif str(item.type) in _ENUMS:
-            value = _ENUMS[str(item.type)](value)
-        expected = _PLAIN.get(str(item.type))
-        if expected is not None and not isinstance(value, expected):
-            raise TypeError(f"{item.name} is {value!r}")
-        arguments[item.name] = value
-    return kind(**arguments)

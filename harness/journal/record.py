@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
+from harness.model.plain import Between
 from harness.model.units import Ns
 
 VERSION: Final = 1
@@ -145,12 +146,12 @@ class StageRecord:
     weaknesses: tuple[str, ...] = ()
     met: int = 0
     operations: int = 0
-    retried: tuple[AttemptRecord, ...] = field(default=(), metadata={"of": AttemptRecord})
+    retried: tuple[AttemptRecord, ...] = ()
     functions: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
-    latencies: tuple[Latency, ...] = field(default=(), metadata={"of": Latency})
-    refusals: tuple[Refusals, ...] = field(default=(), metadata={"of": Refusals})
+    latencies: tuple[Latency, ...] = ()
+    refusals: tuple[Refusals, ...] = ()
     kernel_log: KernelLog = KernelLog.UNKNOWN
     kernel_warnings: tuple[str, ...] = ()
     staged: tuple[str, ...] = ()
@@ -184,7 +185,7 @@ class SessionStart:
     host: str = ""
     pid: int = 0
     boot_id: str = ""
-    realtime_ns: Ns = Ns(0)
+    realtime_ns: Annotated[Ns, Between(0, (1 << 63) - 1)] = Ns(0)
     at_ns: Ns = Ns(0)
     versions: dict[str, str] = field(default_factory=dict)
     argv: tuple[str, ...] = ()
@@ -239,7 +240,7 @@ class PhaseReport:
     type: str = ""
     summary: str = ""
     details: str = ""
-    seconds: float = 0.0
+    seconds: Annotated[float, Between(-1e9, 1e9)] = 0.0
     output: str = ""
     file: str = ""
     line: int = 0
@@ -289,7 +290,7 @@ class SessionEnd:
     """
 
     KIND: ClassVar[str] = "session-end"
-    status: int
+    status: Annotated[int, Between(-(1 << 31), 1 << 31)]
     aborted: str = ""
     stopped: str = ""
     at_ns: Ns = Ns(0)

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from harness.errors import UsageError
+from harness.model.limits import TEXT
+from harness.model.plain import U64, Misfit, Reader, defaulted, shown
 from harness.model.units import Ns
 
 
@@ -120,7 +122,7 @@ class Fault:
 
     what: Misbehaviour
     register: str = ""
-    value: int | None = None
+    value: U64 | None = None
     when: Occasion = Occasion.NOW
     after: int = 0
     at_ns: Ns = Ns(0)
@@ -162,19 +164,12 @@ class Fault:
             UsageError: a word or a value is not understood.
         """
         try:
-            lasting, value = values.get("lasting_ns"), values.get("value")
-            return cls(
-                what=Misbehaviour(values["what"]),
-                register=str(values.get("register", "")),
-                value=None if value is None else int(value),
-                when=Occasion(values.get("when", Occasion.NOW)),
-                after=int(values.get("after", 0)),
-                at_ns=Ns(int(values.get("at_ns", 0))),
-                lasting_ns=None if lasting is None else Ns(int(lasting)),
-                times=int(values.get("times", 0)),
-            )
-        except (KeyError, ValueError, TypeError) as error:
-            raise UsageError(f"fault {dict(values)!r}", said=f"not understood: {error}") from error
+            return _FAULTS.read(cls, values)
+        except Misfit as error:
+            raise UsageError(f"fault {shown(values)}", said=f"not understood: {error}") from error
+
+
+_FAULTS: Final = Reader(defaulted, TEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

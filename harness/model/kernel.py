@@ -19,8 +19,9 @@ from typing import Final
 
 from harness.errors import ContractError, UsageError
 
-_RELEASE: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
-_TERM: Final = re.compile(r"(?P<branch>\d+\.\d+)(?:(?P<later>\+)|\.(?P<since>\d+)\+|\.-(?P<until>\d+))?")
+_N: Final = r"\d{1,9}"
+_RELEASE: Final = re.compile(rf"({_N})\.({_N})(?:\.({_N}))?(?!\d)")
+_TERM: Final = re.compile(rf"(?P<branch>{_N}\.{_N})(?:(?P<later>\+)|\.(?P<since>{_N})\+|\.-(?P<until>{_N}))?")
 
 
 @dataclass(frozen=True, slots=True, order=True)

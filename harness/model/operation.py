@@ -22,6 +22,8 @@ SELF_TEST_RESULT: Final = Operation("config-read/self-test")
 """Read of BIST after that: the completion code."""
 RAW_RESETS: Final = frozenset({FLR_BIT, SELF_TEST})
 """Writes of config space that reset a function behind the kernel's back."""
+_CALLS: Final = ("reset", "adapter-reset", "open", "close", "driver", "sriov", "topology", "hold", "misuse")
+"""Verbs of calls."""
 MARK: Final = Operation("oracle/mark")
 """Put the oracle register into a state that only a reset clears."""
 CHECK: Final = Operation("oracle/check")
@@ -182,6 +184,11 @@ def is_reset(operation: Operation) -> bool:
     refused = (HOT_RESET_NOT_OWNED, HOT_RESET_IMPOSSIBLE)
     others = (*RAW_RESETS, VFIO_OPEN, VFIO_CLOSE, recovery("fatal"))
     return operation in others or (verb(operation) == "reset" and operation not in refused)
+
+
+def is_call(operation: Operation) -> bool:
+    """Whether `operation` has a story of its own, and is judged by itself; a raw reset has one, too."""
+    return verb(operation) in _CALLS or operation in RAW_RESETS
 
 
 def verb(operation: Operation) -> str:

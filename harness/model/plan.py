@@ -9,11 +9,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from harness.errors import HistoryError, UsageError
-from harness.model.fault import Fault, Incident, IncidentKind, PlannedFault
+from harness.model.fault import Fault, Incident, PlannedFault
+from harness.model.limits import STEPS
 from harness.model.operation import Operation
+from harness.model.plain import HISTORIES, SINCE, U32, Between, Misfit, OneOf
 from harness.model.units import Ns
 
 
@@ -84,7 +86,7 @@ class Retries:
     """
 
     errnos: tuple[int, ...]
-    attempts: int
+    attempts: U32
     first_ns: Ns
     longest_ns: Ns
     patience_ns: Ns
@@ -120,11 +122,11 @@ class Step:
     means: Operation
     file: File | None = None
     offset: int = 0
-    width: int = 0
+    width: Annotated[int, Between(0, 4096)] = 0
     value: bytes = b""
     time_ns: Ns = Ns(0)
-    owners: tuple[str, ...] = ()
-    retries: Retries | None = None
+    owners: tuple[str, ...] = field(default=(), metadata={SINCE: 2})
+    retries: Retries | None = field(default=None, metadata={SINCE: 2})
 
 
 class Privilege(enum.StrEnum):
@@ -150,10 +152,10 @@ class Actor:
     """
 
     name: str
-    steps: tuple[Step, ...]
+    steps: Annotated[tuple[Step, ...], STEPS]
     starts_ns: Ns = Ns(0)
-    times: int | None = None
-    privilege: Privilege = Privilege.ROOT
+    times: Annotated[int, Between(1, 0xFFFF_FFFF)] | None = None
+    privilege: Privilege = field(default=Privilege.ROOT, metadata={SINCE: 2})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,11 +188,11 @@ class Oracle:
 
     function: str
     resource: str
-    offset: int
-    width: int
-    marker: int
-    cleared: int
-    mask: int
+    offset: U32
+    width: Annotated[int, OneOf((1, 2, 4))]
+    marker: U32
+    cleared: U32
+    mask: U32
     source: str
 
 
@@ -221,12 +223,12 @@ class Plan:
     deadline_ns: Ns
     settings: tuple[Setting, ...] = ()
     oracles: tuple[Oracle, ...] = ()
-    modules: tuple[str, ...] = ()
-    ports: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = field(default=(), metadata={SINCE: 2})
+    ports: Mapping[str, str] = field(default_factory=dict, metadata={SINCE: 2})
     meets: int = 0
     seed: int = 0
-    faults: tuple[PlannedFault, ...] = ()
-    incidents: tuple[Incident, ...] = ()
+    faults: tuple[PlannedFault, ...] = field(default=(), metadata={SINCE: 4})
+    incidents: tuple[Incident, ...] = field(default=(), metadata={SINCE: 4})
 
     def __post_init__(self) -> None:
         names = [actor.name for actor in self.actors]
@@ -256,29 +258,9 @@ class Plan:
             HistoryError: a field is missing or has the wrong form.
         """
         try:
-            return cls(
-                title=data["title"],
-                functions=tuple(data["functions"]),
-                actors=tuple(_actor(actor) for actor in data["actors"]),
-                lasting_ns=Ns(data["lasting_ns"]),
-                deadline_ns=Ns(data["deadline_ns"]),
-                settings=tuple(Setting(**setting) for setting in data["settings"]),
-                oracles=tuple(Oracle(**oracle) for oracle in data["oracles"]),
-                modules=tuple(data.get("modules", ())),
-                ports=dict(data.get("ports", {})),
-                meets=data["meets"],
-                seed=data["seed"],
-                faults=tuple(
-                    PlannedFault(function=one["function"], fault=Fault.from_json(one["fault"]))
-                    for one in data.get("faults", ())
-                ),
-                incidents=tuple(
-                    Incident(**{**one, "kind": IncidentKind(one["kind"])})
-                    for one in data.get("incidents", ())
-                ),
-            )
-        except (KeyError, TypeError, ValueError, UsageError) as error:
-            raise HistoryError("plan", said=f"malformed: {error!r}") from error
+            return HISTORIES.read(cls, data)
+        except Misfit as error:
+            raise HistoryError("plan", said=f"malformed: {error}") from error
 
 
 def _jsonable(value: Any) -> Any:
@@ -291,30 +273,3 @@ def _jsonable(value: Any) -> Any:
             return [_jsonable(item) for item in value]
         case _:
             return value
-
-
-def _actor(data: dict[str, Any]) -> Actor:
-    return Actor(
-        name=data["name"],
-        steps=tuple(
-            Step(
-                op=Op(step["op"]),
-                means=Operation(step["means"]),
-                file=File(**step["file"]) if step["file"] else None,
-                offset=step["offset"],
-                width=step["width"],
-                value=bytes.fromhex(step["value"]),
-                time_ns=Ns(step["time_ns"]),
-                owners=tuple(step.get("owners", ())),
-                retries=_retries(step.get("retries")),
-            )
-            for step in data["steps"]
-        ),
-        starts_ns=Ns(data["starts_ns"]),
-        times=data["times"],
-        privilege=Privilege(data.get("privilege", Privilege.ROOT)),
-    )
-
-
-def _retries(data: dict[str, Any] | None) -> Retries | None:
-    return None if data is None else Retries(**{**data, "errnos": tuple(data["errnos"])})

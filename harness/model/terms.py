@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 
 from harness.model.operation import Operation
@@ -83,6 +84,11 @@ class LogClass(enum.StrEnum):
     """Part of normal work."""
     DETAIL = "detail"
     """A line in the middle of a report: registers, a call trace.  It belongs to the event before it."""
+
+
+def nameless(pattern: str) -> str:
+    """The pattern of a rule, without the names of its groups: beside another it may use them, too."""
+    return re.sub(r"\(\?P<\w+>", "(?:", pattern)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

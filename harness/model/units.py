@@ -18,7 +18,7 @@ MS: Final = Ns(1_000_000)
 SECOND: Final = Ns(1_000_000_000)
 
 _UNITS: Final = {"ns": Ns(1), "us": US, "ms": MS, "s": SECOND}
-_DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ns|us|ms|s)\s*")
+_DURATION: Final = re.compile(r"\s*(\d{1,19}(?:\.\d{1,19})?)\s*(ns|us|ms|s)\s*")
 
 
 def duration(text: str | Ns) -> Ns:

@@ -4,6 +4,8 @@ import pytest
 
 from harness.errors import UsageError
 from harness.history.container import from_bytes
+from harness.model.limits import HISTORY_FILE
+from harness.outside import read_file
 from harness.plugin.staging import Stage
 
 
@@ -12,8 +14,4 @@ def test_replay(request: pytest.FixtureRequest, stage: Stage) -> None:
     path = request.config.option.hil_replay
     if path is None:
         raise UsageError("replaying", said="no history was named", hint="Use `harness replay HISTORY`.")
-    try:
-        history = from_bytes(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"history {path}", said=error.strerror or str(error)) from error
-    stage.plan(history.plan)
+    stage.plan(from_bytes(read_file(path, HISTORY_FILE, what="history")).plan)

@@ -15,6 +15,7 @@
 Nothing here opens a file, reads a clock or starts anything.
 """
 
-from harness.report.exit import ExitStatus, exit_status
+from harness.model.exit_status import ExitStatus
+from harness.report.exit import exit_status
 
 __all__ = ["ExitStatus", "exit_status"]

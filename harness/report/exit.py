@@ -2,28 +2,10 @@
 
 from __future__ import annotations
 
-import enum
-from typing import Final
-
 from harness.journal.record import Status
 from harness.journal.session import ABORTED, NOT_RUN, Session
+from harness.model.exit_status import PYTEST_NO_TESTS, PYTEST_USAGE, ExitStatus
 from harness.report.health import RETRY_TYPE, health
-
-PYTEST_USAGE: Final = 4
-"""pytest's own exit status for a mistake on its command line."""
-
-
-class ExitStatus(enum.IntEnum):
-    """What the run says to whoever started it."""
-
-    GOOD = 0
-    """Every verdict is PASS, skipped or an expected failure."""
-    BAD = 1
-    """At least one failure: function, driver or kernel."""
-    USAGE = 2
-    """The caller's mistake."""
-    NOTHING_SAID = 125
-    """No failure, but something has no verdict: infrastructure, UNKNOWN, a dead runner, nothing run."""
 
 
 def exit_status(session: Session) -> ExitStatus:
@@ -35,7 +17,8 @@ def exit_status(session: Session) -> ExitStatus:
     entries = (*session.entries, *health(session))
     if any(entry.status is Status.FAILURE and entry.type != RETRY_TYPE for entry in entries):
         return ExitStatus.BAD
-    if session.end is not None and session.end.status == PYTEST_USAGE:
+    end = session.end.status if session.end is not None else 0
+    if end == PYTEST_USAGE or (end == PYTEST_NO_TESTS and not session.entries):
         return ExitStatus.USAGE
     if any(entry.type == "hil.usage" for entry in session.entries):
         return ExitStatus.USAGE

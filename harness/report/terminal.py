@@ -10,9 +10,10 @@ from typing import Final, assert_never
 
 from harness.journal.record import Latency, Status
 from harness.journal.session import ABORTED, LACKING, NOT_RUN, XFAIL, Entry, Session
+from harness.model.exit_status import ExitStatus
 from harness.model.policy import TEST_ATTEMPTS
 from harness.model.units import as_text
-from harness.report.exit import ExitStatus, exit_status
+from harness.report.exit import exit_status
 from harness.report.health import health
 from harness.report.identity import identities
 from harness.report.refusals import as_line

@@ -174,7 +174,7 @@ class Tally:
                     str(word): Histogram.from_json(found) for word, found in values["latencies"].items()
                 },
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise HistoryError("tally", said=f"malformed: {type(error).__name__} {error}") from error
 
 

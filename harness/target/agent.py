@@ -61,7 +61,7 @@ class Agent:
             heard: how many bytes have arrived so far.
         """
         self._gateway, self._disconnect, self._heard = gateway, disconnect, heard
-        self._channel = gateway.remote_exec(_SERVE)
+        self._channel = self.open_channel(_SERVE)
         self._number = 0
         self._lost = ""
         self._silent = False
@@ -112,8 +112,8 @@ class Agent:
             self._lost = str(error)
             raise
         except (EOFError, OSError, ChannelTimeoutError) as error:
-            self._lost = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            self._silent = not isinstance(error, Refused)
+            self._lost = self._why(error)
+            self._silent = self._refused is None
             raise AgentLost(what, said=self._lost, hint="Look at the console of the target.") from error
         except BaseException as error:  # Ctrl-C: the agent is still busy, and its answer will come to nobody
             self._lost = f"interrupted by {type(error).__name__}"
@@ -172,7 +172,7 @@ class Agent:
             AgentError: the source raised.
             AgentLost: no answer in time, or the connection ended.
         """
-        channel = self._gateway.remote_exec(source)
+        channel = self.open_channel(source)
         try:
             for value in values:
                 channel.send(value)
@@ -180,13 +180,31 @@ class Agent:
         except RemoteError as error:
             raise _raised("running source on the target", error) from error
         except (EOFError, OSError, ChannelTimeoutError) as error:
-            raise AgentLost("running source on the target", said=str(error)) from error
+            raise AgentLost("running source on the target", said=self._why(error)) from error
         finally:
             channel.close()
 
     def open_channel(self, source: str) -> Any:
-        """Run Python source on the target that goes on talking; returns execnet's channel to it."""
-        return self._gateway.remote_exec(source)
+        """Run Python source on the target that goes on talking; returns execnet's channel to it.
+
+        Raises:
+            AgentLost: the connection has ended.
+        """
+        try:
+            return self._gateway.remote_exec(source)
+        except OSError as error:
+            raise AgentLost("running source on the target", said=self._why(error)) from error
+
+    @property
+    def _refused(self) -> Refused | None:
+        """What the agent said that ended the connection, if that did."""
+        ended = getattr(self._gateway, "_error", None)
+        return ended if isinstance(ended, Refused) else None
+
+    def _why(self, error: Exception) -> str:
+        """Why nothing is heard any more, in a line."""
+        said = str(self._refused or error).strip()
+        return said.splitlines()[-1] if said else type(error).__name__
 
     def close(self) -> None:
         """Give the connection back; the agent is lost afterwards."""

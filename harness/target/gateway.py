@@ -18,7 +18,7 @@ from execnet import XSpec, gateway_base
 from execnet.gateway import Gateway
 from execnet.gateway_base import Message, RemoteError, Unserializer, opcode
 
-from harness.model.limits import MESSAGE, TEXT, TRACEBACK, UNREAD, UNREAD_BYTES, VALUES, Limit
+from harness.model.limits import MESSAGE, MESSAGE_TEXT, MESSAGE_VALUES, TRACEBACK, UNREAD, UNREAD_BYTES, Limit
 from harness.visible import visible
 
 _HEADER: Final = struct.Struct("!bii")  # kind, channel, bytes that follow
@@ -77,14 +77,14 @@ class _Loader(Unserializer):
             raise Refused(f"a message that speaks of {numbytes:,} bytes where {len(part):,} are left")
         if numbytes == 1:  # an opcode; strings of one byte count twice
             self.values += 1
-            _refuse(VALUES, self.values)
+            _refuse(MESSAGE_VALUES, self.values)
         return part
 
     def load_text(self) -> None:
         """Text, which may become four times as long here."""
         text = self.read(self._read_int4())
         self._text_bytes += len(text)
-        _refuse(TEXT, self._text_bytes)
+        _refuse(MESSAGE_TEXT, self._text_bytes)
         self.stack.append(text.decode())
 
     def load_longint(self) -> None:
@@ -100,7 +100,7 @@ class _Loader(Unserializer):
         if not 0 <= length <= self._left():
             raise Refused(f"a list of {length:,} places, and {self._left():,} bytes are left of its message")
         self.values += length
-        _refuse(VALUES, self.values)
+        _refuse(MESSAGE_VALUES, self.values)
         self.stack.append([None] * length)
 
     def load_setitem(self) -> None:

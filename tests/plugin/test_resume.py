@@ -201,7 +201,7 @@ def test_other_tests_are_not_the_run_to_resume(pytester: pytest.Pytester, how: t
     assert run(pytester).returncode < 0
     pytester.makepyfile(SIX.replace("def test_last", "def test_latest"))
     done = run(pytester, "--hil-resume", *how)
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout
+    assert done.returncode == ExitStatus.USAGE, done.stdout
     for word in ("1 more", "test_latest", "1 missing", "test_last"):
         assert word in done.stderr + done.stdout
     pytester.makepyfile(SIX)
@@ -287,7 +287,7 @@ def test_runs_that_began_no_test_push_nobody_out(pytester: pytest.Pytester) -> N
     run(pytester)
     results = pytester.path / "hil-results"
     night = (results / JOURNAL).read_bytes()
-    assert run(pytester, "-k", "nosuch").returncode == ExitStatus.NOTHING_SAID
+    assert run(pytester, "-k", "nosuch").returncode == ExitStatus.USAGE
     (pytester.path / "test_broken.py").write_text("def test_(:")
     for _ in range(2):
         assert run(pytester, "test_broken.py").returncode == ExitStatus.NOTHING_SAID

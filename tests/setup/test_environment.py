@@ -152,6 +152,27 @@ def test_the_exit_status_is_the_programs(ready: Repository) -> None:
     assert ready.call("shell", EXIT_SHELL="125").returncode == 125
 
 
+@pytest.mark.parametrize("script", [name for name in SCRIPTS if name != "setup.sh"])
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_makes_nothing(fresh: Repository, script: str, word: str) -> None:
+    before = sorted(fresh.root.rglob("*"))
+    result = fresh.call(script, "x", word, CC="no-such-cc")
+    assert (result.returncode, result.stderr) == (0, "")
+    head, *options = result.stdout.splitlines()
+    assert f"lab/{script}" in head
+    command = [f"cli.py {script} --help"] if script in ("run", "shell") else []
+    assert [line.partition(" in ")[0] for line in options if line.startswith("cli.py")] == command
+    assert sorted(fresh.root.rglob("*")) == before
+
+
+def test_a_checkout_in_a_path_with_a_colon_is_one_line(tmp_path: Path) -> None:
+    result = Repository(tmp_path / "a:b $c").call("run")
+    assert (result.returncode, result.stdout) == (125, "")
+    (line,) = result.stderr.splitlines()
+    assert "no virtual environment in a path with a colon" in line
+    assert "move the repository" in line
+
+
 def test_a_link_to_the_script_works_from_anywhere(
     ready: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

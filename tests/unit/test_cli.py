@@ -18,6 +18,8 @@ import pytest
 from harness import __version__, cli, supervisor
 from harness.errors import GuestError
 from harness.history.container import from_bytes, to_bytes
+from harness.journal.lines import to_line
+from harness.journal.record import SessionStart
 from harness.judge.synthetic import synthetic
 from harness.results import JUNIT
 from lab import place
@@ -187,9 +189,22 @@ def test_a_replay_says_what_it_was_recorded_on(
 
 
 def test_a_report_says_in_words_what_it_comes_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "journal.jsonl").write_text("rubbish\n")
+    (tmp_path / "journal.jsonl").write_bytes(to_line(SessionStart()))
     assert cli.main(["report", str(tmp_path)]) == NOTHING_SAID
     assert "exit status 125: no failure, but not everything has a verdict" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content", [b"rubbish\n", b"{}\n", b'{"record":"dance"}\n', b"\x89PNG\r\n\x1a\n", b"PK\x03\x04"]
+)
+def test_no_report_is_made_of_what_is_no_journal(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would tell of a runner with pid 0 that died in 1970."""
+    (tmp_path / "journal.jsonl").write_bytes(content)
+    status, said = mistake(capsys, "report", str(tmp_path))
+    assert (status, "holds no record of a session" in said) == (USAGE, True)
+    assert not (tmp_path / JUNIT).exists()
 
 
 @pytest.mark.parametrize("command", ["judge", "replay"])
@@ -338,7 +353,7 @@ def test_a_bug_of_ours_is_no_broken_promise(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_the_last_line_is_what_to_do(
+def test_the_one_line_that_says_what_to_do_is_the_last(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,3 +153,17 @@ def test_the_marker_holds_whatever_the_umask_is(tmp_path: Path, umask: int) -> N
     finally:
         os.umask(before)
     assert removal.objection(folder, PURPOSE) == ""
+
+
+def test_a_disk_that_is_full_leaves_no_folder_without_a_marker(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; from pathlib import Path; from harness import removal\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "try: removal.made(Path(sys.argv[1]), 'x-', 'a test')\n"
+        "except OSError as error: print(error.strerror)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "File too large\n"
+    assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from harness.history.columns import INTERRUPT, Edge
@@ -131,6 +132,7 @@ def doubts(history: History) -> tuple[str, ...]:
     return missing(history, EVIDENCE)
 
 
+@lru_cache(maxsize=1)
 def lock_windows(history: History) -> tuple[LockWindow, ...]:
     """All config-lock windows of the plan's functions, sorted by opening.
 

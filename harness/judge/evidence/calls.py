@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from harness.history.history import History
@@ -21,6 +22,7 @@ from harness.model.operation import (
     SUBORDINATE_RESET,
     VFIO_CLOSE,
     Operation,
+    is_call,
     is_reset,
     verb,
     way,
@@ -30,8 +32,6 @@ from harness.model.promise import Promise, WindowKind
 from harness.model.terms import Terms
 from harness.model.units import Ns
 
-VERBS: Final = ("reset", "adapter-reset", "open", "close", "driver", "sriov", "topology", "hold", "misuse")
-"""Verbs of the operations that are calls; a raw reset is one, too, where resets are judged."""
 _METHODS: Final = frozenset(ResetMethod)
 
 
@@ -97,10 +97,11 @@ class Call:
         return tuple(dict.fromkeys(promise for _, promise in self.promised(terms) if promise is not None))
 
 
+@lru_cache(maxsize=1)  # every second question asks
 def calls(history: History) -> tuple[Call, ...]:
     """All calls of the plan, in order of their begin."""
     steps = steps_of(history)
-    rows = steps.rows(lambda step: verb(step.means) in VERBS or step.means in RAW_RESETS)
+    rows = steps.rows(lambda step: is_call(step.means))
     if not len(rows):
         return ()
     locks, spans = Locks(steps), resets(history)

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Final
 
 from harness.history.history import LogLine
-from harness.model.terms import LogClass, LogRule
+from harness.model.terms import LogClass, LogRule, nameless
 
 _CRITICAL: Final = 2  # syslog: emergency, alert, critical
 _CUT_HERE: Final = re.compile(r"-\[ cut here \]-")
@@ -275,8 +275,7 @@ class _Rules:
 
     def __init__(self, rules: tuple[LogRule, ...]) -> None:
         self._each = [(rule, re.compile(rule.pattern, re.MULTILINE)) for rule in rules]
-        nameless = "|".join(re.sub(r"\(\?P<\w+>", "(?:", rule.pattern) for rule in rules)
-        self._any = re.compile(nameless or r"(?!)", re.MULTILINE)
+        self._any = re.compile("|".join(nameless(rule.pattern) for rule in rules) or r"(?!)", re.MULTILINE)
 
     def find(self, text: str) -> tuple[LogRule, re.Match[str]] | None:
         """The first rule that matches, and how."""

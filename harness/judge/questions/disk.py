@@ -195,7 +195,7 @@ def _compare(disk: _Disk, reads: Rows, blocks: Rows) -> tuple[_Pairs, _Pairs]:
     pairs = list(zip(reads.tolist(), last.tolist(), strict=True))
     known = [pair for pair in pairs if pair[1] >= 0]
     return known, [
-        pair for pair, good in zip(pairs, right.tolist(), strict=True) if pair in known and not good
+        pair for pair, good in zip(pairs, right.tolist(), strict=True) if pair[1] >= 0 and not good
     ]
 
 

@@ -1,7 +1,7 @@
 """What one phase of a test came to, in the words of a report.
 
 Failure means that the function, its driver or the kernel was judged faulty; an error means that there is no
-verdict.  The kind of exception decides.
+verdict.  The kind of exception decides, and of an assertion where it failed: only the body of a test judges.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from harness.journal.record import Status
 from harness.journal.session import XFAIL
 from harness.model.verdict import Blame, Judgement, Verdict
 from harness.plugin.pictures import in_text
+from harness.plugin.reporting.body import is_of_body
 from harness.plugin.verdicts import FaultNotNamed, FunctionLost, StageFailed, StageUnknown
 from harness.report.findings import as_text, headline
 
 NOT_NAMED: Final = "hil.not-named"
 """Something was staged to go wrong, and the verdict is PASS."""
+_VERDICTS: Final = (StageFailed, FaultNotNamed, FunctionLost)
+"""What says that a promise was broken, wherever it is raised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +44,12 @@ def classify(report: pytest.TestReport | pytest.CollectReport, error: BaseExcept
         report: as pytest and its other plugins left it.
         error: what was raised in the phase, if anything was.
     """
-    error = _decisive(error)
+    body = error is not None and report.when == "call" and is_of_body(error)
+    error = _decisive(error, body=body)
     if report.passed:
         return Classified(status=Status.OK)
     if report.skipped:
-        return _skipped(report, error)
+        return _skipped(report, error, body=body)
     match error:
         case StageFailed():
             return _failed(error)
@@ -59,7 +63,7 @@ def classify(report: pytest.TestReport | pytest.CollectReport, error: BaseExcept
             return Classified(
                 status=Status.FAILURE, type=Blame.DEVICE_LOST, summary=str(error), details=str(error)
             )
-        case AssertionError() | pytest.fail.Exception():
+        case AssertionError() | pytest.fail.Exception() if body:
             return _mismatch(error, report)
         case None if report.longreprtext.startswith("[XPASS(strict)]"):
             summary = (
@@ -74,7 +78,9 @@ def classify(report: pytest.TestReport | pytest.CollectReport, error: BaseExcept
             return _broken(f"{type(error).__name__}: {error}", report)
 
 
-def _skipped(report: pytest.TestReport | pytest.CollectReport, error: BaseException | None) -> Classified:
+def _skipped(
+    report: pytest.TestReport | pytest.CollectReport, error: BaseException | None, *, body: bool
+) -> Classified:
     expected = getattr(report, "wasxfail", None)
     if expected is None:
         kind = getattr(error, "hil_type", "hil.refused")
@@ -86,6 +92,9 @@ def _skipped(report: pytest.TestReport | pytest.CollectReport, error: BaseExcept
         return _unknown(error)
     if isinstance(error, HarnessError):
         return _harness(error, report)
+    said_so = (*_VERDICTS, pytest.xfail.Exception)  # pytest.xfail() is a pytest.fail() by descent
+    if isinstance(error, AssertionError | pytest.fail.Exception) and not (body or isinstance(error, said_so)):
+        return _broken(f"{type(error).__name__}: {error}", report)
     reason = str(expected).removeprefix("reason: ") or "expected to fail"
     details = _story(error.judgement, error) if isinstance(error, StageFailed) else report.longreprtext
     return Classified(status=Status.SKIPPED, type=XFAIL, summary=reason, details=f"{reason}\n\n{details}")
@@ -165,17 +174,14 @@ def _last_line(text: str) -> str:
     return lines[-1].removeprefix("E").strip() if lines else "failed without a word"
 
 
-def _decisive(error: BaseException | None) -> BaseException | None:
+def _decisive(error: BaseException | None, *, body: bool) -> BaseException | None:
     """Of an exception group (two fixtures that failed in teardown) the one that says most."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    order = (StageFailed, FaultNotNamed, AssertionError, StageUnknown, HarnessError)
     leaves = list(_leaves(error))
-    for kind in order:
-        for leaf in leaves:
-            if isinstance(leaf, kind):
-                return leaf
-    return leaves[0]
+    asserted = ((AssertionError, pytest.fail.Exception),) if body else ()
+    order = (_VERDICTS, *asserted, StageUnknown, HarnessError)
+    return next((leaf for kind in order for leaf in leaves if isinstance(leaf, kind)), leaves[0])
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

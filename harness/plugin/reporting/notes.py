@@ -73,6 +73,11 @@ def results_folder(config: pytest.Config) -> Path | None:
     return Path(os.path.abspath(config.invocation_params.dir / named)) if named else None  # noqa: PTH100
 
 
+def writes_results(config: pytest.Config) -> bool:
+    """Whether this run keeps a journal: it was asked for results, and does more than to look what there is to run."""
+    return results_folder(config) is not None and not config.option.collectonly
+
+
 def attachment_path(item: pytest.Item, kind: str) -> Path | None:
     """Where a file that belongs to this test goes, such as `history.zip` or `console.txt`; its folder exists.
 

@@ -18,7 +18,7 @@ import pytest
 from harness.errors import HarnessError, UsageError
 from harness.journal.record import FlakyPolicy, Status
 from harness.journal.session import Session
-from harness.plugin.reporting import again, budget, notes
+from harness.plugin.reporting import again, budget, ending, notes
 from harness.plugin.reporting.classify import Classified, classify
 from harness.plugin.reporting.journalist import Journalist
 from harness.plugin.reporting.notes import attachment_path, results_folder
@@ -28,19 +28,23 @@ from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
 from harness.report.junit import Dialect
 from harness.report.svg.timeline import timeline_svg
 from harness.results import load, publish
+from harness.wishes import a_word
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of reporting."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the options of reporting; from now on the exit status is ours, whatever breaks."""
+    pluginmanager.register(ending, "harness_ending")
     group = parser.getgroup("hil", "hardware in the loop")
     group.addoption(
         "--hil-results",
+        type=a_word,
         metavar="DIR",
         help="write the journal, junit.xml and all evidence into DIR; the exit status becomes 0 good, 1 bad, "
         "2 usage, 125 nothing could be said",
     )
     group.addoption(
         "--hil-suite",
+        type=a_word,
         metavar="NAME",
         default="hil.lab",
         help="name of the JUnit suite (default: %(default)s)",
@@ -75,7 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Open the journal and put a red report where a green one of an earlier run may lie."""
-    results = results_folder(config)
+    results = results_folder(config) if notes.writes_results(config) else None
     if results is not None and again.may_run_again(config):
         config.pluginmanager.register(again, "harness_again")
     if results is None or hasattr(config, "workerinput"):  # xdist: the controller keeps the journal

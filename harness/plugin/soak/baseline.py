@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import HistoryError, UsageError
+from harness.model.limits import BASELINE_FILE
+from harness.model.plain import parse
+from harness.outside import read_file
 from harness.report.identity import identity
 from harness.report.soak import Soaked
 from harness.results import publish
@@ -115,11 +118,11 @@ def file_name(place: Place) -> str:
 
 def _tests(path: Path) -> dict[str, Tally]:
     try:
-        values = json.loads(path.read_bytes())
+        values = parse(read_file(path, BASELINE_FILE, what="baseline"), BASELINE_FILE)
         if values["version"] != VERSION:
             raise HistoryError(str(path), said=f"version {values['version']}, this harness reads {VERSION}")
         return {str(test): Tally.from_json(tally) for test, tally in values["tests"].items()}
-    except (HistoryError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (HistoryError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         said = str(error) if isinstance(error, HistoryError) else f"{type(error).__name__} {error}"
         raise UsageError(
             f"baseline {path}", said=said, hint="Remove it, or name another folder with --baseline DIR."

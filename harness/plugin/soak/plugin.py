@@ -22,23 +22,27 @@ from harness.plugin import reporting
 from harness.plugin.soak.baseline import Baselines
 from harness.plugin.soak.loop import Soaking, Wish
 from harness.statistics.comparison import FACTOR
+from harness.wishes import a_path, a_word
 
 _LENGTH: Final = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+_LONGEST_S: Final = 366 * 86_400.0
 
 
 def seconds_of(text: str) -> float:
     """Read how long a soak lasts: `90s`, `10m`, `2h`, `1h30m`.
 
     Returns:
-        Seconds, more than 0.
+        Seconds, more than 0, at most a year.
 
     Raises:
-        UsageError: no number, no unit, another unit, or no time at all.
+        UsageError: no number, no unit, another unit, no time at all, or more than a year.
     """
     match = _LENGTH.fullmatch(text.replace(" ", ""))
     hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
     found = hours * 3600 + minutes * 60 + seconds
-    if found <= 0:
+    if not 0 < found <= _LONGEST_S:
         raise UsageError(
             f"a soak of {text!r}", said="not understood", hint="Write how long: 90s, 10m, 2h, 1h30m."
         )
@@ -49,12 +53,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of a soak; `harness soak` sets them."""
     group = parser.getgroup("hil")
     group.addoption(
-        "--hil-soak", metavar="TIME", help="run the tests round after round for so long: 90s, 10m, 2h"
+        "--hil-soak",
+        type=a_word,
+        metavar="TIME",
+        help="run the tests round after round for so long: 90s, 10m, 2h",
     )
     group.addoption("--hil-until-failure", action="store_true", help="end a soak with the first failure")
     group.addoption(
         "--hil-baseline",
-        type=Path,
+        type=a_path,
         metavar="DIR",
         help="compare a soak with the baselines in DIR, and write those that are missing",
     )

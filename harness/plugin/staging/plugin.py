@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Generator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -20,6 +19,7 @@ from harness.plugin.staging.run import Staged
 from harness.plugin.staging.stage import Stage
 from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
 from harness.target import silence
+from harness.wishes import a_path
 
 _LEAST_SILENCE_S: Final = 2.0
 _STAGED: Final = pytest.StashKey[Staged]()
@@ -28,7 +28,7 @@ _STAGED: Final = pytest.StashKey[Staged]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of staging; `harness replay` sets them."""
     group = parser.getgroup("hil")
-    group.addoption("--hil-replay", type=Path, metavar="HISTORY", help=argparse.SUPPRESS)
+    group.addoption("--hil-replay", type=a_path, metavar="HISTORY", help=argparse.SUPPRESS)
     group.addoption(
         "--hil-silence",
         type=_seconds,

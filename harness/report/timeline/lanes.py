@@ -126,7 +126,8 @@ def _bins(
 ) -> Iterable[Span]:
     """Neighbours that share a bin and are short become one span; what is worth a look stays on its own."""
     size = max(1, (view[1] - view[0]) // _BINS)
-    short = rows[(ends[rows] - begins[rows] < size) & (looks[rows] != Look.VIOLATING)]
+    joins = (ends[rows] - begins[rows] < size) & (looks[rows] != Look.VIOLATING)
+    short = rows[joins]
     spans = [
         Span(
             begin=int(begins[row]),
@@ -135,7 +136,7 @@ def _bins(
             count=1,
             text=f"{MEANINGS[Look(int(looks[row]))]}, {as_text(int(ends[row] - begins[row]))}",
         )
-        for row in np.setdiff1d(rows, short)
+        for row in rows[~joins]
     ]
     numbers = (begins[short] - view[0]) // size
     for number in np.unique(numbers):

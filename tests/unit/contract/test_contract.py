@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -500,3 +501,35 @@ def test_every_claim_is_flipped() -> None:
     for p in contract.promises:
         for claim in ("outcome", "at_least", "at_most", "state", "config"):
             assert (f"{p.id}#{claim}" in claims) is (getattr(p, claim) is not None)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "holds no entry"),
+        (b"# nothing\n", "holds no entry"),
+        (b"\xff\xfe", "no UTF-8"),
+        (b"x = " + b"[" * 50_000, "no TOML"),
+        (b"x = " + b"9" * 5_000, "no TOML"),
+        (b"#" * 300_000, "at most 262,144 are taken"),
+        (b"[" + b"a." * 500 + b"a]", "at most 64 are taken"),
+        (b"[[promise]]\nkernels = [[1]]\noperation = 7\n", "field 'operation'"),
+        (b'[[log]]\npattern = "(?i)x"\n', ""),
+        (b'[[log]]\npattern = "(?P=x)"\n', "field 'pattern'"),
+        (b'[[log]]\npattern = "a{99999999999}"\n', "field 'pattern'"),
+    ],
+    ids=lambda value: ascii(value[:20]),
+)
+def test_a_file_that_cannot_be_one_is_named(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.toml").write_bytes(content)
+    with pytest.raises(ContractError, match=r"contract file odd\.toml") as refused:
+        load(tmp_path)
+    assert said in str(refused.value)
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="no file"):
+        load(tmp_path)
+    (tmp_path / "odd.toml").mkdir()
+    with pytest.raises(ContractError, match=r"odd\.toml: no regular file"):
+        load(tmp_path)

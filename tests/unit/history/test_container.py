@@ -13,55 +13,113 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from harness.errors import HistoryError
 from harness.history.columns import KERNEL, OPERATION, SERVED, Edge
 from harness.history.container import CONTAINER, VERSION, from_bytes, to_bytes
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
 from harness.judge.synthetic import synthetic
+from harness.model.limits import HISTORY_JSON
+from harness.model.loss import LossKind
+from harness.model.served import Happened
+from harness.model.units import Ns
 from tests.unit.model.strategies import NUMBERS, PLANS, TIMES, WORDS
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | WORDS
-HISTORIES = st.builds(
-    History,
-    plan=PLANS,
-    begin_ns=TIMES,
-    end_ns=TIMES,
-    operations=hnp.arrays(OPERATION, st.integers(0, 5)),
-    kernel=hnp.arrays(KERNEL, st.integers(0, 5)),
-    lost_kernel_events=NUMBERS,
-    probes=st.lists(st.builds(Probe, symbol=WORDS, edge=st.sampled_from(Edge)), max_size=2).map(tuple),
-    actors=st.lists(st.builds(ActorRecord, name=WORDS, tid=NUMBERS, stack=WORDS), max_size=2).map(tuple),
-    functions=st.lists(
-        st.builds(
-            FunctionRecord,
-            alias=WORDS,
-            platform=WORDS,
-            bdf=WORDS,
-            vendor=NUMBERS,
-            device=NUMBERS,
-            reset_methods=st.lists(WORDS, max_size=2).map(tuple),
-            config_before=st.binary(max_size=8),
-            config_after=st.binary(max_size=8),
-        ),
-        max_size=2,
-    ).map(tuple),
-    log=st.lists(st.builds(LogLine, time_us=NUMBERS, level=st.integers(0, 7), text=WORDS), max_size=2).map(
-        tuple
-    ),
-    log_complete=st.booleans(),
-    uevents=st.lists(st.builds(Uevent, time_ns=TIMES, action=WORDS, path=WORDS), max_size=2).map(tuple),
-    clock_ratio=st.floats(0.1, 10.0),
-    taint_before=NUMBERS,
-    taint_after=NUMBERS,
-    provenance=st.dictionaries(WORDS, SCALARS | st.lists(SCALARS, max_size=2), max_size=2),
-    served=hnp.arrays(SERVED, st.integers(0, 5)),
-    served_error_ns=NUMBERS,
-    served_lost=NUMBERS,
-    lost=WORDS,
-    lost_reason=WORDS,
+CONFIGS = st.sampled_from([b"", bytes(256), bytes(range(256)) * 16])
+ADDRESSES = st.sampled_from(["0000:01:00.0", "10000:e1:1f.7"])
+PROBES = st.lists(st.builds(Probe, symbol=WORDS, edge=st.sampled_from(Edge)), min_size=1, max_size=2).map(
+    tuple
 )
+
+
+@st.composite
+def _histories(draw: st.DrawFn) -> History:
+    """Any history that can be: its parts agree with each other."""
+    plan, begin, probes = draw(PLANS), draw(TIMES), draw(PROBES)
+    aliases = tuple(dict.fromkeys(plan.functions))
+    known = st.sampled_from(aliases) if aliases else st.nothing()
+
+    def moved(parts: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(dataclasses.replace(one, function=draw(known)) for one in parts) if aliases else ()
+
+    actors = tuple(
+        dataclasses.replace(
+            actor,
+            steps=tuple(
+                dataclasses.replace(
+                    step, owners=aliases[:1], file=step.file and (moved((step.file,)) or (None,))[0]
+                )
+                for step in actor.steps
+            ),
+        )
+        for actor in plan.actors
+    )
+    plan = dataclasses.replace(
+        plan,
+        functions=aliases,
+        actors=actors,
+        **{name: moved(getattr(plan, name)) for name in ("settings", "oracles", "faults", "incidents")},
+        ports=dict.fromkeys(aliases[:1], aliases[-1] if aliases else ""),
+    )
+    end = draw(st.integers(begin, 2**60))
+    at = st.integers(begin, end)
+    places = [(number, step) for number, actor in enumerate(actors) for step in range(len(actor.steps))]
+    operations = [
+        (moment, draw(st.sampled_from([0, end])), draw(NUMBERS), 4, 0, *draw(st.sampled_from(places)), 0)
+        for moment in sorted(draw(st.lists(at, max_size=5)) if places else [])
+    ]
+    nowhere = st.integers(-1, len(aliases) - 1)
+    kernel = [
+        (moment, draw(NUMBERS), 7, draw(st.integers(0, len(probes) - 1)), draw(nowhere))
+        for moment in sorted(draw(st.lists(at, max_size=5)))
+    ]
+    served = [
+        (moment, draw(NUMBERS), 4, draw(st.integers(0, len(aliases) - 1)), Happened.READ, 7, 4, 0)
+        for moment in sorted(draw(st.lists(at, max_size=5)) if aliases else [])
+    ]
+    return History(
+        plan=plan,
+        begin_ns=begin,
+        end_ns=Ns(end),
+        operations=np.array(operations, dtype=OPERATION),
+        kernel=np.array(kernel, dtype=KERNEL),
+        lost_kernel_events=draw(NUMBERS),
+        probes=probes,
+        actors=tuple(ActorRecord(name=actor.name, tid=draw(st.integers(0, 2**31 - 1))) for actor in actors),
+        functions=tuple(
+            FunctionRecord(
+                alias=alias,
+                platform=draw(WORDS),
+                bdf=draw(ADDRESSES),
+                vendor=draw(st.integers(0, 0xFFFF)),
+                device=0x10D3,
+                reset_methods=tuple(draw(st.lists(WORDS, max_size=2))),
+                config_before=draw(CONFIGS),
+                config_after=draw(CONFIGS),
+            )
+            for alias in aliases
+        ),
+        log=tuple(
+            draw(
+                st.lists(st.builds(LogLine, time_us=NUMBERS, level=st.integers(0, 7), text=WORDS), max_size=2)
+            )
+        ),
+        log_complete=draw(st.booleans()),
+        uevents=tuple(draw(st.lists(st.builds(Uevent, time_ns=TIMES, action=WORDS, path=WORDS), max_size=2))),
+        clock_ratio=draw(st.floats(0.1, 10.0)),
+        taint_before=draw(NUMBERS),
+        taint_after=draw(NUMBERS),
+        provenance=draw(st.dictionaries(WORDS, SCALARS | st.lists(SCALARS, max_size=2), max_size=2)),
+        served=np.array(served, dtype=SERVED),
+        served_error_ns=draw(NUMBERS),
+        served_lost=draw(NUMBERS),
+        lost=draw(st.sampled_from(["", *LossKind])),
+        lost_reason=draw(WORDS),
+    )
+
+
+HISTORIES = _histories()
 
 
 def contents(history: History) -> dict[str, Any]:
@@ -220,3 +278,74 @@ def test_a_flipped_byte_is_found_or_does_not_matter(at: int, flip: int) -> None:
     except HistoryError:
         return
     assert contents(found) == contents(from_bytes(SHORT))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"clock_ratio": float("nan")}, "clock_ratio is nan"),
+        ({"clock_ratio": 0}, "clock_ratio is 0"),
+        ({"clock_ratio": -1.0}, "clock_ratio is -1.0"),
+        ({"begin_ns": "soon"}, "begin_ns is 'soon', not an integer"),
+        ({"begin_ns": True}, "begin_ns is True"),
+        ({"end_ns": 2**63}, "end_ns is 9223372036854775808"),
+        ({"lost_kernel_events": -1}, "lost_kernel_events is -1"),
+        ({"log_complete": "yes"}, "log_complete is 'yes'"),
+        ({"log": [{"time_us": 1, "level": 9, "text": ""}]}, r"log\[0\]\.level is 9"),
+        ({"log": [{"time_us": 1, "level": 4, "text": "\ud800"}]}, r"log\[0\]\.text .*surrogate"),
+        ({"log": [{"time_us": 1, "level": 4, "text": ""}] * 40_000}, "at most 32,768 are taken"),
+        ({"probes": [{"symbol": "s", "edge": "middle"}]}, r"probes\[0\]\.edge is 'middle'"),
+        ({"plan": synthetic(40).plan.to_json() | {"actors": 7}}, r"plan\.actors is 7, not a list"),
+        ({"lost": "gone"}, "lost is 'gone'"),
+        ({"provenance": [1]}, "provenance is"),
+        ({"provenance": {"a": json.loads("[" * 40 + "]" * 40)}}, "nested too deeply: at most 16"),
+    ],
+    ids=lambda value: ascii(value)[:60],
+)
+def test_what_is_wrong_is_named(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(HistoryError, match=named):
+        from_bytes(with_fields(**change))
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "said"),
+    [
+        ("operations", "actor", 77, "there are 6"),
+        ("operations", "step", 1, "its actor has fewer"),
+        ("operations", "begin_ns", 5, "not within the stage"),
+        ("operations", "end_ns", 7, "before it began"),
+        ("kernel", "probe", 9, "there are 9"),
+        ("kernel", "function", 1, "there are 1"),
+        ("kernel", "tid", -1, "no thread"),
+    ],
+)
+def test_a_row_that_cannot_be_is_named(name: str, column: str, value: int, said: str) -> None:
+    history = synthetic(40)
+    rows = getattr(history, name).copy()
+    rows[column][0] = value
+    with pytest.raises(HistoryError, match=rf"{name}\.npy row 0: {column} is {value}, {said}"):
+        from_bytes(to_bytes(dataclasses.replace(history, **{name: rows})))
+
+
+def test_an_archive_that_unpacks_to_more_than_it_may_is_not_unpacked() -> None:
+    def swell(members: dict[str, bytes]) -> None:
+        members["history.json"] = b" " * (HISTORY_JSON.most + 1)
+
+    with pytest.raises(HistoryError, match=r"at most 16,777,216 are taken of history\.json"):
+        from_bytes(rewritten(to_bytes(synthetic(40)), swell))
+
+
+def test_a_small_archive_takes_little_memory_whatever_its_tables_may_have() -> None:
+    """A million rows of nothing are 40 MB in 40 kB; those of real stages pack seven times at most."""
+    swollen = synthetic(40)
+    rows = np.zeros(1_000_000, OPERATION)
+    with pytest.raises(HistoryError, match="at most 16 are taken of a long member of a history"):
+        from_bytes(to_bytes(dataclasses.replace(swollen, operations=rows)))
+
+
+def test_an_archive_of_many_members_is_not_looked_at() -> None:
+    def crowd(members: dict[str, bytes]) -> None:
+        members.update({f"m{number}": b"" for number in range(100)})
+
+    with pytest.raises(HistoryError, match=r"104 members, at most 64"):
+        from_bytes(rewritten(to_bytes(synthetic(40)), crowd))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from harness.errors import SetupError
+from harness.errors import SetupError, UsageError
 from lab import emulator as subject
 from lab.accelerator import prints_first_line, probe_accelerator
 from lab.cache import Cache
@@ -53,14 +55,14 @@ def test_what_is_no_qemu_is_one_line(tmp_path: Path, script: str, said: str) -> 
 
 
 def test_a_qemu_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with Cache(tmp_path / "cache") as cache, pytest.raises(SetupError, match="No such file"):
+    with Cache(tmp_path / "cache") as cache, pytest.raises(UsageError, match="No such file"):
         find_emulator(cache, tmp_path / "absent")
 
 
 def test_a_given_qemu_that_is_too_old_is_refused_and_no_other_is_tried(tmp_path: Path) -> None:
     given = program(tmp_path / "qemu", OLD)
     with Cache(tmp_path / "cache") as cache:
-        with pytest.raises(SetupError, match=r"7\.2\.22.*11\.0 or newer"):
+        with pytest.raises(UsageError, match=r"7\.2\.22.*11\.0 or newer"):
             find_emulator(cache, given)
         assert cache.entries() == []
 
@@ -78,8 +80,18 @@ def test_an_old_qemu_of_the_system_is_passed_over(
 
 def test_a_program_that_only_claims_to_be_new_fails_the_self_test(tmp_path: Path) -> None:
     given = program(tmp_path / "qemu", 'echo "QEMU emulator version 11.1.3"')
-    with Cache(tmp_path / "cache") as cache, pytest.raises(SetupError, match=r"self-test of QEMU 11.1.3"):
+    with Cache(tmp_path / "cache") as cache, pytest.raises(UsageError, match=r"self-test of QEMU 11.1.3"):
         find_emulator(cache, given)
+
+
+def test_a_program_that_hangs_is_given_up_with_all_that_it_started(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    given = program(tmp_path / "qemu", f"sleep 600 & echo $! > {started}; wait")
+    with pytest.raises(subprocess.TimeoutExpired):
+        subject._ended([str(given)], "", {**os.environ}, timeout_s=1.0)
+    pid = int(started.read_text())
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # nobody may have waited for it yet
+        assert Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 # --- with the real one ------------------------------------------------------------------------------------

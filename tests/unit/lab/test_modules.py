@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from harness.errors import SetupError
+from harness.errors import SetupError, UsageError
+from harness.model.limits import MODULE, MODULE_FILE
 from lab import modules
 
 
@@ -96,3 +99,35 @@ def test_a_damaged_module_file_is_named(tree: Path) -> None:
     (tree / "kernel/vfio/vfio-pci-core.ko.xz").write_bytes(b"\xfd7zXZ\0cut")
     with pytest.raises(SetupError, match=r"vfio-pci-core\.ko\.xz"):
         modules.closure(modules.scan(tree), ["vfio-pci"])
+
+
+@pytest.mark.parametrize("suffix", ["xz", "gz", "zst", "ko"])
+def test_a_module_that_never_ends_is_refused(suffix: str, tmp_path: Path) -> None:
+    """A few kilobytes unpack to gigabytes; they were all unpacked."""
+    path = tmp_path / f"bomb.ko.{suffix}"
+    if suffix == "ko":
+        path = tmp_path / "bomb.ko"
+        with path.open("wb") as file:
+            file.truncate(MODULE_FILE.most + 1)
+    elif suffix == "zst":
+        if shutil.which("zstd") is None:
+            pytest.skip("no zstd here to make a module of: apt-get install zstd")
+        with path.open("wb") as file:
+            subprocess.run(
+                ["zstd", "-qc", "--single-thread"], input=bytes(MODULE.most + 1), stdout=file, check=True
+            )
+    else:
+        with (lzma.LZMAFile if suffix == "xz" else gzip.GzipFile)(path, "wb") as packed:  # type: ignore[operator]
+            for _ in range((MODULE.most >> 20) + 1):
+                packed.write(bytes(1 << 20))
+    most = (MODULE_FILE if suffix == "ko" else MODULE).most
+    with pytest.raises((SetupError, UsageError), match=f"at most {most:,} are taken of a kernel module"):
+        modules.decompressed(path)
+
+
+def test_a_module_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    for suffix, packed in (("xz", lzma.compress(bytes(5000))), ("gz", gzip.compress(bytes(5000)))):
+        path = tmp_path / f"cut.ko.{suffix}"
+        path.write_bytes(packed[:-20])
+        with pytest.raises(SetupError, match="decompress"):
+            modules.decompressed(path)

@@ -15,6 +15,7 @@ from lab.place import GuestTarget, _is_settled
 def port(indicator: int, *, express: int = 0x48) -> bytes:
     """Config space of a port whose slot's power indicator is so."""
     config = bytearray(256)
+    config[0x06] = 0x10  # it has capabilities
     config[0x34] = 0x40
     config[0x40:0x42] = bytes((0x01, express))
     config[express : express + 2] = b"\x10\x00"

@@ -94,4 +94,7 @@ def test_a_note_does_not_run_on_from_a_line_that_is_redrawn(
     step.advance_to(100)
     monkeypatch.setattr("sys.stderr", out)
     progress.note("another thing is done")
-    assert os.read(screen, 4096).decode().endswith("\r\x1b[Klab: another thing is done\r\n")
+    shown = ""
+    while not shown.endswith("\n"):
+        shown += os.read(screen, 4096).decode()
+    assert shown.endswith("\r\x1b[Klab: another thing is done\r\n")

@@ -30,7 +30,7 @@ from harness.model.plan import Actor, File, Op, Oracle, Plan, Privilege, Retries
 from harness.model.units import Ns
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
-TIMES = st.integers(0, 2**62).map(Ns)
+TIMES = st.integers(0, 2**60).map(Ns)
 OPERATIONS = st.sampled_from(
     [
         ATTRIBUTE_READ,
@@ -112,7 +112,7 @@ def _incidents(draw: st.DrawFn) -> Incident:
     return Incident(
         function=draw(WORDS),
         kind=kind,
-        at_ns=draw(st.integers(EARLIEST_INCIDENT, 2**62).map(Ns)),
+        at_ns=draw(st.integers(EARLIEST_INCIDENT, 2**60).map(Ns)),
         lasting_ns=draw(TIMES.filter(bool)) if kind is IncidentKind.SERVER_STALLED else Ns(0),
         detail=draw(WORDS) if kind is IncidentKind.LINK_ERROR else "",
     )

@@ -31,7 +31,7 @@ END = SessionEnd(status=0)
         (Session(entries=(OK, UNKNOWN), end=END), ExitStatus.NOTHING_SAID),
         (Session(entries=(OK, USAGE, UNKNOWN), end=END), ExitStatus.USAGE),
         (Session(entries=(), end=SessionEnd(status=4)), ExitStatus.USAGE),
-        (Session(entries=(), end=SessionEnd(status=5)), ExitStatus.NOTHING_SAID),
+        (Session(entries=(), end=SessionEnd(status=5)), ExitStatus.USAGE),
         (Session(entries=(OK,), end=SessionEnd(status=3)), ExitStatus.NOTHING_SAID),
         (Session(entries=(OK, NOT_RUN), end=END), ExitStatus.NOTHING_SAID),
         (Session(entries=(OK,)), ExitStatus.NOTHING_SAID),

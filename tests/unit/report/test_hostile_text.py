@@ -175,15 +175,16 @@ def test_errors_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "No such file" in said.err
 
 
-def test_nothing_is_left_of_what_python_would_print(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_left_of_what_python_would_print(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A mistake of ours shows its traceback, and the exception in it may quote a guest."""
 
     def broken(*_: object) -> int:
         raise ValueError(HOSTILE)
 
-    options = cli._parser().parse_args(["doctor"])
-    options.command = broken
-    assert cli._answered(options, []) == 125
+    monkeypatch.setattr("lab.doctor.examine", broken)
+    assert cli.main(["doctor"]) == 125
     said = capsys.readouterr()
     assert "Traceback" in said.err
     assert_clean(said.out + said.err)
