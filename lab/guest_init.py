@@ -36,6 +36,8 @@ def _compile(folder: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise SetupError("compiling the guest's init", said="no gcc here", hint=f"Type: {apt_line()}") from error
+        raise SetupError(
+            "compiling the guest's init", said="no gcc here", hint=f"Type: {apt_line()}"
+        ) from error
     if done.returncode:
         raise SetupError("compiling the guest's init", said=done.stderr[-300:], hint=f"Type: {apt_line()}")

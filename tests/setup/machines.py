@@ -28,6 +28,7 @@ DEADLINE_S: Final = 1800
 _NODES: Final = {"null": "1 3", "zero": "1 5", "full": "1 7", "random": "1 8", "urandom": "1 9", "tty": "5 0"}
 _FIRST_PROCESS: Final = """\
 set -eu
+mount --bind "$1" "$1" # what is / of a namespace is a mount
 cd "$1"
 mount -t proc proc proc
 mount -t tmpfs -o mode=755 dev dev
