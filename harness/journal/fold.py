@@ -198,6 +198,7 @@ def _entry(name: str, test: _Test, session: Session) -> Entry:
         test=name,
         status=decisive.status,
         type=decisive.type,
+        phase=decisive.phase,
         summary=decisive.summary,
         details=details,
         seconds=_seconds(test),

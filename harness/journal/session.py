@@ -30,6 +30,7 @@ class Entry:
         test: pytest's node id; a report derives the identity from it.
         status: worst of all phases.
         type: `hil.*` type, empty when ok.
+        phase: that came to this: `setup`, `call`, `teardown`, `collect`; empty when none did.
         summary: one line, empty when ok.
         details: longer text.
         seconds: from start to finish, all attempts of the last run included.
@@ -46,6 +47,7 @@ class Entry:
     test: str
     status: Status
     type: str = ""
+    phase: str = ""
     summary: str = ""
     details: str = ""
     seconds: float = 0.0

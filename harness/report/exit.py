@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from harness.errors import UsageError
 from harness.journal.record import Status
 from harness.journal.session import ABORTED, NOT_RUN, Session
 from harness.model.exit_status import PYTEST_NO_TESTS, PYTEST_USAGE, ExitStatus
 from harness.report.health import RETRY_TYPE, health
+
+_AROUND: Final = ("setup", "teardown")
+"""Phases around a test's body: whatever fails there, the test could not be carried out."""
 
 
 def exit_status(session: Session) -> ExitStatus:
@@ -20,7 +26,7 @@ def exit_status(session: Session) -> ExitStatus:
     end = session.end.status if session.end is not None else 0
     if end == PYTEST_USAGE or (end == PYTEST_NO_TESTS and not session.entries):
         return ExitStatus.USAGE
-    if any(entry.type == "hil.usage" for entry in session.entries):
+    if any(entry.type == UsageError.kind and entry.phase not in _AROUND for entry in session.entries):
         return ExitStatus.USAGE
     red = any(entry.status in (Status.ERROR, Status.FAILURE) for entry in entries)
     unreached = any(entry.type in (NOT_RUN, ABORTED) for entry in session.entries)

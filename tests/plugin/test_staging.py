@@ -186,6 +186,15 @@ def test_a_test_that_forgets_to_stage_is_a_mistake(pytester: pytest.Pytester) ->
     assert (status, tag, kind) == (2, "error", "hil.usage")
 
 
+def test_a_fixture_that_outlives_the_stage_is_a_mistake_that_is_named(pytester: pytest.Pytester) -> None:
+    """Whatever fails in set-up says nothing of a commit: 125, though it is the author's mistake."""
+    wide = '@pytest.fixture(scope="module")\ndef prepared(staged):\n    return staged\n'
+    wide += '@pytest.mark.usefixtures("prepared")'
+    status, tag, kind, message = outcome(pytester, 'staged("good")', before=wide)
+    assert (status, tag, kind) == (125, "error", "hil.usage")
+    assert "Ask for staged in the test, or in a fixture with scope='function'" in message
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [

@@ -333,7 +333,7 @@ def no_terminal(desk: Desk) -> list[int]:
     return [desk.harness("shell", redirected=where) for where in ("</dev/null", "<&-")]
 
 
-@row("a test asks for something that cannot be meant (`hil.usage`)")
+@row("the body of a test asks for something that cannot be meant (`hil.usage`)")
 def meant(desk: Desk) -> list[int]:
     raises = "from harness.errors import UsageError\ndef test_it(): raise UsageError('width 3')"
     return [desk.suite(raises)]

@@ -6,13 +6,14 @@ verdict.  The kind of exception decides, and of an assertion where it failed: on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import pytest
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.journal.record import Status
 from harness.journal.session import XFAIL
 from harness.model.verdict import Blame, Judgement, Verdict
@@ -23,6 +24,10 @@ from harness.report.findings import as_text, headline
 
 NOT_NAMED: Final = "hil.not-named"
 """Something was staged to go wrong, and the verdict is PASS."""
+_SCOPES: Final = re.compile(
+    r"ScopeMismatch: You tried to access the (\w+) scoped fixture (\w+) with a (\w+) scoped request"
+)
+"""As pytest says it (src/_pytest/fixtures.py, `_check_scope`)."""
 _VERDICTS: Final = (StageFailed, FaultNotNamed, FunctionLost)
 """What says that a promise was broken, wherever it is raised."""
 
@@ -65,6 +70,8 @@ def classify(report: pytest.TestReport | pytest.CollectReport, error: BaseExcept
             )
         case AssertionError() | pytest.fail.Exception() if body:
             return _mismatch(error, report)
+        case pytest.fail.Exception() if report.when == "setup" and (scopes := _SCOPES.match(str(error))):
+            return _out_of_scope(scopes, report)
         case None if report.longreprtext.startswith("[XPASS(strict)]"):
             summary = (
                 f"expected to fail and passed: {report.longreprtext.removeprefix('[XPASS(strict)]').strip()}"
@@ -166,6 +173,20 @@ def _mismatch(error: BaseException, report: pytest.TestReport | pytest.CollectRe
 def _broken(summary: str, report: pytest.TestReport | pytest.CollectReport) -> Classified:
     return Classified(
         status=Status.ERROR, type=HarnessError.kind, summary=summary, details=report.longreprtext or summary
+    )
+
+
+def _out_of_scope(scopes: re.Match[str], report: pytest.TestReport | pytest.CollectReport) -> Classified:
+    shorter, name, longer = scopes.groups()
+    summary = (
+        f"fixture {name}: it is made for each {shorter}, and a fixture for each {longer} asks for it.  "
+        f"Ask for {name} in the test, or in a fixture with scope={shorter!r}."
+    )
+    return Classified(
+        status=Status.ERROR,
+        type=UsageError.kind,
+        summary=summary,
+        details=f"{summary}\n\n{report.longreprtext}",
     )
 
 
