@@ -65,7 +65,8 @@ class ModelProcess:
             self._process = undo.enter_context(
                 subprocess.Popen(
                     [
-                        *(sys.executable, "-P", "-m", "lab.models.server", model, str(folder)),
+                        # What a model prints is not lost when it ends the program.
+                        *(sys.executable, "-P", "-u", "-m", "lab.models.server", model, str(folder)),
                         f"--keeper={keeper.fileno()}",
                         *options,
                     ],

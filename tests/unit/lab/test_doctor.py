@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,16 +125,30 @@ def test_what_is_used_is_what_du_says(tmp_path: Path) -> None:
     assert re.search(r"2\.0 MB +building +dead@x@1", table)
 
 
-def test_a_cache_where_no_program_may_be_started(tmp_path: Path) -> None:
-    """/proc is such a place on every machine."""
+def test_a_cache_where_no_program_may_be_started_and_that_is_memory(tmp_path: Path) -> None:
+    looks = "print(doctor.programs(Path(sys.argv[1])), doctor.in_memory(Path(sys.argv[1])))"
+    look = f"import sys; from pathlib import Path; from lab import doctor; {looks}"
     assert doctor.programs(tmp_path) is None or os.statvfs(tmp_path).f_flag & os.ST_NOEXEC
-    there = Path("/proc/self")
-    if not os.statvfs(there).f_flag & os.ST_NOEXEC:
-        pytest.skip("/proc is mounted with exec here; nothing else is known to be noexec")
-    finding = doctor.programs(there)
-    assert finding is not None
-    assert (finding.state, "noexec" in finding.what) == (State.MISSING, True)
-    assert "VFIO_HARNESS_CACHE" in finding.todo
+    mount = 'mount -t tmpfs -o noexec cache "$1" && exec "$2" -c "$3" "$1"'
+    command = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        mount,
+        "sh",
+        tmp_path,
+        sys.executable,
+        look,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode and ("unshare:" in done.stderr or "mount:" in done.stderr):
+        pytest.skip(f"nothing can be mounted here, not even in a namespace: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"name='noexec'.*MISSING.*VFIO_HARNESS_CACHE.*name='tmpfs'.*WARN.*takes memory", done.stdout
+    )
 
 
 @pytest.mark.parametrize(("kind", "said"), [("tmpfs", True), ("ramfs", True), ("ext4", False)])

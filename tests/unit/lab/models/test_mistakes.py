@@ -86,6 +86,12 @@ TOUCHES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def as_on_any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is set, nothing that a model prints is lost, whatever the harness does."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+
 @contextmanager
 def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="hil-model-", dir="/tmp") as name:

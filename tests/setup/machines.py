@@ -1,0 +1,162 @@
+"""Minimal Debian machines without hardware: a root of debootstrap's, entered by namespaces and chroot.
+
+A machine has its own /proc, /dev and process numbers, no /sys, and this machine's kernel and network.  Its mounts live
+in a mount namespace that goes with its first process, so nothing of them is ever seen outside, whoever is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from lab.mirror import host_mirror
+
+CERTIFICATES: Final = "/etc/certificates-of-this-network.pem"
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEADLINE_S: Final = 1800
+_NODES: Final = {"null": "1 3", "zero": "1 5", "full": "1 7", "random": "1 8", "urandom": "1 9", "tty": "5 0"}
+_FIRST_PROCESS: Final = """\
+set -eu
+mount --bind "$1" "$1" # what is / of a namespace is a mount
+cd "$1"
+mount -t proc proc proc
+mount -t tmpfs -o mode=755 dev dev
+mkdir dev/pts dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+mount -t tmpfs -o mode=1777 shm dev/shm
+ln -s /proc/self/fd dev/fd
+ln -s pts/ptmx dev/ptmx
+while read -r name numbers; do mknod -m 666 "dev/$name" c $numbers; done <<END
+{nodes}
+END
+echo ready
+exec cat
+"""
+
+
+def network_settings() -> dict[str, str]:
+    """What a user of this network sets: proxies, and where pip looks and whom it trusts."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("PIP_") or name.lower().endswith("_proxy")
+    }
+    return kept | ({"PIP_CERT": CERTIFICATES} if "PIP_CERT" in kept else {})
+
+
+def base(folder: Path, release: str) -> Path:
+    """Make a minimal root of a release; what is there already is used."""
+    for tool in ("debootstrap", "unshare", "nsenter", "chroot", "setpriv"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool} here: apt-get install debootstrap util-linux")
+    if os.geteuid():
+        pytest.skip("needs root, to make minimal roots and to enter them")
+    root, mirror = folder / release, host_mirror()
+    if not (root / "etc/apt/sources.list.made").exists():
+        # It mounts /proc and /sys there, where whoever removes the folder would find them, if it were killed.
+        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        command = ["debootstrap", "--variant=minbase", "--include=sudo", release, str(root), mirror.debian]
+        done = subprocess.run(
+            [*apart, *command], capture_output=True, text=True, check=False, timeout=DEADLINE_S
+        )
+        if done.returncode:
+            pytest.skip(f"debootstrap makes no {release} here: {done.stdout[-300:]}{done.stderr[-300:]}")
+        with (root / "etc/apt/sources.list").open("a") as sources:
+            sources.write(f"deb {mirror.security} {release}-security main\n")
+        (root / "etc/apt/sources.list.made").touch()
+    return root
+
+
+@dataclass
+class Machine:
+    """A machine that is up.
+
+    Attributes:
+        root: its files, as seen from here.
+        process: its first one, by its number here.
+        told: what was typed, how long it took, and how it ended.
+    """
+
+    root: Path
+    process: int
+    told: list[str] = field(default_factory=list)
+
+    def type(
+        self, line: str, *, user: str = "root", at: str = "/", online: bool = True, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Have a shell of the user carry out a line; what it says is in one stream."""
+        home = "/root" if user == "root" else f"/home/{user}"
+        environment = {"PATH": PATH, "HOME": home, "USER": user, "DEBIAN_FRONTEND": "noninteractive"}
+        environment |= network_settings() | variables
+        apart = [] if online else ["unshare", "--net"]
+        who = f"--userspec={user}:{user}"
+        enter = ["nsenter", "--target", str(self.process), "--mount", "--pid", *apart]
+        begun = time.monotonic()
+        done = subprocess.run(
+            [*enter, "chroot", who, str(self.root), "/bin/sh", "-c", f"cd {shlex.quote(at)} && {line}"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=DEADLINE_S,
+        )
+        self.told.append(f"{time.monotonic() - begun:5.0f} s  {user}{'' if online else ' offline'}: {line}")
+        return done
+
+    def put(self, files: list[Path], of: Path, at: str, owner: str) -> None:
+        """Copy files of a folder into a folder of the machine."""
+        for file in files:
+            there = self.root / at.lstrip("/") / file.relative_to(of)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, there)
+        top = "/".join(at.split("/")[:3])
+        assert self.type(f"chown -R {owner}:{owner} {shlex.quote(top)}").returncode == 0
+
+
+@contextmanager
+def machine(made: Path) -> Iterator[Machine]:
+    """Start a machine with a copy of a minimal root, which is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="hil-fresh-") as name:
+        root = Path(name).resolve() / "root"
+        subprocess.run(["cp", "-a", "--reflink=auto", made, root], check=True)
+        for path in map(Path, ("/etc/resolv.conf", "/etc/hosts")):
+            shutil.copy(path, root / path.relative_to("/"))
+        if trusted := os.environ.get("PIP_CERT"):
+            shutil.copy(trusted, root / CERTIFICATES.lstrip("/"))
+        (root / "etc/apt/apt.conf.d/90answers").write_text('APT::Get::Assume-Yes "true";\n')
+        kept = " ".join(["DEBIAN_FRONTEND", *network_settings()])
+        (root / "etc/sudoers.d/newcomer").write_text(
+            f'Defaults env_keep += "{kept}"\nnewcomer ALL=(ALL) NOPASSWD: ALL\n'
+        )
+        nodes = "\n".join(f"{node} {numbers}" for node, numbers in _NODES.items())
+        script = _FIRST_PROCESS.replace("{nodes}", nodes)
+        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        with subprocess.Popen(
+            [*unshare, "sh", "-c", script, "sh", root],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as parent:
+            assert parent.stdout is not None
+            assert parent.stdout.readline() == "ready\n"
+            children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text()
+            one = Machine(root=root, process=int(children))
+            try:
+                assert one.type("useradd --create-home --shell /bin/sh newcomer").returncode == 0
+                yield one
+            finally:
+                parent.kill()
