@@ -397,7 +397,7 @@ def test_a_run_is_known_by_its_modules_so_that_no_other_build_resumes_it(
     found = []
     for info in ("name=ipr vermagic=6.12.0", "name=ipr vermagic=6.12.0 mine=y"):
         module.write_bytes(elf(info))
-        found.append(supervisor._prepare(options))
+        found.append(",".join((*supervisor._prepare(options), *supervisor._parts_of_own(options))))
     for text in found:
         assert re.fullmatch(r"6\.12\.0-[0-9a-f]{12},ipr-[0-9a-f]{12}", text)
     assert found[0] != found[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import subprocess
@@ -16,6 +15,7 @@ from lab.accelerator import prints_first_line, probe_accelerator
 from lab.cache import Cache
 from lab.emulator import Emulator, find_emulator, is_new_enough, version_of
 from lab.kernel import find_kernel, pvh_image
+from tests.unit.agent.run import until
 
 
 def program(path: Path, script: str) -> Path:
@@ -88,10 +88,17 @@ def test_a_program_that_hangs_is_given_up_with_all_that_it_started(tmp_path: Pat
     started = tmp_path / "started"
     given = program(tmp_path / "qemu", f"sleep 600 & echo $! > {started}; wait")
     with pytest.raises(subprocess.TimeoutExpired):
-        subject._ended([str(given)], "", {**os.environ}, timeout_s=1.0)
+        subject._ended([str(given)], "", {**os.environ}, timeout_s=2.0)
     pid = int(started.read_text())
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # nobody may have waited for it yet
-        assert Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    until(lambda: not lives(pid))
+
+
+def lives(pid: int) -> bool:
+    """A zombie, which nobody has waited for yet, does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 # --- with the real one ------------------------------------------------------------------------------------
