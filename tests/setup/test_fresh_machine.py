@@ -124,5 +124,5 @@ def newcomer(one: Machine, conditions: Conditions, lacking: list[str], run: str,
     again = good(f"{run} -k {shlex.quote(SCENARIO)}", at=at, online=False)
     assert "exit status 0: every promise was kept" in again
     # Tests run programs that they have written to the temporary folder (tests/README.md).
-    green = good(f"mkdir -p {home}/tmp && TMPDIR={home}/tmp {test} {WITHOUT_GUESTS}", at=at)
+    green = good(f"mkdir -p {home}/work && TMPDIR={home}/work {test} {WITHOUT_GUESTS}", at=at)
     one.told += re.findall(r"^=+ (.* passed.*) =+$", green, re.MULTILINE)
