@@ -21,8 +21,8 @@ from tests.setup.machines import Machine, base, machine
 pytestmark = pytest.mark.setup
 
 SCENARIO: Final = "proc_readers_wait_for_a_reset and nvme0"
-# Red in such a machine: the first wants the clock source that /sys names, and there is no /sys; the second was red after
-# the first, the third once, for reasons that are not known yet.
+# Red in such a machine: the first wants the clock source that /sys names, and there is no /sys; the second was red
+# after the first, the third once, for reasons that are not known yet.
 _LEFT_OUT: Final = ("target/test_port.py", "vfio/test_owning.py", "test_wishes.py")
 WITHOUT_GUESTS: Final = " ".join(
     [
