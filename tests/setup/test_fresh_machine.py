@@ -21,7 +21,8 @@ from tests.setup.machines import Machine, base, machine
 pytestmark = pytest.mark.setup
 
 SCENARIO: Final = "proc_readers_wait_for_a_reset and nvme0"
-# Red in such a machine for reasons that are not known yet: left out until they are.
+# Red in such a machine: the first wants the clock source that /sys names, and there is no /sys; the second was red
+# after the first, the third once, for reasons that are not known yet.
 _LEFT_OUT: Final = ("target/test_port.py", "vfio/test_owning.py", "test_wishes.py")
 WITHOUT_GUESTS: Final = " ".join(
     [
@@ -124,5 +125,5 @@ def newcomer(one: Machine, conditions: Conditions, lacking: list[str], run: str,
     again = good(f"{run} -k {shlex.quote(SCENARIO)}", at=at, online=False)
     assert "exit status 0: every promise was kept" in again
     # Tests run programs that they have written to the temporary folder (tests/README.md).
-    green = good(f"mkdir -p {home}/tmp && TMPDIR={home}/tmp {test} {WITHOUT_GUESTS}", at=at)
+    green = good(f"mkdir -p {home}/work && TMPDIR={home}/work {test} {WITHOUT_GUESTS}", at=at)
     one.told += re.findall(r"^=+ (.* passed.*) =+$", green, re.MULTILINE)
