@@ -97,8 +97,9 @@ class Desk:
         return self.pytest(self.file("test_it.py", text), *arguments)
 
     def pytest(self, *arguments: str) -> int:
-        """A suite of the user's own."""
-        return int(self.pytester.runpytest_inprocess(*PYTEST[1:], *arguments).ret)
+        """A suite of the user's own; beside xdist pytest-rerunfailures keeps a socket of each session open."""
+        alone = ("-p", "no:rerunfailures")
+        return int(self.pytester.runpytest_inprocess(*PYTEST[1:], *alone, *arguments).ret)
 
     def suite_apart(self, text: str, *arguments: str, redirected: str = "") -> int:
         """The same in a process that may end itself."""

@@ -196,7 +196,7 @@ def test_what_nobody_takes_is_bounded_in_bytes(tmp_path: Path) -> None:
         with pytest.raises(AgentLost, match=f"at most {UNREAD_BYTES.most:,} are taken|answer 1 to request 2"):
             agent.ask("second", deadline_s=20)
     assert flood.sent < 100
-    assert taken.bytes < 120 * MIB
+    assert taken.bytes < 2 * UNREAD_BYTES.most + 16 * MIB  # as it came, and as it is read
 
 
 def test_small_messages_that_nobody_takes_are_counted_for_what_they_cost(tmp_path: Path) -> None:
