@@ -117,7 +117,8 @@ def soak(options: argparse.Namespace, rest: list[str]) -> int:
 def judge(options: argparse.Namespace, _: list[str]) -> int:
     """Judge a history again, without a device."""
     from harness.contract import load  # noqa: PLC0415
-    from harness.judge import judge as judge_history  # noqa: PLC0415
+    from harness.judge import judge as judge_evidence  # noqa: PLC0415
+    from harness.judge.evidence import Evidence  # noqa: PLC0415
     from harness.model.verdict import Verdict  # noqa: PLC0415
     from harness.report.ascii.timeline import timeline_text  # noqa: PLC0415
     from harness.report.findings import as_text  # noqa: PLC0415
@@ -127,14 +128,15 @@ def judge(options: argparse.Namespace, _: list[str]) -> int:
     worst = Verdict.PASS
     for path in options.histories:
         history = _read(path)
-        judgement = judge_history(history, load().terms_of(history))
+        evidence = Evidence(history)
+        judgement = judge_evidence(evidence, load().terms_of(history))
         title, kernel = one_line(history.plan.title), one_line(_kernel(history))
         streams.say(f"{judgement.verdict.name}  {title}  (kernel {kernel})")
         streams.say(as_text(judgement))
         if options.timeline or judgement.verdict is not Verdict.PASS:
-            streams.say(timeline_text(history, judgement))
+            streams.say(timeline_text(evidence, judgement))
         if options.svg:
-            _write(options.svg, timeline_svg(history, judgement))
+            _write(options.svg, timeline_svg(evidence, judgement))
         worst = max(worst, judgement.verdict)
     return {
         Verdict.PASS: ExitStatus.GOOD,

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from harness.history.history import History
-
-Rows = npt.NDArray[np.intp]
+from harness.history.steps import Rows, Steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +22,9 @@ class Retried:
     answers: Rows
 
 
-def retried(history: History) -> Retried:
+def retried(steps: Steps) -> Retried:
     """Find the attempts of one actor at one step in one round; only steps with retries have more than one."""
-    operations = history.operations
-    may = np.zeros(len(operations), dtype=np.bool_)
-    for actor, plan in enumerate(history.plan.actors):
-        for step, what in enumerate(plan.steps):
-            if what.retries is not None:
-                may |= (operations["actor"] == actor) & (operations["step"] == step)
-    rows = np.flatnonzero(may)
+    operations, rows = steps.history.operations, steps.rows(lambda step: step.retries is not None)
     if not len(rows):
         return Retried(rows, rows)
     keys = [operations[name][rows] for name in ("step", "round", "actor")]

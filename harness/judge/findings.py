@@ -5,22 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
-from harness.history.history import History
 from harness.model.outcome import Outcome
 from harness.model.promise import Promise
-from harness.model.terms import Terms
 from harness.model.verdict import Blame, EventId, EventKind, Finding, Verdict
-
-
-class Checker(Protocol):
-    """One question.  Pure: the same history and terms give the same findings."""
-
-    __name__: str
-
-    def __call__(self, history: History, terms: Terms, /) -> tuple[Finding, ...]:
-        """Answer; no finding when the question does not arise."""
 
 
 class Aspect(enum.Enum):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from harness.history.history import History
-from harness.judge.findings import Checker, unknown
+from harness.judge.evidence import Evidence
+from harness.judge.findings import unknown
 from harness.judge.questions.access_outcome import access_outcome
 from harness.judge.questions.call_outcome import call_outcome
 from harness.judge.questions.call_time import call_time
@@ -35,6 +36,16 @@ from harness.judge.questions.survived import survived
 from harness.judge.questions.values_sane import values_sane
 from harness.model.terms import Terms
 from harness.model.verdict import Finding, Judgement
+
+
+class Checker(Protocol):
+    """One question.  Pure: the same evidence and terms give the same findings."""
+
+    __name__: str
+
+    def __call__(self, evidence: Evidence, terms: Terms, /) -> tuple[Finding, ...]:
+        """Answer; no finding when the question does not arise."""
+
 
 CHECKERS: Final[tuple[Checker, ...]] = (
     lock_discipline,
@@ -70,23 +81,24 @@ LAST_QUESTIONS: Final[tuple[Checker, ...]] = (survived, kernel_log)
 """What can be asked of a history whose kernel was lost: of everything else it has no evidence."""
 
 
-def judge(history: History, terms: Terms, checkers: tuple[Checker, ...] = ()) -> Judgement:
+def judge(seen: History | Evidence, terms: Terms, checkers: tuple[Checker, ...] = ()) -> Judgement:
     """Judge one history against the part of the contract that applies to it.
 
     A checker that crashes has said nothing: its finding is UNKNOWN and names the error.
 
     Args:
-        history: what happened.
+        seen: what happened; who draws it as well gives its evidence to both.
         terms: what was promised.
         checkers: the questions; when empty, all that the history can answer.
     """
-    asked = checkers or (LAST_QUESTIONS if history.lost else CHECKERS)
-    return Judgement(findings=tuple(f for checker in asked for f in _ask(checker, history, terms)))
+    evidence = Evidence.read(seen)
+    asked = checkers or (LAST_QUESTIONS if evidence.history.lost else CHECKERS)
+    return Judgement(findings=tuple(f for checker in asked for f in _ask(checker, evidence, terms)))
 
 
-def _ask(checker: Checker, history: History, terms: Terms) -> tuple[Finding, ...]:
+def _ask(checker: Checker, evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     try:
-        return checker(history, terms)
+        return checker(evidence, terms)
     except Exception as error:  # noqa: BLE001  whatever it is, the other checkers must still be heard
         name = checker.__name__
         return (unknown(name, f"The checker {name} crashed: {type(error).__name__}: {error}"),)

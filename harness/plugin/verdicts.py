@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 from harness.history.history import History
+from harness.history.reading import Reading
 from harness.journal.session import LACKING
 from harness.model.verdict import Judgement, Verdict
 from harness.plugin.pictures import in_text
@@ -22,13 +23,13 @@ class StageFailed(AssertionError):
 
     Attributes:
         judgement: all findings.
-        history: the evidence.
+        evidence: what it was judged by.
     """
 
-    def __init__(self, judgement: Judgement, history: History) -> None:
-        self.judgement, self.history = judgement, history
-        picture = in_text(history, judgement)
-        super().__init__(f"{history.plan.title}: FAIL\n{as_text(_worst(judgement))}\n\n{picture}")
+    def __init__(self, judgement: Judgement, seen: History | Reading) -> None:
+        self.judgement, self.evidence = judgement, Reading.read(seen)
+        picture, title = in_text(self.evidence, judgement), self.evidence.history.plan.title
+        super().__init__(f"{title}: FAIL\n{as_text(_worst(judgement))}\n\n{picture}")
 
 
 class FaultNotNamed(AssertionError):
@@ -36,17 +37,17 @@ class FaultNotNamed(AssertionError):
 
     Attributes:
         judgement: all findings.
-        history: the evidence.
+        evidence: what it was judged by.
         wanted: what the verdict should have named.
     """
 
-    def __init__(self, judgement: Judgement, history: History, wanted: str) -> None:
-        self.judgement, self.history, self.wanted = judgement, history, wanted
+    def __init__(self, judgement: Judgement, seen: History | Reading, wanted: str) -> None:
+        self.judgement, self.evidence, self.wanted = judgement, Reading.read(seen), wanted
         noted = tuple(one for one in judgement.findings if one.verdict is not Verdict.PASS)
         found = Judgement(findings=noted) if noted else judgement
-        picture = in_text(history, judgement)
+        picture, title = in_text(self.evidence, judgement), self.evidence.history.plan.title
         super().__init__(
-            f"{history.plan.title}: the verdict does not name what was staged: {wanted}\n{as_text(found)}\n\n{picture}"
+            f"{title}: the verdict does not name what was staged: {wanted}\n{as_text(found)}\n\n{picture}"
         )
 
 
@@ -55,12 +56,12 @@ class StageUnknown(Exception):
 
     Attributes:
         judgement: all findings.
-        history: the evidence.
+        evidence: what it was judged by.
     """
 
-    def __init__(self, judgement: Judgement, history: History) -> None:
-        self.judgement, self.history = judgement, history
-        super().__init__(f"{history.plan.title}: UNKNOWN\n{as_text(_worst(judgement))}")
+    def __init__(self, judgement: Judgement, seen: History | Reading) -> None:
+        self.judgement, self.evidence = judgement, Reading.read(seen)
+        super().__init__(f"{self.evidence.history.plan.title}: UNKNOWN\n{as_text(_worst(judgement))}")
 
 
 class FunctionLost(AssertionError):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from harness.history.history import History
-from harness.history.retried import retried
+from harness.history.reading import Reading
 from harness.journal.record import Refusals
 from harness.model.outcome import Outcome
 
@@ -16,14 +16,14 @@ SIGBUS: Final = -7
 """In the column `error` of an operation: minus the signal's number."""
 
 
-def refusals(history: History) -> tuple[Refusals, ...]:
+def refusals(reading: Reading) -> tuple[Refusals, ...]:
     """Count the attempts that were refused and made again: an entry for each kind of operation, by its name."""
-    found = retried(history)
+    history, found = reading.history, reading.retried
     errnos: dict[str, Counter[str]] = {}
     answers: dict[str, set[int]] = {}
     for row, answer in zip(found.rows.tolist(), found.answers.tolist(), strict=True):
         event = history.operations[row]
-        means = history.means(int(event["actor"]), int(event["step"]))
+        means = reading.steps.behind(row).means
         errnos.setdefault(means, Counter())[error_name(int(event["error"]))] += 1
         answers.setdefault(means, set()).add(answer)
     return tuple(

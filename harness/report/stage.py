@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from harness.history.history import History
+from harness.history.reading import Reading
 from harness.journal.record import AttemptRecord, KernelLog, Latency, StageRecord
 from harness.model.fault_words import staged
 from harness.model.operation import MISUSE, RENDEZVOUS, SET_UP, WAIT, verb
@@ -36,7 +37,7 @@ _KEPT: Final = (
 
 
 def stage_record(
-    history: History,
+    seen: History | Reading,
     judgement: Judgement,
     *,
     file: str,
@@ -46,13 +47,14 @@ def stage_record(
     """Sum a judged stage up for the journal.
 
     Args:
-        history: the evidence.
+        seen: the evidence.
         judgement: what it means.
         file: where the history lies, relative to the results folder.
         attachments: other files, relative to the results folder.
         retried: attempts that were given up before.
     """
-    decisive = headline(judgement)
+    reading, decisive = Reading.read(seen), headline(judgement)
+    history = reading.history
     return StageRecord(
         history=file,
         title=history.plan.title,
@@ -67,8 +69,8 @@ def stage_record(
         provenance={key: history.provenance[key] for key in _KEPT if key in history.provenance}
         | _served(history),
         seed=history.plan.seed,
-        latencies=latencies(history),
-        refusals=refusals(history),
+        latencies=latencies(reading),
+        refusals=refusals(reading),
         kernel_log=_kernel_log(history, judgement),
         kernel_warnings=tuple(line.text for line in history.log if line.level <= _WARNING)[:50],
         staged=staged(history.plan),
@@ -77,22 +79,14 @@ def stage_record(
     )
 
 
-def latencies(history: History) -> tuple[Latency, ...]:
+def latencies(reading: Reading) -> tuple[Latency, ...]:
     """How long each kind of operation took from call to return, over all actors; pauses do not count."""
-    operations = history.operations
-    done = operations[operations["end_ns"] > 0]
-    spans = done["end_ns"] - done["begin_ns"]
-    steps: dict[str, list[tuple[int, int]]] = {}
-    for actor, plan in enumerate(history.plan.actors):
-        for step, what in enumerate(plan.steps):
-            if what.means not in (WAIT, RENDEZVOUS, SET_UP):
-                steps.setdefault(what.means, []).append((actor, step))
+    operations, steps = reading.history.operations, reading.steps
     result = []
-    for means, places in sorted(steps.items()):
-        chosen = np.zeros(len(done), dtype=np.bool_)
-        for actor, step in places:
-            chosen |= (done["actor"] == actor) & (done["step"] == step)
-        mine = spans[chosen]
+    for means in sorted({step.means for _, step in steps.numbered} - {WAIT, RENDEZVOUS, SET_UP}):
+        rows = steps.rows(lambda step, means=means: step.means == means)  # type: ignore[misc]
+        done = operations[rows[operations["end_ns"][rows] > 0]]
+        mine = done["end_ns"] - done["begin_ns"]
         if len(mine):
             p50, p99 = np.percentile(mine, (50, 99), method="higher")
             result.append(

@@ -2,7 +2,6 @@
 
 import pytest
 
-from harness.judge.evidence.served_rows import served_rows
 from harness.model.fault import Misbehaviour
 from harness.model.served import Happened
 from harness.model.verdict import Blame, Verdict
@@ -17,8 +16,7 @@ pytestmark = pytest.mark.dut("duo0")
 
 def bus_resets(run: Run, alias: str) -> int:
     """How often a function saw its bus reset while the stage ran."""
-    history = run.history
-    rows = served_rows(history, alias, Happened.BUS_RESET)
+    history, rows = run.history, run.evidence.of(alias).served(Happened.BUS_RESET)
     return int((history.served["time_ns"][rows] > history.begin_ns).sum())
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from harness.errors import AgentLost
-from harness.history.windows import lock_windows
+from harness.history.reading import Reading
 from harness.judge import judge
 from harness.model.pci import COMMAND
 from harness.model.verdict import Blame, EventKind, Verdict
@@ -85,7 +85,7 @@ def test_readers_that_do_not_look_at_the_lock(patient: Patient) -> None:
 def assert_inside(outcome: Outcome, read: int, opened: int) -> None:
     """The violating pair is what it is said to be: this read began and ended inside that window."""
     operation = outcome.history.operations[read]
-    (window,) = [one for one in lock_windows(outcome.history) if one.opened_row == opened]
+    (window,) = [one for one in Reading(outcome.history).windows if one.opened_row == opened]
     assert window.opened_ns < operation["begin_ns"] < operation["end_ns"] < window.closed_ns
 
 

@@ -12,6 +12,7 @@ from harness.contract import Contract, Nature
 from harness.history.console import read_console
 from harness.history.history import FunctionRecord, History, LogLine
 from harness.judge import judge
+from harness.judge.evidence import Evidence
 from harness.judge.evidence.log_events import LogEvent, log_events
 from harness.judge.questions.kernel_log import kernel_log
 from harness.model.plan import Plan
@@ -140,7 +141,7 @@ def reads(target: GuestTarget, contract: Contract, *, lasting: str = "500ms") ->
 def staged(target: GuestTarget, contract: Contract, plan: Plan) -> tuple[History, tuple[Finding, ...]]:
     """Stage a plan and judge its kernel log."""
     history = conduct(plan, target, lambda vendor, device: contract.platform(vendor, device, Nature.EMULATED))
-    return history, kernel_log(history, contract.terms_of(history))
+    return history, kernel_log(Evidence(history), contract.terms_of(history))
 
 
 _LATER = _TOOLS + "\nbreak_it(channel.receive(), 1.0)\nchannel.send(None)\n"
@@ -311,7 +312,7 @@ def test_a_flood_is_never_a_silent_pass(
     assert not complete or how == "kernel"  # whether that one is too much depends on how fast the console is
     plan = reads(target, contract)
     history = replace(nothing_happened(plan), log=log_lines(told), log_complete=complete)
-    verdicts = {finding.verdict for finding in kernel_log(history, contract.terms_of(history))}
+    verdicts = {finding.verdict for finding in kernel_log(Evidence(history), contract.terms_of(history))}
     assert max(verdicts) is verdict
     assert complete or Verdict.UNKNOWN in verdicts
 

@@ -17,8 +17,8 @@ import pytest
 
 from harness import results
 from harness.history.history import History
+from harness.history.steps import steps_of
 from harness.judge.evidence.starvation import LATE
-from harness.judge.evidence.steps import steps_of
 from harness.model.operation import HEARTBEAT
 from lab.cache import Cache
 from lab.cache_budget import LIMIT_VARIABLE, collect

@@ -13,8 +13,9 @@ import pytest
 from harness.contract import Contract, load
 from harness.history.container import from_bytes
 from harness.history.history import History
-from harness.history.windows import waited
+from harness.history.reading import Reading
 from harness.judge import judge
+from harness.judge.evidence import Evidence
 from harness.judge.synthetic import synthetic
 from harness.model.verdict import Finding, Judgement, Verdict
 from harness.plugin.staging import Run
@@ -33,7 +34,7 @@ def _bad() -> History:
     """One read of a healthy function gave all-ones."""
     good = _good()
     operations = good.operations.copy()
-    operations["value"][np.flatnonzero((operations["actor"] == 0) & ~waited(good))[5]] = 0xFFFF_FFFF
+    operations["value"][np.flatnonzero((operations["actor"] == 0) & ~Reading(good).waited)[5]] = 0xFFFF_FFFF
     return dataclasses.replace(good, operations=operations)
 
 
@@ -63,7 +64,7 @@ def staged(request: pytest.FixtureRequest) -> Callable[[str], Run]:
         if kind == "worse":
             broken = Finding(checker="c", verdict=Verdict.FAIL, claim="broken", promise="reset/flr@none")
             judgement = Judgement(findings=(*judgement.findings, broken))
-        run = Run(history, judgement)
+        run = Run(Evidence(history), judgement)
         all_of_it.runs.append(run)
         return run
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.history.history import History
-from harness.history.windows import TRACE_RESOLUTION, LockWindow, lock_windows
-from harness.judge.evidence.accesses import blocked_accesses
+from harness.history.reading import Reading
+from harness.history.windows import TRACE_RESOLUTION, LockWindow
+from harness.judge.evidence import Evidence
 from harness.judge.evidence.meeting import UNLOCK_GRACE
 from harness.judge.questions.access_outcome import access_outcome
 from harness.model.verdict import Blame, Verdict
@@ -52,7 +53,7 @@ def histories(draw: st.DrawFn) -> tuple[History, list[Access]]:
 
 def twin(history: History, accesses: list[Access]) -> tuple[bool, int]:
     """Whether any access convicts for the wrong outcome, and how many waited for a window that they met."""
-    windows = sorted(lock_windows(history), key=lambda window: window.opened_ns)
+    windows = sorted(Reading(history).windows, key=lambda window: window.opened_ns)
     wrong, met = False, 0
     for access in accesses:
         inside = any(
@@ -94,9 +95,9 @@ def latest(windows: list[LockWindow], number: int) -> int:
 def test_it_convicts_exactly_what_the_twin_convicts(case: tuple[History, list[Access]]) -> None:
     history, accesses = case
     wrong, met = twin(history, accesses)
-    findings = access_outcome(history, terms(history))
+    findings = access_outcome(Evidence(history), terms(history))
     assert any(f.blame is Blame.MISMATCH for f in findings) is wrong
-    assert blocked_accesses(history) == met
+    assert Evidence(history).blocked_accesses == met
     if not accesses:
         assert findings == ()
 
@@ -106,7 +107,7 @@ def test_it_convicts_exactly_what_the_twin_convicts(case: tuple[History, list[Ac
 def test_lost_events_leave_only_unknown(case: tuple[History, list[Access]], lost: int) -> None:
     history, accesses = case
     doubtful = replace(history, lost_kernel_events=lost)
-    found = {finding.verdict for finding in access_outcome(doubtful, terms(doubtful))}
+    found = {finding.verdict for finding in access_outcome(Evidence(doubtful), terms(doubtful))}
     assert found == ({Verdict.UNKNOWN} if accesses else set())
 
 
@@ -116,4 +117,6 @@ def test_a_timeout_needs_a_machine_that_was_watched(case: tuple[History, list[Ac
     history, _ = case
     if any(actor.name == "heartbeat" for actor in history.plan.actors):
         return
-    assert all(finding.blame is not Blame.TIMEOUT for finding in access_outcome(history, terms(history)))
+    assert all(
+        finding.blame is not Blame.TIMEOUT for finding in access_outcome(Evidence(history), terms(history))
+    )

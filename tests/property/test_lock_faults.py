@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.history.windows import LOCK, UNLOCK, FaultKind, lock_faults, lock_windows
+from harness.history.reading import Reading
+from harness.history.windows import LOCK, UNLOCK, FaultKind
 from harness.model.units import US
 from tests.unit.history.build import END, ENTRY, RETURN, Hit, history
 
@@ -59,14 +60,14 @@ def bits(draw: st.DrawFn) -> Bit:
 @settings(max_examples=500, deadline=None)
 @given(bits())
 def test_windows_are_when_the_bit_was_set(bit: Bit) -> None:
-    found = [(w.opened_ns // US, w.closed_ns // US, w.tid) for w in lock_windows(history(bit.hits))]
+    found = [(w.opened_ns // US, w.closed_ns // US, w.tid) for w in Reading(history(bit.hits)).windows]
     assert found == bit.spans
 
 
 @settings(max_examples=500, deadline=None)
 @given(bits())
 def test_there_is_a_fault_exactly_where_somebody_unlocked_what_it_did_not_hold_or_never_did(bit: Bit) -> None:
-    faults = lock_faults(history(bit.hits))
+    faults = Reading(history(bit.hits)).lock_faults
     unlocks = [fault for fault in faults if fault.kind is not FaultKind.NEVER_UNLOCKED]
     assert [fault.tid for fault in faults if fault.kind is FaultKind.NEVER_UNLOCKED] == (
         [bit.owner] if bit.owner else []
@@ -83,7 +84,7 @@ def test_there_is_a_fault_exactly_where_somebody_unlocked_what_it_did_not_hold_o
 @settings(max_examples=300, deadline=None)
 @given(bits())
 def test_a_theft_has_another_owner_and_lasts_until_the_owner_notices(bit: Bit) -> None:
-    for fault in lock_faults(history(bit.hits)):
+    for fault in Reading(history(bit.hits)).lock_faults:
         if fault.kind is FaultKind.STOLEN:
             assert fault.tid != fault.owner
             assert fault.time_ns < fault.until_ns <= END

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.history.history import History
-from harness.history.windows import TRACE_RESOLUTION, LockWindow, lock_windows
+from harness.history.reading import Reading
+from harness.history.windows import TRACE_RESOLUTION, LockWindow
+from harness.judge.evidence import Evidence
 from harness.judge.evidence.meeting import possible
 from harness.judge.questions.access_outcome import access_outcome
 from harness.model import operation as words
@@ -114,9 +116,9 @@ def test_it_convicts_exactly_what_the_twin_convicts(case: tuple[History, Operati
     promised = {
         kind: promise.outcome for kind in WindowKind if (promise := applying.promise(ALIAS, means, kind))
     }
-    windows = lock_windows(history)
+    windows = Reading(history).windows
     wrong = any(breaks(promised, windows, access) for access in accesses)
-    findings = access_outcome(history, applying)
+    findings = access_outcome(Evidence(history), applying)
     assert any(f.blame is Blame.MISMATCH for f in findings) is wrong
 
 
@@ -124,7 +126,7 @@ def test_it_convicts_exactly_what_the_twin_convicts(case: tuple[History, Operati
 @given(histories())
 def test_every_access_is_counted_at_most_once(case: tuple[History, Operation, list[Access]]) -> None:
     history, _, accesses = case
-    findings = access_outcome(history, terms(history))
+    findings = access_outcome(Evidence(history), terms(history))
     kinds = {f.promise for f in findings}
     assert len(findings) <= 3 * len(kinds)
     assert sum(f.met for f in findings) <= len(accesses)

@@ -23,13 +23,13 @@ from harness.history.windows.locks import (
     EVIDENCE,
     FaultKind,
     LockFault,
+    LocksTaken,
     LockWindow,
     doubts,
-    lock_faults,
-    lock_windows,
+    locks_taken,
 )
 from harness.history.windows.resets import RESET_FUNCTIONS, ResetSpan, reset_doubts, resets
-from harness.history.windows.threads import NOBODY, rows_at
+from harness.history.windows.threads import NOBODY, Threads
 from harness.history.windows.trace import (
     HOLD_DEVICE_LOCK,
     LOCK,
@@ -62,20 +62,20 @@ __all__ = [
     "LockFault",
     "LockTry",
     "LockWindow",
+    "LocksTaken",
     "ResetSpan",
     "StepTaken",
     "Telling",
+    "Threads",
     "device_doubts",
     "device_windows",
     "doubts",
     "driver_doubts",
     "driver_resets",
-    "lock_faults",
     "lock_tries",
-    "lock_windows",
+    "locks_taken",
     "reset_doubts",
     "resets",
-    "rows_at",
     "tellings",
     "waited",
 ]

@@ -14,7 +14,7 @@ from typing import Final
 
 from harness.history.columns import Edge
 from harness.history.history import History
-from harness.history.windows.threads import NOBODY, rows_at
+from harness.history.windows.threads import NOBODY, Threads
 from harness.history.windows.trace import HOLD_DEVICE_LOCK, UNREGISTER, hits, missing
 from harness.model import operation as words
 from harness.model.promise import WindowKind
@@ -38,6 +38,7 @@ class DeviceWindow:
         kind: `unbind` where an unbind waits for the function's user, else `device-lock`.
         asked_ns, released_ns: begin and end of the operation in which its thread was: outside of them the lock was not
             held by that thread; None when it is no actor's, or had not returned.
+        holder: row of that operation in `History.operations`; -1: no actor's.
     """
 
     function: int
@@ -49,9 +50,10 @@ class DeviceWindow:
     kind: WindowKind = WindowKind.DEVICE_LOCK
     asked_ns: Ns | None = None
     released_ns: Ns | None = None
+    holder: int = NOBODY
 
 
-def device_windows(history: History) -> tuple[DeviceWindow, ...]:
+def device_windows(history: History, threads: Threads) -> tuple[DeviceWindow, ...]:
     """All spans of the plan's functions, sorted by opening."""
     entered: dict[tuple[int, str], list[DeviceWindow]] = {}  # thread and symbol -> still open, innermost last
     windows: list[DeviceWindow] = []
@@ -74,17 +76,15 @@ def device_windows(history: History) -> tuple[DeviceWindow, ...]:
     windows.extend(window for still_open in entered.values() for window in still_open)
     windows = [window for window in windows if window.function >= 0]
     windows.sort(key=lambda window: (window.opened_ns, window.function))
-    holders = rows_at(history, [(window.tid, window.opened_ns) for window in windows])
-    return tuple(
-        window if row == NOBODY else _during(history, window, row)
-        for window, row in zip(windows, holders, strict=True)
-    )
+    return tuple(_held(history, window, threads.at(window.tid, window.opened_ns)) for window in windows)
 
 
-def _during(history: History, window: DeviceWindow, row: int) -> DeviceWindow:
-    """The window with the outermost edges that the operation of its holder allows."""
+def _held(history: History, window: DeviceWindow, row: int) -> DeviceWindow:
+    """The window with its holder, and the outermost edges that the operation of its holder allows."""
+    if row == NOBODY:
+        return window
     begin, end = (int(history.operations[edge][row]) for edge in ("begin_ns", "end_ns"))
-    return replace(window, asked_ns=Ns(begin), released_ns=Ns(end) if end else None)
+    return replace(window, asked_ns=Ns(begin), released_ns=Ns(end) if end else None, holder=row)
 
 
 def device_doubts(history: History) -> tuple[str, ...]:

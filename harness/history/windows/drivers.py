@@ -16,7 +16,7 @@ from typing import Final
 from harness.history.columns import Edge
 from harness.history.history import History
 from harness.history.windows.locks import KINDS
-from harness.history.windows.threads import NOBODY, rows_at
+from harness.history.windows.threads import NOBODY, Threads
 from harness.history.windows.trace import TRYLOCK, hits, missing
 from harness.model.operation import TRY_CONFIG
 from harness.model.probe import NO_SUCH_FUNCTION
@@ -165,22 +165,22 @@ class LockTry:
     taken: bool
 
 
-def lock_tries(history: History) -> tuple[LockTry, ...]:
+def lock_tries(history: History, threads: Threads) -> tuple[LockTry, ...]:
     """All calls of trylock that drivers made for their own resets, in order of time.
 
     Those of an actor whose operation takes the lock for itself, such as a reset through VFIO, are another's.
     """
     asking: dict[int, list[tuple[int, Ns]]] = {}  # tid -> function and time of what it asks, innermost last
-    found: list[tuple[int, LockTry]] = []
+    found: list[LockTry] = []
     for _, (_, edge), tid, function, time, value in hits(history, (TRYLOCK,)):
         if edge is Edge.ENTRY:
             asking.setdefault(tid, []).append((function, time))
         elif asking.get(tid):
             asked, since = asking[tid].pop()
-            if asked >= 0:  # the answer is a bool: only its low byte is defined
-                found.append((tid, LockTry(function=asked, asked_ns=since, taken=value & 0xFF != 0)))
-    rows = rows_at(history, [(tid, one.asked_ns) for tid, one in found])
-    return tuple(one for (_, one), row in zip(found, rows, strict=True) if _for_its_driver(history, row))
+            if asked >= 0 and _for_its_driver(history, threads.at(tid, since)):
+                # The answer is a bool: only its low byte is defined.
+                found.append(LockTry(function=asked, asked_ns=since, taken=value & 0xFF != 0))
+    return tuple(found)
 
 
 def _for_its_driver(history: History, row: int) -> bool:

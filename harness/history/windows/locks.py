@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Final
 
 from harness.history.columns import INTERRUPT, Edge
 from harness.history.history import History
-from harness.history.windows.threads import NOBODY, rows_at
+from harness.history.windows.threads import NOBODY, Threads
 from harness.history.windows.trace import LOCK, TRYLOCK, UNLOCK, WAIT, Hit, hits, missing
 from harness.model import operation as words
 from harness.model.operation import Operation
@@ -132,44 +131,53 @@ def doubts(history: History) -> tuple[str, ...]:
     return missing(history, EVIDENCE)
 
 
-@lru_cache(maxsize=1)
-def lock_windows(history: History) -> tuple[LockWindow, ...]:
-    """All config-lock windows of the plan's functions, sorted by opening.
+@dataclass(frozen=True, slots=True)
+class LocksTaken:
+    """What the trace tells of the config locks of the plan's functions.
 
-    A window whose lock was stolen ends where the thief unlocked; of one whose lock was unlocked while it was being
-    taken no part is certain, and it closes as it opens.
+    Attributes:
+        windows: sorted by opening.  One whose lock was stolen ends where the thief unlocked; of one whose lock was
+            unlocked while it was being taken no part is certain, and it closes as it opens.
+        faults: all misuses, sorted by time.  They are certain only where :func:`doubts` has none, and two kinds want
+            more: a lock that is still held may be held rightly by a thread that is still at work, and a lock that
+            nobody took may have been taken before the trace began.
     """
-    windows = sorted(_follow(history).windows, key=lambda window: (window.opened_ns, window.function))
-    holders = rows_at(history, [(window.tid, window.opened_ns) for window in windows])
-    return tuple(
-        replace(window, holder=row, kind=_kind(history, window, row))
-        for window, row in zip(windows, holders, strict=True)
+
+    windows: tuple[LockWindow, ...]
+    faults: tuple[LockFault, ...]
+
+
+def locks_taken(history: History, threads: Threads) -> LocksTaken:
+    """Follow the config locks through the trace, hit by hit."""
+    followed = _follow(history)
+    followed.windows.sort(key=lambda window: (window.opened_ns, window.function))
+    followed.faults.sort(key=lambda fault: (fault.time_ns, fault.function))
+    through_vfio = _through_vfio(history)
+    windows = []
+    for window in followed.windows:
+        holder = threads.at(window.tid, window.opened_ns)
+        windows.append(replace(window, holder=holder, kind=_kind(history, window, holder, through_vfio)))
+    return LocksTaken(tuple(windows), tuple(followed.faults))
+
+
+def _through_vfio(history: History) -> frozenset[int]:
+    """The threads of actors that use a function through VFIO."""
+    return frozenset(
+        record.tid
+        for actor, record in zip(history.plan.actors, history.actors, strict=False)
+        if any(step.file and step.file.role.startswith("vfio") for step in actor.steps)
     )
 
 
-def lock_faults(history: History) -> tuple[LockFault, ...]:
-    """All misuses of the plan's functions' config locks that the trace shows, sorted by time.
-
-    They are certain only where :func:`doubts` has none, and two kinds want more: a lock that is still held may
-    be held rightly by a thread that is still at work, and a lock that nobody took may have been taken before
-    the trace began.
-    """
-    return tuple(sorted(_follow(history).faults, key=lambda fault: (fault.time_ns, fault.function)))
-
-
-def _kind(history: History, window: LockWindow, row: int) -> WindowKind:
+def _kind(history: History, window: LockWindow, row: int, through_vfio: frozenset[int]) -> WindowKind:
     if row != NOBODY:
         event = history.operations[row]
         means = history.means(int(event["actor"]), int(event["step"]))
         return KINDS.get(means, WindowKind.CONFIG_LOCK)
     if window.tried and window.tid == INTERRUPT:
         return WindowKind.DRIVER_RESET  # nothing else takes it where it may not sleep
-    for actor, record in zip(history.plan.actors, history.actors, strict=False):
-        if record.tid == window.tid and any(
-            step.file and step.file.role.startswith("vfio") for step in actor.steps
-        ):
-            return WindowKind.VFIO_OPEN  # it closes what it had open, and the last close resets
-    return WindowKind.CONFIG_LOCK
+    # An actor that ends closes what it had open, and the last close resets.
+    return WindowKind.VFIO_OPEN if window.tid in through_vfio else WindowKind.CONFIG_LOCK
 
 
 @dataclass(slots=True)

@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.history.history import History
+from harness.history.steps import Rows, places
 from harness.history.windows.trace import TRACE_RESOLUTION
 
 NOBODY = -1
 """Stands for the row of an operation where no actor was doing any."""
 
 
-def rows_at(history: History, moments: Sequence[tuple[int, int]]) -> list[int]:
-    """The operation that a thread was in at a moment.
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """All that one actor did: its rows, and their edges as columns."""
 
-    Args:
+    rows: Rows
+    begin: npt.NDArray[np.int64]
+    end: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Threads:
+    """Who did what when.
+
+    Attributes:
         history: whose operations are meant.
-        moments: thread and time of a hit in the trace.
-
-    Returns:
-        Rows of `History.operations`; :data:`NOBODY` for a thread that is no actor's, or between two operations.
+        rows: of `History.operations`, by number of the actor; one that did nothing is not in it.
     """
-    found = [NOBODY] * len(moments)
-    table = history.operations
-    tids = {tid for tid, _ in moments}
-    for number, actor in enumerate(history.actors):
-        if actor.tid not in tids:
-            continue
-        own = np.flatnonzero(table["actor"] == number)
-        begin, end = table["begin_ns"][own], table["end_ns"][own]
-        for place, (tid, time) in enumerate(moments):
-            if tid != actor.tid:
-                continue
+
+    history: History
+    rows: dict[int, Rows]
+    _done: dict[int, list[_Done]]
+
+    @classmethod
+    def of(cls, history: History) -> Threads:
+        """Sort the operations of a history by actor."""
+        table, rows = history.operations, places(history.operations["actor"])
+        done: dict[int, list[_Done]] = {}
+        for number, actor in enumerate(history.actors):
+            if (own := rows.get(number)) is not None:
+                part = _Done(own, table["begin_ns"][own], table["end_ns"][own])
+                done.setdefault(actor.tid, []).append(part)
+        return cls(history, rows, done)
+
+    def at(self, tid: int, time_ns: int) -> int:
+        """The operation that a thread was in at a moment.
+
+        Returns:
+            a row of `History.operations`; :data:`NOBODY` for a thread that is no actor's, or between two operations.
+        """
+        found = NOBODY
+        for done in self._done.get(tid, ()):
             # A thread does one thing at a time: it is in the last operation that had begun by then.
-            last = int(np.searchsorted(begin, time + TRACE_RESOLUTION // 2, "right")) - 1
-            if last >= 0 and (end[last] == 0 or end[last] >= time - TRACE_RESOLUTION):
-                found[place] = int(own[last])
-    return found
+            last = int(np.searchsorted(done.begin, time_ns + TRACE_RESOLUTION // 2, "right")) - 1
+            if last >= 0 and (done.end[last] == 0 or done.end[last] >= time_ns - TRACE_RESOLUTION):
+                found = int(done.rows[last])
+        return found

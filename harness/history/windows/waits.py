@@ -7,10 +7,12 @@ import numpy.typing as npt
 
 from harness.history.columns import Edge
 from harness.history.history import History
+from harness.history.steps import places
+from harness.history.windows.threads import Threads
 from harness.history.windows.trace import TRACE_RESOLUTION, WAIT
 
 
-def waited(history: History) -> npt.NDArray[np.bool_]:
+def waited(history: History, threads: Threads) -> npt.NDArray[np.bool_]:
     """For each operation: did `pci_wait_cfg` fire in its own thread between call and return?
 
     Returns:
@@ -25,11 +27,11 @@ def waited(history: History) -> npt.NDArray[np.bool_]:
     if wait is None or not len(operations):
         return result
     hits = kernel[kernel["probe"] == wait]
+    of_thread = places(hits["tid"])
     for number, actor in enumerate(history.actors):
-        times = hits["time_ns"][hits["tid"] == actor.tid]
-        rows = np.flatnonzero(operations["actor"] == number) if len(times) else times
-        if not len(rows):
+        if actor.tid not in of_thread or number not in threads.rows:
             continue
+        times, rows = hits["time_ns"][of_thread[actor.tid]], threads.rows[number]
         # A thread does one thing at a time: a hit belongs to the last operation that had begun by then.
         begin, end = operations["begin_ns"][rows], operations["end_ns"][rows]
         last = np.searchsorted(begin, times + TRACE_RESOLUTION // 2, "right") - 1

@@ -16,7 +16,7 @@ Source: Linux drivers/pci/access.c, `pci_user_read_config_*`, `pci_wait_cfg()`; 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,17 +24,11 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.history.history import History
-from harness.history.windows import (
-    DeviceWindow,
-    LockWindow,
-    device_windows,
-    lock_faults,
-    lock_windows,
-    waited,
-)
-from harness.judge.evidence.incidents import unplugged
+from harness.history.reading import OfFunction, Reading
+from harness.history.steps import Rows
+from harness.history.windows import DeviceWindow, LockWindow
+from harness.judge.evidence.incidents import Removal
 from harness.judge.evidence.meeting import Meetings, Times, meet
-from harness.judge.evidence.steps import Rows, Steps, steps_of
 from harness.judge.evidence.stolen import while_stolen
 from harness.model.operation import (
     REMOVE,
@@ -130,32 +124,33 @@ class Accesses:
         return of_kind
 
 
-def accesses(history: History) -> Iterator[Accesses]:
-    """All accesses of a history, equal ones together."""
-    steps = steps_of(history)
+def accesses(reading: Reading, removals: Iterable[Removal]) -> Iterator[Accesses]:
+    """All accesses of a history, equal ones together.
+
+    Args:
+        reading: of the history.
+        removals: the functions that were unplugged in it.
+    """
+    history, steps = reading.history, reading.steps
     groups = [
-        (function, operation, operation, rows) for function, operation, rows in _groups(steps, _is_access)
+        (function, operation, operation, rows) for function, operation, rows in steps.groups(_is_access)
     ]
     groups += [
         (function, operation, config_read(AccessPath.SYSFS), rows)
-        for function, operation, rows in _groups(steps, _is_within_reach)
+        for function, operation, rows in steps.groups(_is_within_reach)
     ]
-    if not groups:
-        return
-    windows, devices = lock_windows(history), device_windows(history)
-    faults, slept = lock_faults(history), waited(history)
     table, width = history.operations, steps.column(lambda step: step.width, np.int64)
-    for function, operation, promised_as, rows in _apart(steps, groups):
+    for function, operation, promised_as, rows in _apart(reading, groups, removals):
         traced = verb(operation) in CONFIG
         if not traced:
-            stolen = while_stolen(faults, function, table["begin_ns"][rows], table["end_ns"][rows])
+            faults = reading.lock_faults
+            stolen = while_stolen(faults, function.number, table["begin_ns"][rows], table["end_ns"][rows])
             rows = rows[~stolen]  # noqa: PLW2901
         begin, end = table["begin_ns"][rows], table["end_ns"][rows]
-        own = tuple(window for window in windows if window.function == function)
-        own_devices = tuple(window for window in devices if window.function == function)
+        own, own_devices = function.windows, function.device_windows
         config, device = meet(own, begin, end), meet(own_devices, begin, end)
         spanned = _spanned(config, begin, end)
-        held = (slept[rows] if traced else (config.began >= 0) | spanned) & (config.inside < 0)
+        held = (reading.waited[rows] if traced else (config.began >= 0) | spanned) & (config.inside < 0)
         held_in = config.touched if traced else np.where(config.began >= 0, config.began, config.touched)
         kinds, device_kinds = _numbers(own), _numbers(own_devices)
         kind = np.where(config.inside >= 0, _chosen(kinds, config.inside), EDGE).astype(np.int8)
@@ -164,7 +159,7 @@ def accesses(history: History) -> Iterator[Accesses]:
         kind[free & (device.touched < 0)] = KINDS.index(WindowKind.NONE)
         yield Accesses(
             history=history,
-            alias=history.plan.functions[function],
+            alias=function.alias,
             operation=operation,
             promised_as=promised_as,
             windows=own,
@@ -182,23 +177,12 @@ def accesses(history: History) -> Iterator[Accesses]:
         )
 
 
-def blocked_accesses(history: History) -> int:
-    """How many config accesses waited for a config lock window that they met."""
-    return sum(
-        int((group.waited & (group.config.touched >= 0)).sum()) for group in accesses(history) if group.traced
-    )
-
-
 def _spanned(meetings: Meetings, begin: Times, end: Times) -> Mask:
     """Accesses that began before a long window opened and ended after it had closed."""
     if not len(meetings.opened):
         return np.zeros(len(begin), dtype=np.bool_)
     opened, closed = meetings.opened[meetings.touched], meetings.closed[meetings.touched]
     return (meetings.touched >= 0) & (closed - opened >= _LONG) & (begin <= opened) & (end >= closed)
-
-
-def _groups(steps: Steps, wanted: Callable[[Step], bool]) -> list[tuple[int, Operation, Rows]]:
-    return list(steps.groups(wanted))
 
 
 def _is_access(step: Step) -> bool:
@@ -210,27 +194,24 @@ def _is_within_reach(step: Step) -> bool:
     return step.means == UNPRIVILEGED_READ and step.offset < UNPRIVILEGED_BYTES
 
 
-def refusals(history: History, alias: str) -> Rows:
+def refusals(reading: Reading, alias: str) -> Rows:
     """Accesses that say that the function is gone."""
-    steps = steps_of(history)
-    rows = steps.rows(
-        lambda step: verb(step.means) in VERBS and step.file is not None and step.file.function == alias
-    )
-    refused: Rows = rows[np.isin(history.operations["error"][rows], _GONE)]
+    rows = reading.steps.on(alias, lambda step: verb(step.means) in VERBS)
+    refused: Rows = rows[np.isin(reading.history.operations["error"][rows], _GONE)]
     return refused
 
 
 def _apart(
-    steps: Steps, groups: Sequence[tuple[int, Operation, Operation, Rows]]
-) -> Iterator[tuple[int, Operation, Operation, Rows]]:
+    reading: Reading, groups: Iterable[tuple[int, Operation, Operation, Rows]], removals: Iterable[Removal]
+) -> Iterator[tuple[OfFunction, Operation, Operation, Rows]]:
     """The same groups without what is not judged; what came after a removal apart, held to what is promised then."""
-    history, table = steps.history, steps.history.operations
-    removed = {one.struck.incident.function: one for one in unplugged(history)}
-    for function, operation, promised_as, begun in groups:
-        alias = history.plan.functions[function]
+    table = reading.history.operations
+    removed = {one.struck.incident.function: one for one in removals}
+    for number, operation, promised_as, begun in groups:
+        function = reading.functions[number]
         returned = begun[table["end_ns"][begun] != 0]  # what never returned is another checker's business
-        rows = returned[~_gone(steps, alias, returned)]
-        removal = removed.get(alias)
+        rows = returned[~_gone(function, returned)]
+        removal = removed.get(function.alias)
         if removal is None:
             yield function, operation, promised_as, rows
             continue
@@ -242,12 +223,9 @@ def _apart(
             yield function, operation, after_removal(operation), rows[after]
 
 
-def _gone(steps: Steps, alias: str, rows: Rows) -> Mask:
+def _gone(function: OfFunction, rows: Rows) -> Mask:
     """Accesses that say that the function is gone, after the plan had begun to remove it."""
-    removals = steps.rows(
-        lambda step: step.means == REMOVE and step.file is not None and step.file.function == alias
-    )
-    table = steps.history.operations
+    removals, table = function.rows(REMOVE), function.whole.history.operations
     if not len(removals):
         return np.zeros(len(rows), dtype=np.bool_)
     refused: Mask = np.isin(table["error"][rows], _GONE) & (

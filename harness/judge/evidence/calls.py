@@ -9,13 +9,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
-from harness.history.history import History
-from harness.history.windows import TRACE_RESOLUTION, ResetSpan, reset_doubts, resets
-from harness.judge.evidence.situations import Locks, Situation, Window, beside
-from harness.judge.evidence.steps import steps_of
+from harness.history.reading import Reading
+from harness.history.windows import TRACE_RESOLUTION, ResetSpan, reset_doubts
+from harness.judge.evidence.situations import Locks, Situation, Window
 from harness.model.operation import (
     HOT_RESET,
     RAW_RESETS,
@@ -52,6 +50,7 @@ class Call:
         returned: False when it never came back.
         spans: resets that its own thread performed meanwhile on the function, or on its bus.
         situations: what it may have met: one when that is certain, more at an edge.
+        resets: aliases of the functions that it resets if it succeeds.
     """
 
     row: int
@@ -67,6 +66,7 @@ class Call:
     returned: bool
     spans: tuple[ResetSpan, ...]
     situations: tuple[Situation, ...]
+    resets: tuple[str, ...]
 
     @property
     def succeeded(self) -> bool:
@@ -97,24 +97,18 @@ class Call:
         return tuple(dict.fromkeys(promise for _, promise in self.promised(terms) if promise is not None))
 
 
-@lru_cache(maxsize=1)  # every second question asks
-def calls(history: History) -> tuple[Call, ...]:
+def calls(reading: Reading) -> tuple[Call, ...]:
     """All calls of the plan, in order of their begin."""
-    steps = steps_of(history)
-    rows = steps.rows(lambda step: is_call(step.means))
+    history, rows = reading.history, reading.steps.rows(lambda step: is_call(step.means))
     if not len(rows):
         return ()
-    locks, spans = Locks(steps), resets(history)
-    by_thread: dict[int, list[ResetSpan]] = {}
-    for span in spans:
-        by_thread.setdefault(span.tid, []).append(span)
+    locks = Locks(reading)
     found = []
     for row in rows.tolist():
-        event = history.operations[row]
-        _, step = steps.numbered[steps.of_row[row]]
+        event, step = history.operations[row], reading.steps.behind(row)
         if step.file is None:
             continue
-        function = history.plan.functions.index(step.file.function)
+        function = reading.of(step.file.function).number
         actor, means = int(event["actor"]), step.means
         tid = history.actors[actor].tid
         begin, end = Ns(int(event["begin_ns"])), Ns(int(event["end_ns"]) or history.end_ns)
@@ -133,10 +127,11 @@ def calls(history: History) -> tuple[Call, ...]:
                 returned=bool(event["end_ns"]),
                 spans=tuple(
                     span
-                    for span in _within(by_thread.get(tid, ()), begin, end)
+                    for span in _within(reading.resets_by.get(tid, ()), begin, end)
                     if span.function == function or _of_the_bus(means, span)
                 ),
                 situations=locks.met(means, function, tid, begin, end),
+                resets=_resets(reading, means, step.file.function),
             )
         )
     return tuple(found)
@@ -156,26 +151,27 @@ def traced(operation: Operation) -> bool:
     return is_reset(operation) and operation not in (*RAW_RESETS, SUBORDINATE_RESET)
 
 
-def trace_doubts(history: History, call: Call) -> tuple[str, ...]:
+def trace_doubts(reading: Reading, call: Call) -> tuple[str, ...]:
     """Reasons why the trace does not show for certain which resets a call performed; empty when it does."""
+    history = reading.history
     if call.method is not None:
         return reset_doubts(history, call.method)
     if call.operation == HOT_RESET:
         return reset_doubts(history, None)
-    offered = next((one.reset_methods for one in history.functions if one.alias == call.alias), ())
+    offered = reading.of(call.alias).record.reset_methods
     lost = [f"{history.lost_kernel_events} trace events were lost"] if history.lost_kernel_events else []
     methods = [reset_doubts(history, method) for method in ResetMethod if method in offered]
     return tuple(dict.fromkeys([*lost, *(reason for reasons in methods for reason in reasons)]))
 
 
-def reset_aliases(history: History, call: Call) -> tuple[str, ...]:
-    """The functions that a successful call resets."""
-    plan = history.plan
-    if call.operation == HOT_RESET:
-        return tuple(plan.functions[number] for number in beside(history, call.function))
-    if call.operation == SUBORDINATE_RESET:
-        return tuple(alias for alias, port in plan.ports.items() if port == call.alias)
-    return (call.alias,) if is_reset(call.operation) else ()
+def _resets(reading: Reading, operation: Operation, on: str) -> tuple[str, ...]:
+    """The functions that an operation on a function resets."""
+    plan = reading.history.plan
+    if operation == HOT_RESET:
+        return tuple(plan.functions[number] for number in reading.of(on).beside)
+    if operation == SUBORDINATE_RESET:
+        return tuple(alias for alias, port in plan.ports.items() if port == on)
+    return (on,) if is_reset(operation) else ()
 
 
 def _of_the_bus(operation: Operation, span: ResetSpan) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
-from harness.history.history import History
-from harness.judge.evidence.steps import Steps, steps_of
+from harness.history.reading import OfFunction
 from harness.model.operation import (
     BIND,
     DISABLE_VFS,
@@ -46,7 +45,7 @@ def counting(size: int, fields: Iterable[VolatileField], function: str) -> bytea
     return mask
 
 
-def written(history: History, function: str, baseline: bytes) -> dict[int, int]:
+def written(function: OfFunction, baseline: bytes) -> dict[int, int]:
     """Bytes of config space that the plan's own doing changed: offset → when that first could have happened.
 
     * A write changes what it writes; the value that is there already changes nothing.  A raw reset is not listed: it
@@ -59,40 +58,40 @@ def written(history: History, function: str, baseline: bytes) -> dict[int, int]:
     * A driver that comes or goes writes whatever it likes, but not what is wired: :data:`IDENTITY`.
     * Enabling VFs writes the SR-IOV capability (Linux drivers/pci/iov.c, `sriov_enable()`).
     """
-    steps = steps_of(history)
     since: dict[int, int] = {}
-    for offset, time in _changes(steps, function, baseline):
+    for offset, time in _changes(function, baseline):
         since[offset] = min(since.get(offset, time), time)
     return since
 
 
-def _changes(steps: Steps, function: str, baseline: bytes) -> Iterator[tuple[int, int]]:
+def _changes(function: OfFunction, baseline: bytes) -> Iterator[tuple[int, int]]:
     """Every byte that something changed, and when that could have happened first."""
-    history = steps.history
-    for number, (_, step) in enumerate(steps.numbered):
-        if verb(step.means) != "config-write" or step.means in RAW_RESETS:
+    history, steps = function.whole.history, function.whole.steps
+    for number, step in steps.numbers(function.alias):
+        if verb(step.means) != "config-write" or step.means in RAW_RESETS or number not in steps.rows_of:
             continue
-        if step.file is None or step.file.function != function:
+        if baseline[step.offset : step.offset + len(step.value)] == step.value:
             continue
-        begins = history.operations["begin_ns"][steps.of_row == number]
-        if not len(begins) or baseline[step.offset : step.offset + len(step.value)] == step.value:
-            continue
+        begin = int(history.operations["begin_ns"][steps.rows_of[number][0]])
         for offset in range(step.offset, step.offset + len(step.value)):
-            yield offset, int(begins[0])
-    config = next((record.config_before for record in history.functions if record.alias == function), b"")
+            yield offset, begin
+    config = function.record.config_before
     if any(
-        step.file is not None and step.file.function == function and step.file.role.startswith("vfio")
-        for _, step in steps.numbered
+        step.file is not None and step.file.role.startswith("vfio")
+        for _, step in steps.numbers(function.alias)
     ):
         for capability in find(config, "pm"):
             yield from ((capability.offset + _PMCSR + byte, 0) for byte in range(2))
         yield from ((COMMAND + byte, 0) for byte in range(2))
-    if any((one.function, one.attribute, one.value) == (function, *_BY_UIO) for one in history.plan.settings):
+    if any(
+        (one.function, one.attribute, one.value) == (function.alias, *_BY_UIO)
+        for one in history.plan.settings
+    ):
         yield COMMAND + 1, 0
-    owned = _first(steps, function, _OWNERS)
+    owned = _first(function, _OWNERS)
     if owned is not None:
         yield from ((offset, owned) for offset in range(len(config)) if offset not in IDENTITY)
-    enabled = _first(steps, function, _VFS)
+    enabled = _first(function, _VFS)
     if enabled is not None:
         for capability in find(config, "sriov"):
             yield from ((capability.offset + byte, enabled) for byte in range(_SRIOV_BYTES))
@@ -115,9 +114,7 @@ def differing(before: bytes, after: bytes, mask: bytes | bytearray) -> tuple[int
     return len(offsets), ", ".join(shown)
 
 
-def _first(steps: Steps, function: str, operations: Collection[Operation]) -> int | None:
+def _first(function: OfFunction, operations: Collection[Operation]) -> int | None:
     """When the first of some operations on a function began."""
-    rows = steps.rows(
-        lambda step: step.means in operations and step.file is not None and step.file.function == function
-    )
-    return int(steps.history.operations["begin_ns"][rows[0]]) if len(rows) else None
+    rows = function.rows(*operations)
+    return int(function.whole.history.operations["begin_ns"][rows[0]]) if len(rows) else None

@@ -7,12 +7,11 @@ themselves.  The host's own rows among those of the models say when it began and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from harness.history.history import History
-from harness.judge.evidence.served_rows import served_rows
+from harness.history.reading import Reading
 from harness.model.fault import Incident, IncidentKind
 from harness.model.served import Happened
 from harness.model.units import MS, Ns, as_text
@@ -55,14 +54,15 @@ class Removal:
     back_ns: Ns | None
 
 
-def struck(history: History, *kinds: IncidentKind) -> tuple[Struck, ...]:
-    """The incidents of these kinds that were begun, in the order in which they began."""
-    found = []
+def struck(reading: Reading) -> tuple[Struck, ...]:
+    """The incidents that were begun, in the order in which they began."""
+    found, history = [], reading.history
     for number, incident in enumerate(history.plan.incidents):
-        begun = served_rows(history, incident.function, Happened.INCIDENT_BEGINS, value=number)
-        if incident.kind not in kinds or not len(begun):
+        function = reading.of(incident.function)
+        begun = function.served(Happened.INCIDENT_BEGINS, value=number)
+        if not len(begun):
             continue
-        ended = served_rows(history, incident.function, Happened.INCIDENT_ENDS, value=number)
+        ended = function.served(Happened.INCIDENT_ENDS, value=number)
         times, error = history.served["time_ns"], history.served_error_ns
         end = int(times[ended[0]]) + error if len(ended) else history.end_ns
         row = int(begun[0])
@@ -70,12 +70,16 @@ def struck(history: History, *kinds: IncidentKind) -> tuple[Struck, ...]:
     return tuple(sorted(found, key=lambda one: one.begin_ns))
 
 
-def unplugged(history: History) -> Iterator[Removal]:
+def removals(reading: Reading, incidents: Iterable[Struck]) -> Iterator[Removal]:
     """The functions that were unplugged, and what the kernel's uevents say of them."""
-    for one in struck(history, *_UNPLUGGING):
-        path = f"/{history.function(one.incident.function).bdf}"
+    for one in incidents:
+        if one.incident.kind not in _UNPLUGGING:
+            continue
+        path = f"/{reading.of(one.incident.function).record.bdf}"
         said = [
-            event for event in history.uevents if event.path.endswith(path) and event.time_ns > one.begin_ns
+            event
+            for event in reading.history.uevents
+            if event.path.endswith(path) and event.time_ns > one.begin_ns
         ]
         gone = next((event.time_ns for event in said if event.action == "remove"), None)
         back = next(
@@ -84,26 +88,26 @@ def unplugged(history: History) -> Iterator[Removal]:
         yield Removal(struck=one, gone_ns=gone, back_ns=back)
 
 
-def stalls(history: History) -> tuple[Struck, ...]:
+def stalls(incidents: Iterable[Struck]) -> tuple[Struck, ...]:
     """When a model stood still: whoever accesses its function waits, and the whole guest with him.
 
     Source: docs of QEMU's main loop: a processor that accesses a device holds the lock that all others need.
     """
-    return struck(history, IncidentKind.SERVER_STALLED)
+    return tuple(one for one in incidents if one.incident.kind is IncidentKind.SERVER_STALLED)
 
 
-def death(history: History, alias: str, at_ns: int) -> str:
+def death(incidents: Iterable[Struck], alias: str, at_ns: int, release_ns: int) -> str:
     """What the end of a claim says of a function whose model was dead at that time; else nothing."""
-    for one in struck(history, *_DEADLY):
-        if one.incident.function == alias and one.begin_ns <= at_ns:
-            when = as_text(max(0, one.begin_ns - history.begin_ns))
+    for one in incidents:
+        if one.incident.kind in _DEADLY and one.incident.function == alias and one.begin_ns <= at_ns:
+            when = as_text(max(0, one.begin_ns - release_ns))
             return f"; its server was killed {when} after the release, as staged"
     return ""
 
 
-def standstill(history: History, begin_ns: int, end_ns: int) -> str:
+def standstill(incidents: Iterable[Struck], begin_ns: int, end_ns: int) -> str:
     """What the end of a claim says of an operation that a model which stood still may have held up; else nothing."""
-    for one in stalls(history):
+    for one in stalls(incidents):
         if begin_ns <= one.end_ns and end_ns >= one.begin_ns:
             lasting = as_text(one.incident.lasting_ns)
             return f"; the server of {one.incident.function} stood still for {lasting} meanwhile, as staged"

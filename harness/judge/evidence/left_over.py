@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from harness.history.history import History
-from harness.judge.evidence.served_rows import served_rows
-from harness.judge.evidence.steps import Rows
+from harness.history.reading import OfFunction
+from harness.history.steps import Rows
 from harness.model.served import RESETS, Happened
 
 _CONFIG_REGION: Final = 7
@@ -32,40 +31,35 @@ class LeftOver(NamedTuple):
     what: str
 
 
-def left_over(history: History, alias: str, reset: int) -> LeftOver | None:
+def left_over(function: OfFunction, reset: int) -> LeftOver | None:
     """The first thing that a function still had between a reset and its next one.
 
     Args:
-        history: whose rows are asked.
-        alias: of the function.
+        function: whose rows are asked.
         reset: row of `History.served` in which it tells of the reset.
 
     Returns:
         None: nothing shows any; that proves nothing.
     """
-    later = served_rows(history, alias, *RESETS)
+    history, later = function.whole.history, function.served(*RESETS)
     until = next(iter(later[later > reset].tolist()), len(history.served))
-    found = [
-        *_software_found(history, alias, reset, until),
-        *_answered(history, alias, reset, until),
-    ]
+    found = [*_software_found(function, reset, until), *_answered(function, reset, until)]
     return min(found, default=None)
 
 
-def _software_found(history: History, alias: str, reset: int, until: int) -> list[LeftOver]:
-    rows = _between(served_rows(history, alias, Happened.LEFT_OVER), reset, until)
-    return [
-        LeftOver(row, f"the queue at {int(history.served['value'][row]):#x}") for row in rows[:1].tolist()
-    ]
+def _software_found(function: OfFunction, reset: int, until: int) -> list[LeftOver]:
+    rows = _between(function.served(Happened.LEFT_OVER), reset, until)
+    values = function.whole.history.served["value"]
+    return [LeftOver(row, f"the queue at {int(values[row]):#x}") for row in rows[:1].tolist()]
 
 
-def _answered(history: History, alias: str, reset: int, until: int) -> list[LeftOver]:
+def _answered(function: OfFunction, reset: int, until: int) -> list[LeftOver]:
     """What it answered of its cache line size, unless that was staged to be wrong, before the first write."""
-    before = history.function(alias).config_before[_CACHE_LINE_SIZE : _CACHE_LINE_SIZE + 1]
-    if not any(before) or any(fault.register == _NAMED for fault in history.plan.faults_of(alias)):
+    history, before = function.whole.history, function.record.config_before[_CACHE_LINE_SIZE:][:1]
+    if not any(before) or any(fault.register == _NAMED for fault in history.plan.faults_of(function.alias)):
         return []
-    written = _between(_touching(history, alias, Happened.WRITTEN), reset, until)
-    read = _between(_touching(history, alias, Happened.READ), reset, next(iter(written.tolist()), until))
+    written = _between(_touching(function, Happened.WRITTEN), reset, until)
+    read = _between(_touching(function, Happened.READ), reset, next(iter(written.tolist()), until))
     for row in read.tolist():
         event = history.served[row]
         shift = 8 * (_CACHE_LINE_SIZE - int(event["address"]))
@@ -74,9 +68,9 @@ def _answered(history: History, alias: str, reset: int, until: int) -> list[Left
     return []
 
 
-def _touching(history: History, alias: str, what: Happened) -> Rows:
+def _touching(function: OfFunction, what: Happened) -> Rows:
     """Accesses that were answered, and to config space, of which the first 8 bytes hold that register."""
-    rows, served = served_rows(history, alias, what), history.served
+    rows, served = function.served(what), function.whole.history.served
     at, width = (served[column][rows].astype(np.int64) for column in ("address", "width"))
     touches = (at <= _CACHE_LINE_SIZE) & (at + np.minimum(width, 8) > _CACHE_LINE_SIZE)
     kept: Rows = rows[touches & (served["region"][rows] == _CONFIG_REGION) & (served["error"][rows] == 0)]

@@ -11,10 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from harness.history.history import History
-from harness.judge.evidence.incidents import Struck, struck
-from harness.judge.evidence.log_events import LogEvent, log_events
-from harness.judge.evidence.served_rows import served_rows
+from harness.judge.evidence.evidence import Evidence
+from harness.judge.evidence.incidents import Struck
+from harness.judge.evidence.log_events import LogEvent
 from harness.model.fault import IncidentKind
 from harness.model.operation import Operation, recovery
 from harness.model.promise import ConfigSpace, WindowKind
@@ -52,12 +51,17 @@ class Reported:
         return recovery("nonfatal") if all(_NONFATAL in text for text in worst) else FATAL
 
 
-def reported(history: History, terms: Terms) -> Iterator[Reported]:
+def link_errors(evidence: Evidence) -> tuple[Struck, ...]:
+    """The errors that ports were made to report."""
+    return tuple(one for one in evidence.incidents if one.incident.kind is IncidentKind.LINK_ERROR)
+
+
+def reported(evidence: Evidence, terms: Terms) -> Iterator[Reported]:
     """The link errors that were staged, and what the kernel log tells of them."""
-    staged = struck(history, IncidentKind.LINK_ERROR)
-    events = log_events(history.log, terms.log_rules) if staged else ()
+    history, staged = evidence.history, link_errors(evidence)
+    events = evidence.log_events(terms.log_rules) if staged else ()
     for number, one in enumerate(staged):
-        function = history.function(one.incident.function)
+        function = evidence.of(one.incident.function).record
         later = (
             other.begin_ns for other in staged[number + 1 :] if other.incident.function == function.alias
         )
@@ -74,7 +78,7 @@ def reported(history: History, terms: Terms) -> Iterator[Reported]:
         )
 
 
-def lost_since(history: History, terms: Terms, alias: str) -> int:
+def lost_since(evidence: Evidence, terms: Terms, alias: str) -> int:
     """Since when nothing in config space of a function is promised: its bus was reset, and nobody restores it.
 
     Far in the future where that did not happen, or where restoring is promised.
@@ -82,19 +86,19 @@ def lost_since(history: History, terms: Terms, alias: str) -> int:
     promise = terms.promise(alias, FATAL, WindowKind.NONE)
     if promise is None or promise.config is not ConfigSpace.LOST:
         return _NEVER
-    staged = [one for one in struck(history, IncidentKind.LINK_ERROR) if one.incident.function == alias]
-    times = [reset for one in staged if (reset := bus_reset_ns(history, one)) is not None]
+    staged = [one for one in link_errors(evidence) if one.incident.function == alias]
+    times = [reset for one in staged if (reset := bus_reset_ns(evidence, one)) is not None]
     return min(times, default=_NEVER)
 
 
-def bus_reset_ns(history: History, one: Struck) -> int | None:
+def bus_reset_ns(evidence: Evidence, one: Struck) -> int | None:
     """When the bus of the function was reset next, at the earliest."""
-    row = bus_reset_row(history, one)
+    history, row = evidence.history, bus_reset_row(evidence, one)
     return None if row is None else int(history.served["time_ns"][row]) - history.served_error_ns
 
 
-def bus_reset_row(history: History, one: Struck) -> int | None:
+def bus_reset_row(evidence: Evidence, one: Struck) -> int | None:
     """Where the function says that its bus was reset next, in `History.served`."""
-    rows = served_rows(history, one.incident.function, Happened.BUS_RESET)
-    rows = rows[history.served["time_ns"][rows] >= one.begin_ns]
+    rows = evidence.of(one.incident.function).served(Happened.BUS_RESET)
+    rows = rows[evidence.history.served["time_ns"][rows] >= one.begin_ns]
     return int(rows[0]) if len(rows) else None

@@ -50,12 +50,20 @@ REPORTS: Final = frozenset(
     }
 )
 """What the kernel tells about itself, in many lines."""
+_WITH_DETAIL: Final = REPORTS | _LINK_REPORTS
 _FOLLOWS: Final = {
     LogClass.CORRUPTION: {LogClass.WARN, LogClass.BUG, LogClass.OOPS},
     LogClass.BUG: {LogClass.OOPS},
     LogClass.OOPS: {LogClass.OOPS, LogClass.SANITIZER},
 }
 """Which lines go on with what another has begun: `list_del corruption`, `kernel BUG at`, `Oops: invalid opcode`."""
+
+UNLOCK_WARNING: Final = re.compile(r"\bpci_cfg_access_unlock\b")
+"""In a line of the kernel log that tells of a fault: the kernel found the lock free when it was to be unlocked.
+
+`WARNING: CPU: 1 PID: 99 at drivers/pci/access.c:331 pci_cfg_access_unlock+0x…` until Linux 6.17,
+`WARNING: drivers/pci/access.c:331 at pci_cfg_access_unlock+0x…, CPU#1: name/99` since (kernel/panic.c, `__warn()`).
+"""
 
 _UNREAD: Final = LogRule(
     pattern="",
@@ -153,6 +161,7 @@ class _Reader:
     def __init__(self, rules: _Rules) -> None:
         self._rules = rules
         self._events: list[_Event] = []
+        self._reports: list[_Event] = []  # those of them that lines of detail may belong to
 
     def events(self) -> tuple[LogEvent, ...]:
         """What was read.  A report that is announced and never comes counts only when nothing else came."""
@@ -206,11 +215,11 @@ class _Reader:
             event.ended = True
 
     def _detail(self, row: int, line: LogLine, rule: LogRule, match: re.Match[str]) -> None:
-        event = next((e for e in reversed(self._events) if e.kind in REPORTS | _LINK_REPORTS), None)
-        if event is None:
+        if not self._reports:
             if match.groupdict().get("symbol"):  # its beginning is missing, but the kernel stopped here
                 self._begin(row, line, rule, kind=LogClass.OOPS).hear(match)
             return
+        event = self._reports[-1]
         event.rows.append(row)
         if _OTHER_CPU.search(line.text):
             event.turn()
@@ -234,17 +243,27 @@ class _Reader:
         else:
             event.rows.append(row)
             if event.begun:
-                event.rule, event.kind, event.text, event.row = rule, rule.kind, line.text, row
-                event.begun = False
+                event.rule, event.text, event.row, event.begun = rule, line.text, row, False
+                self._call(event, rule.kind)
             elif rule.kind is LogClass.LOST:
-                event.rule, event.kind = rule, rule.kind
+                event.rule = rule
+                self._call(event, rule.kind)
         event.hear(match)
         event.functions += functions
 
     def _begin(self, row: int, line: LogLine, rule: LogRule, *, kind: LogClass | None = None) -> _Event:
         event = _Event(rule=rule, kind=kind or rule.kind, text=line.text, row=row, rows=[row])
         self._events.append(event)
+        self._call(event, event.kind)
         return event
+
+    def _call(self, event: _Event, kind: LogClass) -> None:
+        """Say what the last of the events is."""
+        event.kind = kind
+        if self._reports and self._reports[-1] is event:
+            self._reports.pop()
+        if kind in _WITH_DETAIL:
+            self._reports.append(event)
 
 
 def _goes_on(event: _Event, row: int, rule: LogRule, match: re.Match[str], functions: list[str]) -> bool:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.history.history import History
-from harness.history.windows import LockWindow, ResetSpan, lock_windows, resets
-from harness.judge.evidence.calls import Call, reset_aliases
-from harness.judge.evidence.situations import beside
-from harness.judge.evidence.steps import Steps, steps_of
+from harness.history.reading import Reading
+from harness.history.steps import Steps
+from harness.history.windows import LockWindow, ResetSpan
+from harness.judge.evidence.calls import Call
 from harness.model.operation import CHECK, MARK, RAW_RESETS, SUBORDINATE_RESET, verb
 from harness.model.pci import COMMAND
 from harness.model.plan import Oracle, Step
@@ -53,20 +53,20 @@ class OracleRound:
     muted: str
 
 
-def oracle_rounds(history: History, successful: Sequence[Call]) -> Iterator[OracleRound]:
+def oracle_rounds(reading: Reading, successful: Sequence[Call]) -> Iterator[OracleRound]:
     """The rounds of a history, one for each reset that stands between a mark and a check.
 
     Args:
-        history: whose rounds.
+        reading: of the history.
         successful: its successful resets.
     """
+    history, steps = reading.history, reading.steps
     if not history.plan.oracles:
         return
-    steps = steps_of(history)
     marks = _by_round(history, steps.rows(lambda step: step.means == MARK).tolist())
     checks = _by_round(history, steps.rows(lambda step: step.means == CHECK).tolist())
     table = history.operations
-    others = _Others(history, successful)
+    others = _Others(reading, successful)
     for call in successful:
         key = (call.actor, call.round)
         if key not in marks or key not in checks:
@@ -77,8 +77,8 @@ def oracle_rounds(history: History, successful: Sequence[Call]) -> Iterator[Orac
         if mark is None or not after:
             continue
         check = after[0]
-        oracle = _oracle(history, steps.numbered[steps.of_row[check]][1], int(table["value"][mark]))
-        if oracle is None or oracle.function not in reset_aliases(history, call):
+        oracle = _oracle(history, steps.behind(check), int(table["value"][mark]))
+        if oracle is None or oracle.function not in call.resets:
             continue
         held = next((r for r in reversed(before) if table["begin_ns"][r] >= table["end_ns"][mark]), None)
         yield OracleRound(
@@ -89,38 +89,40 @@ def oracle_rounds(history: History, successful: Sequence[Call]) -> Iterator[Orac
             check_row=check,
             value=int(table["value"][check]),
             failed=bool(table["error"][check] != 0 or table["end_ns"][check] == 0),
-            doubt=_dark(history, steps, call, check),
-            muted=others.mute(call, history.plan.functions.index(oracle.function), (mark, held, check)),
+            doubt=_dark(steps, call, check),
+            muted=others.mute(call, reading.of(oracle.function).number, (mark, held, check)),
         )
 
 
 class _Others:
     """What else reset functions in a history, beside the call whose round is looked at."""
 
-    def __init__(self, history: History, calls: Sequence[Call]) -> None:
-        self._history = history
-        self._spans = resets(history)
-        self._windows = lock_windows(history)
+    def __init__(self, reading: Reading, calls: Sequence[Call]) -> None:
+        self._reading, self._history = reading, reading.history
         self._unseen = [call for call in calls if call.operation == SUBORDINATE_RESET]
-        self._names = {actor.tid: actor.name for actor in history.actors}
+        self._names = {actor.tid: actor.name for actor in reading.history.actors}
+        self._resetting: dict[int, list[LockWindow]] = {}
+        for window in reading.windows:
+            if any(self._within(span, window) for span in reading.resets_by.get(window.tid, ())):
+                self._resetting.setdefault(window.function, []).append(window)
 
     def mute(self, call: Call, function: int, rows: tuple[int, int | None, int]) -> str:
         """Why a round of mark, first check and last check says nothing about `call`, or nothing."""
         table = self._history.operations
         for row in rows:
-            if row is not None and self._resetting(
+            if row is not None and self._is_reset(
                 function, int(table["begin_ns"][row]), int(table["end_ns"][row])
             ):
                 return "the function was being reset while the register was marked or checked"
         since, until = int(table["begin_ns"][rows[0]]), int(table["end_ns"][rows[2]])
-        for span in self._spans:
+        for span in self._reading.resets:
             if span.begin_ns <= until and span.end_ns >= since and self._clears(span, call, function):
                 who = self._names.get(span.tid, f"thread {span.tid}")
                 return f"a {span.name} reset by {who} came between mark and check"
         alias = self._history.plan.functions[function]
         for other in self._unseen:
             between = other.begin_ns <= until and other.end_ns >= since
-            if between and other.row != call.row and alias in reset_aliases(self._history, other):
+            if between and other.row != call.row and alias in other.resets:
                 return f"{other.operation} by {self._names[self._tid(other)]} came between mark and check"
         return ""
 
@@ -128,34 +130,28 @@ class _Others:
         """Whether a reset that is not the call's may have cleared the register by another method."""
         if span in call.spans or span.result == -errno.EAGAIN:
             return False
-        on = beside(self._history, span.function) if span.method is None else (span.function,)
+        asked = self._reading.functions[span.function]
+        on = asked.beside if span.method is None else (span.function,)
         return function in on and span.method not in {own.method for own in call.performed}
 
-    def _resetting(self, function: int, begin: int, end: int) -> bool:
+    def _is_reset(self, function: int, begin: int, end: int) -> bool:
         """Whether somebody held the config lock of the function in order to reset it."""
-        return any(
-            window.function == function
-            and window.opened_ns <= end
-            and begin <= window.closed_ns
-            and any(self._within(span, window) for span in self._spans)
-            for window in self._windows
-        )
+        held = self._resetting.get(function, ())
+        return any(window.opened_ns <= end and begin <= window.closed_ns for window in held)
 
     def _tid(self, call: Call) -> int:
         return self._history.actors[call.actor].tid
 
     @staticmethod
     def _within(span: ResetSpan, window: LockWindow) -> bool:
-        return (
-            span.tid == window.tid and window.opened_ns <= span.end_ns and span.begin_ns <= window.closed_ns
-        )
+        return window.opened_ns <= span.end_ns and span.begin_ns <= window.closed_ns
 
 
-def _dark(history: History, steps: Steps, call: Call, check: int) -> str:
+def _dark(steps: Steps, call: Call, check: int) -> str:
     """After a raw reset memory decode is off: a register cannot be read before it is on again."""
     if call.operation not in RAW_RESETS:
         return ""
-    table = history.operations
+    table = steps.history.operations
     rows = steps.rows(lambda step: verb(step.means) == "config-write" and _enables_memory(step))
     rows = rows[(rows > call.row) & (rows < check)]
     if ((table["actor"][rows] == call.actor) & (table["error"][rows] == 0)).any():

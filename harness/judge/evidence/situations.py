@@ -16,17 +16,9 @@ from typing import Final
 
 import numpy as np
 
-from harness.history.history import History
-from harness.history.windows import (
-    NOBODY,
-    TRACE_RESOLUTION,
-    DeviceWindow,
-    LockWindow,
-    device_windows,
-    lock_windows,
-)
+from harness.history.reading import Reading
+from harness.history.windows import NOBODY, TRACE_RESOLUTION, DeviceWindow, LockWindow
 from harness.judge.evidence.meeting import UNLOCK_GRACE, Times
-from harness.judge.evidence.steps import Steps
 from harness.model.operation import (
     BIND,
     DISABLE_VFS,
@@ -42,7 +34,6 @@ from harness.model.operation import (
     Operation,
     verb,
 )
-from harness.model.pci import Bdf
 from harness.model.promise import WindowKind
 from harness.model.units import Ns
 
@@ -148,10 +139,9 @@ class _Held:
 class Locks:
     """Who held which lock of which function in one history."""
 
-    def __init__(self, steps: Steps) -> None:
-        """Read the windows, and the operations that opened them, out of a history."""
-        self._history = steps.history
-        self._steps = steps
+    def __init__(self, reading: Reading) -> None:
+        """Gather the windows, and the operations that opened them."""
+        self._reading = reading
         held: dict[int, list[_Holding]] = {}
         for function, holding in self._holdings():
             held.setdefault(function, []).append(holding)
@@ -186,19 +176,19 @@ class Locks:
 
     def _taken(self, operation: Operation, function: int) -> tuple[int, ...]:
         """The functions whose own locks an operation takes."""
-        plan = self._history.plan
+        plan = self._reading.history.plan
         if operation == HOLD_PORT:
             return ()
         if operation == SUBORDINATE_RESET:
             below = [alias for alias, port in plan.ports.items() if port == plan.functions[function]]
             return (function, *(plan.functions.index(alias) for alias in below))
         if operation == HOT_RESET:
-            return beside(self._history, function)
+            return self._reading.functions[function].beside
         return (function,)
 
     def _port(self, operation: Operation, function: int) -> tuple[int, ...]:
         """The port above, if it takes part."""
-        plan = self._history.plan
+        plan = self._reading.history.plan
         port = plan.ports.get(plan.functions[function])
         if port not in plan.functions or operation == SUBORDINATE_RESET:
             return ()
@@ -225,18 +215,17 @@ class Locks:
         return iter(()) if held is None else held.during(begin, end)
 
     def _holdings(self) -> Iterator[tuple[int, _Holding]]:
-        history, table = self._history, self._history.operations
-        for window in lock_windows(history):
+        reading, history, table = self._reading, self._reading.history, self._reading.history.operations
+        for window in reading.windows:
             begin, end = window.asked_ns, window.released_ns
             if window.holder != NOBODY:
                 begin = Ns(int(table["begin_ns"][window.holder]))
                 end = Ns(int(table["end_ns"][window.holder]) or history.end_ns)
             yield window.function, _holding(window, begin, end)
-        for device in device_windows(history):
+        for device in reading.device_windows:
             yield device.function, _holding(device, device.asked_ns, device.released_ns)
-        rows = self._steps.rows(lambda step: step.means in _HOLDS_UNSEEN and step.file is not None)
-        for row in rows.tolist():
-            _, step = self._steps.numbered[self._steps.of_row[row]]
+        for row in reading.steps.rows(lambda step: step.means in _HOLDS_UNSEEN).tolist():
+            step = reading.steps.behind(row)
             if step.file is not None:
                 holding = _Holding(
                     kind=_HOLDS_UNSEEN[step.means],
@@ -246,21 +235,6 @@ class Locks:
                     window=None,
                 )
                 yield history.plan.functions.index(step.file.function), holding
-
-
-def beside(history: History, function: int) -> tuple[int, ...]:
-    """Functions of the plan on the same bus, itself included: what a reset of the bus resets."""
-    buses = {}
-    for record in history.functions:
-        bdf = Bdf.parse(record.bdf)
-        buses[record.alias] = (bdf.domain, bdf.bus)
-    plan = history.plan
-    mine = buses.get(plan.functions[function])
-    return tuple(
-        number
-        for number, alias in enumerate(plan.functions)
-        if number == function or (mine is not None and buses.get(alias) == mine)
-    )
 
 
 def _holding(window: LockWindow | DeviceWindow, begin: Ns | None, end: Ns | None) -> _Holding:

@@ -14,10 +14,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.history.history import History
+from harness.history.reading import Reading
 from harness.judge import findings
-from harness.judge.evidence.incidents import AFTERMATH, stalls
-from harness.judge.evidence.steps import steps_of
+from harness.judge.evidence.incidents import AFTERMATH, Struck
 from harness.model.operation import HEARTBEAT
 from harness.model.promise import Promise
 from harness.model.units import MS, Ns, as_text
@@ -72,18 +71,23 @@ class Starvation:
         return (last >= 0) & (self.end[last] >= begins)
 
 
-def starvation(history: History) -> Starvation:
-    """Find out when the machine was starved, or nobody watched it."""
+def starvation(reading: Reading, stalls: Iterable[Struck]) -> Starvation:
+    """Find out when the machine was starved, or nobody watched it.
+
+    Args:
+        reading: of a history.
+        stalls: when models stood still in it, as staged.
+    """
+    history, steps = reading.history, reading.steps
     if abs(history.clock_ratio - 1) > CLOCK_ERROR:
         return _always(f"the target's clock ran {history.clock_ratio:.2f} times as fast as the host's")
-    steps = steps_of(history)
     rows = steps.rows(lambda step: step.means == HEARTBEAT)
     beats = history.operations[rows]
     beats, rows = beats[beats["end_ns"] != 0], rows[beats["end_ns"] != 0]
     if not len(beats):
         return _always("no heartbeat watched the machine")
     planned, woke = beats["value"].astype(np.int64), beats["end_ns"].astype(np.int64)
-    late = (woke - planned > LATE) & ~_stood_still(history, planned, woke)
+    late = (woke - planned > LATE) & ~_stood_still(stalls, planned, woke)
     # After its last beat the heartbeat would have been missed one period later.
     last = int(woke.max())
     period = int(steps.column(lambda step: step.time_ns, np.int64)[steps.of_row[rows[-1]]])
@@ -102,7 +106,7 @@ def starvation(history: History) -> Starvation:
 
 
 def missed(
-    history: History,
+    busy: Starvation,
     checker: str,
     claim: str,
     *,
@@ -112,13 +116,13 @@ def missed(
     """What the evidence does not show: unknown, and perhaps because the machine was too busy for it to come in time.
 
     Args:
-        history: without it.
+        busy: when the machine was.
         checker: who misses it.
         claim: a sentence without its full stop.
         promise: the entry in question.
         events: rows that have to do with it.
     """
-    if (busy := starvation(history)).seen:
+    if busy.seen:
         return findings.starved(checker, f"{claim}, and {busy.reason}.", promise=promise, events=events)
     return findings.unknown(checker, f"{claim}.", promise=promise, events=events)
 
@@ -132,11 +136,11 @@ def _covered(begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64]) -> int:
 
 
 def _stood_still(
-    history: History, planned: npt.NDArray[np.int64], woke: npt.NDArray[np.int64]
+    stalls: Iterable[Struck], planned: npt.NDArray[np.int64], woke: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """Beats that were due while a model stood still, or shortly after, and came soon after that."""
     held = np.zeros(len(planned), dtype=np.bool_)
-    for stall in stalls(history):
+    for stall in stalls:
         held |= (planned >= stall.begin_ns - LATE) & (woke <= stall.end_ns + AFTERMATH)
     return held
 

@@ -15,15 +15,13 @@ from typing import Final
 
 import numpy as np
 
-from harness.history.history import History
-from harness.history.windows import TRACE_RESOLUTION, device_doubts, doubts
+from harness.history.windows import TRACE_RESOLUTION
 from harness.judge import findings
-from harness.judge.evidence import words
-from harness.judge.evidence.accesses import EDGE, KINDS, VERBS, Accesses, Kinds, Mask, accesses
+from harness.judge.evidence import Evidence, words
+from harness.judge.evidence.accesses import EDGE, KINDS, VERBS, Accesses, Kinds, Mask
 from harness.judge.evidence.incidents import standstill
 from harness.judge.evidence.meeting import Times
-from harness.judge.evidence.starvation import Starvation, starvation
-from harness.judge.evidence.steps import steps_of
+from harness.judge.evidence.starvation import Starvation
 from harness.judge.findings import Aspect
 from harness.model.operation import UNPRIVILEGED_READ, verb
 from harness.model.promise import Promise, WindowKind
@@ -48,15 +46,16 @@ _CALLED: Final = {
 """What people call a window, before the word "window"; any other is a "config lock window"."""
 
 
-def access_outcome(history: History, terms: Terms) -> tuple[Finding, ...]:
+def access_outcome(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold accesses and control samples against the windows of their function."""
-    if not len(steps_of(history).rows(lambda step: step.file is not None and verb(step.means) in VERBS)):
+    if not len(evidence.steps.rows(lambda step: step.file is not None and verb(step.means) in VERBS)):
         return ()
-    if reasons := dict.fromkeys((*doubts(history), *device_doubts(history))):
+    if reasons := evidence.window_doubts:
         return (findings.unknown(NAME, f"The lock windows are not certain: {'; '.join(reasons)}."),)
-    starved = starvation(history)
     return tuple(
-        finding for group in accesses(history) for finding in _Judged.of(group, terms).judge(starved)
+        finding
+        for group in evidence.accesses
+        for finding in _Judged.of(evidence, group, terms).judge(evidence.starvation)
     )
 
 
@@ -65,19 +64,21 @@ class _Judged:
     """Accesses, and what they are held against.
 
     Attributes:
+        evidence: of which they are a part.
         group: the accesses.
         promises: for each kind of window; absent where the contract is silent.
         shown: what they showed, as :mod:`~harness.judge.evidence.words` numbers it.
         against: number of the kind of window whose promise counts, or :data:`EDGE` where either may hold.
     """
 
+    evidence: Evidence
     group: Accesses
     promises: Mapping[WindowKind, Promise]
     shown: Times
     against: Kinds
 
     @classmethod
-    def of(cls, group: Accesses, terms: Terms) -> _Judged:
+    def of(cls, evidence: Evidence, group: Accesses, terms: Terms) -> _Judged:
         found = {kind: terms.promise(group.alias, group.promised_as, kind) for kind in WindowKind}
         promises = {kind: promise for kind, promise in found.items() if promise is not None}
         held = group.held
@@ -97,7 +98,7 @@ class _Judged:
         # The trace shows waits for the config lock alone: near no window of that, no window explains one.
         baseless = group.traced & (group.config.touched < 0) & (shown == words.WAITED)
         against[stray | baseless] = _NONE
-        return cls(group, promises, shown, against)
+        return cls(evidence, group, promises, shown, against)
 
     def judge(self, starved: Starvation) -> Iterator[Finding]:
         for kind in (*_LOCKED, WindowKind.NONE):
@@ -201,7 +202,7 @@ class _Judged:
             Blame.TIMEOUT,
             f"{mask.sum()} {group.operation} on {group.alias} took {how} {as_text(bound or 0)}: "
             f"{self._actor(first)} took {took}{after}"
-            f"{standstill(group.history, int(group.begin[first]), int(group.end[first]))}.",
+            f"{standstill(self.evidence.incidents, int(group.begin[first]), int(group.end[first]))}.",
             events=self._events(mask),
             promise=promise,
             met=int(mask.sum()),

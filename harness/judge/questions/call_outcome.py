@@ -14,11 +14,10 @@ import errno
 from collections.abc import Sequence
 from typing import Final
 
-from harness.history.history import History
-from harness.history.windows import TRACE_RESOLUTION, device_doubts, doubts
+from harness.history.windows import TRACE_RESOLUTION
 from harness.judge import findings
-from harness.judge.evidence import words
-from harness.judge.evidence.calls import Call, calls, trace_doubts
+from harness.judge.evidence import Evidence, words
+from harness.judge.evidence.calls import Call, trace_doubts
 from harness.judge.evidence.situations import Situation, Window
 from harness.judge.findings import Aspect
 from harness.model.operation import RAW_RESETS, Operation, is_reset
@@ -35,18 +34,17 @@ TRIES_WITHIN: Final = Ns(50 * MS)
 it free, however certain it is that it began inside the window."""
 
 
-def call_outcome(history: History, terms: Terms) -> tuple[Finding, ...]:
+def call_outcome(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold the outcome of every call against its promise; a raw reset is judged as an access."""
     groups: dict[tuple[str, Operation, tuple[tuple[WindowKind, bool], ...]], list[Call]] = {}
-    for call in calls(history):
+    for call in evidence.calls:
         if call.returned and call.operation not in RAW_RESETS:
             met = tuple((situation.kind, situation.certain) for situation in call.situations)
             groups.setdefault((call.alias, call.operation, met), []).append(call)
-    reasons = (*doubts(history), *device_doubts(history))
-    return tuple(_judge(history, group, terms, reasons) for group in groups.values())
+    return tuple(_judge(evidence, group, terms) for group in groups.values())
 
 
-def _judge(history: History, group: Sequence[Call], terms: Terms, reasons: tuple[str, ...]) -> Finding:
+def _judge(evidence: Evidence, group: Sequence[Call], terms: Terms) -> Finding:
     one = group[0]
     what = f"{one.operation} on {one.alias}"
     promises = one.promises(terms)
@@ -59,8 +57,9 @@ def _judge(history: History, group: Sequence[Call], terms: Terms, reasons: tuple
             f"{'met' if one.window else 'perhaps met'} by {len(group)} calls.",
             events=[findings.operation((wrong or group)[0].row)],
         )
+    reasons = (*evidence.doubts, *evidence.device_doubts)
     if any(promise.outcome is Outcome.SKIPPED for promise in promises):
-        reasons = tuple(dict.fromkeys((*reasons, *trace_doubts(history, one))))
+        reasons = tuple(dict.fromkeys((*reasons, *trace_doubts(evidence, one))))
     # An errno that no window explains needs no trace to be believed.
     certain = [call for call in wrong if call.error and not _promised_somewhere(call, terms)]
     if reasons and not certain:

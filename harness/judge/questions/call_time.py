@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from harness.history.history import History
-from harness.history.windows import TRACE_RESOLUTION, device_doubts, doubts
+from harness.history.windows import TRACE_RESOLUTION
 from harness.judge import findings
-from harness.judge.evidence import words
-from harness.judge.evidence.calls import Call, calls, traced
+from harness.judge.evidence import Evidence, words
+from harness.judge.evidence.calls import Call, traced
 from harness.judge.evidence.situations import Situation
-from harness.judge.evidence.starvation import Starvation, starvation
+from harness.judge.evidence.starvation import Starvation
 from harness.judge.questions.call_outcome import keeps, window_of
 from harness.model.operation import RAW_RESETS, Operation
 from harness.model.outcome import Outcome
@@ -32,21 +31,20 @@ _Untimely = tuple[list[_Timed], str, list[bool]]
 """Calls that were out of bounds, how, and for each whether a starved machine may be why."""
 
 
-def call_time(history: History, terms: Terms) -> tuple[Finding, ...]:
+def call_time(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold the duration of every call that kept its promise against the bounds of that promise."""
     groups: dict[tuple[str, Operation, Promise], list[_Timed]] = {}
-    for call in calls(history):
+    for call in evidence.calls:
         found = _timed(call, terms)
         if found is not None:
             promise, timed = found
             groups.setdefault((call.alias, call.operation, promise), []).append(timed)
     if not groups:
         return ()
-    if reasons := (*doubts(history), *device_doubts(history)):
+    if reasons := (*evidence.doubts, *evidence.device_doubts):
         return (findings.unknown(NAME, f"The lock windows are not certain: {'; '.join(reasons)}."),)
-    starved = starvation(history)
     return tuple(
-        _judge(promise, f"{operation} on {alias}", timed, starved)
+        _judge(promise, f"{operation} on {alias}", timed, evidence.starvation)
         for (alias, operation, promise), timed in groups.items()
     )
 

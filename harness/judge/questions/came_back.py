@@ -20,9 +20,10 @@ from typing import Final
 import numpy as np
 
 from harness.history.history import History
+from harness.history.reading import OfFunction
 from harness.judge import findings
-from harness.judge.evidence.calls import Call, calls
-from harness.judge.evidence.served_rows import served_rows
+from harness.judge.evidence import Evidence
+from harness.judge.evidence.calls import Call
 from harness.model.fault import Fault, Misbehaviour, Occasion
 from harness.model.operation import RESCAN, verb
 from harness.model.served import Happened
@@ -63,9 +64,9 @@ class Wait:
     found: bool
 
 
-def came_back(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+def came_back(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
     """Hold successful resets and scans against what models saw, and the kernel's waits against its own rule."""
-    return (*_too_early(history), *map(_patience, waits(history)))
+    return (*_too_early(evidence), *map(_patience, waits(evidence.history)))
 
 
 def waits(history: History) -> tuple[Wait, ...]:
@@ -116,15 +117,15 @@ def _patience(wait: Wait) -> Finding:
     return findings.passed(NAME, f"{told}.", source=_SOURCE, met=len(looked))
 
 
-def _too_early(history: History) -> Iterator[Finding]:
+def _too_early(evidence: Evidence) -> Iterator[Finding]:
+    history = evidence.history
     if history.served_lost:
         return  # the begin of a fault may be missing
-    done = [call for call in calls(history) if call.succeeded and _waits_for(call)]
-    for alias in history.plan.functions:
-        for number, fault in enumerate(history.plan.faults_of(alias)):
-            mine = [call for call in done if call.alias == alias and fault.what in _waits_for(call)]
-            away = list(_spells(history, alias, number, fault))
-            yield from _judge(history, fault, mine, away)
+    done = [call for call in evidence.calls if call.succeeded and _waits_for(call)]
+    for function in evidence.functions:
+        for number, fault in enumerate(history.plan.faults_of(function.alias)):
+            mine = [call for call in done if call.alias == function.alias and fault.what in _waits_for(call)]
+            yield from _judge(history, fault, mine, list(_spells(function, number, fault)))
 
 
 def _waits_for(call: Call) -> frozenset[Misbehaviour]:
@@ -134,10 +135,10 @@ def _waits_for(call: Call) -> frozenset[Misbehaviour]:
     return _AWAY | {Misbehaviour.STAY_ASLEEP} if verb(call.operation) == "reset" else frozenset()
 
 
-def _spells(history: History, alias: str, number: int, fault: Fault) -> Iterator[tuple[int, int]]:
+def _spells(function: OfFunction, number: int, fault: Fault) -> Iterator[tuple[int, int]]:
     """Since when and until when a function was away, each time."""
-    for row in served_rows(history, alias, Happened.FAULT_BEGINS, value=number):
-        since = int(history.served["time_ns"][row])
+    for row in function.served(Happened.FAULT_BEGINS, value=number):
+        since = int(function.whole.history.served["time_ns"][row])
         yield since, _FOREVER if fault.lasting_ns is None else since + fault.lasting_ns
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.history.history import FunctionRecord, History
+from harness.history.history import FunctionRecord
 from harness.judge import findings
-from harness.judge.evidence.calls import Call, calls, reset_aliases
+from harness.judge.evidence import Evidence
+from harness.judge.evidence.calls import Call
 from harness.judge.evidence.config_bits import counting, differing, written
 from harness.judge.findings import Aspect
 from harness.model.pci import BAR0, COMMAND
@@ -29,18 +30,18 @@ _HEADER_TYPE: Final = 0x0E
 _BARS: Final = {0: 6, 1: 2}  # by header layout, PCIe r6.0 §7.5.1.2, §7.5.1.3
 
 
-def config_restored(history: History, terms: Terms) -> tuple[Finding, ...]:
+def config_restored(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Compare config space after the stage with before, for each function that was reset."""
     last: dict[str, Call] = {}
-    for call in sorted(calls(history), key=lambda call: call.end_ns):
+    for call in sorted(evidence.calls, key=lambda call: call.end_ns):
         if call.succeeded:
-            last.update(dict.fromkeys(reset_aliases(history, call), call))
+            last.update(dict.fromkeys(call.resets, call))
     found = []
     for alias, call in last.items():
         promise = next((p for p in call.promises(terms) if p.config is not None), None)
         if promise is None:
             continue
-        function = history.function(alias)
+        function = evidence.of(alias).record
         if not function.config_before or len(function.config_before) != len(function.config_after):
             found.append(
                 findings.unknown(
@@ -50,18 +51,18 @@ def config_restored(history: History, terms: Terms) -> tuple[Finding, ...]:
                 )
             )
         elif promise.config in _FORGOTTEN:
-            found.append(_lost(history, promise, function, call))
+            found.append(_lost(evidence, promise, function, call))
         else:
-            found.append(_restored(history, terms, promise, function, call))
+            found.append(_restored(evidence, terms, promise, function, call))
     return tuple(found)
 
 
 def _restored(
-    history: History, terms: Terms, promise: Promise, function: FunctionRecord, call: Call
+    evidence: Evidence, terms: Terms, promise: Promise, function: FunctionRecord, call: Call
 ) -> Finding:
     before, after, alias = function.config_before, function.config_after, function.alias
     mask = counting(len(before), (*terms.volatile, *terms.unrestored), alias)
-    for offset in written(history, alias, before):
+    for offset in evidence.written[alias]:
         mask[offset] = 0
     count, places = differing(before, after, mask)
     if not count:
@@ -72,7 +73,7 @@ def _restored(
             met=1,
             weakness=findings.weak(promise, Aspect.CONFIG),
         )
-    unsaved = next((row for row, line in enumerate(history.log) if _NOT_SAVED in line.text), None)
+    unsaved = next((row for row, line in enumerate(evidence.history.log) if _NOT_SAVED in line.text), None)
     if unsaved is not None:
         return findings.unknown(
             NAME,
@@ -93,10 +94,10 @@ def _restored(
     )
 
 
-def _lost(history: History, promise: Promise, function: FunctionRecord, call: Call) -> Finding:
+def _lost(evidence: Evidence, promise: Promise, function: FunctionRecord, call: Call) -> Finding:
     """Command, and base addresses too where that is promised, must have been lost, unless the plan wrote them."""
     before, after, alias = function.config_before, function.config_after, function.alias
-    own = written(history, alias, b"")
+    own = written(evidence.of(alias), b"")
     both = promise.config is ConfigSpace.LOST
     bars = _BARS.get(before[_HEADER_TYPE] & 0x7F, 0) if both else 0
     fields = {"COMMAND": (COMMAND, 2), **{f"BAR{n}": (BAR0 + 4 * n, 4) for n in range(bars)}}

@@ -16,19 +16,12 @@ from typing import Final
 import numpy as np
 
 from harness.history.columns import Table
-from harness.history.history import FunctionRecord, History
-from harness.history.windows import (
-    DriverReset,
-    ResetSpan,
-    driver_doubts,
-    driver_resets,
-    reset_doubts,
-    resets,
-)
+from harness.history.reading import OfFunction
+from harness.history.steps import Rows
+from harness.history.windows import ResetSpan, driver_doubts, reset_doubts
 from harness.judge import findings
-from harness.judge.evidence import words
-from harness.judge.evidence.starvation import Starvation, starvation
-from harness.judge.evidence.steps import Rows, Steps, steps_of
+from harness.judge.evidence import Evidence, words
+from harness.judge.evidence.starvation import Starvation
 from harness.model.operation import DISK_READ, DISK_WRITE, Operation
 from harness.model.pci import ResetMethod
 from harness.model.promise import Promise, WindowKind
@@ -55,29 +48,21 @@ class _Disk:
     """The disk behind one function, and what was done to that function.
 
     Attributes:
-        steps: of the plan.
+        function: all that is shown of it, its resets by its own driver among that.
         table: of the operations; those that never returned end with the history.
-        record: of the function.
-        spans: its resets by the PCI core, while a driver was bound.
-        own: its resets by its driver.
     """
 
-    steps: Steps
+    function: OfFunction
     table: Table
-    record: FunctionRecord
-    spans: tuple[ResetSpan, ...]
-    own: tuple[DriverReset, ...]
 
-    def rows(self, means: Operation) -> Rows:
-        """The operations of one kind."""
-        alias = self.record.alias
-        return self.steps.rows(
-            lambda step: step.means == means and step.file is not None and step.file.function == alias
-        )
+    @property
+    def spans(self) -> tuple[ResetSpan, ...]:
+        """Its resets by the PCI core, while a driver was bound."""
+        return self.function.resets if self.function.record.driver else ()
 
     def done(self, means: Operation) -> Rows:
         """Those that returned success, and enough data to compare."""
-        rows, table = self.rows(means), self.steps.history.operations
+        rows, table = self.function.rows(means), self.function.whole.history.operations
         good = (table["error"][rows] == 0) & (table["end_ns"][rows] != 0)
         whole: Rows = rows[good & (table["result"][rows] >= _KEPT_BYTES)]
         return whole
@@ -87,7 +72,7 @@ class _Disk:
         begin, end = (int(self.table[edge][row]) for edge in ("begin_ns", "end_ns"))
         if any(span.begin_ns < end and not self._mended(span, begin) for span in self.spans):
             return WindowKind.SYSFS_RESET
-        if any(one.begin_ns < end and begin < one.end_ns for one in self.own):
+        if any(one.begin_ns < end and begin < one.end_ns for one in self.function.driver_resets):
             return WindowKind.DRIVER_RESET
         return WindowKind.NONE
 
@@ -95,57 +80,55 @@ class _Disk:
         """Whether an operation began after a reset by the PCI core that met no reset by the driver."""
         return any(
             span.end_ns <= self.table["begin_ns"][row]
-            and not any(one.begin_ns < span.end_ns and span.begin_ns < one.end_ns for one in self.own)
+            and not any(
+                one.begin_ns < span.end_ns and span.begin_ns < one.end_ns
+                for one in self.function.driver_resets
+            )
             for span in self.spans
         )
 
     def resets_between(self, write: int, read: int) -> str:
         """Half a sentence on the resets between two operations."""
         since, until = int(self.table["end_ns"][write]), int(self.table["begin_ns"][read])
-        begins = [*(span.begin_ns for span in self.spans), *(one.begin_ns for one in self.own)]
+        own = self.function.driver_resets
+        begins = [*(span.begin_ns for span in self.spans), *(one.begin_ns for one in own)]
         number = sum(since <= begin < until for begin in begins)
         return f"with {number or 'no'} reset{'s' * (number != 1)} of the function in between"
 
     def doubts(self) -> tuple[str, ...]:
         """Reasons why the trace may not show all that was done to the function."""
-        history = self.steps.history
-        offered = [method for method in ResetMethod if method in self.record.reset_methods]
+        history, record = self.function.whole.history, self.function.record
+        offered = [method for method in ResetMethod if method in record.reset_methods]
         reasons = [reason for method in offered for reason in reset_doubts(history, method)]
-        if self.record.driver in _SHOW_THEIR_RESETS:
-            reasons += driver_doubts(history, self.record.driver)
+        if record.driver in _SHOW_THEIR_RESETS:
+            reasons += driver_doubts(history, record.driver)
         return tuple(dict.fromkeys(reasons))
 
     def _mended(self, span: ResetSpan, moment: int) -> bool:
         """Whether its driver had reset the function anew, from beginning to end, between that reset and a moment."""
-        return any(one.done and one.begin_ns >= span.end_ns and one.end_ns <= moment for one in self.own)
+        own = self.function.driver_resets
+        return any(one.done and one.begin_ns >= span.end_ns and one.end_ns <= moment for one in own)
 
 
-def disk(history: History, terms: Terms) -> tuple[Finding, ...]:
+def disk(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Compare what was read with what was written, and hold the longest operations against their promises."""
-    steps = steps_of(history)
-    if not len(steps.rows(lambda step: step.means in (DISK_READ, DISK_WRITE))):
+    history = evidence.history
+    if not len(evidence.steps.rows(lambda step: step.means in (DISK_READ, DISK_WRITE))):
         return ()
     table = history.operations.copy()
     table["end_ns"][table["end_ns"] == 0] = history.end_ns
-    starved, spans, own = starvation(history), resets(history), driver_resets(history)
     found: list[Finding] = []
-    for number, alias in enumerate(history.plan.functions):
-        record = history.function(alias)
-        one = _Disk(
-            steps,
-            table,
-            record,
-            tuple(span for span in spans if span.function == number and record.driver),
-            tuple(reset for reset in own if reset.function == number),
-        )
-        found += [*_data(one), *_service(one, terms, starved)]
+    for function in evidence.functions:
+        one = _Disk(function, table)
+        found += [*_data(one), *_service(one, terms, evidence.starvation)]
     return tuple(found)
 
 
 def _data(disk: _Disk) -> Iterator[Finding]:
     """Every block that is read after it was written gives what was written."""
-    blocks = disk.steps.column(lambda step: step.offset, np.int64)[disk.steps.of_row]
-    reads, alias, table = disk.done(DISK_READ), disk.record.alias, disk.table
+    steps = disk.function.whole.steps
+    blocks = steps.column(lambda step: step.offset, np.int64)[steps.of_row]
+    reads, alias, table = disk.done(DISK_READ), disk.function.alias, disk.table
     found = [_compare(disk, reads[blocks[reads] == block], blocks) for block in np.unique(blocks[reads])]
     known = [pair for pairs, _ in found for pair in pairs]
     wrong = [pair for _, pairs in found for pair in pairs]
@@ -179,7 +162,9 @@ _Pairs = list[tuple[int, int]]
 def _compare(disk: _Disk, reads: Rows, blocks: Rows) -> tuple[_Pairs, _Pairs]:
     """Reads of one block whose contents were known, and those of them that gave something else."""
     table, block = disk.table, blocks[reads[0]]
-    tried, done = (rows[blocks[rows] == block] for rows in (disk.rows(DISK_WRITE), disk.done(DISK_WRITE)))
+    tried, done = (
+        rows[blocks[rows] == block] for rows in (disk.function.rows(DISK_WRITE), disk.done(DISK_WRITE))
+    )
     last = np.full(len(reads), -1, dtype=np.intp)
     right = np.zeros(len(reads), dtype=np.bool_)
     for write in tried.tolist():
@@ -201,9 +186,9 @@ def _compare(disk: _Disk, reads: Rows, blocks: Rows) -> tuple[_Pairs, _Pairs]:
 
 def _service(disk: _Disk, terms: Terms, starved: Starvation) -> Iterator[Finding]:
     """Operations of one kind, whatever was done to the function, end as promised, and none takes longer."""
-    alias = disk.record.alias
+    alias = disk.function.alias
     for means in (DISK_READ, DISK_WRITE):
-        rows = disk.rows(means)
+        rows = disk.function.rows(means)
         if len(rows) and (reasons := disk.doubts()):
             what = f"What {means} on {alias} met is not certain: {'; '.join(reasons)}."
             yield findings.unknown(NAME, what)
@@ -221,7 +206,7 @@ def _service(disk: _Disk, terms: Terms, starved: Starvation) -> Iterator[Finding
 
 
 def _hold(disk: _Disk, rows: Rows, promise: Promise, what: str, starved: Starvation) -> Finding:
-    table, returned = disk.table, disk.steps.history.operations["end_ns"][rows] != 0
+    table, returned = disk.table, disk.function.whole.history.operations["end_ns"][rows] != 0
     took = table["end_ns"][rows] - table["begin_ns"][rows]
     slowest = int(np.argmax(took))
     row, longest = int(rows[slowest]), Ns(int(took[slowest]))

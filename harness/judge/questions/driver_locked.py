@@ -13,18 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.history.history import History
-from harness.history.windows import (
-    TRACE_RESOLUTION,
-    DriverReset,
-    LockWindow,
-    StepTaken,
-    doubts,
-    driver_resets,
-    lock_tries,
-    lock_windows,
-)
+from harness.history.reading import OfFunction
+from harness.history.windows import TRACE_RESOLUTION, DriverReset, LockTry, LockWindow, StepTaken
 from harness.judge import findings
+from harness.judge.evidence import Evidence
 from harness.judge.evidence.culprit import doer
 from harness.judge.findings import Aspect
 from harness.model.operation import DRIVER_LOCK
@@ -71,34 +63,36 @@ class _Start:
         return self.other.kind if self.other.closed_ns - self.tried_ns >= patience else WindowKind.NONE
 
 
-def driver_locked(history: History, terms: Terms) -> tuple[Finding, ...]:
+def driver_locked(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold every reset by a driver against its promise."""
-    windows = lock_windows(history)
-    starts = [start for reset in driver_resets(history) for start in _starts(history, reset, windows)]
+    starts = [
+        start
+        for reset in evidence.driver_resets
+        for start in _starts(evidence.functions[reset.function], reset, evidence.lock_tries)
+    ]
     groups: dict[tuple[str, WindowKind], list[_Start]] = {}
     for start in starts:
         groups.setdefault((start.alias, start.kind(terms)), []).append(start)
-    if groups and (reasons := doubts(history)):
+    if groups and (reasons := evidence.doubts):
         what = f"Whether drivers held the config lock is not certain: {'; '.join(reasons)}."
         return (findings.unknown(NAME, what),)
-    return tuple(_judge(history, group, terms, kind) for (_, kind), group in groups.items())
+    return tuple(_judge(evidence, group, terms, kind) for (_, kind), group in groups.items())
 
 
-def _starts(history: History, reset: DriverReset, windows: Sequence[LockWindow]) -> Iterator[_Start]:
+def _starts(function: OfFunction, reset: DriverReset, tries: Sequence[LockTry]) -> Iterator[_Start]:
     taken = reset.start
     if taken is None:
         return
     tried = [
         one.asked_ns
-        for one in lock_tries(history)
-        if one.function == reset.function and reset.begin_ns <= one.asked_ns <= taken.time_ns
+        for one in tries
+        if one.function == function.number and reset.begin_ns <= one.asked_ns <= taken.time_ns
     ]
     first = tried[0] if tried else taken.time_ns
-    mine = [window for window in windows if window.function == reset.function]
-    own = (one for one in mine if one.kind is WindowKind.DRIVER_RESET and _open(one, taken.time_ns))
-    others = (one for one in mine if one.kind is not WindowKind.DRIVER_RESET and _open(one, first))
+    own = (w for w in function.windows if w.kind is WindowKind.DRIVER_RESET and _open(w, taken.time_ns))
+    others = (w for w in function.windows if w.kind is not WindowKind.DRIVER_RESET and _open(w, first))
     yield _Start(
-        alias=history.plan.functions[reset.function],
+        alias=function.alias,
         taken=taken,
         own=next(own, None),
         other=next(others, None),
@@ -111,7 +105,7 @@ def _open(window: LockWindow, moment: int) -> bool:
     return window.opened_ns <= moment + TRACE_RESOLUTION and window.closed_ns >= moment - TRACE_RESOLUTION
 
 
-def _judge(history: History, group: Sequence[_Start], terms: Terms, kind: WindowKind) -> Finding:
+def _judge(evidence: Evidence, group: Sequence[_Start], terms: Terms, kind: WindowKind) -> Finding:
     first = group[0]
     promise = terms.promise(first.alias, DRIVER_LOCK, kind)
     events = findings.kernel(first.taken.row)
@@ -127,7 +121,7 @@ def _judge(history: History, group: Sequence[_Start], terms: Terms, kind: Window
     if not wrong:
         return findings.passed(
             NAME,
-            _told(history, first) + (f" ({len(group) - 1} more times)" if len(group) > 1 else "") + ".",
+            _told(evidence, first) + (f" ({len(group) - 1} more times)" if len(group) > 1 else "") + ".",
             promise=promise,
             met=len(group),
             weakness=findings.weak(promise, Aspect.OUTCOME),
@@ -135,7 +129,7 @@ def _judge(history: History, group: Sequence[_Start], terms: Terms, kind: Window
     return findings.failed(
         NAME,
         Blame.DRIVER_FAULT,
-        f"{_told(history, wrong[0])}.",
+        f"{_told(evidence, wrong[0])}.",
         events=events,
         promise=promise,
         met=len(wrong),
@@ -143,7 +137,7 @@ def _judge(history: History, group: Sequence[_Start], terms: Terms, kind: Window
     )
 
 
-def _told(history: History, start: _Start) -> str:
+def _told(evidence: Evidence, start: _Start) -> str:
     """What happened, as a sentence without its full stop."""
     what = f"The driver of {start.alias} began its {start.taken.step}"
     if start.own:
@@ -152,6 +146,6 @@ def _told(history: History, start: _Start) -> str:
     tried = f" after {start.tries} tries in {trying}" if start.tries else ""
     if start.other is None:
         return f"{what} without the config lock{tried}"
-    who = doer(history, start.other.tid, start.other.opened_ns)
+    who = doer(evidence, start.other.tid, start.other.opened_ns)
     left = as_text(Ns(start.other.closed_ns - start.taken.time_ns))
     return f"{what} without the config lock{tried}: {who} held it, and for {left} more"

@@ -14,11 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.history.history import History
-from harness.history.windows import DriverReset, DriverStep, StepTaken, driver_doubts, driver_resets
+from harness.history.windows import DriverReset, DriverStep, StepTaken, driver_doubts
 from harness.judge import findings
-from harness.judge.evidence.calls import calls, reset_aliases
-from harness.judge.evidence.served_rows import served_rows
+from harness.judge.evidence import Evidence
 from harness.judge.findings import Aspect
 from harness.model.operation import DRIVER_SELF_TEST, DRIVER_WARM_RESET, SELF_TEST, Operation, verb
 from harness.model.outcome import Outcome
@@ -68,45 +66,44 @@ class _Asked:
         return Outcome.OK if self.row >= 0 else Outcome.SKIPPED
 
 
-def driver_reset(history: History, terms: Terms) -> tuple[Finding, ...]:
+def driver_reset(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold every reset that a driver asked for against the log of its function."""
     groups: dict[tuple[str, Operation], list[_Asked]] = {}
-    resets = driver_resets(history)
-    for reset in resets:
+    for reset in evidence.driver_resets:
         step = reset.start
         if step is not None and reset.done:
-            asked = _asked(history, reset, step)
+            asked = _asked(evidence, reset, step)
             groups.setdefault((asked.alias, _WORDS[step.step]), []).append(asked)
-    wanted = any(verb(step.means) == "adapter-reset" for actor in history.plan.actors for step in actor.steps)
-    if (resets or wanted) and (reasons := driver_doubts(history, _DRIVER)):
+    wanted = any(verb(step.means) == "adapter-reset" for _, step in evidence.steps.numbered)
+    if (evidence.driver_resets or wanted) and (reasons := driver_doubts(evidence.history, _DRIVER)):
         return (
             findings.unknown(
                 NAME, f"What {_DRIVER} did to its function is not certain: {'; '.join(reasons)}."
             ),
         )
     return tuple(
-        finding for (_, means), group in groups.items() for finding in _judge(history, terms, means, group)
+        finding for (_, means), group in groups.items() for finding in _judge(evidence, terms, means, group)
     )
 
 
-def _asked(history: History, reset: DriverReset, step: StepTaken) -> _Asked:
-    alias, error = history.plan.functions[reset.function], history.served_error_ns
-    times = history.served["time_ns"]
-    rows = served_rows(history, alias, _KINDS[step.step])
+def _asked(evidence: Evidence, reset: DriverReset, step: StepTaken) -> _Asked:
+    history, function = evidence.history, evidence.functions[reset.function]
+    times, error = history.served["time_ns"], history.served_error_ns
+    rows = function.served(_KINDS[step.step])
     moments = times[rows].astype(int)
     near = rows[(moments >= step.time_ns - error) & (moments <= reset.end_ns + error)].tolist()
     inside = [row for row in near if step.time_ns + error <= int(times[row]) <= reset.end_ns - error]
     doubt = None
-    if not len(served_rows(history, alias, *Happened)):
+    if not len(function.served()):
         doubt = _Doubt.SILENT
     elif near and not inside:
         doubt = _Doubt.CLOCK
-    elif near and _foreign(history, alias, step, reset.end_ns):
+    elif near and _foreign(evidence, function.alias, step, reset.end_ns):
         doubt = _Doubt.FOREIGN
     elif not near and history.served_lost:
         doubt = _Doubt.LOST
     return _Asked(
-        alias=alias,
+        alias=function.alias,
         step=step,
         lasting_ns=Ns(reset.end_ns - step.time_ns),
         row=inside[0] if inside else -1,
@@ -114,17 +111,17 @@ def _asked(history: History, reset: DriverReset, step: StepTaken) -> _Asked:
     )
 
 
-def _foreign(history: History, alias: str, step: StepTaken, end: Ns) -> bool:
+def _foreign(evidence: Evidence, alias: str, step: StepTaken, end: Ns) -> bool:
     """Whether a user asked meanwhile for a reset that a function may note as the driver's."""
     own = step.step is DriverStep.SELF_TEST
     return any(
         (call.operation == SELF_TEST) is own and call.begin_ns <= end and step.time_ns <= call.end_ns
-        for call in calls(history)
-        if alias in reset_aliases(history, call)
+        for call in evidence.calls
+        if alias in call.resets
     )
 
 
-def _judge(history: History, terms: Terms, means: Operation, group: Sequence[_Asked]) -> Iterator[Finding]:
+def _judge(evidence: Evidence, terms: Terms, means: Operation, group: Sequence[_Asked]) -> Iterator[Finding]:
     first = group[0]
     what = f"{first.step.step} that the driver of {first.alias} asked for"
     promise = terms.promise(first.alias, means, WindowKind.NONE)
@@ -149,7 +146,7 @@ def _judge(history: History, terms: Terms, means: Operation, group: Sequence[_As
         yield findings.failed(
             NAME,
             Blame.RESET_FAILED,
-            _told(history, wrong[0], len(wrong)),
+            _told(evidence, wrong[0], len(wrong)),
             events=_events(wrong[0]),
             promise=promise,
             met=len(wrong),
@@ -158,7 +155,7 @@ def _judge(history: History, terms: Terms, means: Operation, group: Sequence[_As
     elif certain:
         yield findings.passed(
             NAME,
-            _told(history, certain[0], len(certain)),
+            _told(evidence, certain[0], len(certain)),
             promise=promise,
             met=len(certain),
             weakness=findings.weak(promise, Aspect.OUTCOME),
@@ -170,7 +167,7 @@ def _events(asked: _Asked) -> tuple[EventId, ...]:
     return (*found, findings.served(asked.row)) if asked.row >= 0 else found
 
 
-def _told(history: History, asked: _Asked, count: int) -> str:
+def _told(evidence: Evidence, asked: _Asked, count: int) -> str:
     """What became of the first of so many."""
     what = f"the {asked.step.step} that the driver of {asked.alias} asked for"
     more = f" ({count} times)" if count > 1 else ""
@@ -179,5 +176,5 @@ def _told(history: History, asked: _Asked, count: int) -> str:
             f"Reset not performed: {what} did not reach the function{more}; the driver took it for done "
             f"{as_text(asked.lasting_ns)} later."
         )
-    after = as_text(Ns(int(history.served["time_ns"][asked.row]) - asked.step.time_ns))
+    after = as_text(Ns(int(evidence.history.served["time_ns"][asked.row]) - asked.step.time_ns))
     return f"{what[0].upper()}{what[1:]} happened{more}: the function had forgotten its state {after} later."

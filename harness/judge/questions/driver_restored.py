@@ -12,13 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.history.history import History
-from harness.history.windows import DriverReset, driver_doubts, driver_resets
+from harness.history.windows import DriverReset, driver_doubts
 from harness.judge import findings
-from harness.judge.evidence.calls import calls, reset_aliases
-from harness.judge.evidence.config_bits import counting, differing, written
-from harness.judge.evidence.incidents import unplugged
-from harness.judge.evidence.steps import steps_of
+from harness.judge.evidence import Evidence
+from harness.judge.evidence.config_bits import counting, differing
 from harness.model.operation import REMOVE, UNBIND
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, Finding
@@ -31,39 +28,34 @@ _DRIVER: Final = "ipr"
 _LETS_GO: Final = (UNBIND, REMOVE)
 
 
-def driver_restored(history: History, terms: Terms) -> tuple[Finding, ...]:
+def driver_restored(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Compare config space after the stage with before, for each function that its driver was the last to reset."""
-    last = {reset.function: reset for reset in driver_resets(history)}
+    last = {reset.function: reset for reset in evidence.driver_resets}
     return tuple(
         finding
         for number, reset in last.items()
-        if reset.done and not _since(history, reset)
-        for finding in _judge(history, terms, history.plan.functions[number], reset)
+        if reset.done and not _since(evidence, reset)
+        for finding in _judge(evidence, terms, evidence.functions[number].alias, reset)
     )
 
 
-def _since(history: History, reset: DriverReset) -> bool:
+def _since(evidence: Evidence, reset: DriverReset) -> bool:
     """Whether somebody else reset the function meanwhile or later, or took the driver away."""
-    alias = history.plan.functions[reset.function]
-    released = steps_of(history).rows(
-        lambda step: step.means in _LETS_GO and step.file is not None and step.file.function == alias
-    )
+    function = evidence.functions[reset.function]
     return (
-        len(released) > 0
-        or any(removal.struck.incident.function == alias for removal in unplugged(history))
-        or any(
-            alias in reset_aliases(history, call) and call.end_ns > reset.begin_ns for call in calls(history)
-        )
+        len(function.rows(*_LETS_GO)) > 0
+        or any(removal.struck.incident.function == function.alias for removal in evidence.removals)
+        or any(function.alias in call.resets and call.end_ns > reset.begin_ns for call in evidence.calls)
     )
 
 
-def _judge(history: History, terms: Terms, alias: str, reset: DriverReset) -> Iterator[Finding]:
-    function = history.function(alias)
+def _judge(evidence: Evidence, terms: Terms, alias: str, reset: DriverReset) -> Iterator[Finding]:
+    function = evidence.of(alias).record
     before, after = function.config_before, function.config_after
     if not before or len(before) != len(after) or not after.strip(b"\xff"):
         return  # somebody is stuck, or the function is dead, and another checker says so
     mask = counting(len(before), terms.volatile, alias)
-    for offset in written(history, alias, before):
+    for offset in evidence.written[alias]:
         mask[offset] = 0
     count, places = differing(before, after, mask)
     if not count:
@@ -75,7 +67,7 @@ def _judge(history: History, terms: Terms, alias: str, reset: DriverReset) -> It
         )
         return
     events, changed = findings.kernel(reset.steps[-1].row), f"{count} bytes differ ({places})"
-    if reasons := driver_doubts(history, _DRIVER):
+    if reasons := driver_doubts(evidence.history, _DRIVER):
         yield findings.unknown(
             NAME,
             f"Whether the driver of {alias} was the last to reset it is not certain, and {changed}: "

@@ -13,19 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.history.history import History
-from harness.history.windows import (
-    Callback,
-    DriverReset,
-    ResetSpan,
-    Telling,
-    driver_doubts,
-    driver_resets,
-    resets,
-    tellings,
-)
+from harness.history.reading import OfFunction
+from harness.history.windows import Callback, DriverReset, ResetSpan, Telling, driver_doubts
 from harness.judge import findings
-from harness.judge.evidence.steps import steps_of
+from harness.judge.evidence import Evidence
 from harness.judge.findings import Aspect
 from harness.model.operation import REMOVE, TELLING, UNBIND
 from harness.model.outcome import Outcome
@@ -67,28 +58,28 @@ class _Heard:
         return before, tuple(one.what for one in self.told if one.row > self.span.row)
 
 
-def driver_told(history: History, terms: Terms) -> tuple[Finding, ...]:
+def driver_told(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold every reset of a function under a driver that is known against what that driver is to hear of it."""
-    known = [record for record in history.functions if record.driver in CALLBACKS_KNOWN]
-    if not known:
-        return ()
-    spans, told, own = resets(history), tellings(history), driver_resets(history)
     found: list[Finding] = []
-    for record in known:
-        number = history.plan.functions.index(record.alias)
-        until = _bound_until(history, record.alias)
-        mine = [span for span in spans if span.function == number and span.result == 0]
-        asked = [span for span in mine if span.end_ns <= until and not _by_driver(span, own)]
-        heard = tuple(_heard(span, mine, told) for span in asked)
-        if heard:
-            found.append(_judge(history, terms, record.alias, record.driver, heard))
+    for record in evidence.history.functions:
+        if record.driver not in CALLBACKS_KNOWN:
+            continue
+        function = evidence.of(record.alias)
+        until = _bound_until(function)
+        mine = [span for span in function.resets if span.result == 0]
+        asked = [
+            span for span in mine if span.end_ns <= until and not _by_driver(span, function.driver_resets)
+        ]
+        if heard := tuple(_heard(span, mine, evidence.tellings) for span in asked):
+            found.append(_judge(function, terms, heard))
     return tuple(found)
 
 
-def _judge(history: History, terms: Terms, alias: str, driver: str, heard: Sequence[_Heard]) -> Finding:
+def _judge(function: OfFunction, terms: Terms, heard: Sequence[_Heard]) -> Finding:
+    alias, driver = function.alias, function.record.driver
     what = f"{len(heard)} resets of {alias} that it did not ask for"
     promise = terms.promise(alias, TELLING, WindowKind.NONE)
-    if reasons := driver_doubts(history, driver):
+    if reasons := driver_doubts(function.whole.history, driver):
         return findings.unknown(
             NAME,
             f"Whether {driver} was told of {what} is not certain: {'; '.join(reasons)}.",
@@ -146,11 +137,9 @@ def _heard(span: ResetSpan, spans: Sequence[ResetSpan], told: Sequence[Telling])
     return _Heard(span, tuple(mine))
 
 
-def _bound_until(history: History, alias: str) -> Ns:
+def _bound_until(function: OfFunction) -> Ns:
     """When an operation of the plan may first have taken the driver away."""
-    rows = steps_of(history).rows(
-        lambda step: step.means in _LETS_GO and step.file is not None and step.file.function == alias
-    )
+    history, rows = function.whole.history, function.rows(*_LETS_GO)
     begins = history.operations["begin_ns"][rows]
     return Ns(int(begins.min())) if len(rows) else history.end_ns
 
@@ -158,8 +147,7 @@ def _bound_until(history: History, alias: str) -> Ns:
 def _by_driver(span: ResetSpan, own: Sequence[DriverReset]) -> bool:
     """Whether the thread in which the driver started its own reset performed this one as a part of that."""
     return any(
-        reset.function == span.function
-        and reset.begin_ns <= span.begin_ns <= reset.end_ns
+        reset.begin_ns <= span.begin_ns <= reset.end_ns
         and (step := reset.start) is not None
         and step.tid == span.tid
         for reset in own

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from harness.history.history import History
+from harness.history.steps import Rows
 from harness.judge import findings
-from harness.judge.evidence.served_rows import in_time, served_rows
-from harness.judge.evidence.starvation import starvation
-from harness.judge.evidence.steps import Rows
+from harness.judge.evidence import Evidence
 from harness.model.fault import Fault, Occasion
 from harness.model.fault_words import fault_in_words
 from harness.model.served import Happened
@@ -26,29 +25,31 @@ TOLERANCE: Final = 100 * MS
 """So late a host begins what was timed without being called busy."""
 
 
-def fault_met(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+def fault_met(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
     """Hold every fault and incident of the plan against the log of its model."""
+    history = evidence.history
     if history.served_lost and history.plan.faults:
         return (
             findings.unknown(NAME, f"{history.served_lost} rows of the models' logs were lost: it was full."),
         )
-    return (*_faults(history), *_incidents(history))
+    return (*_faults(evidence), *_incidents(evidence))
 
 
-def _faults(history: History) -> Iterator[Finding]:
-    over = _over(history)
-    for alias in history.plan.functions:
+def _faults(evidence: Evidence) -> Iterator[Finding]:
+    history, over = evidence.history, _over(evidence.history)
+    for function in evidence.functions:
+        alias = function.alias
         for number, fault in enumerate(history.plan.faults_of(alias)):
             what = fault_in_words(fault)
-            begun = in_time(history, served_rows(history, alias, Happened.FAULT_BEGINS, value=number))
-            met = served_rows(history, alias, Happened.FAULT_MET, value=number)
+            begun = function.served_in_time(Happened.FAULT_BEGINS, value=number)
+            met = function.served(Happened.FAULT_MET, value=number)
             met = met[history.served["time_ns"][met] <= over]
             late = _late(history, fault, begun)
             if not len(begun):
-                yield _missing(history, f"{alias} never came to be {what}: its occasion did not come", late)
+                yield _missing(evidence, f"{alias} never came to be {what}: its occasion did not come", late)
             elif not len(met):
                 event = findings.served(begun[0])
-                yield _missing(history, f"{alias} was {what}, and nothing met it", late, event)
+                yield _missing(evidence, f"{alias} was {what}, and nothing met it", late, event)
             else:
                 first = int(history.served["time_ns"][met[0]]) - history.begin_ns
                 yield findings.passed(
@@ -75,20 +76,21 @@ def _late(history: History, fault: Fault, begun: Rows) -> str:
     return f"the host began it {as_text(Ns(late))} late" if late > TOLERANCE else ""
 
 
-def _missing(history: History, claim: str, late: str, *events: EventId) -> Finding:
+def _missing(evidence: Evidence, claim: str, late: str, *events: EventId) -> Finding:
     """What did not come to pass, for which a busy machine may be to blame."""
-    busy = starvation(history)
+    busy = evidence.starvation
     if reason := late or (busy.seen and busy.reason):
         return findings.starved(NAME, f"{claim}, and {reason}.", events=events)
     return findings.unknown(NAME, f"{claim}.", events=events)
 
 
-def _incidents(history: History) -> Iterator[Finding]:
+def _incidents(evidence: Evidence) -> Iterator[Finding]:
+    history = evidence.history
     for number, incident in enumerate(history.plan.incidents):
-        alias = incident.function
-        begun = in_time(history, served_rows(history, alias, Happened.INCIDENT_BEGINS, value=number))
+        alias, function = incident.function, evidence.of(incident.function)
+        begun = function.served_in_time(Happened.INCIDENT_BEGINS, value=number)
         # The host may see the end of it only when the stage is over: a slot takes a second to power off.
-        ended = served_rows(history, alias, Happened.INCIDENT_ENDS, value=number)
+        ended = function.served(Happened.INCIDENT_ENDS, value=number)
         what = f"{alias}: {incident.kind}" + (f" ({incident.detail})" if incident.detail else "")
         if not len(begun):
             yield findings.starved(NAME, f"{what} did not come before the stage was over: the host was late.")

@@ -7,12 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from harness.history.history import ActorRecord, History
-from harness.history.windows import LockWindow, doubts, lock_windows
+from harness.history.history import ActorRecord
+from harness.history.steps import Rows
+from harness.history.windows import LockWindow
 from harness.judge import findings
+from harness.judge.evidence import Evidence
 from harness.judge.evidence.culprit import doer
-from harness.judge.evidence.starvation import starvation
-from harness.judge.evidence.steps import Rows, Steps, steps_of
 from harness.model.loss import OURS
 from harness.model.terms import Terms
 from harness.model.units import as_text
@@ -26,28 +26,31 @@ Held = dict[str, LockWindow]
 """Config locks that were held when the stage ended, by alias of their function."""
 
 
-def finished(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+def finished(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
     """Find operations that never returned or came too late, and actors that did not end well."""
-    steps = steps_of(history)
-    held = _still_held(history) if any(actor.end != "done" for actor in history.actors) else {}
-    found = (*_stuck(steps, held), *_never_began(steps, held), *_overdue(steps), *_ended_badly(steps))
+    badly = any(actor.end != "done" for actor in evidence.history.actors)
+    held = _still_held(evidence) if badly else {}
+    found = (
+        *_stuck(evidence, held),
+        *_never_began(evidence, held),
+        *_overdue(evidence),
+        *_ended_badly(evidence),
+    )
     if found:
         return found
-    count = len(history.operations)
+    count = len(evidence.history.operations)
     if not count:
         return (findings.unknown(NAME, "No operation was recorded."),)
     return (findings.passed(NAME, f"All {count} operations returned by the deadline.", met=count),)
 
 
-def _stuck(steps: Steps, held: Held) -> Iterator[Finding]:
+def _stuck(evidence: Evidence, held: Held) -> Iterator[Finding]:
     """Operations in flight, and who holds the config lock that they may be waiting for."""
-    table, judged = steps.history.operations, _judged(steps)
+    history, table, judged = evidence.history, evidence.history.operations, _judged(evidence)
     in_flight = judged[table["end_ns"][judged] == 0]
-    oops = steps.history.taint_after & ~steps.history.taint_before & _OOPS
+    oops = history.taint_after & ~history.taint_before & _OOPS
     for row in in_flight.tolist():
-        number = int(table["actor"][row])
-        record = steps.history.actors[number]
-        step = steps.numbered[steps.of_row[row]][1]
+        record, step = history.actors[int(table["actor"][row])], evidence.steps.behind(row)
         on = f" on {step.file.function}" if step.file else ""
         if oops and record.end == "died":
             yield findings.failed(
@@ -60,12 +63,12 @@ def _stuck(steps: Steps, held: Held) -> Iterator[Finding]:
             )
             continue
         window = held.get(step.file.function) if step.file else None
-        lock = _holder(steps.history, record, window)
+        lock = _holder(evidence, record, window)
         yield findings.failed(
             NAME,
             Blame.TIMEOUT,
             f"{record.name} never returned from {step.means}{on}"
-            f" ({as_text(steps.history.end_ns - int(table['begin_ns'][row]))} in flight){_asleep(record)}{lock}.",
+            f" ({as_text(history.end_ns - int(table['begin_ns'][row]))} in flight){_asleep(record)}{lock}.",
             events=[
                 findings.operation(row),
                 *(findings.kernel(window.opened_row) if window and lock else ()),
@@ -74,16 +77,15 @@ def _stuck(steps: Steps, held: Held) -> Iterator[Finding]:
         )
 
 
-def _never_began(steps: Steps, held: Held) -> Iterator[Finding]:
+def _never_began(evidence: Evidence, held: Held) -> Iterator[Finding]:
     """Actors that did not come back from their set-up: a fault where somebody holds a lock of what they use."""
-    for number, record in enumerate(steps.history.actors):
+    for number, record in enumerate(evidence.history.actors):
         if record.end != "abandoned" or not record.detail:
             continue
-        uses = dict.fromkeys(
-            step.file.function for step in steps.history.plan.actors[number].steps if step.file
-        )
+        steps = evidence.history.plan.actors[number].steps
+        uses = dict.fromkeys(step.file.function for step in steps if step.file)
         windows = [held[alias] for alias in uses if alias in held]
-        told = [(window, lock) for window in windows if (lock := _holder(steps.history, record, window))]
+        told = [(window, lock) for window in windows if (lock := _holder(evidence, record, window))]
         claim = f"{record.name} never came back from {record.detail}{_asleep(record)}"
         if told:
             window, lock = told[0]
@@ -94,27 +96,27 @@ def _never_began(steps: Steps, held: Held) -> Iterator[Finding]:
             yield findings.unknown(NAME, f"{claim}, and nothing that was seen explains it.")
 
 
-def _holder(history: History, record: ActorRecord, window: LockWindow | None) -> str:
+def _holder(evidence: Evidence, record: ActorRecord, window: LockWindow | None) -> str:
     """Who holds the lock that an actor may be waiting for, as the end of a sentence; empty when nobody does."""
     if window is None or window.tid == record.tid:
         return ""
-    holder = doer(history, window.tid, window.opened_ns)
-    return f"; {holder} has held its config lock for {as_text(history.end_ns - window.opened_ns)}"
+    holder = doer(evidence, window.tid, window.opened_ns)
+    return f"; {holder} has held its config lock for {as_text(evidence.history.end_ns - window.opened_ns)}"
 
 
-def _overdue(steps: Steps) -> Iterator[Finding]:
-    history, table = steps.history, steps.history.operations
+def _overdue(evidence: Evidence) -> Iterator[Finding]:
+    history, table = evidence.history, evidence.history.operations
     plan = history.plan
     deadline = history.begin_ns + plan.lasting_ns + plan.deadline_ns
-    judged = _judged(steps)
+    judged = _judged(evidence)
     late = judged[table["end_ns"][judged] > deadline]
     if not len(late):
         return
-    starved = starvation(history)
+    starved = evidence.starvation
     begin, end = table["begin_ns"][late], table["end_ns"][late]
     hungry = starved.during(begin, np.full(len(end), deadline))
     row = late[np.argmax(~hungry)]
-    step = steps.numbered[steps.of_row[row]][1]
+    step = evidence.steps.behind(row)
     claim = (
         f"{len(late)} operations returned after the deadline: {plan.actors[int(table['actor'][row])].name} "
         f"returned from {step.means} {as_text(int(table['end_ns'][row]) - deadline)} late"
@@ -126,10 +128,11 @@ def _overdue(steps: Steps) -> Iterator[Finding]:
         yield findings.failed(NAME, Blame.TIMEOUT, f"{claim}.", events=events, met=len(late))
 
 
-def _ended_badly(steps: Steps) -> Iterator[Finding]:
-    table = steps.history.operations
-    for number, record in enumerate(steps.history.actors):
-        in_flight = bool(((table["actor"] == number) & (table["end_ns"] == 0)).any())
+def _ended_badly(evidence: Evidence) -> Iterator[Finding]:
+    table = evidence.history.operations
+    flying = set(table["actor"][table["end_ns"] == 0].tolist())
+    for number, record in enumerate(evidence.history.actors):
+        in_flight = number in flying
         if record.end == "abandoned" and not in_flight and not record.detail:
             yield findings.unknown(
                 NAME, f"{record.name} was abandoned, but no operation of it is in flight{_asleep(record)}."
@@ -140,18 +143,18 @@ def _ended_badly(steps: Steps) -> Iterator[Finding]:
             yield findings.unknown(NAME, f"{record.lost} operations of {record.name} were not recorded.")
 
 
-def _judged(steps: Steps) -> Rows:
-    return steps.rows(lambda step: step.means not in OURS)
+def _judged(evidence: Evidence) -> Rows:
+    return evidence.steps.rows(lambda step: step.means not in OURS)
 
 
-def _still_held(history: History) -> Held:
+def _still_held(evidence: Evidence) -> Held:
     """The config locks that were certainly held when the stage ended, by alias of their function."""
-    if doubts(history):
+    if evidence.doubts:
         return {}
     return {
-        history.plan.functions[window.function]: window
-        for window in lock_windows(history)
-        if window.closed_row < 0 and window.closed_ns == history.end_ns
+        evidence.functions[window.function].alias: window
+        for window in evidence.windows
+        if window.closed_row < 0 and window.closed_ns == evidence.history.end_ns
     }
 
 

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from harness.history.history import History
+from harness.history.reading import OfFunction
+from harness.history.steps import Rows
 from harness.judge import findings
-from harness.judge.evidence.served_rows import in_time, served_rows
-from harness.judge.evidence.starvation import starvation
-from harness.judge.evidence.steps import Rows, Steps, steps_of
-from harness.model.operation import RING, TAKE, verb
+from harness.judge.evidence import Evidence
+from harness.model.operation import RING, TAKE
 from harness.model.outcome import Outcome
 from harness.model.promise import Promise, WindowKind
 from harness.model.served import Happened
@@ -28,7 +27,6 @@ from harness.model.verdict import Blame, EventId, Finding
 NAME: Final = "interrupts"
 STORM: Final = 100
 """So many without a cause a second are a storm; fewer are strays."""
-_VERB: Final = verb(TAKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +55,24 @@ class _Round:
         return findings.operation(self.ring), findings.operation(self.take)
 
 
-def interrupts(history: History, terms: Terms) -> tuple[Finding, ...]:
+def interrupts(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold what came against what there was cause for."""
-    steps = steps_of(history)
-    if not len(steps.rows(lambda step: verb(step.means) == _VERB)):
-        return ()
     return tuple(
         finding
-        for alias in history.plan.functions
-        if (rounds := _rounds(steps, alias))
-        for finding in _judge(history, terms, alias, rounds)
+        for function in evidence.functions
+        if (rounds := _rounds(function))
+        for finding in _judge(evidence, terms, function, rounds)
     )
 
 
-def _rounds(steps: Steps, alias: str) -> list[_Round]:
-    table = steps.history.operations
+def _rounds(function: OfFunction) -> list[_Round]:
+    table = function.whole.history.operations
     last: dict[tuple[int, int], int] = {}
-    for row in _rows(steps, alias, TAKE).tolist():
+    for row in function.rows(TAKE).tolist():
         if table["end_ns"][row]:  # what never returned is another checker's business
             last[int(table["actor"][row]), int(table["round"][row])] = row
     found = []
-    for ring in _rows(steps, alias, RING).tolist():
+    for ring in function.rows(RING).tolist():
         take = last.get((int(table["actor"][ring]), int(table["round"][ring])))
         if take is None or table["error"][ring]:
             continue
@@ -87,19 +82,20 @@ def _rounds(steps: Steps, alias: str) -> list[_Round]:
     return found
 
 
-def _judge(history: History, terms: Terms, alias: str, rounds: list[_Round]) -> Iterator[Finding]:
+def _judge(evidence: Evidence, terms: Terms, function: OfFunction, rounds: list[_Round]) -> Iterator[Finding]:
+    alias = function.alias
     promise = terms.promise(alias, TAKE, WindowKind.NONE)
     if promise is None:
         yield findings.unknown(NAME, f"The contract says nothing on interrupts of {alias}.")
         return
     wrong = [one for one in rounds if one.outcome is not promise.outcome]
-    late = [one for one in rounds if one.count and _is_late(history, promise, one)]
+    late = [one for one in rounds if one.count and _is_late(evidence, promise, one)]
     came = sum(one.count for one in rounds)
     many = came > len(rounds)
     if many:
-        yield _too_many(history, promise, alias, rounds, came)
+        yield _too_many(promise, function, rounds, came)
     if lost := [one for one in wrong if not one.count]:
-        yield _lost(history, promise, alias, lost, len(rounds))
+        yield _lost(evidence, promise, function, lost, len(rounds))
     elif wrong:
         yield findings.failed(
             NAME,
@@ -129,19 +125,21 @@ def _judge(history: History, terms: Terms, alias: str, rounds: list[_Round]) -> 
         )
 
 
-def _is_late(history: History, promise: Promise, one: _Round) -> bool:
+def _is_late(evidence: Evidence, promise: Promise, one: _Round) -> bool:
     if promise.at_most is None or one.end_ns - one.begin_ns <= promise.at_most:
         return False
-    return not starvation(history).during(one.begin_ns, one.end_ns)[0]
+    return not evidence.starvation.during(one.begin_ns, one.end_ns)[0]
 
 
-def _lost(history: History, promise: Promise, alias: str, lost: list[_Round], causes: int) -> Finding:
-    first = lost[0]
+def _lost(
+    evidence: Evidence, promise: Promise, function: OfFunction, lost: list[_Round], causes: int
+) -> Finding:
+    history, alias, first = evidence.history, function.alias, lost[0]
     waited = as_text(Ns(first.end_ns - first.begin_ns))
-    kept, sent = _told(history, alias, Happened.INTERRUPT_LOST), _told(history, alias, Happened.INTERRUPT)
+    kept, sent = _told(function, Happened.INTERRUPT_LOST), _told(function, Happened.INTERRUPT)
     # The last is waited for beyond the end of the stage, where nobody watches the machine.
     watched = min(first.end_ns, history.begin_ns + history.plan.lasting_ns)
-    if not len(kept) and starvation(history).during(first.begin_ns, watched)[0]:
+    if not len(kept) and evidence.starvation.during(first.begin_ns, watched)[0]:
         return findings.starved(
             NAME,
             f"{len(lost)} of {causes} interrupts of {alias} did not come within {waited}, on a starved machine.",
@@ -159,9 +157,9 @@ def _lost(history: History, promise: Promise, alias: str, lost: list[_Round], ca
     return findings.failed(NAME, Blame.TIMEOUT, f"{claim}.", events=events, promise=promise, met=len(lost))
 
 
-def _too_many(history: History, promise: Promise, alias: str, rounds: list[_Round], came: int) -> Finding:
-    first = next(one for one in rounds if one.count > 1)
-    sent = _told(history, alias, Happened.INTERRUPT)
+def _too_many(promise: Promise, function: OfFunction, rounds: list[_Round], came: int) -> Finding:
+    alias, first = function.alias, next(one for one in rounds if one.count > 1)
+    sent = _told(function, Happened.INTERRUPT)
     lasted = max(MS, rounds[-1].end_ns - rounds[0].begin_ns)
     # Messages that come together are one: what was sent tells more than what came.
     rate = (max(came, len(sent)) - len(rounds)) * SECOND // lasted
@@ -178,13 +176,7 @@ def _too_many(history: History, promise: Promise, alias: str, rounds: list[_Roun
     )
 
 
-def _told(history: History, alias: str, what: Happened) -> Rows:
-    rows = in_time(history, served_rows(history, alias, what))
+def _told(function: OfFunction, what: Happened) -> Rows:
+    history, rows = function.whole.history, function.served_in_time(what)
     during: Rows = rows[history.served["time_ns"][rows] >= history.begin_ns]
     return during
-
-
-def _rows(steps: Steps, alias: str, means: str) -> Rows:
-    return steps.rows(
-        lambda step: step.means == means and step.file is not None and step.file.function == alias
-    )

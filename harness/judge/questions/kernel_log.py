@@ -5,15 +5,14 @@ Source of the patterns: the contract's log rules; every rule names the kernel fu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from harness.history.history import History
 from harness.judge import findings
-from harness.judge.evidence.culprit import LOG_PATTERN, told
+from harness.judge.evidence import Evidence
+from harness.judge.evidence.culprit import told
 from harness.judge.evidence.link_errors import reported
-from harness.judge.evidence.log_events import REPORTS, LogEvent, log_events
+from harness.judge.evidence.log_events import REPORTS, UNLOCK_WARNING, LogEvent
 from harness.judge.evidence.log_places import about, at_work, moment
 from harness.judge.questions.lock_discipline import SOURCE, convicted
 from harness.model.taint import SOURCE as TAINT_SOURCE
@@ -67,12 +66,13 @@ _NAMES: Final = {
 _MOST: Final = 8  # findings: a kernel that falls apart must not bury its first words
 
 
-def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
+def kernel_log(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Read the kernel log by the contract's rules, and compare the taint."""
-    told_of = {event for one in reported(history, terms) for event in one.events}
-    events = [event for event in log_events(history.log, terms.log_rules) if event not in told_of]
+    history = evidence.history
+    told_of = {event for one in reported(evidence, terms) for event in one.events}
+    events = [event for event in evidence.log_events(terms.log_rules) if event not in told_of]
     found, explained = [], []
-    if faults := convicted(history):
+    if faults := convicted(evidence):
         explained = [event for event in events if event.kind in REPORTS and _of_the_lock(event)]
     if explained:
         first = explained[0]
@@ -80,13 +80,14 @@ def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
             findings.failed(
                 NAME,
                 Blame.DRIVER_FAULT,
-                f"Kernel log: {first.text}: that is because {told(history, faults[0])}.",
+                f"Kernel log: {first.text}: that is because {told(evidence, faults[0])}.",
                 events=[*map(findings.log, first.rows[:2]), *findings.kernel(faults[0].rows[-1])],
                 source=SOURCE,
                 met=len(explained),
             )
         )
-    found += _faults(history, [event for event in events if event not in explained])
+    accounted = set(explained)
+    found += _faults(evidence, [event for event in events if event not in accounted])
     if shaken := faults_since(history.taint_before, history.taint_after):
         found.append(
             findings.failed(
@@ -103,7 +104,7 @@ def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
         return tuple(found)
     worth = [event for event in events if event.kind in _TOLERATED]
     but = " but the error of a link that was staged" if told_of else ""
-    aside = f", {len(worth)} of them warnings: {_description(history, worth[0])}" if worth else ""
+    aside = f", {len(worth)} of them warnings: {_description(evidence, worth[0])}" if worth else ""
     return (
         findings.passed(
             NAME, f"{len(history.log)} lines of kernel log, no fault{but}{aside}.", met=len(history.log)
@@ -112,10 +113,10 @@ def kernel_log(history: History, terms: Terms) -> tuple[Finding, ...]:
 
 
 def _of_the_lock(event: LogEvent) -> bool:
-    return bool(re.search(LOG_PATTERN, f"{event.symbol} {event.text}"))
+    return bool(UNLOCK_WARNING.search(f"{event.symbol} {event.text}"))
 
 
-def _faults(history: History, events: Iterable[LogEvent]) -> Iterator[Finding]:
+def _faults(evidence: Evidence, events: Iterable[LogEvent]) -> Iterator[Finding]:
     """One finding for equal events: of one class, in one place of the kernel, about the same functions."""
     equal: dict[tuple[LogClass, str, tuple[str, ...]], list[LogEvent]] = {}
     for event in events:
@@ -131,16 +132,16 @@ def _faults(history: History, events: Iterable[LogEvent]) -> Iterator[Finding]:
         yield findings.failed(
             NAME,
             _FAULTS[like[0].kind],
-            f"Kernel log: {_description(history, like[0])}{aside}",
+            f"Kernel log: {_description(evidence, like[0])}{aside}",
             events=[findings.log(event.row) for event in like[:4]],
             source=like[0].rule.source,
             met=len(like),
         )
 
 
-def _description(history: History, event: LogEvent) -> str:
+def _description(evidence: Evidence, event: LogEvent) -> str:
     """`WARN in pci_cfg_access_unlock (drivers/pci/access.c:331), by reader, on igb0: …` and the line itself."""
-    name = _NAMES.get(event.kind, event.kind.replace("-", " "))
+    history, name = evidence.history, _NAMES.get(event.kind, event.kind.replace("-", " "))
     where = f" in {event.symbol}" if event.symbol else ""
     where += f" ({event.place})" if event.place else ""
     where += f", by {who}" if (who := at_work(history, event)) else ""

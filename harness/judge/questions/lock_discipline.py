@@ -8,13 +8,12 @@ Source: Linux drivers/pci/access.c, `pci_cfg_access_lock()`, `pci_cfg_access_unl
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-from harness.history.history import History
-from harness.history.windows import NOBODY, FaultKind, LockFault, doubts, lock_faults, lock_windows, rows_at
+from harness.history.windows import NOBODY, FaultKind, LockFault
 from harness.judge import findings
-from harness.judge.evidence.culprit import LOG_PATTERN, told
+from harness.judge.evidence import Evidence
+from harness.judge.evidence.culprit import told
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, EventId, Finding
 
@@ -23,16 +22,16 @@ SOURCE: Final = "Linux drivers/pci/access.c, pci_cfg_access_lock(), pci_cfg_acce
 _MOST: Final = 4
 
 
-def lock_discipline(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+def lock_discipline(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
     """Name whoever unlocked what it did not hold, or never unlocked what it did."""
-    windows, faults = lock_windows(history), lock_faults(history)
+    windows, faults = evidence.windows, evidence.lock_faults
     if not windows and not faults:
         return ()
-    if reasons := doubts(history):
+    if reasons := evidence.doubts:
         return (findings.unknown(NAME, f"Who held which lock is not certain: {'; '.join(reasons)}."),)
     kinds: dict[tuple[int, FaultKind, int], list[LockFault]] = {}
     for fault in faults:
-        if not _at_work(history, fault):
+        if not _at_work(evidence, fault):
             kinds.setdefault((fault.function, fault.kind, fault.tid), []).append(fault)
     if not kinds:
         return (
@@ -43,24 +42,26 @@ def lock_discipline(history: History, terms: Terms) -> tuple[Finding, ...]:  # n
                 source=SOURCE,
             ),
         )
-    return tuple(_finding(history, equal) for equal in kinds.values())
+    return tuple(_finding(evidence, equal) for equal in kinds.values())
 
 
-def convicted(history: History) -> tuple[LockFault, ...]:
+def convicted(evidence: Evidence) -> tuple[LockFault, ...]:
     """The misuses that are certain, sorted by time."""
-    if doubts(history):
+    if evidence.doubts:
         return ()
     return tuple(
-        fault for fault in lock_faults(history) if not _at_work(history, fault) and not _doubt(history, fault)
+        fault
+        for fault in evidence.lock_faults
+        if not _at_work(evidence, fault) and not _doubt(evidence, fault)
     )
 
 
-def _finding(history: History, equal: list[LockFault]) -> Finding:
+def _finding(evidence: Evidence, equal: list[LockFault]) -> Finding:
     fault = equal[0]
     more = f" ({len(equal) - 1} more times)" if len(equal) > 1 else ""
-    claim = told(history, fault)
+    claim = told(evidence, fault)
     events = _events(equal)
-    if why := _doubt(history, fault):
+    if why := _doubt(evidence, fault):
         return findings.unknown(NAME, f"{claim}{more}, but {why}.", events=events)
     return findings.failed(
         NAME,
@@ -77,23 +78,22 @@ def _events(faults: list[LockFault]) -> list[EventId]:
     return [event for row in rows for event in findings.kernel(row)]
 
 
-def _at_work(history: History, fault: LockFault) -> bool:
+def _at_work(evidence: Evidence, fault: LockFault) -> bool:
     """Whether the holder of a lock that is still held is still in the operation that took it: no misuse yet."""
     if fault.kind is not FaultKind.NEVER_UNLOCKED:
         return False
-    (row,) = rows_at(history, [(fault.tid, fault.time_ns)])
-    return row != NOBODY and int(history.operations["end_ns"][row]) == 0
+    row = evidence.threads.at(fault.tid, fault.time_ns)
+    return row != NOBODY and int(evidence.history.operations["end_ns"][row]) == 0
 
 
-def _doubt(history: History, fault: LockFault) -> str:
+def _doubt(evidence: Evidence, fault: LockFault) -> str:
     """Half a sentence on why a misuse is not certain, or nothing."""
     match fault.kind:
         case FaultKind.NEVER_UNLOCKED:
-            (row,) = rows_at(history, [(fault.tid, fault.time_ns)])
+            row = evidence.threads.at(fault.tid, fault.time_ns)
             return "" if row != NOBODY else "that thread is no actor's, and may still be at work"
         case FaultKind.UNLOCKED_TWICE if fault.owner is None:
-            warned = any(re.search(LOG_PATTERN, line.text) for line in history.log)
-            return "" if warned else "it may have been locked before the trace began"
+            return "" if evidence.unlock_warned else "it may have been locked before the trace began"
         case FaultKind.UNSEEN:
             return "an unlock is missing in the trace"
         case _:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.history.history import History
+from harness.history.reading import OfFunction
 from harness.judge import findings
-from harness.judge.evidence.calls import Call, calls, reset_aliases
-from harness.judge.evidence.incidents import struck
-from harness.judge.evidence.served_rows import in_time, served_rows
+from harness.judge.evidence import Evidence
+from harness.judge.evidence.calls import Call
+from harness.judge.evidence.link_errors import link_errors
 from harness.judge.questions.self_test import LONGEST
-from harness.model.fault import IncidentKind
 from harness.model.operation import SELF_TEST, reset
 from harness.model.pci import ResetMethod
 from harness.model.served import Happened
@@ -29,14 +28,15 @@ _FLR: Final = reset(ResetMethod.FLR)
 _RESETS: Final = (Happened.FLR, Happened.BUS_RESET, Happened.WAKE, Happened.SELF_TESTED)
 
 
-def persistent_state(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+def persistent_state(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
     """Name the resets that came into a critical section, or unannounced, and count the sections that ended."""
-    return tuple(finding for alias in history.plan.functions for finding in _of(history, alias))
+    return tuple(finding for function in evidence.functions for finding in _of(evidence, function))
 
 
-def _of(history: History, alias: str) -> Iterator[Finding]:
+def _of(evidence: Evidence, function: OfFunction) -> Iterator[Finding]:
+    history, alias = evidence.history, function.alias
     begun, ended, corrupted, lost = (
-        in_time(history, served_rows(history, alias, what))
+        function.served_in_time(what)
         for what in (Happened.CRITICAL_BEGINS, Happened.CRITICAL_ENDS, Happened.CORRUPTED, Happened.LOST)
     )
     if history.served_lost and (len(begun) or len(lost)):
@@ -44,20 +44,21 @@ def _of(history: History, alias: str) -> Iterator[Finding]:
             NAME, f"{history.served_lost} rows of the models' logs were lost: it was full."
         )
     if len(corrupted):
-        yield _corrupted(history, alias, begun.tolist(), corrupted.tolist())
+        yield _corrupted(evidence, function, begun.tolist(), corrupted.tolist())
     if len(lost):
-        yield _lost(history, alias, lost.tolist())
+        yield _lost(evidence, function, lost.tolist())
     if len(ended) and not len(corrupted) and not len(lost):
         yield findings.passed(
             NAME, f"No reset came into any of {len(ended)} critical sections of {alias}.", met=len(ended)
         )
 
 
-def _corrupted(history: History, alias: str, begun: list[int], corrupted: list[int]) -> Finding:
+def _corrupted(evidence: Evidence, function: OfFunction, begun: list[int], corrupted: list[int]) -> Finding:
+    history, alias = evidence.history, function.alias
     times, first = history.served["time_ns"], corrupted[0]
     begin = next((row for row in reversed(begun) if row < first), first)
     inside = as_text(Ns(int(times[first] - times[begin])))
-    by = _resetting(history, alias, first)
+    by = _resetting(evidence, function, first)
     who = f"{by.operation} by {history.plan.actors[by.actor].name}" if by is not None else "A reset"
     return findings.failed(
         NAME,
@@ -74,12 +75,12 @@ def _corrupted(history: History, alias: str, begun: list[int], corrupted: list[i
     )
 
 
-def _lost(history: History, alias: str, lost: list[int]) -> Finding:
-    first = lost[0]
-    by = _resetting(history, alias, first)
+def _lost(evidence: Evidence, function: OfFunction, lost: list[int]) -> Finding:
+    history, alias, first = evidence.history, function.alias, lost[0]
+    by = _resetting(evidence, function, first)
     who = f"{by.operation} by {history.plan.actors[by.actor].name}" if by is not None else "A reset"
     more = f" ({len(lost)} times)" if len(lost) > 1 else ""
-    if by is None and _recovering(history, alias, int(history.served["time_ns"][first])):
+    if by is None and _recovering(evidence, alias, int(history.served["time_ns"][first])):
         claim = f"What {alias} had not saved yet is lost: its bus was reset because of an error of the link{more}."
         return findings.passed(NAME, claim, met=len(lost))
     return findings.failed(
@@ -92,30 +93,28 @@ def _lost(history: History, alias: str, lost: list[int]) -> Finding:
     )
 
 
-def _cause(history: History, alias: str, row: int) -> Happened | None:
+def _cause(function: OfFunction, row: int) -> Happened | None:
     """The reset of which a row of the model's log is the consequence; None: its log begins there."""
-    before = served_rows(history, alias, *_RESETS)
+    before = function.served(*_RESETS)
     before = before[before < row]
-    return Happened(int(history.served["what"][before[-1]])) if len(before) else None
+    return Happened(int(function.whole.history.served["what"][before[-1]])) if len(before) else None
 
 
-def _recovering(history: History, alias: str, moment: int) -> bool:
+def _recovering(evidence: Evidence, alias: str, moment: int) -> bool:
     """Whether an error of the link had been staged: the function was cut off, and nobody could tell it anything."""
-    return any(
-        one.incident.function == alias and one.begin_ns <= moment
-        for one in struck(history, IncidentKind.LINK_ERROR)
-    )
+    return any(one.incident.function == alias and one.begin_ns <= moment for one in link_errors(evidence))
 
 
-def _resetting(history: History, alias: str, row: int) -> Call | None:
+def _resetting(evidence: Evidence, function: OfFunction, row: int) -> Call | None:
     """The reset that was under way at a row of the model's log, as far as that log's clock may be wrong."""
+    history = evidence.history
     error, moment = history.served_error_ns, int(history.served["time_ns"][row])
-    cause = _cause(history, alias, row)
-    for call in calls(history):
+    cause = _cause(function, row)
+    for call in evidence.calls:
         if call.operation == _FLR and cause not in (Happened.FLR, None):
             continue  # it had done its part before, and has not returned yet
         lasting = LONGEST if call.operation == SELF_TEST else 0  # it resets when it ends
         around = call.begin_ns - error <= moment <= call.end_ns + lasting + error
-        if around and alias in reset_aliases(history, call):
+        if around and function.alias in call.resets:
             return call
     return None

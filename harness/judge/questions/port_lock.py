@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.history.history import History
-from harness.history.windows import TRACE_RESOLUTION, LockWindow, ResetSpan, doubts, lock_windows
+from harness.history.windows import TRACE_RESOLUTION, LockWindow, ResetSpan
 from harness.judge import findings
-from harness.judge.evidence.calls import Call, calls, trace_doubts, traced
+from harness.judge.evidence import Evidence
+from harness.judge.evidence.calls import Call, trace_doubts, traced
 from harness.judge.findings import Aspect
 from harness.model.operation import Operation
 from harness.model.operation import port_lock as question
@@ -54,25 +54,21 @@ class _Above:
         return Outcome.LOCKED if self.throughout else None
 
 
-def port_lock(history: History, terms: Terms) -> tuple[Finding, ...]:
+def port_lock(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold every reset of a function whose port takes part against its promise."""
-    plan = history.plan
-    windows = lock_windows(history) if plan.ports else ()
+    plan = evidence.history.plan
     groups: dict[tuple[str, Operation], list[_Above]] = {}
-    for call in calls(history) if plan.ports else ():
+    for call in evidence.calls:
         port = plan.ports.get(call.alias)
         if port in plan.functions and traced(call.operation):
-            number = plan.functions.index(port)
-            own = [w for w in windows if w.tid == history.actors[call.actor].tid]
-            of_port = [w for w in own if w.function == number]
-            of_function = [w for w in own if w.function == call.function]
+            tid = evidence.history.actors[call.actor].tid
+            of_port = [window for window in evidence.of(port).windows if window.tid == tid]
+            of_function = [window for window in evidence.of(call.alias).windows if window.tid == tid]
             for span in call.spans:
                 if span.result == 0:
                     above = _above(call, span, of_port, of_function)
                     groups.setdefault((call.alias, call.operation), []).append(above)
-    return tuple(
-        _judge(history, group, terms, history.plan.ports[alias]) for (alias, _), group in groups.items()
-    )
+    return tuple(_judge(evidence, group, terms, plan.ports[alias]) for (alias, _), group in groups.items())
 
 
 def _above(
@@ -94,11 +90,11 @@ def _overlapping(windows: Sequence[LockWindow], begin: Ns, end: Ns) -> LockWindo
     return next((w for w in windows if w.opened_ns <= end and begin <= w.closed_ns), None)
 
 
-def _judge(history: History, group: Sequence[_Above], terms: Terms, port: str) -> Finding:
+def _judge(evidence: Evidence, group: Sequence[_Above], terms: Terms, port: str) -> Finding:
     call = group[0].call
     what = f"{call.operation} on {call.alias}"
     promise = terms.promise(call.alias, question(call.operation), WindowKind.NONE)
-    if reasons := dict.fromkeys((*doubts(history), *trace_doubts(history, call))):
+    if reasons := dict.fromkeys((*evidence.doubts, *trace_doubts(evidence, call))):
         return findings.unknown(
             NAME, f"Whether {what} locked {port} is not certain: {'; '.join(reasons)}.", promise=promise
         )

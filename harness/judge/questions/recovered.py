@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from harness.history.history import History
 from harness.judge import findings
+from harness.judge.evidence import Evidence
 from harness.judge.evidence.left_over import left_over
 from harness.judge.evidence.link_errors import FATAL, Reported, bus_reset_row, reported
 from harness.judge.evidence.starvation import missed
@@ -29,18 +29,18 @@ _END: Final = re.compile(r"device recovery (?P<how>successful|failed)")
 _WHY_NOT: Final = re.compile(r"can't recover \([^)]*\)|subordinate device reset failed")
 
 
-def recovered(history: History, terms: Terms) -> tuple[Finding, ...]:
+def recovered(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold every link error that was staged to what the contract says of recovery."""
-    return tuple(_judge(history, terms, one) for one in reported(history, terms))
+    return tuple(_judge(evidence, terms, one) for one in reported(evidence, terms))
 
 
-def _judge(history: History, terms: Terms, one: Reported) -> Finding:
+def _judge(evidence: Evidence, terms: Terms, one: Reported) -> Finding:
     alias, error = one.struck.incident.function, one.operation.partition("/")[2]
     what = f"error of the link above {alias} ({one.struck.incident.detail})"
     promise = terms.promise(alias, one.operation, WindowKind.NONE)
     events = [findings.served(one.struck.row), *(findings.log(event.row) for event in one.events[:1])]
     if not one.events:
-        return missed(history, NAME, f"The kernel logged nothing of the {what}", events=events)
+        return missed(evidence.starvation, NAME, f"The kernel logged nothing of the {what}", events=events)
     if promise is None:
         return findings.unknown(NAME, f"The contract says nothing on a {error} {what}.", events=events)
     if error == "corrected":
@@ -48,7 +48,7 @@ def _judge(history: History, terms: Terms, one: Reported) -> Finding:
     end = _line(one, _END)
     if end is None:
         claim = f"How recovery from a {error} {what} ended is not in the kernel log"
-        return missed(history, NAME, claim, promise=promise, events=events)
+        return missed(evidence.starvation, NAME, claim, promise=promise, events=events)
     row, how = end
     events.append(findings.log(row))
     if how.group("how") == "failed":
@@ -61,28 +61,28 @@ def _judge(history: History, terms: Terms, one: Reported) -> Finding:
             promise=promise,
             met=1,
         )
-    if one.operation == FATAL and (doubt := _not_reset(history, one)):
+    if one.operation == FATAL and (doubt := _not_reset(evidence, one)):
         seen, reason = doubt
         events += [findings.served(seen)] if seen is not None else []
         claim = f"AER called {alias} recovered from a {error} {what}, and {reason}"
-        if history.served_lost:
+        if evidence.history.served_lost:
             return findings.unknown(
                 NAME, f"{claim}, or rows of its log were lost.", promise=promise, events=events
             )
         return findings.failed(NAME, Blame.RESET_FAILED, f"{claim}.", events=events, promise=promise, met=1)
-    took = as_text(max(0, history.log[row].time_us * 1000 - one.struck.begin_ns))
+    took = as_text(max(0, evidence.history.log[row].time_us * 1000 - one.struck.begin_ns))
     claim = f"{alias} was recovered by AER within {took} from a {error} {what}, as staged"
     if promise.config is ConfigSpace.LOST:
         claim += "; nobody restores what the reset of its bus took from it"
     return _held(promise, claim, events)
 
 
-def _not_reset(history: History, one: Reported) -> tuple[int | None, str] | None:
+def _not_reset(evidence: Evidence, one: Reported) -> tuple[int | None, str] | None:
     """Why the reset of the link was none to the function, and the row that shows it; None: it may have been one."""
-    reset = bus_reset_row(history, one.struck)
+    reset = bus_reset_row(evidence, one.struck)
     if reset is None:
         return None, "its bus was not reset"
-    kept = left_over(history, one.struck.incident.function, reset)
+    kept = left_over(evidence.of(one.struck.incident.function), reset)
     return None if kept is None else (kept.row, f"the reset of its bus did not take {kept.what} from it")
 
 

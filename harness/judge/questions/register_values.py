@@ -22,13 +22,12 @@ from typing import Final
 
 import numpy as np
 
-from harness.history.history import History
-from harness.history.windows import LockWindow, device_doubts, doubts, resets
+from harness.history.reading import OfFunction
+from harness.history.windows import LockWindow
 from harness.judge import findings
-from harness.judge.evidence.accesses import KINDS, Accesses, Mask, accesses
+from harness.judge.evidence import Evidence
+from harness.judge.evidence.accesses import KINDS, Accesses, Mask
 from harness.judge.evidence.link_errors import lost_since
-from harness.judge.evidence.served_rows import served_rows
-from harness.judge.evidence.steps import Steps, steps_of
 from harness.judge.findings import Aspect
 from harness.model.operation import BIND, MARK, RAW_RESETS, REMOVE, UNBIND, VFIO_CLOSE, verb
 from harness.model.outcome import Outcome
@@ -74,30 +73,36 @@ class _Register:
         return f"register {self.offset:#x} of BAR {self.bar}"
 
 
-def register_values(history: History, terms: Terms) -> tuple[Finding, ...]:
+def register_values(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold the data of all reads of registers against what the registers held before the first window."""
-    steps = steps_of(history)
-    if not len(steps.rows(lambda step: verb(step.means) == "bar-read")):
+    if not len(evidence.steps.rows(lambda step: verb(step.means) == "bar-read")):
         return ()
-    if reasons := dict.fromkeys((*doubts(history), *device_doubts(history))):
+    if reasons := evidence.window_doubts:
         return (
             findings.unknown(
                 NAME, f"When registers may read as made up is not certain: {'; '.join(reasons)}."
             ),
         )
     found: list[Finding] = []
-    for group in accesses(history):
+    for group in evidence.accesses:
         if verb(group.operation) == "bar-read":
-            registers = {_Register.of(steps.numbered[number][1]) for number in set(_numbers(steps, group))}
+            function = evidence.of(group.alias)
+            until = min(_decoding_until(function), lost_since(evidence, terms, group.alias))
+            numbers = evidence.steps.of_row[group.rows]
+            registers: dict[_Register, list[int]] = {}
+            for number in np.unique(numbers).tolist():
+                register = _Register.of(evidence.steps.numbered[number][1])
+                registers.setdefault(register, []).append(number)
             for register in sorted(registers, key=str):
-                found.extend(_judge(steps, terms, group, register))
+                here = np.isin(numbers, registers[register]) & (group.end < until)
+                found.extend(_judge(function, terms, group, register, here))
     return tuple(found)
 
 
-def _judge(steps: Steps, terms: Terms, group: Accesses, register: _Register) -> Iterator[Finding]:
-    here = steps.column(lambda step: _Register.of(step) == register, np.bool_)[steps.of_row[group.rows]]
-    until = min(_decoding_until(steps, group.alias), lost_since(steps.history, terms, group.alias))
-    got = here & (group.error == 0) & (group.end < until)
+def _judge(
+    function: OfFunction, terms: Terms, group: Accesses, register: _Register, here: Mask
+) -> Iterator[Finding]:
+    got = here & (group.error == 0)
     what = f"{group.operation} of {register} of {group.alias}"
     if (got & group.short).any():
         rows = group.rows[got & group.short]
@@ -113,16 +118,16 @@ def _judge(steps: Steps, terms: Terms, group: Accesses, register: _Register) -> 
     if not got.any():
         return
     value = group.history.operations["value"][group.rows]
-    first = min(_first_window(group), _first_wrong(group))
+    first = min(_first_window(group), _first_wrong(function))
     held = np.unique(value[got & (group.end < first)])
     promises = {kind: terms.promise(group.alias, group.operation, kind) for kind in WindowKind}
     ones = (1 << 8 * min(register.width, 8)) - 1
     told = {Outcome.ALL_ONES: got & (value == ones), Outcome.ZERO: got & (value == 0)}
     if ones in held:
         told[Outcome.ALL_ONES][:] = False
-    if 0 in held or _is_written(steps, group.alias, register):
+    if 0 in held or _is_written(function, register):
         told[Outcome.ZERO][:] = False
-    told[Outcome.ZERO] &= group.begin < _first_reset_over(group)
+    told[Outcome.ZERO] &= group.begin < _first_reset_over(function)
     for outcome, name in _MADE_UP.items():
         allowed = _allowed(group, promises, outcome)
         wrong = told[outcome] & ~allowed
@@ -178,11 +183,6 @@ def _wrong(group: Accesses, what: str, name: str, wrong: Mask) -> Finding:
     )
 
 
-def _numbers(steps: Steps, group: Accesses) -> list[int]:
-    numbers: list[int] = np.unique(steps.of_row[group.rows]).tolist()
-    return numbers
-
-
 def _in_window(group: Accesses, kind: WindowKind) -> Mask:
     """Accesses inside a window of this kind, or that may have touched one."""
     inside: Mask = group.kind == KINDS.index(kind)
@@ -203,22 +203,20 @@ def _first_window(group: Accesses) -> int:
     return min((w.asked_ns or w.opened_ns for w in windows), default=np.iinfo(np.int64).max)
 
 
-def _first_wrong(group: Accesses) -> int:
+def _first_wrong(function: OfFunction) -> int:
     """Since when the function may have done what it was staged to do wrong, or something may have been done to it."""
-    history = group.history
-    rows = served_rows(history, group.alias, Happened.FAULT_BEGINS, Happened.INCIDENT_BEGINS)
+    history = function.whole.history
+    rows = function.served(Happened.FAULT_BEGINS, Happened.INCIDENT_BEGINS)
     times = history.served["time_ns"][rows]
     return int(times.min()) - history.served_error_ns if len(times) else np.iinfo(np.int64).max
 
 
-def _first_reset_over(group: Accesses) -> int:
+def _first_reset_over(function: OfFunction) -> int:
     """When the first reset of the function was over."""
-    over = [window.closed_ns for window in group.windows if window.kind in _RESETTING]
-    function = group.history.plan.functions.index(group.alias)
-    for span in resets(group.history):
-        if span.function == function:
-            around = (window for window in group.windows if _covers(window, span.begin_ns))
-            over.append(next((window.closed_ns for window in around), span.end_ns))
+    over = [window.closed_ns for window in function.windows if window.kind in _RESETTING]
+    for span in function.resets:
+        around = (window for window in function.windows if _covers(window, span.begin_ns))
+        over.append(next((window.closed_ns for window in around), span.end_ns))
     return min(over, default=np.iinfo(np.int64).max)
 
 
@@ -226,11 +224,10 @@ def _covers(window: LockWindow, moment: int) -> bool:
     return window.opened_ns <= moment <= window.closed_ns
 
 
-def _decoding_until(steps: Steps, alias: str) -> int:
+def _decoding_until(function: OfFunction) -> int:
     """When the plan's own doing may first have turned memory decode off, to leave it so."""
-    rows = steps.rows(
-        lambda step: step.file is not None and step.file.function == alias and _may_end_decoding(step)
-    )
+    steps = function.whole.steps
+    rows = steps.on(function.alias, _may_end_decoding)
     return int(steps.history.operations["begin_ns"][rows[0]]) if len(rows) else np.iinfo(np.int64).max
 
 
@@ -240,11 +237,8 @@ def _may_end_decoding(step: Step) -> bool:
     return step.means in _LEAVE_DECODE_OFF
 
 
-def _is_written(steps: Steps, alias: str, register: _Register) -> bool:
+def _is_written(function: OfFunction, register: _Register) -> bool:
     return any(
-        (verb(step.means) == "bar-write" or step.means == MARK)
-        and step.file is not None
-        and step.file.function == alias
-        and register.overlaps(_Register.of(step))
-        for _, step in steps.numbered
+        (verb(step.means) == "bar-write" or step.means == MARK) and register.overlaps(_Register.of(step))
+        for _, step in function.whole.steps.numbers(function.alias)
     )

@@ -14,10 +14,10 @@ from typing import Final
 
 import numpy as np
 
-from harness.history.history import History
 from harness.judge import findings
+from harness.judge.evidence import Evidence
 from harness.judge.evidence.accesses import refusals
-from harness.judge.evidence.incidents import Removal, unplugged
+from harness.judge.evidence.incidents import Removal
 from harness.judge.evidence.starvation import missed
 from harness.model.fault import IncidentKind
 from harness.model.operation import UNPLUG
@@ -30,12 +30,12 @@ from harness.model.verdict import Blame, EventId, Finding
 NAME: Final = "removed"
 
 
-def removed(history: History, terms: Terms) -> tuple[Finding, ...]:
+def removed(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold every function that was unplugged to what the contract says of that."""
-    return tuple(_judge(history, terms, removal) for removal in unplugged(history))
+    return tuple(_judge(evidence, terms, removal) for removal in evidence.removals)
 
 
-def _judge(history: History, terms: Terms, removal: Removal) -> Finding:
+def _judge(evidence: Evidence, terms: Terms, removal: Removal) -> Finding:
     incident, asked = removal.struck.incident, findings.served(removal.struck.row)
     alias, restarted = incident.function, incident.kind is IncidentKind.SERVER_RESTARTED
     promise = terms.promise(alias, UNPLUG, WindowKind.NONE)
@@ -43,7 +43,7 @@ def _judge(history: History, terms: Terms, removal: Removal) -> Finding:
         return findings.unknown(NAME, f"The contract says nothing on {UNPLUG} of {alias}.", events=[asked])
     if removal.gone_ns is None:
         claim = f"{alias} was not gone when the stage ended"
-        return missed(history, NAME, claim, promise=promise, events=[asked])
+        return missed(evidence.starvation, NAME, claim, promise=promise, events=[asked])
     if restarted and removal.back_ns is None:
         return findings.unknown(
             NAME,
@@ -51,7 +51,7 @@ def _judge(history: History, terms: Terms, removal: Removal) -> Finding:
             promise=promise,
             events=[asked],
         )
-    first, event = _let_go(history, alias, removal)
+    first, event = _let_go(evidence, alias, removal)
     took = first - removal.struck.begin_ns
     wrong = ""
     if promise.outcome is not Outcome.OK:
@@ -79,10 +79,10 @@ def _judge(history: History, terms: Terms, removal: Removal) -> Finding:
     )
 
 
-def _let_go(history: History, alias: str, removal: Removal) -> tuple[int, list[EventId]]:
+def _let_go(evidence: Evidence, alias: str, removal: Removal) -> tuple[int, list[EventId]]:
     """When the first access was refused because of it, or when the kernel said so, whichever came first."""
+    history, rows = evidence.history, refusals(evidence, alias)
     gone = int(removal.gone_ns or history.end_ns)
-    rows = refusals(history, alias)
     ends = history.operations["end_ns"][rows]
     early = rows[(ends >= removal.struck.begin_ns) & (ends < gone)]
     if not len(early):

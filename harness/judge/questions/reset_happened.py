@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from harness.history.history import History
 from harness.judge import findings
-from harness.judge.evidence.calls import Call, calls, trace_doubts, traced
-from harness.judge.evidence.oracle_rounds import OracleRound, oracle_rounds
+from harness.judge.evidence import Evidence
+from harness.judge.evidence.calls import Call, trace_doubts, traced
+from harness.judge.evidence.oracle_rounds import OracleRound
 from harness.judge.findings import Aspect
-from harness.model.operation import is_reset, reset
+from harness.model.operation import reset
 from harness.model.outcome import Outcome
 from harness.model.promise import DeviceState, Promise, WindowKind
 from harness.model.terms import Terms
@@ -29,15 +29,14 @@ from harness.model.verdict import Blame, Finding
 NAME: Final = "reset_happened"
 
 
-def reset_happened(history: History, terms: Terms) -> tuple[Finding, ...]:
+def reset_happened(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold every successful reset against the trace, and every oracle round against its promise."""
-    resets = [call for call in calls(history) if is_reset(call.operation) and call.succeeded]
-    return (*_traced(history, terms, resets), *_forgotten(history, terms, resets))
+    return (*_traced(evidence, terms), *_forgotten(evidence, terms))
 
 
-def _traced(history: History, terms: Terms, resets: Sequence[Call]) -> Iterator[Finding]:
+def _traced(evidence: Evidence, terms: Terms) -> Iterator[Finding]:
     groups: dict[tuple[str, str], list[Call]] = {}
-    for call in resets:
+    for call in evidence.successful_resets:
         # An entry may promise that the reset is skipped in silence; then there is nothing to be seen.
         skips = any(promise.outcome is Outcome.SKIPPED for promise in call.promises(terms))
         if traced(call.operation) and not skips:
@@ -45,7 +44,7 @@ def _traced(history: History, terms: Terms, resets: Sequence[Call]) -> Iterator[
     for group in groups.values():
         one = group[0]
         what = f"{one.operation} on {one.alias}"
-        if reasons := trace_doubts(history, one):
+        if reasons := trace_doubts(evidence, one):
             yield findings.unknown(
                 NAME, f"Whether {what} was performed is not certain: {'; '.join(reasons)}."
             )
@@ -68,9 +67,9 @@ def _traced(history: History, terms: Terms, resets: Sequence[Call]) -> Iterator[
             )
 
 
-def _forgotten(history: History, terms: Terms, resets: Sequence[Call]) -> Iterator[Finding]:
+def _forgotten(evidence: Evidence, terms: Terms) -> Iterator[Finding]:
     groups: dict[tuple[str, str], list[tuple[Promise, OracleRound]]] = {}
-    for round_ in oracle_rounds(history, resets):
+    for round_ in evidence.oracle_rounds:
         promise = _state_promise(round_.call, terms)
         if promise is None:
             what = f"{round_.call.operation} on {round_.call.alias}"

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.history.history import History
 from harness.history.windows import TRACE_RESOLUTION, ResetSpan
 from harness.judge import findings
-from harness.judge.evidence.calls import Call, calls, trace_doubts, traced
-from harness.judge.evidence.starvation import Starvation, starvation
+from harness.judge.evidence import Evidence
+from harness.judge.evidence.calls import Call, trace_doubts, traced
+from harness.judge.evidence.starvation import Starvation
 from harness.model.operation import reset
 from harness.model.outcome import Outcome
 from harness.model.promise import Promise, WindowKind
@@ -30,23 +30,22 @@ from harness.model.verdict import Blame, EventId, Finding
 NAME: Final = "reset_time"
 
 
-def reset_time(history: History, terms: Terms) -> tuple[Finding, ...]:
+def reset_time(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold the duration of every performed reset against its promise."""
     groups: dict[str, tuple[Promise, list[tuple[Call, ResetSpan]]]] = {}
-    for call in calls(history):
+    for call in evidence.calls:
         for span in call.performed if traced(call.operation) else ():
             promise = _bounds(call, span, terms)
             if promise is not None:
                 key = f"{call.operation} on {call.alias} {promise.id}"
                 groups.setdefault(key, (promise, []))[1].append((call, span))
-    starved = starvation(history)
     return tuple(
         _judge(
             promise,
             f"{timed[0][0].operation} on {timed[0][0].alias}",
             timed,
-            starved,
-            trace_doubts(history, timed[0][0]),
+            evidence.starvation,
+            trace_doubts(evidence, timed[0][0]),
         )
         for promise, timed in groups.values()
     )

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from harness.history.history import FunctionRecord, History
+from harness.history.history import FunctionRecord
 from harness.judge import findings
+from harness.judge.evidence import Evidence
 from harness.judge.evidence.config_bits import IDENTITY
-from harness.judge.evidence.steps import steps_of
 from harness.model.operation import REMOVE, RESCAN
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, Finding
@@ -35,14 +35,15 @@ WIRED: Final = {
 """What capabilities say of themselves: offset, width and the bits that nobody can write, by name of the capability."""
 
 
-def same_function(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+def same_function(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
     """Compare what is wired of every function that was removed and found again."""
-    if any(actor.end != "done" for actor in history.actors):
+    if any(actor.end != "done" for actor in evidence.history.actors):
         return ()  # then nobody dared to read it again
     return tuple(
         _judge(record, row)
-        for record in history.functions
-        if (row := _rescanned(history, record.alias)) is not None and len(record.config_before) > IDENTITY[-1]
+        for record in evidence.history.functions
+        if (row := _rescanned(evidence, record.alias)) is not None
+        and len(record.config_before) > IDENTITY[-1]
     )
 
 
@@ -106,14 +107,10 @@ def _called(capability: Capability | None) -> str:
     return f"{'extended ' if capability.extended else ''}capability {capability.id:#x}"
 
 
-def _rescanned(history: History, alias: str) -> int | None:
+def _rescanned(evidence: Evidence, alias: str) -> int | None:
     """The operation that found a function again, if that was the last that was done about its being there."""
-    steps = steps_of(history)
-    rows = steps.rows(
-        lambda step: step.means in (REMOVE, RESCAN) and step.file is not None and step.file.function == alias
-    )
-    table = history.operations
-    if len(rows) < 2 or table["error"][rows].any():
+    rows = evidence.of(alias).rows(REMOVE, RESCAN)
+    if len(rows) < 2 or evidence.history.operations["error"][rows].any():
         return None
     last = int(rows[-1])
-    return last if steps.numbered[steps.of_row[last]][1].means == RESCAN else None
+    return last if evidence.steps.behind(last).means == RESCAN else None

@@ -13,9 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from harness.history.history import History
+from harness.history.reading import OfFunction
+from harness.history.steps import Rows
 from harness.judge import findings
-from harness.judge.evidence.steps import Rows, Steps, steps_of
+from harness.judge.evidence import Evidence
 from harness.model.operation import SELF_TEST, SELF_TEST_RESULT, Operation
 from harness.model.terms import Terms
 from harness.model.units import SECOND, Ns, as_text
@@ -32,23 +33,22 @@ _CODE: Final = 0x0F
 _ONES: Final = 0xFF
 
 
-def self_test(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+def self_test(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
     """Hold every self-test against the time that it may take, and read its completion code."""
-    steps = steps_of(history)
     return tuple(
         finding
-        for function in history.functions
-        for row in _rows(steps, function.alias, SELF_TEST).tolist()
-        for finding in _judge(steps, function.alias, function.config_before, row)
+        for function in evidence.functions
+        for row in _rows(function, SELF_TEST).tolist()
+        for finding in _judge(function, row)
     )
 
 
-def _judge(steps: Steps, alias: str, config: bytes, row: int) -> Iterator[Finding]:
-    table = steps.history.operations
+def _judge(function: OfFunction, row: int) -> Iterator[Finding]:
+    alias, config, table = function.alias, function.record.config_before, function.whole.history.operations
     if len(config) <= _AT or not config[_AT] & _CAPABLE:
         yield findings.unknown(NAME, f"{alias} says of itself that it has no self-test.")
         return
-    results = _rows(steps, alias, SELF_TEST_RESULT)
+    results = _rows(function, SELF_TEST_RESULT)
     mine = (table["actor"][results] == table["actor"][row]) & (table["round"][results] == table["round"][row])
     read = results[mine & (results > row)]
     if not len(read):
@@ -92,11 +92,8 @@ def _judge(steps: Steps, alias: str, config: bytes, row: int) -> Iterator[Findin
         )
 
 
-def _rows(steps: Steps, alias: str, means: Operation) -> Rows:
+def _rows(function: OfFunction, means: Operation) -> Rows:
     """The successful operations of one kind on one function."""
-    rows = steps.rows(
-        lambda step: step.means == means and step.file is not None and step.file.function == alias
-    )
-    table = steps.history.operations
+    rows, table = function.rows(means), function.whole.history.operations
     good: Rows = rows[np.logical_and(table["error"][rows] == 0, table["end_ns"][rows] != 0)]
     return good

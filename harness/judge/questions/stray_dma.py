@@ -12,9 +12,9 @@ import errno
 from collections.abc import Iterator
 from typing import Final
 
-from harness.history.history import History
+from harness.history.reading import OfFunction
 from harness.judge import findings
-from harness.judge.evidence.served_rows import served_rows
+from harness.judge.evidence import Evidence
 from harness.model.fault import Misbehaviour
 from harness.model.operation import UNMAPPED_DMA
 from harness.model.outcome import Outcome
@@ -26,22 +26,22 @@ from harness.model.verdict import Blame, Finding
 NAME: Final = "stray_dma"
 
 
-def stray_dma(history: History, terms: Terms) -> tuple[Finding, ...]:
+def stray_dma(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold every write that was staged to go astray against what the contract promises of the IOMMU."""
     return tuple(
         finding
-        for alias in history.plan.functions
+        for function in evidence.functions
         for address in dict.fromkeys(
             fault.value or 0
-            for fault in history.plan.faults_of(alias)
+            for fault in evidence.history.plan.faults_of(function.alias)
             if fault.what is Misbehaviour.STRAY_DMA
         )
-        for finding in _judge(history, terms, alias, address)
+        for finding in _judge(function, terms, address)
     )
 
 
-def _judge(history: History, terms: Terms, alias: str, address: int) -> Iterator[Finding]:
-    served, rows = history.served, served_rows(history, alias, Happened.DMA_WRITTEN)
+def _judge(function: OfFunction, terms: Terms, address: int) -> Iterator[Finding]:
+    alias, served, rows = function.alias, function.whole.history.served, function.served(Happened.DMA_WRITTEN)
     rows = rows[served["address"][rows] == address]
     if not len(rows):
         return  # fault_met says that it never came

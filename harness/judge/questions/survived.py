@@ -12,6 +12,7 @@ import numpy as np
 
 from harness.history.history import History
 from harness.judge import findings
+from harness.judge.evidence import Evidence
 from harness.model.loss import LossKind, doing
 from harness.model.terms import Terms
 from harness.model.units import as_text
@@ -23,8 +24,9 @@ _MARK: Final = "Kernel panic - not syncing"
 SOURCE: Final = "Linux kernel/panic.c, panic()"
 
 
-def survived(history: History, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+def survived(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
     """Say how the kernel was lost; nothing when it was not."""
+    history = evidence.history
     if not history.lost:
         return ()
     table = history.operations

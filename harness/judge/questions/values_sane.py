@@ -12,23 +12,23 @@ drivers/vfio/pci/vfio_pci_config.c on what VFIO takes from the function and what
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.history.history import FunctionRecord, History
-from harness.history.windows import driver_resets, lock_faults
+from harness.history.reading import OfFunction, Reading
+from harness.history.steps import Rows
 from harness.judge import findings
+from harness.judge.evidence import Evidence
 from harness.judge.evidence.accesses import UNPRIVILEGED_BYTES
-from harness.judge.evidence.config_bits import IDENTITY, counting, written
+from harness.judge.evidence.config_bits import IDENTITY, counting
 from harness.judge.evidence.incidents import death
 from harness.judge.evidence.link_errors import lost_since
-from harness.judge.evidence.steps import Rows, Steps, steps_of
 from harness.judge.evidence.stolen import while_stolen
 from harness.judge.questions.register_values import register_values
-from harness.model.operation import RAW_RESETS, UNPRIVILEGED_READ, VFIO_COPY_READ, VFIO_READ, verb
+from harness.model.operation import RAW_RESETS, UNPRIVILEGED_READ, VFIO_COPY_READ, VFIO_READ, Operation, verb
 from harness.model.outcome import Outcome
 from harness.model.plan import Step
 from harness.model.promise import WindowKind
@@ -50,69 +50,74 @@ _ABSENT: Final = b"\xff\xff"
 """Vendor of a virtual function: its own config space does not hold it (PCIe r6.0 §9.3.4.1.1)."""
 
 
-def values_sane(history: History, terms: Terms) -> tuple[Finding, ...]:
+def values_sane(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold the data of all config accesses against config space before the stage."""
-    steps = steps_of(history)
+    reads = {step.means for _, step in evidence.steps.numbered if verb(step.means) == "config-read"}
     found = []
-    for function in history.functions:
-        rows = _successful(steps, function.alias, "config-read")
+    for function in map(evidence.of, evidence.records):
+        rows = _successful(function, "config-read")
         if len(rows):
-            found.extend(_reads(steps, terms, function, rows))
-        found.extend(_short_writes(steps, function.alias))
-    return (*found, *register_values(history, terms))
+            found.extend(_reads(evidence, terms, function, rows, _promised(terms, function.alias, reads)))
+        found.extend(_short_writes(function))
+    return (*found, *register_values(evidence, terms))
 
 
-def _reads(steps: Steps, terms: Terms, function: FunctionRecord, rows: Rows) -> list[Finding]:
-    history, alias = steps.history, function.alias
-    numbers, table = steps.of_row[rows], history.operations
-    width = steps.column(lambda step: step.width, np.int64)
-    visible = steps.column(_visible, np.int64)
+def _reads(
+    evidence: Evidence, terms: Terms, function: OfFunction, rows: Rows, promised: Collection[Outcome]
+) -> list[Finding]:
+    history, alias = evidence.history, function.alias
+    own, numbers = evidence.steps.apart(alias, rows)
+    table = history.operations
+
+    def column(value: Callable[[Step], Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        return np.array([value(step) for step in own], dtype=dtype)
+
+    width, visible = column(lambda step: step.width, np.int64), column(_visible, np.int64)
     result = table["result"][rows]
     short = (result != width[numbers]) & (result != visible[numbers])
     if short.any():
-        row = rows[np.argmax(short)]
+        first = np.argmax(short)
         return [
             findings.failed(
                 NAME,
                 Blame.MISMATCH,
-                f"{short.sum()} config reads of {alias} were short: {_where(steps, row)} asked for "
-                f"{width[steps.of_row[row]]} bytes and got {table['result'][row]}.",
+                f"{short.sum()} config reads of {alias} were short: {_where(evidence, rows[first])} asked for "
+                f"{width[numbers[first]]} bytes and got {result[first]}.",
                 events=[findings.operation(r) for r in rows[short][:4]],
                 met=int(short.sum()),
             )
         ]
-    config = function.config_before
-    atomic = steps.column(
-        lambda step: step.width in _ATOMIC and step.offset + step.width <= len(config), np.bool_
-    )
+    config = function.record.config_before
+    atomic = column(lambda step: step.width in _ATOMIC and step.offset + step.width <= len(config), np.bool_)
     if not atomic[numbers].any():
         if not result.any():
             return []  # nobody got a byte, as the reader may not
         reason = "its config space could not be read before the stage" if not config else "none was atomic"
         return [findings.unknown(NAME, f"No config read of {alias} can be compared: {reason}.", met=0)]
-    since = written(history, alias, config)
+    since = evidence.written[alias]
     mask = counting(len(config), terms.volatile, alias)
     for offset, time in since.items():
         if time <= history.begin_ns and offset < len(mask):
             mask[offset] = 0
-    expected = steps.column(lambda step: _number(config, step), np.uint64)
-    counts = steps.column(lambda step: _number(_kept(mask, config, step), step), np.uint64)
-    ones = steps.column(_all_ones, np.uint64)
+    expected = column(lambda step: _number(config, step), np.uint64)
+    counts = column(lambda step: _number(_kept(mask, config, step), step), np.uint64)
+    ones = column(_all_ones, np.uint64)
+    until = _unchanged_until(function, own, since, lost_since(evidence, terms, alias))
     value = table["value"][rows]
     begin, end = table["begin_ns"][rows], table["end_ns"][rows]
     judged = (
         atomic[numbers]
         & (counts[numbers] != 0)
         & (result == width[numbers])
-        & (end < _unchanged_until(steps, alias, since, lost_since(history, terms, alias))[numbers])
-        & ~while_stolen(lock_faults(history), history.plan.functions.index(alias), begin, end)
-        & ~(_bare(history, alias, begin, end) & ~steps.column(_identifies, np.bool_)[numbers])
+        & (end < until[numbers])
+        & ~while_stolen(evidence.lock_faults, function.number, begin, end)
+        & ~(_bare(function, begin, end) & ~column(_identifies, np.bool_)[numbers])
     )
     if not judged.any():
         return []
     wrong = judged & ((value ^ expected[numbers]) & counts[numbers] != 0)
     for outcome, data in ((Outcome.ALL_ONES, ones), (Outcome.ZERO, np.zeros_like(ones))):
-        if _promised(terms, steps, alias, outcome):
+        if outcome in promised:
             wrong &= value != data[numbers]
     skipped = int((~judged).sum())
     if not wrong.any():
@@ -126,17 +131,17 @@ def _reads(steps: Steps, terms: Terms, function: FunctionRecord, rows: Rows) -> 
             )
         ]
     dead = wrong & (value == ones[numbers])
-    row = rows[np.argmax(dead if dead.any() else wrong)]
-    number = steps.of_row[row]
-    lost = bool(dead.any()) and (not function.config_after.strip(b"\xff") or bool(dead[-1]))
+    first = np.argmax(dead if dead.any() else wrong)
+    row = rows[first]
+    lost = bool(dead.any()) and (not function.record.config_after.strip(b"\xff") or bool(dead[-1]))
     return [
         findings.failed(
             NAME,
             Blame.DEVICE_LOST if lost else Blame.MISMATCH,
             f"{wrong.sum()} of {judged.sum()} config reads of {alias} gave wrong data"
             + (f", {dead.sum()} of them all-ones" if dead.any() else "")
-            + f": {_where(steps, row)} gave {int(table['value'][row]):#x}, not {int(expected[number]):#x}"
-            f"{death(history, alias, int(table['end_ns'][row]))}.",
+            + f": {_where(evidence, row)} gave {int(value[first]):#x}, not {int(expected[numbers[first]]):#x}"
+            f"{death(evidence.incidents, alias, int(end[first]), history.begin_ns)}.",
             events=[findings.operation(row), *(findings.operation(r) for r in rows[wrong][:3] if r != row)],
             met=int(wrong.sum()),
             source="Linux drivers/pci/access.c",
@@ -144,28 +149,27 @@ def _reads(steps: Steps, terms: Terms, function: FunctionRecord, rows: Rows) -> 
     ]
 
 
-def _short_writes(steps: Steps, alias: str) -> list[Finding]:
-    rows = _successful(steps, alias, "config-write")
-    length = steps.column(lambda step: len(step.value), np.int64)
-    short = rows[steps.history.operations["result"][rows] != length[steps.of_row[rows]]]
+def _short_writes(function: OfFunction) -> list[Finding]:
+    reading, rows = function.whole, _successful(function, "config-write")
+    own, numbers = reading.steps.apart(function.alias, rows)
+    length = np.array([len(step.value) for step in own], dtype=np.int64)
+    short = rows[reading.history.operations["result"][rows] != length[numbers]]
     if not len(short):
         return []
     return [
         findings.failed(
             NAME,
             Blame.MISMATCH,
-            f"{len(short)} config writes to {alias} were short: {_where(steps, short[0])}.",
+            f"{len(short)} config writes to {function.alias} were short: {_where(reading, short[0])}.",
             events=[findings.operation(row) for row in short[:4]],
             met=len(short),
         )
     ]
 
 
-def _successful(steps: Steps, alias: str, what: str) -> Rows:
-    rows = steps.rows(
-        lambda step: verb(step.means) == what and step.file is not None and step.file.function == alias
-    )
-    table = steps.history.operations
+def _successful(function: OfFunction, what: str) -> Rows:
+    rows = function.whole.steps.on(function.alias, lambda step: verb(step.means) == what)
+    table = function.whole.history.operations
     good: Rows = rows[(table["error"][rows] == 0) & (table["end_ns"][rows] != 0)]
     return good
 
@@ -188,12 +192,12 @@ def _kept(mask: bytearray, config: bytes, step: Step) -> bytes:
 
 
 def _bare(
-    history: History, alias: str, begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
+    function: OfFunction, begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """Reads while the function's driver had not written config space back yet: only what nobody can write is there."""
     mask = np.zeros(len(begin), dtype=np.bool_)
-    for one in driver_resets(history):
-        if history.plan.functions[one.function] == alias and one.bare is not None:
+    for one in function.driver_resets:
+        if one.bare is not None:
             mask |= (begin <= one.bare[1]) & (end >= one.bare[0])
     return mask
 
@@ -203,21 +207,20 @@ def _identifies(step: Step) -> bool:
     return set(range(step.offset, step.offset + step.width)) <= set(IDENTITY)
 
 
-def _unchanged_until(steps: Steps, alias: str, since: Mapping[int, int], lost: int) -> npt.NDArray[np.int64]:
-    """For each step: until when the bytes that it reads are those from before the stage.
+def _unchanged_until(
+    function: OfFunction, own: Sequence[Step], since: Mapping[int, int], lost: int
+) -> npt.NDArray[np.int64]:
+    """For each step on a function: until when the bytes that it reads are those from before the stage.
 
     What had changed before the stage began is masked instead.
 
     Args:
-        steps: of the plan.
-        alias: of the function.
+        function: of which config space is.
+        own: the steps.
         since: when the plan writes which bytes.
         lost: when it lost everything for a reason that is not the plan's.
     """
-    history = steps.history
-    resets = steps.rows(
-        lambda step: step.means in RAW_RESETS and step.file is not None and step.file.function == alias
-    )
+    history, resets = function.whole.history, function.rows(*RAW_RESETS)
     raw = int(history.operations["begin_ns"][resets[0]]) if len(resets) else _NEVER
     everything = min(raw, lost)
     later = {offset: time for offset, time in since.items() if time > history.begin_ns}
@@ -226,18 +229,17 @@ def _unchanged_until(steps: Steps, alias: str, since: Mapping[int, int], lost: i
             min([everything, *(later.get(o, _NEVER) for o in range(step.offset, step.offset + step.width))])
             if step.width in _ATOMIC
             else _NEVER
-            for _, step in steps.numbered
+            for step in own
         ],
         dtype=np.int64,
     )
     return until
 
 
-def _promised(terms: Terms, steps: Steps, alias: str, outcome: Outcome) -> bool:
-    """Whether the contract promises made-up data for a read of this function."""
-    words = {step.means for _, step in steps.numbered if verb(step.means) == "config-read"}
-    promises = (terms.promise(alias, operation, kind) for operation in words for kind in WindowKind)
-    return any(promise is not None and promise.outcome is outcome for promise in promises)
+def _promised(terms: Terms, alias: str, reads: Collection[Operation]) -> frozenset[Outcome]:
+    """What the contract promises of reads of this function: made-up data may be among it."""
+    promises = (terms.promise(alias, operation, kind) for operation in reads for kind in WindowKind)
+    return frozenset(promise.outcome for promise in promises if promise is not None)
 
 
 def _number(config: bytes | bytearray, step: Step) -> int:
@@ -252,6 +254,6 @@ def _all_ones(step: Step) -> int:
     return (1 << 8 * step.width) - 1 if step.width in _ATOMIC else 0
 
 
-def _where(steps: Steps, row: int) -> str:
-    actor, step = steps.numbered[steps.of_row[row]]
+def _where(reading: Reading, row: int) -> str:
+    actor, step = reading.steps.numbered[reading.steps.of_row[row]]
     return f"{actor.name} at offset {step.offset:#x}"

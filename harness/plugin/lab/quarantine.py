@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from harness.history.history import History
+from harness.history.steps import Steps, steps_of
 from harness.journal.record import HealthRecord, Status
-from harness.judge.evidence.steps import steps_of
 from harness.model.loss import Loss, LossKind
 from harness.model.verdict import Blame, EventKind, Finding, Judgement, Verdict
 
@@ -112,11 +112,12 @@ def _name(identity: tuple[int, int]) -> str:
 def lost_by_verdict(history: History, judgement: Judgement) -> dict[str, str]:
     """The functions that a stage has lost, by alias, and how: judged so, or left with an actor stuck in them."""
     found: dict[str, str] = {}
+    steps = steps_of(history)
     for finding in judgement.findings:
         if finding.verdict is Verdict.FAIL and finding.blame in _LOSSES:
-            for alias in _accused(history, finding):
+            for alias in _accused(steps, finding):
                 found.setdefault(alias, f"judged {finding.blame}: {finding.claim}")
-    for alias, actor, means in _stuck(history):
+    for alias, actor, means in _stuck(steps):
         found.setdefault(alias, f"{actor} is stuck in {means}")
     if left := history.provenance.get("settings.left"):
         for alias in history.plan.functions:
@@ -124,21 +125,19 @@ def lost_by_verdict(history: History, judgement: Judgement) -> dict[str, str]:
     return found
 
 
-def _accused(history: History, finding: Finding) -> tuple[str, ...]:
+def _accused(steps: Steps, finding: Finding) -> tuple[str, ...]:
     """The functions that the evidence of a finding names; all of the stage, when it names none."""
-    steps = steps_of(history)
     rows = [event.row for event in finding.events if event.kind is EventKind.OPERATION]
-    files = [steps.numbered[steps.of_row[row]][1].file for row in rows]
+    files = [steps.behind(row).file for row in rows]
     named = tuple(dict.fromkeys(file.function for file in files if file is not None))
-    return named or history.plan.functions
+    return named or steps.history.plan.functions
 
 
-def _stuck(history: History) -> Iterator[tuple[str, str, str]]:
+def _stuck(steps: Steps) -> Iterator[tuple[str, str, str]]:
     """Function, actor and operation of everything that never returned."""
-    table, steps = history.operations, steps_of(history)
+    table = steps.history.operations
     for row in (table["end_ns"] == 0).nonzero()[0].tolist():
-        actor = history.actors[int(table["actor"][row])]
-        step = steps.numbered[steps.of_row[row]][1]
+        actor, step = steps.history.actors[int(table["actor"][row])], steps.behind(row)
         if actor.end == "abandoned" and step.file is not None:
             yield step.file.function, actor.name, str(step.means)
 

@@ -143,7 +143,7 @@ def _unknown(error: StageUnknown) -> Classified:
 
 
 def _story(judgement: Judgement, error: StageFailed | StageUnknown | FaultNotNamed) -> str:
-    return f"{as_text(judgement)}\n\n{in_text(error.history, judgement)}"
+    return f"{as_text(judgement)}\n\n{in_text(error.evidence, judgement)}"
 
 
 def _harness(error: HarnessError, report: pytest.TestReport | pytest.CollectReport) -> Classified:

@@ -172,7 +172,7 @@ def _picture(item: pytest.Item, raised: BaseException | None, report: pytest.Tes
     if path is None or results is None:
         return []
     try:
-        publish(path, timeline_svg(raised.history, raised.judgement))
+        publish(path, timeline_svg(raised.evidence, raised.judgement))
     except UsageError:  # the text of the failure has the timeline too
         return []
     except Exception as error:  # noqa: BLE001  a picture that cannot be drawn must not end the session

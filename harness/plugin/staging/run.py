@@ -8,6 +8,7 @@ import pytest
 
 from harness.history.history import History
 from harness.journal.record import AttemptRecord
+from harness.judge.evidence import Evidence
 from harness.judge.questions import collided, reset_happened
 from harness.model.verdict import Blame, Judgement, Verdict
 from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
@@ -19,14 +20,19 @@ class Run:
     """One staged experiment.  Looking at any of it waives nothing: only `names` takes a FAIL upon the test.
 
     Attributes:
-        history: what happened.
+        evidence: what happened, and all that can be read out of it.
         judgement: what it means, with all findings.
         settled: whether the test was held to the verdict already.
     """
 
-    history: History
+    evidence: Evidence
     judgement: Judgement
     settled: bool = field(default=False, init=False)
+
+    @property
+    def history(self) -> History:
+        """What happened."""
+        return self.evidence.history
 
     @property
     def verdict(self) -> Verdict:
@@ -44,9 +50,9 @@ class Run:
         self.settled = True
         match self.verdict:
             case Verdict.FAIL:
-                raise StageFailed(self.judgement, self.history)
+                raise StageFailed(self.judgement, self.evidence)
             case Verdict.UNKNOWN:
-                raise StageUnknown(self.judgement, self.history)
+                raise StageUnknown(self.judgement, self.evidence)
             case Verdict.PASS if self.judgement.weaknesses:
                 pytest.xfail("; ".join(self.judgement.weaknesses))
 
@@ -67,14 +73,14 @@ class Run:
         self.settled = True
         decisive = self.judgement.decisive
         if self.verdict is Verdict.UNKNOWN:
-            raise StageUnknown(self.judgement, self.history)
+            raise StageUnknown(self.judgement, self.evidence)
         right = self.verdict is Verdict.FAIL and decisive is not None and decisive.blame is blame
         if not right or not all(words in decisive.claim for words in said if decisive):
-            raise FaultNotNamed(self.judgement, self.history, " ".join((blame, *said)))
+            raise FaultNotNamed(self.judgement, self.evidence, " ".join((blame, *said)))
         broken = (one for one in self.judgement.findings if one.verdict is Verdict.FAIL and one.promise)
         if others := [one.promise for one in broken if one is not decisive]:
             wanted = f"{' '.join((blame, *said))}, and not {', '.join(others)} besides"
-            raise FaultNotNamed(self.judgement, self.history, wanted)
+            raise FaultNotNamed(self.judgement, self.evidence, wanted)
 
     @property
     def deserves_another(self) -> bool:

@@ -14,6 +14,7 @@ from harness.history import container
 from harness.history.history import History
 from harness.journal.record import AttemptRecord
 from harness.judge import judge
+from harness.judge.evidence import Evidence
 from harness.model.plan import Plan
 from harness.model.policy import STARVED, WILD_CLOCK
 from harness.model.units import MS, Ns
@@ -85,8 +86,8 @@ class Stage:
         number = f"{len(self._staged.runs) + 1}." if self._staged.runs else ""
 
         def once() -> Run:
-            history = carry_out(plan, self._source, self._contract, self._node)
-            return Run(history, judge(history, self._contract.terms_of(history)))
+            evidence = Evidence(carry_out(plan, self._source, self._contract, self._node))
+            return Run(evidence, judge(evidence, self._contract.terms_of(evidence.history)))
 
         def give_up(attempt: Attempt) -> None:
             given_up: Run = attempt.answer
@@ -156,7 +157,7 @@ def _keep(
     source.judged(run.history, judgement, history)
     attachments = []
     if judgement.verdict is not Verdict.PASS:
-        text = in_text(run.history, judgement).encode()
+        text = in_text(run.evidence, judgement).encode()
         attachments = [
             _write(node, f"{number}timeline.txt", text),
             *(_relative(node, log) for log in source.consoles),
@@ -164,7 +165,7 @@ def _keep(
     reporting.note_stage(
         node,
         stage_record(
-            run.history,
+            run.evidence,
             judgement,
             file=history,
             attachments=tuple(attachments),

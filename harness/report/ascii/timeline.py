@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.history.history import History
+from harness.history.reading import Reading
 from harness.history.windows import FaultKind
 from harness.model.promise import WindowKind
 from harness.model.units import as_text
@@ -101,9 +102,10 @@ class _Grid:
         return f"{_ascii(name, self.label - 1):<{self.label}}|{''.join(row)}|"
 
 
-def timeline_text(history: History, judgement: Judgement) -> str:
+def timeline_text(seen: History | Reading, judgement: Judgement) -> str:
     """Draw a judged history: at most 80 columns, ASCII only, ends with a newline."""
-    whole, near = overview(history, judgement), close_up(history, judgement)
+    reading = Reading.read(seen)
+    whole, near = overview(reading, judgement), close_up(reading, judgement)
     names = [band.name for band in whole.bands] + [lane.name for lane in whole.lanes]
     names += [lane.name for lane in whole.drivers] + served.names(whole.served)
     label = min(_LABELS[1], max([_LABELS[0], *(len(name) + 1 for name in names)]))

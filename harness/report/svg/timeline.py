@@ -12,6 +12,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from harness.history.history import History
+from harness.history.reading import Reading
 from harness.model.promise import WindowKind
 from harness.model.verdict import Judgement
 from harness.report.svg import driver, served
@@ -45,9 +46,10 @@ _GLUE: Final = "\u00a0"
 """Holds words together while lines are broken."""
 
 
-def timeline_svg(history: History, judgement: Judgement) -> bytes:
+def timeline_svg(seen: History | Reading, judgement: Judgement) -> bytes:
     """Draw a judged history: a self-contained SVG document, UTF-8."""
-    whole, near = overview(history, judgement), close_up(history, judgement)
+    reading = Reading.read(seen)
+    whole, near = overview(reading, judgement), close_up(reading, judgement)
     parts: list[str] = []
     y = 40.0
     parts += _heading(whole, y)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from harness.history.columns import Edge
 from harness.history.history import History
+from harness.history.reading import Reading
 from harness.history.windows import (
     CALLBACKS,
     DRIVER_STEPS,
@@ -20,12 +21,6 @@ from harness.history.windows import (
     DriverReset,
     DriverStep,
     LockWindow,
-    doubts,
-    driver_resets,
-    lock_tries,
-    lock_windows,
-    rows_at,
-    tellings,
 )
 from harness.model.operation import REMOVE, UNBIND
 from harness.model.promise import WindowKind
@@ -79,22 +74,22 @@ def is_vain(history: History, row: int) -> bool:
 
 
 def driver_lanes(
-    history: History, view: tuple[int, int], marked: frozenset[str] = frozenset()
+    reading: Reading, view: tuple[int, int], marked: frozenset[str] = frozenset()
 ) -> tuple[DriverLane, ...]:
     """A lane for each function whose driver the trace shows at work, in the plan's order.
 
     Args:
-        history: what happened.
+        reading: what happened.
         view: what is drawn of it, ns after release.
         marked: names of lanes in which a marked event lies.
     """
-    zero, found = int(history.begin_ns), _stretches(history)
+    history, zero, found = reading.history, int(reading.history.begin_ns), _stretches(reading)
     told = [
         (
             one.function,
             Told(at=int(one.time_ns) - zero, what=one.what, text=_telling(history, one.tid, one.what)),
         )
-        for one in tellings(history)
+        for one in reading.tellings
     ]
     return tuple(
         DriverLane(
@@ -117,10 +112,10 @@ def driver_lanes(
     )
 
 
-def driver_notes(history: History) -> list[str]:
+def driver_notes(reading: Reading) -> list[str]:
     """A sentence for each try of a driver to reset its function, with what it took and what came of it."""
-    found = _stretches(history)
-    said = [_sentence(history, reset, stretches) for reset, stretches in found[:_MOST]]
+    found = _stretches(reading)
+    said = [_sentence(reading.history, reset, stretches) for reset, stretches in found[:_MOST]]
     return said + ([f"{len(found) - _MOST} more resets by drivers"] if len(found) > _MOST else [])
 
 
@@ -149,23 +144,21 @@ def _sentence(history: History, reset: DriverReset, stretches: tuple[Stretch, ..
     return f"driver of {alias}: {', '.join(pieces)}"
 
 
-def _stretches(history: History) -> list[tuple[DriverReset, tuple[Stretch, ...]]]:
+def _stretches(reading: Reading) -> list[tuple[DriverReset, tuple[Stretch, ...]]]:
     """Every try of every driver, in stretches that follow one another without a gap."""
-    resets = driver_resets(history)
-    if not resets:
-        return []
-    vain = _vain(history)
-    windows = None if doubts(history) else lock_windows(history)
-    return [(reset, tuple(_of_one(history, reset, vain, windows))) for reset in resets]
+    vain = [(one.function, int(one.asked_ns)) for one in reading.lock_tries if not one.taken]
+    windows = None if reading.doubts else reading.windows
+    return [(reset, tuple(_of_one(reading, reset, vain, windows))) for reset in reading.driver_resets]
 
 
 def _of_one(
-    history: History,
+    reading: Reading,
     reset: DriverReset,
     vain: list[_Vain],
     windows: tuple[LockWindow, ...] | None,
 ) -> Iterator[Stretch]:
-    zero, left = int(history.begin_ns), _left(history, reset)
+    history, left = reading.history, _left(reading, reset)
+    zero = int(history.begin_ns)
     fate = Fate.LEFT if left else _fate(history, reset)
     over = max(left, int(reset.steps[-1].time_ns)) if left else int(reset.end_ns)
     begun: list[_Begun] = []
@@ -212,15 +205,15 @@ def _fate(history: History, reset: DriverReset) -> Fate:
     return Fate.OPEN if reset.end_ns >= history.end_ns else Fate.FAILED
 
 
-def _left(history: History, reset: DriverReset) -> int:
+def _left(reading: Reading, reset: DriverReset) -> int:
     """When the driver had left the function, if it resets it because of that; else 0."""
     if reset.done:
         return 0
     first = reset.steps[0]
-    (row,) = rows_at(history, [(first.tid, first.time_ns)])
-    if row == NOBODY or _means(history, row) not in (UNBIND, REMOVE):
+    row = reading.threads.at(first.tid, first.time_ns)
+    if row == NOBODY or reading.steps.behind(row).means not in (UNBIND, REMOVE):
         return 0
-    return int(history.operations[row]["end_ns"])
+    return int(reading.history.operations[row]["end_ns"])
 
 
 def _locked(reset: DriverReset, when: int, windows: tuple[LockWindow, ...]) -> bool:
@@ -231,13 +224,3 @@ def _locked(reset: DriverReset, when: int, windows: tuple[LockWindow, ...]) -> b
         and window.opened_ns - TRACE_RESOLUTION <= when <= window.closed_ns + TRACE_RESOLUTION
         for window in windows
     )
-
-
-def _vain(history: History) -> list[_Vain]:
-    """Every trylock of a driver that did not get the lock."""
-    return [(one.function, int(one.asked_ns)) for one in lock_tries(history) if not one.taken]
-
-
-def _means(history: History, row: int) -> str:
-    event = history.operations[row]
-    return history.means(int(event["actor"]), int(event["step"]))

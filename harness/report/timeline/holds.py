@@ -4,34 +4,23 @@ from __future__ import annotations
 
 from harness.history.columns import INTERRUPT
 from harness.history.history import History
-from harness.history.windows import (
-    NOBODY,
-    DeviceWindow,
-    FaultKind,
-    LockFault,
-    LockWindow,
-    device_windows,
-    lock_faults,
-    lock_windows,
-    rows_at,
-)
-from harness.model.promise import WindowKind
+from harness.history.reading import Reading
+from harness.history.windows import NOBODY, DeviceWindow, FaultKind, LockFault, LockWindow
 from harness.model.units import as_text
 from harness.report.timeline.layout import DEVICE_KINDS, KINDS, Fault, Window
 
 
-def windows_of(history: History) -> tuple[Window, ...]:
+def windows_of(reading: Reading) -> tuple[Window, ...]:
     """Every window of every lock that the trace shows, sorted by opening."""
-    device = device_windows(history)
-    holders = rows_at(history, [(window.tid, window.opened_ns) for window in device])
-    found = [_window(history, window, window.kind, window.holder) for window in lock_windows(history)]
-    found += [_window(history, window, window.kind, row) for window, row in zip(device, holders, strict=True)]
+    found = [_window(reading, window) for window in reading.windows]
+    found += [_window(reading, window) for window in reading.device_windows]
     return tuple(sorted(found, key=lambda window: window.begin))
 
 
-def faults_of(history: History) -> tuple[Fault, ...]:
+def faults_of(reading: Reading) -> tuple[Fault, ...]:
     """Every misuse of a config lock that the trace shows, sorted by time."""
-    return tuple(sorted((_fault(history, fault) for fault in lock_faults(history)), key=lambda f: f.begin))
+    found = (_fault(reading.history, fault) for fault in reading.lock_faults)
+    return tuple(sorted(found, key=lambda fault: fault.begin))
 
 
 def who(history: History, tid: int) -> str:
@@ -42,12 +31,12 @@ def who(history: History, tid: int) -> str:
     return f"{name} (thread {tid})" if name else f"thread {tid}"
 
 
-def _window(history: History, window: LockWindow | DeviceWindow, kind: WindowKind, row: int) -> Window:
+def _window(reading: Reading, window: LockWindow | DeviceWindow) -> Window:
+    history, kind = reading.history, window.kind
     zero, name = int(history.begin_ns), history.plan.functions[window.function]
     holder = who(history, window.tid)
-    if row != NOBODY:
-        event = history.operations[row]
-        holder = f"{holder} in {history.means(int(event['actor']), int(event['step']))}"
+    if window.holder != NOBODY:
+        holder = f"{holder} in {reading.steps.behind(window.holder).means}"
     lock = "device lock" if kind in DEVICE_KINDS else "config lock"
     why = f", {KINDS[kind]}" if KINDS[kind] != lock else ""
     return Window(

@@ -8,11 +8,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.history.history import History
-from harness.history.retried import retried
-from harness.history.windows import RESET_FUNCTIONS, TRACE_RESOLUTION, resets, waited
+from harness.history.reading import Reading
+from harness.history.windows import RESET_FUNCTIONS, TRACE_RESOLUTION
 from harness.model.operation import HEARTBEAT, RENDEZVOUS, SET_UP, VFIO_CLOSE, VFIO_FLR_BIT, WAIT
-from harness.model.plan import Op
+from harness.model.plan import Op, Step
 from harness.model.units import as_text
 from harness.model.verdict import EventKind
 from harness.report.refusals import SIGBUS, error_name
@@ -27,68 +26,60 @@ _FORGET: Final = (VFIO_FLR_BIT, VFIO_CLOSE)
 """Operations that reset a function and forget what came of it: they say that all is well even when nothing was done."""
 
 
-def _looks(history: History) -> npt.NDArray[np.int8]:
+def _looks(reading: Reading) -> npt.NDArray[np.int8]:
     """How each operation looks, as a column."""
-    operations = history.operations
+    operations, steps = reading.history.operations, reading.steps
     looks = np.full(len(operations), Look.OK, dtype=np.int8)
-    looks[waited(history)] = Look.BLOCKED
-    for actor, plan in enumerate(history.plan.actors):
-        for number, step in enumerate(plan.steps):
-            if step.op in (Op.READ, Op.LOAD) and 0 < step.width <= 8:
-                ones = np.uint64((1 << (8 * step.width)) - 1)
-                mine = (operations["actor"] == actor) & (operations["step"] == number)
-                looks[mine & (operations["value"] == ones) & (operations["result"] >= 0)] = Look.ALL_ONES
-    looks[_without_reset(history)] = Look.UNSEEN
+    looks[reading.waited] = Look.BLOCKED
+    ones = steps.column(_all_ones, np.uint64)[steps.of_row]
+    looks[(ones != 0) & (operations["value"] == ones) & (operations["result"] >= 0)] = Look.ALL_ONES
+    looks[_without_reset(reading)] = Look.UNSEEN
     looks[operations["error"] != 0] = Look.REFUSED
-    looks[retried(history).rows] = Look.RETRIED
+    looks[reading.retried.rows] = Look.RETRIED
     looks[operations["error"] == SIGBUS] = Look.SIGBUS
     looks[operations["end_ns"] == 0] = Look.IN_FLIGHT
     return looks
 
 
-def _without_reset(history: History) -> list[int]:
+def _all_ones(step: Step) -> int:
+    """What a step reads when nobody answers; 0 for one that reads nothing, or more than a history keeps."""
+    reads = step.op in (Op.READ, Op.LOAD) and 0 < step.width <= 8
+    return (1 << (8 * step.width)) - 1 if reads else 0
+
+
+def _without_reset(reading: Reading) -> list[int]:
     """Rows of operations that should have reset their function, while the trace shows no reset by their thread."""
+    history = reading.history
     seen = {probe.symbol for probe in history.probes if probe.present} & set(RESET_FUNCTIONS)
     if not seen or history.lost_kernel_events:
         return []
-    operations, spans = history.operations, resets(history)
-    steps = [
-        (number, actor.tid, step)
-        for number, actor in enumerate(history.actors)
-        for step, what in enumerate(history.plan.actors[number].steps)
-        if what.means in _FORGET
-    ]
-    missing = []
-    for number, tid, step in steps:
-        begun = np.array([span.begin_ns for span in spans if span.tid == tid], dtype=np.int64)
-        rows = np.flatnonzero((operations["actor"] == number) & (operations["step"] == step))
+    operations, forgetting = history.operations, reading.steps.rows(lambda step: step.means in _FORGET)
+    actors, missing = operations["actor"][forgetting], []
+    for number in np.unique(actors).tolist():
+        spans = reading.resets_by.get(history.actors[number].tid, ())
+        begun = np.array([span.begin_ns for span in spans], dtype=np.int64)
+        rows = forgetting[actors == number]
         first = np.searchsorted(begun, operations["begin_ns"][rows] - TRACE_RESOLUTION)
         last = np.searchsorted(begun, operations["end_ns"][rows] + TRACE_RESOLUTION)
         missing += rows[first >= last].tolist()
     return missing
 
 
-def _drawn(history: History) -> npt.NDArray[np.bool_]:
-    """Which operations are accesses: pauses and rendezvous are only time that passes."""
-    operations = history.operations
-    drawn = np.ones(len(operations), dtype=np.bool_)
-    for actor, plan in enumerate(history.plan.actors):
-        for number, step in enumerate(plan.steps):
-            if step.op is Op.PAUSE or step.means in (WAIT, RENDEZVOUS, SET_UP, HEARTBEAT):
-                drawn[(operations["actor"] == actor) & (operations["step"] == number)] = False
-    return drawn
+def _passes(step: Step) -> bool:
+    """Whether a step is no access, but only time that passes."""
+    return step.op is Op.PAUSE or step.means in (WAIT, RENDEZVOUS, SET_UP, HEARTBEAT)
 
 
-def lanes_of(history: History, marks: tuple[Mark, ...], view: tuple[int, int]) -> tuple[Lane, ...]:
+def lanes_of(reading: Reading, marks: tuple[Mark, ...], view: tuple[int, int]) -> tuple[Lane, ...]:
     """A lane for each actor that did more than pause, in the plan's order, with what it did in `view`."""
-    operations, zero = history.operations, int(history.begin_ns)
-    looks = _looks(history)
+    history, operations = reading.history, reading.history.operations
+    zero, looks = int(history.begin_ns), _looks(reading)
     for mark in marks:
         if mark.event.kind is EventKind.OPERATION:
             looks[mark.event.row] = Look.VIOLATING
     begins = operations["begin_ns"] - zero
     ends = np.where(operations["end_ns"] == 0, int(history.end_ns), operations["end_ns"]) - zero
-    drawn = _drawn(history)
+    drawn = ~reading.steps.column(_passes, np.bool_)[reading.steps.of_row]
     seen = drawn & (begins <= view[1]) & (ends >= view[0])
     binned = int(seen.sum()) > MOST_SPANS
     lanes = []
@@ -102,7 +93,7 @@ def lanes_of(history: History, marks: tuple[Mark, ...], view: tuple[int, int]) -
         spans = (
             _bins(rows, begins, ends, looks, view)
             if binned and len(rows) > _BINS
-            else [_span(history, int(row), int(begins[row]), int(ends[row]), int(looks[row])) for row in rows]
+            else [_span(reading, int(row), int(begins[row]), int(ends[row]), int(looks[row])) for row in rows]
         )
         lanes.append(
             Lane(
@@ -154,16 +145,15 @@ def _bins(
     return sorted(spans, key=lambda span: span.begin)
 
 
-def _span(history: History, row: int, begin: int, end: int, look: int) -> Span:
-    event = history.operations[row]
-    error = int(event["error"])
+def _span(reading: Reading, row: int, begin: int, end: int, look: int) -> Span:
+    error = int(reading.history.operations["error"][row])
     return Span(
         begin=begin,
         end=end,
         look=Look(look),
         count=1,
-        text=f"operation:{row} {shown(history, row)}, {as_text(end - begin)}",
-        means=history.means(int(event["actor"]), int(event["step"])),
+        text=f"operation:{row} {shown(reading.history, row)}, {as_text(end - begin)}",
+        means=reading.steps.behind(row).means,
         error=error_name(error) if error else "",
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.history.columns import Edge, Table
 from harness.history.history import History
+from harness.history.reading import Reading
 from harness.history.windows import (
     HOLD_DEVICE_LOCK,
     LOCK,
@@ -18,7 +19,6 @@ from harness.history.windows import (
     UNREGISTER,
     WAIT,
     ResetSpan,
-    resets,
 )
 from harness.model.fault_words import staged
 from harness.model.units import as_text
@@ -41,15 +41,19 @@ _MOST_WRONGS: Final = 6
 """The same, of what was staged to go wrong."""
 
 
-def overview(history: History, judgement: Judgement) -> Layout:
+def overview(seen: History | Reading, judgement: Judgement) -> Layout:
     """The whole stage."""
-    return _layout(history, judgement, (0, max(1, int(history.end_ns - history.begin_ns))))
+    reading = Reading.read(seen)
+    history = reading.history
+    return _layout(reading, judgement, (0, max(1, int(history.end_ns - history.begin_ns))))
 
 
-def close_up(history: History, judgement: Judgement) -> Layout | None:
+def close_up(seen: History | Reading, judgement: Judgement) -> Layout | None:
     """The time around the marked pair, or None when there is no pair or it fills the stage anyway."""
+    reading = Reading.read(seen)
+    history = reading.history
     whole = max(1, int(history.end_ns - history.begin_ns))
-    windows, faults = windows_of(history), faults_of(history)
+    windows, faults = windows_of(reading), faults_of(reading)
     marks = marks_of(history, judgement, windows, faults)
     if not marks:
         return None
@@ -62,11 +66,12 @@ def close_up(history: History, judgement: Judgement) -> Layout | None:
             begin, end, least = min(begin, first), max(end, last), 0
     margin = max((end - begin) // 5, least, whole // 2_000, 1_000)
     begin, end = max(0, begin - margin), min(whole, end + margin)
-    return None if end - begin > whole * 2 // 3 else _layout(history, judgement, (begin, end))
+    return None if end - begin > whole * 2 // 3 else _layout(reading, judgement, (begin, end))
 
 
-def _layout(history: History, judgement: Judgement, view: tuple[int, int]) -> Layout:
-    windows, faults, zero = windows_of(history), faults_of(history), int(history.begin_ns)
+def _layout(reading: Reading, judgement: Judgement, view: tuple[int, int]) -> Layout:
+    history = reading.history
+    windows, faults, zero = windows_of(reading), faults_of(reading), int(history.begin_ns)
     marks = marks_of(history, judgement, windows, faults)
     names = history.plan.functions
     decisive = headline(judgement)
@@ -80,7 +85,7 @@ def _layout(history: History, judgement: Judgement, view: tuple[int, int]) -> La
         functions=names,
         begin=view[0],
         end=view[1],
-        lanes=lanes_of(history, marks, view),
+        lanes=lanes_of(reading, marks, view),
         windows=tuple(window for window in windows if _touches(window.begin, window.end, view)),
         faults=tuple(fault for fault in faults if _touches(fault.begin, fault.end, view)),
         resets=tuple(
@@ -92,20 +97,20 @@ def _layout(history: History, judgement: Judgement, view: tuple[int, int]) -> La
                 text=f"{_name(span)} of {names[span.function]}, {as_text(span.end_ns - span.begin_ns)}, "
                 + ("never returned" if span.result is None else f"returned {_answer(span.result)}"),
             )
-            for span in resets(history)
+            for span in reading.resets
             if _touches(int(span.begin_ns) - zero, int(span.end_ns) - zero, view)
         ),
         instants=_instants(history, view),
         marks=marks,
         notes=(
             *_misuse(faults),
-            *driver_notes(history),
-            *(as_line(refused) for refused in refusals(history)),
+            *driver_notes(reading),
+            *(as_line(refused) for refused in refusals(reading)),
             *_staged(history),
         ),
         log=_log(history, judgement),
         served=served_lanes(history, view, [mark.lane for mark in marks]),
-        drivers=driver_lanes(history, view, frozenset(mark.lane for mark in marks)),
+        drivers=driver_lanes(reading, view, frozenset(mark.lane for mark in marks)),
     )
 
 

@@ -18,7 +18,8 @@ from harness.contract import load
 from harness.history.columns import KERNEL, OPERATION, SERVED
 from harness.history.container import VERSION, from_bytes, to_bytes
 from harness.history.history import History
-from harness.history.windows import doubts, lock_windows, resets, waited
+from harness.history.reading import Reading
+from harness.history.windows import doubts
 from harness.judge import judge
 from harness.model.fault import Fault, Incident, IncidentKind, Misbehaviour, Occasion, PlannedFault
 from harness.model.pci import ResetMethod
@@ -76,13 +77,13 @@ def test_what_is_known_of_it_is_in_it(v1: History) -> None:
 
 def test_its_window_its_reset_and_its_waits_are_found(v1: History) -> None:
     assert doubts(v1) == ()
-    (window,) = lock_windows(v1)
-    (reset,) = resets(v1)
+    (window,) = Reading(v1).windows
+    (reset,) = Reading(v1).resets
     resetter = v1.actors[3].tid
     assert (window.tid, reset.tid, reset.method, reset.result) == (resetter, resetter, ResetMethod.PM, 0)
     assert window.opened_ns < reset.begin_ns < reset.end_ns < window.closed_ns
     assert 20 * MS < reset.end_ns - reset.begin_ns < 100 * MS
-    blocked = v1.operations[waited(v1)]
+    blocked = v1.operations[Reading(v1).waited]
     assert sorted(blocked["actor"].tolist()) == [0, 1]
     assert (blocked["end_ns"] >= window.closed_ns - 1000).all()
 
@@ -128,8 +129,8 @@ def test_what_is_known_of_version_2_is_in_it(v2: History) -> None:
     assert [
         (actor.name, actor.privilege) for actor in v2.plan.actors if actor.privilege != Privilege.ROOT
     ] == [("nobody", Privilege.NONE)]
-    (window,) = lock_windows(v2)
-    (reset,) = resets(v2)
+    (window,) = Reading(v2).windows
+    (reset,) = Reading(v2).resets
     assert (window.kind, reset.method) == (WindowKind.SYSFS_RESET, ResetMethod.FLR)
     assert v2.means(int(v2.operations["actor"][window.holder]), 0) == "reset/flr"
     seen = v2.operations[v2.operations["actor"] == 2]
@@ -178,7 +179,7 @@ def test_what_is_known_of_version_4_is_in_it() -> None:
     ]
     begun, ended = happened["time_ns"][[1, 3]]
     assert abs(int(ended - begun) - 300 * MS) < MS  # one clock in the model, two in the history
-    (reset,) = resets(v4)
+    (reset,) = Reading(v4).resets
     assert reset.begin_ns - v4.served_error_ns < begun < reset.end_ns < ended + 300 * MS
 
 
@@ -191,7 +192,7 @@ def test_the_command_judges_it_without_a_device(capsys: pytest.CaptureFixture[st
 def test_one_changed_read_turns_it_red(v1: History, tmp_path: Path) -> None:
     """All-ones from a function that was never lost: the golden file is evidence, not decoration."""
     operations = v1.operations.copy()
-    victim = np.flatnonzero((operations["actor"] == 0) & ~waited(v1))[5]
+    victim = np.flatnonzero((operations["actor"] == 0) & ~Reading(v1).waited)[5]
     operations["value"][victim] = 0xFFFF_FFFF
     path = tmp_path / "changed.history.zip"
     path.write_bytes(to_bytes(dataclasses.replace(v1, operations=operations)))

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from harness.history.history import Probe
-from harness.history.windows import HOLD_DEVICE_LOCK, UNREGISTER, device_doubts, device_windows
+from harness.history.reading import Reading
+from harness.history.windows import HOLD_DEVICE_LOCK, UNREGISTER, device_doubts
 from harness.model import operation as words
 from harness.model.plan import File, Op, Step
 from harness.model.promise import WindowKind
@@ -21,7 +22,7 @@ USER = Step(op=Op.READ, means=words.VFIO_READ, file=File(function="igb0", role="
     ("symbol", "kind"), [(UNREGISTER, WindowKind.UNBIND), (HOLD_DEVICE_LOCK, WindowKind.DEVICE_LOCK)]
 )
 def test_a_span_goes_from_entry_to_return(symbol: str, kind: WindowKind) -> None:
-    (window,) = device_windows(history([(10, 9, symbol, ENTRY, 1), (90, 9, symbol, RETURN)]))
+    (window,) = Reading(history([(10, 9, symbol, ENTRY, 1), (90, 9, symbol, RETURN)])).device_windows
     assert (window.function, window.opened_ns, window.closed_ns, window.tid) == (1, 10 * US, 90 * US, 9)
     assert (window.opened_row, window.closed_row, window.kind) == (0, 1, kind)
     assert (window.asked_ns, window.released_ns) == (None, None)
@@ -29,14 +30,14 @@ def test_a_span_goes_from_entry_to_return(symbol: str, kind: WindowKind) -> None
 
 def test_the_holders_operation_is_as_far_as_the_lock_can_reach() -> None:
     hits: list[Hit] = [(10, 501, UNREGISTER, ENTRY), (90, 501, UNREGISTER, RETURN)]
-    (window,) = device_windows(history(hits, [(3, 97, 0)]))
+    (window,) = Reading(history(hits, [(3, 97, 0)])).device_windows
     assert (window.asked_ns, window.released_ns) == (3 * US, 97 * US)
-    (window,) = device_windows(history(hits, [(3, 0, 0)]))
+    (window,) = Reading(history(hits, [(3, 0, 0)])).device_windows
     assert (window.asked_ns, window.released_ns) == (3 * US, None)
 
 
 def test_a_span_that_never_ends_lasts_to_the_end_of_the_stage() -> None:
-    (window,) = device_windows(history([(10, 9, UNREGISTER, ENTRY)]))
+    (window,) = Reading(history([(10, 9, UNREGISTER, ENTRY)])).device_windows
     assert (window.closed_ns, window.closed_row) == (END, -1)
 
 
@@ -50,7 +51,9 @@ def test_spans_are_sorted_and_threads_do_not_mix() -> None:
         (60, 8, UNREGISTER, ENTRY, -1),
         (70, 8, UNREGISTER, RETURN),
     ]
-    found = [(w.function, w.opened_ns // US, w.closed_ns // US) for w in device_windows(history(hits))]
+    found = [
+        (w.function, w.opened_ns // US, w.closed_ns // US) for w in Reading(history(hits)).device_windows
+    ]
     assert found == [(0, 10, 40), (1, 20, 30)]
 
 

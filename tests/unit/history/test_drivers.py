@@ -7,14 +7,13 @@ from dataclasses import replace
 import pytest
 
 from harness.history.columns import INTERRUPT
+from harness.history.reading import Reading
 from harness.history.windows import (
     CALLBACKS,
     DRIVER_STEPS,
     Callback,
     DriverStep,
     driver_doubts,
-    driver_resets,
-    tellings,
 )
 from harness.history.windows.drivers import PROPOSED
 from harness.model.probe import NO_SUCH_FUNCTION
@@ -42,28 +41,28 @@ def steps(*wanted: DriverStep, begin: int = 10, function: int = 0) -> list[Hit]:
 
 
 def test_a_reset_goes_from_asked_to_done() -> None:
-    (reset,) = driver_resets(history(steps(*WHOLE)))
+    (reset,) = Reading(history(steps(*WHOLE))).driver_resets
     assert tuple(taken.step for taken in reset.steps) == WHOLE
     assert (reset.begin_ns, reset.end_ns, reset.done) == (10 * US, 80 * US, True)
     assert reset.bare == (40 * US, 70 * US)
 
 
 def test_one_that_failed_ends_where_the_next_begins() -> None:
-    first, second = driver_resets(history([*steps(*WHOLE[:5]), *steps(*WHOLE, begin=100)]))
+    first, second = Reading(history([*steps(*WHOLE[:5]), *steps(*WHOLE, begin=100)])).driver_resets
     assert (first.end_ns, first.done) == (100 * US, False)
     assert (second.begin_ns, second.done) == (100 * US, True)
     assert first.bare == (40 * US, 100 * US)
 
 
 def test_one_that_never_ends_lasts_as_long_as_the_stage() -> None:
-    (reset,) = driver_resets(history(steps(DriverStep.ASKED, DriverStep.ALERT)))
+    (reset,) = Reading(history(steps(DriverStep.ASKED, DriverStep.ALERT))).driver_resets
     assert (reset.end_ns, reset.done, reset.bare) == (END, False, None)
 
 
 def test_a_step_that_is_polled_is_one_step() -> None:
-    (reset,) = driver_resets(
+    (reset,) = Reading(
         history(steps(DriverStep.ASKED, DriverStep.ALERT, DriverStep.ALERT, DriverStep.WARM_RESET))
-    )
+    ).driver_resets
     assert [taken.step for taken in reset.steps] == [
         DriverStep.ASKED,
         DriverStep.ALERT,
@@ -73,7 +72,7 @@ def test_a_step_that_is_polled_is_one_step() -> None:
 
 
 def test_functions_are_told_apart() -> None:
-    resets = driver_resets(history([*steps(*WHOLE), *steps(*WHOLE, begin=15, function=1)]))
+    resets = Reading(history([*steps(*WHOLE), *steps(*WHOLE, begin=15, function=1)])).driver_resets
     assert [(reset.function, reset.done, len(reset.steps)) for reset in resets] == [
         (0, True, 8),
         (1, True, 8),
@@ -81,7 +80,7 @@ def test_functions_are_told_apart() -> None:
 
 
 def test_what_belongs_to_no_function_of_the_plan_is_left_out() -> None:
-    assert driver_resets(history(steps(*WHOLE, function=-1))) == ()
+    assert Reading(history(steps(*WHOLE, function=-1))).driver_resets == ()
 
 
 def test_drivers_are_told_before_and_after() -> None:
@@ -91,7 +90,7 @@ def test_drivers_are_told_before_and_after() -> None:
         (20, 501, symbols[Callback.DONE], ENTRY, 0),
         (30, 501, symbols[Callback.DONE], ENTRY, -1),
     ]
-    assert [(one.what, one.time_ns, one.tid) for one in tellings(history(hits))] == [
+    assert [(one.what, one.time_ns, one.tid) for one in Reading(history(hits)).tellings] == [
         (Callback.PREPARE, 10 * US, 501),
         (Callback.DONE, 20 * US, 501),
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.history.columns import OPERATION, empty
 from harness.history.history import History
-from harness.history.retried import retried
+from harness.history.reading import Reading
 from harness.model.operation import VFIO_READ, VFIO_RESET
 from harness.model.plan import Actor, File, Op, Plan, Step
 from harness.model.policy import policy_of
@@ -43,33 +43,35 @@ AGAIN = errno.EAGAIN
 
 
 def test_attempts_point_at_the_answer_that_stands() -> None:
-    found = retried(history((0, 0, 0, AGAIN), (0, 0, 0, AGAIN), (0, 0, 0, 0), (0, 1, 0, 0)))
+    found = Reading(history((0, 0, 0, AGAIN), (0, 0, 0, AGAIN), (0, 0, 0, 0), (0, 1, 0, 0))).retried
     assert found.rows.tolist() == [0, 1]
     assert found.answers.tolist() == [2, 2]
 
 
 def test_the_last_refusal_is_the_answer() -> None:
-    found = retried(history((0, 0, 0, AGAIN), (0, 0, 0, AGAIN)))
+    found = Reading(history((0, 0, 0, AGAIN), (0, 0, 0, AGAIN))).retried
     assert (found.rows.tolist(), found.answers.tolist()) == ([0], [1])
 
 
 def test_attempts_of_two_actors_may_alternate() -> None:
-    found = retried(history((0, 0, 0, AGAIN), (1, 0, 0, AGAIN), (0, 0, 0, AGAIN), (1, 0, 0, 0), (0, 0, 0, 0)))
+    found = Reading(
+        history((0, 0, 0, AGAIN), (1, 0, 0, AGAIN), (0, 0, 0, AGAIN), (1, 0, 0, 0), (0, 0, 0, 0))
+    ).retried
     assert found.rows.tolist() == [0, 1, 2]
     assert found.answers.tolist() == [4, 3, 4]
 
 
 def test_another_round_is_another_operation() -> None:
-    assert not len(retried(history((0, 0, 0, AGAIN), (0, 0, 1, AGAIN), (0, 0, 2, 0))).rows)
+    assert not len(Reading(history((0, 0, 0, AGAIN), (0, 0, 1, AGAIN), (0, 0, 2, 0))).retried.rows)
 
 
 def test_a_step_that_takes_every_answer_has_no_attempts() -> None:
-    assert not len(retried(history((0, 1, 0, AGAIN), (0, 1, 0, 0))).rows)
+    assert not len(Reading(history((0, 1, 0, AGAIN), (0, 1, 0, 0))).retried.rows)
 
 
 def test_an_empty_history_has_none() -> None:
     bare = replace(history((0, 0, 0, 0)), operations=empty(OPERATION))
-    assert not len(retried(bare).rows)
+    assert not len(Reading(bare).retried.rows)
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.just(0), st.integers(0, 2), st.sampled_from([0, AGAIN]))))
@@ -81,5 +83,5 @@ def test_it_agrees_with_a_slow_twin(rows: list[tuple[int, int, int, int]]) -> No
         later = [at for at in range(row + 1, len(rows)) if rows[at][::2] == (actor, number)]
         if error and later:
             slow[row] = later[-1]
-    found = retried(history(*rows))
+    found = Reading(history(*rows)).retried
     assert dict(zip(found.rows.tolist(), found.answers.tolist(), strict=True)) == slow

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.history.columns import INTERRUPT
-from harness.history.windows import LOCK, NOBODY, TRYLOCK, UNLOCK, lock_windows, rows_at
+from harness.history.reading import Reading
+from harness.history.windows import LOCK, NOBODY, TRYLOCK, UNLOCK
 from harness.model import operation as words
 from harness.model.pci import ResetMethod
 from harness.model.promise import WindowKind
@@ -35,7 +36,7 @@ HITS: list[Hit] = [(10, 501, LOCK, ENTRY), (13, 501, LOCK, RETURN), (90, 501, UN
     ],
 )
 def test_a_window_is_of_the_kind_of_its_holders_operation(means: str, kind: WindowKind) -> None:
-    (window,) = lock_windows(history(HITS, [(5, 95, 0)], steps=(write(means), READ)))
+    (window,) = Reading(history(HITS, [(5, 95, 0)], steps=(write(means), READ))).windows
     assert (window.kind, window.holder) == (kind, 0)
 
 
@@ -43,18 +44,18 @@ def test_a_window_is_of_the_kind_of_its_holders_operation(means: str, kind: Wind
 def test_a_holder_that_was_in_no_operation_leaves_a_config_lock(
     operations: list[tuple[int, int, int]],
 ) -> None:
-    (window,) = lock_windows(history(HITS, operations, steps=(write("reset/flr", "reset"), READ)))
+    (window,) = Reading(history(HITS, operations, steps=(write("reset/flr", "reset"), READ))).windows
     assert (window.kind, window.holder) == (WindowKind.CONFIG_LOCK, NOBODY)
 
 
 def test_a_vfio_user_that_is_done_closes_the_function() -> None:
     """Its thread takes the lock after its last operation, to reset the function."""
-    (window,) = lock_windows(history(HITS, [(5, 9, 0)], steps=(write(words.VFIO_RESET, "vfio"), READ)))
+    (window,) = Reading(history(HITS, [(5, 9, 0)], steps=(write(words.VFIO_RESET, "vfio"), READ))).windows
     assert (window.kind, window.holder) == (WindowKind.VFIO_OPEN, NOBODY)
 
 
 def test_a_holder_that_never_returned_counts() -> None:
-    (window,) = lock_windows(history(HITS, [(5, 0, 0)], steps=(write(words.HOT_RESET), READ)))
+    (window,) = Reading(history(HITS, [(5, 0, 0)], steps=(write(words.HOT_RESET), READ))).windows
     assert window.kind is WindowKind.HOT_RESET
 
 
@@ -65,14 +66,15 @@ def test_the_port_above_is_locked_by_the_same_operation() -> None:
         *HITS,
         (95, 501, UNLOCK, ENTRY, 1),
     ]
-    found = lock_windows(history(hits, [(5, 99, 0)], steps=(write("reset/bus"), READ)))
+    found = Reading(history(hits, [(5, 99, 0)], steps=(write("reset/bus"), READ))).windows
     assert [(w.function, w.kind) for w in found] == [(1, WindowKind.SYSFS_RESET), (0, WindowKind.SYSFS_RESET)]
 
 
 def test_each_moment_finds_the_operation_of_its_own_thread() -> None:
     operations = [(5, 20, 0), (6, 50, 1), (30, 0, 0)]
     moments = [(501, 10), (502, 10), (501, 25), (501, 70), (999, 10), (502, 60)]
-    found = rows_at(history([], operations), [(tid, us * US) for tid, us in moments])
+    threads = Reading(history([], operations)).threads
+    found = [threads.at(tid, us * US) for tid, us in moments]
     assert found == [0, 1, NOBODY, 2, NOBODY, NOBODY]
 
 
@@ -92,5 +94,5 @@ def test_only_a_lock_tried_for_in_an_interrupt_is_a_drivers_own(
         (13, tid, symbol, RETURN, -1, 1),
         (90, tid, UNLOCK, ENTRY),
     ]
-    (window,) = lock_windows(history(hits, [(5, 95, 0)], steps=(write(words.HOST_RESET), READ)))
+    (window,) = Reading(history(hits, [(5, 95, 0)], steps=(write(words.HOST_RESET), READ))).windows
     assert window.kind is kind

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.history.history import Probe
+from harness.history.reading import Reading
 from harness.history.windows import (
     EVIDENCE,
     LOCK,
@@ -16,10 +17,7 @@ from harness.history.windows import (
     WAIT,
     LockWindow,
     doubts,
-    lock_windows,
     reset_doubts,
-    resets,
-    waited,
 )
 from harness.model.pci import ResetMethod
 from harness.model.units import US
@@ -32,39 +30,41 @@ def spans(windows: tuple[LockWindow, ...]) -> list[tuple[int, int, int, int]]:
 
 
 def test_a_window_opens_at_the_return_of_lock_and_closes_at_the_entry_of_unlock() -> None:
-    (window,) = lock_windows(
+    (window,) = Reading(
         history(
             [(10, 9, LOCK, ENTRY), (13, 9, LOCK, RETURN), (90, 9, UNLOCK, ENTRY), (95, 9, UNLOCK, RETURN)]
         )
-    )
+    ).windows
     assert (window.opened_ns, window.closed_ns) == (13 * US, 90 * US)
     assert (window.asked_ns, window.released_ns) == (10 * US, 95 * US)
     assert (window.opened_row, window.closed_row) == (1, 2)
 
 
 def test_without_a_probe_on_the_return_of_unlock_the_release_is_not_known() -> None:
-    (window,) = lock_windows(history([(10, 9, LOCK, ENTRY), (13, 9, LOCK, RETURN), (90, 9, UNLOCK, ENTRY)]))
+    (window,) = Reading(
+        history([(10, 9, LOCK, ENTRY), (13, 9, LOCK, RETURN), (90, 9, UNLOCK, ENTRY)])
+    ).windows
     assert window.released_ns is None
 
 
 def test_a_window_that_nobody_closed_ends_with_the_stage() -> None:
-    (window,) = lock_windows(history([(10, 9, LOCK, ENTRY), (13, 9, LOCK, RETURN)]))
+    (window,) = Reading(history([(10, 9, LOCK, ENTRY), (13, 9, LOCK, RETURN)])).windows
     assert (window.closed_ns, window.closed_row) == (END, -1)
 
 
 def test_asking_alone_opens_nothing() -> None:
-    assert lock_windows(history([(10, 9, LOCK, ENTRY)])) == ()
+    assert Reading(history([(10, 9, LOCK, ENTRY)])).windows == ()
 
 
 @pytest.mark.parametrize(("answer", "opens"), [(1, True), (0, False), (0x7F00, False), (0x101, True)])
 def test_trylock_opens_only_when_it_returns_true(answer: int, *, opens: bool) -> None:
     """It returns a bool: only the low byte of the register is defined."""
-    found = lock_windows(history([(10, 9, TRYLOCK, ENTRY), (12, 9, TRYLOCK, RETURN, -1, answer)]))
+    found = Reading(history([(10, 9, TRYLOCK, ENTRY), (12, 9, TRYLOCK, RETURN, -1, answer)])).windows
     assert bool(found) is opens
 
 
 def test_two_threads_take_turns() -> None:
-    found = lock_windows(
+    found = Reading(
         history(
             [
                 (10, 8, LOCK, ENTRY),
@@ -76,7 +76,7 @@ def test_two_threads_take_turns() -> None:
                 (80, 9, UNLOCK, ENTRY),
             ]
         )
-    )
+    ).windows
     assert spans(found) == [(0, 11, 50, 8), (0, 51, 80, 9)]
     assert [w.asked_ns for w in found] == [10 * US, 12 * US]
     assert found[0].released_ns == 52 * US
@@ -84,7 +84,7 @@ def test_two_threads_take_turns() -> None:
 
 def test_one_thread_locks_two_functions_one_inside_the_other() -> None:
     """A bus reset locks every function of the bus before it unlocks the first."""
-    found = lock_windows(
+    found = Reading(
         history(
             [
                 (10, 9, LOCK, ENTRY, 0),
@@ -95,30 +95,34 @@ def test_one_thread_locks_two_functions_one_inside_the_other() -> None:
                 (80, 9, UNLOCK, ENTRY, 0),
             ]
         )
-    )
+    ).windows
     assert spans(found) == [(0, 11, 80, 9), (1, 13, 70, 9)]
 
 
 def test_a_lock_inside_a_lock_call_belongs_to_the_inner_one() -> None:
     hits: list[Hit] = [(10, 9, LOCK, ENTRY, 0), (11, 9, TRYLOCK, ENTRY, 1), (12, 9, TRYLOCK, RETURN, -1, 1)]
     hits += [(13, 9, LOCK, RETURN), (20, 9, UNLOCK, ENTRY, 0), (21, 9, UNLOCK, ENTRY, 1)]
-    assert spans(lock_windows(history(hits))) == [(1, 12, 21, 9), (0, 13, 20, 9)]
+    assert spans(Reading(history(hits)).windows) == [(1, 12, 21, 9), (0, 13, 20, 9)]
 
 
 def test_other_functions_have_no_windows() -> None:
     assert (
-        lock_windows(history([(10, 9, LOCK, ENTRY, -1), (11, 9, LOCK, RETURN), (20, 9, UNLOCK, ENTRY, -1)]))
+        Reading(
+            history([(10, 9, LOCK, ENTRY, -1), (11, 9, LOCK, RETURN), (20, 9, UNLOCK, ENTRY, -1)])
+        ).windows
         == ()
     )
 
 
 def test_another_thread_may_unlock() -> None:
-    (window,) = lock_windows(history([(10, 9, LOCK, ENTRY), (11, 9, LOCK, RETURN), (20, 7, UNLOCK, ENTRY)]))
+    (window,) = Reading(
+        history([(10, 9, LOCK, ENTRY), (11, 9, LOCK, RETURN), (20, 7, UNLOCK, ENTRY)])
+    ).windows
     assert (window.tid, window.closed_ns) == (9, 20 * US)
 
 
 def test_an_unlock_without_a_lock_is_ignored() -> None:
-    assert lock_windows(history([(5, 9, UNLOCK, ENTRY), (6, 9, UNLOCK, RETURN)])) == ()
+    assert Reading(history([(5, 9, UNLOCK, ENTRY), (6, 9, UNLOCK, RETURN)])).windows == ()
 
 
 def test_doubts_name_what_is_missing() -> None:
@@ -133,14 +137,14 @@ def test_doubts_name_what_is_missing() -> None:
 
 @pytest.mark.parametrize("symbol", RESET_FUNCTIONS)
 def test_each_reset_function_performs_its_method(symbol: str) -> None:
-    (span,) = resets(history([(10, 9, symbol, ENTRY), (110, 9, symbol, RETURN)]))
+    (span,) = Reading(history([(10, 9, symbol, ENTRY), (110, 9, symbol, RETURN)])).resets
     assert (span.method, span.begin_ns, span.end_ns) == (RESET_FUNCTIONS[symbol], 10 * US, 110 * US)
     assert (span.result, span.tid, span.row, span.function) == (0, 9, 0, 0)
 
 
 def test_a_call_that_only_probes_for_the_method_is_no_reset() -> None:
     symbol = "pci_pm_reset"
-    found = resets(
+    found = Reading(
         history(
             [
                 (1, 9, symbol, ENTRY, 0, 1),
@@ -149,24 +153,24 @@ def test_a_call_that_only_probes_for_the_method_is_no_reset() -> None:
                 (30, 9, symbol, RETURN),
             ]
         )
-    )
+    ).resets
     assert [(span.begin_ns, span.end_ns) for span in found] == [(10 * US, 30 * US)]
 
 
 @pytest.mark.parametrize("printed", [-25, 0xFFFF_FFE7, -25 & 0xFFFF_FFFF_FFFF_FFFF - (1 << 64)])
 def test_a_negative_result_is_read_in_whatever_width_it_was_printed(printed: int) -> None:
     value = printed if printed < 2**63 else printed - 2**64
-    (span,) = resets(history([(10, 9, "pcie_flr", ENTRY), (20, 9, "pcie_flr", RETURN, -1, value)]))
+    (span,) = Reading(history([(10, 9, "pcie_flr", ENTRY), (20, 9, "pcie_flr", RETURN, -1, value)])).resets
     assert span.result == -25
 
 
 def test_a_reset_that_never_returned_has_no_result() -> None:
-    (span,) = resets(history([(10, 9, "pcie_flr", ENTRY)]))
+    (span,) = Reading(history([(10, 9, "pcie_flr", ENTRY)])).resets
     assert (span.result, span.end_ns) == (None, END)
 
 
 def test_resets_of_two_threads_do_not_mix() -> None:
-    found = resets(
+    found = Reading(
         history(
             [
                 (10, 8, "pcie_flr", ENTRY, 0),
@@ -175,7 +179,7 @@ def test_resets_of_two_threads_do_not_mix() -> None:
                 (40, 9, "pcie_flr", RETURN),
             ]
         )
-    )
+    ).resets
     assert [(s.function, s.begin_ns // US, s.end_ns // US) for s in found] == [(0, 10, 30), (1, 20, 40)]
 
 
@@ -185,7 +189,7 @@ def test_resets_of_other_functions_and_lone_returns_are_ignored() -> None:
         (10, 9, "pcie_flr", ENTRY, -1),
         (20, 9, "pcie_flr", RETURN),
     ]
-    assert resets(history(hits)) == ()
+    assert Reading(history(hits)).resets == ()
 
 
 def test_reset_doubts_name_what_is_missing() -> None:
@@ -202,7 +206,7 @@ def test_reset_doubts_name_what_is_missing() -> None:
 def waits(
     hits: list[Hit], operations: list[tuple[int, int, int]], probes: tuple[Probe, ...] = PROBES
 ) -> list[bool]:
-    found: list[bool] = waited(history(hits, operations, probes=probes)).tolist()
+    found: list[bool] = Reading(history(hits, operations, probes=probes)).waited.tolist()
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.history.windows import HOLD_DEVICE_LOCK, UNREGISTER
+from harness.judge.evidence import Evidence
 from harness.judge.questions.access_outcome import access_outcome
 from harness.model import operation as words
 from harness.model.operation import Operation
@@ -45,7 +46,7 @@ LOCKING_MEMORY = (WindowKind.VFIO_RESET, WindowKind.HOT_RESET)
 
 def judged(stage: Stage) -> tuple[Finding, ...]:
     history = stage.history()
-    return access_outcome(history, terms(history))
+    return access_outcome(Evidence(history), terms(history))
 
 
 def in_window(kind: WindowKind, means: str) -> tuple[Stage, int]:
@@ -218,7 +219,7 @@ def test_device_windows_that_are_not_certain_leave_unknown() -> None:
     stage.op(actor, 150_000, 150_020)
     history = stage.history()
     probes = tuple(replace(p, present=p.symbol != HOLD_DEVICE_LOCK) for p in history.probes)
-    (finding,) = access_outcome(replace(history, probes=probes), terms(history))
+    (finding,) = access_outcome(Evidence(replace(history, probes=probes)), terms(history))
     assert finding.verdict is Verdict.UNKNOWN
     assert HOLD_DEVICE_LOCK in finding.claim
 
@@ -303,7 +304,7 @@ def test_a_contract_that_says_nothing_on_a_kind_is_unknown() -> None:
     history = stage.history()
     full = terms(history)
     silent = tuple(p for p in full.promises["disk"] if p.operation != Operation(words.BAR_READ))
-    found = access_outcome(history, replace(full, promises={"disk": silent}))
+    found = access_outcome(Evidence(history), replace(full, promises={"disk": silent}))
     assert {f.verdict for f in found} == {Verdict.UNKNOWN}
     assert "vfio-reset" in found[0].claim
 

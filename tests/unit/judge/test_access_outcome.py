@@ -9,7 +9,7 @@ import pytest
 from harness.history.columns import Edge
 from harness.history.history import Probe
 from harness.history.windows import LOCK
-from harness.judge.evidence.accesses import blocked_accesses
+from harness.judge.evidence import Evidence
 from harness.judge.questions.access_outcome import access_outcome
 from harness.model.operation import ATTRIBUTE_READ
 from harness.model.outcome import Outcome
@@ -20,7 +20,7 @@ from tests.unit.judge.build import READ, Stage, terms, worst
 
 def judged(stage: Stage) -> tuple[Finding, ...]:
     history = stage.history()
-    return access_outcome(history, terms(history))
+    return access_outcome(Evidence(history), terms(history))
 
 
 def collision(**how: object) -> tuple[Stage, int]:
@@ -136,7 +136,7 @@ def test_doubtful_windows_are_never_a_fail_nor_a_pass(change: dict[str, object])
     stage, reader = collision()
     stage.op(reader, 110_000, 110_012)
     history = stage.history(**change)
-    (finding,) = access_outcome(history, terms(history))
+    (finding,) = access_outcome(Evidence(history), terms(history))
     assert finding.verdict is Verdict.UNKNOWN
 
 
@@ -146,7 +146,7 @@ def test_an_absent_probe_and_missed_hits_are_doubts() -> None:
         probes = tuple(
             replace(p, **change) if (p.symbol, p.edge) == (LOCK, Edge.RETURN) else p for p in history.probes
         )
-        (finding,) = access_outcome(replace(history, probes=probes), terms(history))
+        (finding,) = access_outcome(Evidence(replace(history, probes=probes)), terms(history))
         assert finding.verdict is Verdict.UNKNOWN
         assert "pci_cfg_access_lock" in finding.claim
     assert isinstance(history.probes[0], Probe)
@@ -178,7 +178,7 @@ def test_a_slow_read_of_a_free_function_is_a_timeout() -> None:
 
 def test_a_silent_contract_is_unknown() -> None:
     history = collision()[0].history()
-    findings = access_outcome(history, Terms(promises={}))
+    findings = access_outcome(Evidence(history), Terms(promises={}))
     assert {f.verdict for f in findings} == {Verdict.UNKNOWN}
 
 
@@ -191,8 +191,10 @@ def test_a_wrong_promise_turns_the_same_history_red(window: str) -> None:
         replace(p, outcome=wrong) if (p.operation, p.window) == (READ, window) else p
         for p in right.promises["disk"]
     )
-    assert worst(access_outcome(history, right)) is Verdict.PASS
-    assert worst(access_outcome(history, replace(right, promises={"disk": flipped}))) is Verdict.FAIL
+    assert worst(access_outcome(Evidence(history), right)) is Verdict.PASS
+    assert (
+        worst(access_outcome(Evidence(history), replace(right, promises={"disk": flipped}))) is Verdict.FAIL
+    )
 
 
 def test_nothing_to_ask_without_accesses() -> None:
@@ -206,7 +208,7 @@ def test_only_accesses_that_waited_for_a_window_count_as_blocked() -> None:
     stage.op(reader, 110_000, 110_012)
     stage.op(reader, 400_000, 400_500)
     stage.wait(400_010, reader)
-    assert blocked_accesses(stage.history()) == 1
+    assert Evidence(stage.history()).blocked_accesses == 1
 
 
 def test_a_window_that_never_closes_lasts_to_the_end() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.history.history import History
 from harness.history.windows import TRYLOCK, UNREGISTER
-from harness.judge.evidence.calls import calls
+from harness.judge.evidence import Evidence
 from harness.judge.questions.call_outcome import call_outcome
 from harness.judge.questions.call_time import call_time
 from harness.judge.questions.collided import collided
@@ -25,11 +25,11 @@ STRANGER = 900  # a thread that is no actor's
 
 
 def outcome(history: History) -> tuple[Finding, ...]:
-    return call_outcome(history, CONTRACT.terms_of(history))
+    return call_outcome(Evidence(history), CONTRACT.terms_of(history))
 
 
 def time(history: History) -> tuple[Finding, ...]:
-    return call_time(history, CONTRACT.terms_of(history))
+    return call_time(Evidence(history), CONTRACT.terms_of(history))
 
 
 def lost(history: History) -> History:
@@ -49,7 +49,7 @@ def locked(means: str, begin: float, end: float, *, error: int = 0, **how: objec
 
 
 def kinds(stage: CallStage) -> list[tuple[WindowKind, ...]]:
-    return [call.kinds for call in calls(stage.history())]
+    return [call.kinds for call in Evidence(stage.history()).calls]
 
 
 def test_a_window_has_the_kind_of_what_its_holder_does() -> None:
@@ -416,7 +416,7 @@ def test_taking_virtual_functions_away_takes_a_second() -> None:
 
 def counted(stage: CallStage) -> tuple[Finding, ...]:
     history = stage.history()
-    return collided(history, CONTRACT.terms_of(history))
+    return collided(Evidence(history), CONTRACT.terms_of(history))
 
 
 def test_refused_calls_count_where_nobody_reads_config_space() -> None:
@@ -425,7 +425,7 @@ def test_refused_calls_count_where_nobody_reads_config_space() -> None:
     (short,) = counted(locked(words.VFIO_RESET, 600_000, 700_000, meets=1))
     assert short.verdict is Verdict.UNKNOWN
     (doubtful,) = collided(
-        lost(locked(words.VFIO_RESET, 50_000, 50_100, error=errno.EAGAIN, meets=1).history()),
+        Evidence(lost(locked(words.VFIO_RESET, 50_000, 50_100, error=errno.EAGAIN, meets=1).history())),
         CONTRACT.terms_of(locked(words.VFIO_RESET, 1, 2).history()),
     )
     assert doubtful.verdict is Verdict.UNKNOWN

@@ -9,6 +9,7 @@ import pytest
 
 from harness.history.columns import SERVED
 from harness.history.history import History
+from harness.judge.evidence import Evidence
 from harness.judge.questions.came_back import Wait, came_back, waits
 from harness.model.fault import Fault, Misbehaviour, Occasion, PlannedFault
 from harness.model.operation import FLR_BIT, RESCAN
@@ -38,7 +39,7 @@ def away(
 
 
 def judged(history: History) -> tuple[Finding, ...]:
-    return came_back(history, terms(history))
+    return came_back(Evidence(history), terms(history))
 
 
 def reset_history(means: str = "reset/flr") -> tuple[History, float]:

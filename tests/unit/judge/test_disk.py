@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.history.history import History
+from harness.judge.evidence import Evidence
 from harness.judge.questions.disk import disk
 from harness.model.operation import DISK_READ
 from harness.model.terms import Terms
@@ -19,7 +20,7 @@ OTHER = 0x0BAD
 
 
 def found(history: History) -> tuple[Finding, ...]:
-    return disk(history, terms(history))
+    return disk(Evidence(history), terms(history))
 
 
 def data(history: History) -> list[Finding]:
@@ -222,7 +223,7 @@ def test_without_certainty_nothing_is_known_of_time_but_of_data() -> None:
 def test_where_the_contract_is_silent_nothing_is_known() -> None:
     history = untold(2e6).history()
     promises = tuple(one for one in terms(history).promises[ALIAS] if one.operation != DISK_READ)
-    (finding,) = disk(history, Terms(promises={ALIAS: promises}))
+    (finding,) = disk(Evidence(history), Terms(promises={ALIAS: promises}))
     assert finding.verdict is Verdict.UNKNOWN
     assert "says nothing on 1 disk-read/direct on disk after a reset by the PCI core" in finding.claim
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.history.windows import DriverStep
+from harness.judge.evidence import Evidence
 from harness.judge.questions.driver_locked import driver_locked
 from harness.model import operation as words
 from harness.model.plan import Op
@@ -14,7 +15,7 @@ LOCKED, RESETS = 100_000, 200_000
 
 def judged(stage: Stage, **changes: object) -> tuple[Finding, ...]:
     history = stage.history(**changes)
-    return driver_locked(history, terms(history))
+    return driver_locked(Evidence(history), terms(history))
 
 
 def resetting(*, platform: str = "hil-ipr") -> Stage:

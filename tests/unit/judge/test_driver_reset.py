@@ -10,6 +10,7 @@ import pytest
 from harness.history.columns import SERVED, Edge
 from harness.history.history import Probe
 from harness.history.windows import DriverStep
+from harness.judge.evidence import Evidence
 from harness.judge.questions.driver_reset import driver_reset
 from harness.model.operation import HOST_RESET, SELF_TEST, Operation, reset
 from harness.model.pci import ResetMethod
@@ -56,7 +57,7 @@ def judged(
         served_error_ns=Ns(MS),
         probes=probes,
     )
-    return driver_reset(history, terms(history) if promised else Terms(promises={}))
+    return driver_reset(Evidence(history), terms(history) if promised else Terms(promises={}))
 
 
 def test_a_self_test_that_the_function_noted_happened() -> None:
@@ -131,7 +132,7 @@ def test_a_function_that_writes_nothing_down_tells_nothing() -> None:
     stage.takes(BIST, BEGUN)
     stage.takes(DriverStep.DONE, DONE)
     history = stage.history()
-    (doubtful,) = driver_reset(history, terms(history))
+    (doubtful,) = driver_reset(Evidence(history), terms(history))
     assert doubtful.verdict is Verdict.UNKNOWN
     assert "nothing wrote down" in doubtful.claim
 
@@ -146,7 +147,7 @@ def test_lost_trace_events_leave_it_open_even_when_no_step_is_seen() -> None:
     stage = Stage()
     stage.op(stage.does("host-resetter", HOST_RESET, "scsi-host/reset_host"), 10, 20)
     history = replace(stage.history(), lost_kernel_events=3)
-    (doubtful,) = driver_reset(history, terms(history))
+    (doubtful,) = driver_reset(Evidence(history), terms(history))
     assert doubtful.verdict is Verdict.UNKNOWN
     assert "3 trace events were lost" in doubtful.claim
 
@@ -164,7 +165,7 @@ def test_a_stage_without_a_driver_that_resets_is_not_spoken_of() -> None:
     stage = Stage()
     stage.reset(stage.resetter(), 1_000)
     history = replace(stage.history(), lost_kernel_events=3)
-    assert driver_reset(history, terms(history)) == ()
+    assert driver_reset(Evidence(history), terms(history)) == ()
 
 
 def test_probes_are_asked_for_by_the_name_of_the_driver() -> None:
@@ -178,5 +179,5 @@ def test_probes_are_asked_for_by_the_name_of_the_driver() -> None:
         Probe(symbol=one.symbol, edge=one.edge, present="nvme" not in one.symbol) for one in history.probes
     )
     assert Probe(symbol="nvme_reset_done", edge=Edge.ENTRY, present=False) in probes
-    (doubtful,) = driver_reset(replace(history, probes=probes), terms(history))
+    (doubtful,) = driver_reset(Evidence(replace(history, probes=probes)), terms(history))
     assert "nothing wrote down" in doubtful.claim

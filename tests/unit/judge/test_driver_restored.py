@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.history.windows import DriverStep
+from harness.judge.evidence import Evidence
 from harness.judge.questions.driver_restored import driver_restored
 from harness.model.operation import HOST_RESET, UNBIND
 from harness.model.verdict import Blame, Finding, Verdict
@@ -31,7 +32,7 @@ def reset(*, done: bool = True, after: bytes | None = None) -> Stage:
 
 def judged(stage: Stage) -> tuple[Finding, ...]:
     history = stage.history()
-    return driver_restored(history, terms(history))
+    return driver_restored(Evidence(history), terms(history))
 
 
 def test_what_is_as_before_was_restored() -> None:
@@ -53,7 +54,7 @@ def test_what_differs_is_named() -> None:
 def test_a_trace_with_holes_convicts_nobody() -> None:
     history = reset(after=FORGOTTEN).history()
     probes = tuple(replace(one, present="alert" not in one.symbol) for one in history.probes)
-    (unknown,) = driver_restored(replace(history, probes=probes), terms(history))
+    (unknown,) = driver_restored(Evidence(replace(history, probes=probes)), terms(history))
     assert unknown.verdict is Verdict.UNKNOWN
     assert "0x00c 00000000 → 10000000" in unknown.claim
 
@@ -100,4 +101,4 @@ def test_nor_does_one_whose_function_was_unplugged() -> None:
     for step, when in ((DriverStep.ASKED, 1_000), (DriverStep.DONE, 2_000)):
         made.stage.takes(step, when)
     history = made.history()
-    assert driver_restored(history, terms(history)) == ()
+    assert driver_restored(Evidence(history), terms(history)) == ()

@@ -8,6 +8,7 @@ import pytest
 
 from harness.history.history import History
 from harness.history.windows import Callback, DriverStep
+from harness.judge.evidence import Evidence
 from harness.judge.questions.driver_told import driver_told
 from harness.model.operation import TELLING, UNBIND
 from harness.model.terms import Terms
@@ -19,7 +20,7 @@ PREPARE, DONE = TOLD
 
 
 def found(history: History) -> tuple[Finding, ...]:
-    return driver_told(history, terms(history))
+    return driver_told(Evidence(history), terms(history))
 
 
 def reset(*told: tuple[Callback, float], driver: str = "nvme", platform: str = "nvme") -> StorageStage:
@@ -126,6 +127,6 @@ def test_where_the_contract_is_silent_nothing_is_known() -> None:
         alias: tuple(one for one in entries if one.operation != TELLING)
         for alias, entries in terms(history).promises.items()
     }
-    (finding,) = driver_told(history, Terms(promises=promises))
+    (finding,) = driver_told(Evidence(history), Terms(promises=promises))
     assert finding.verdict is Verdict.UNKNOWN
     assert "does not say" in finding.claim

@@ -10,6 +10,7 @@ import pytest
 
 from harness.history.columns import SERVED
 from harness.history.history import History
+from harness.judge.evidence import Evidence
 from harness.judge.questions.fault_met import fault_met
 from harness.model.fault import Fault, Incident, IncidentKind, Misbehaviour, Occasion, PlannedFault
 from harness.model.served import NO_REGION, Happened
@@ -54,7 +55,7 @@ def history(
 
 def asked(*what: object, **more: object) -> tuple[Finding, ...]:
     one = history(*what, **more)  # type: ignore[arg-type]
-    return fault_met(one, terms(one))
+    return fault_met(Evidence(one), terms(one))
 
 
 def test_nothing_staged_is_nothing_to_say() -> None:

@@ -10,9 +10,7 @@ import pytest
 
 from harness.history.history import History
 from harness.judge import judge
-from harness.judge.evidence.incidents import struck
-from harness.judge.evidence.incidents import unplugged as unplugged_functions
-from harness.judge.evidence.starvation import starvation
+from harness.judge.evidence import Evidence
 from harness.judge.questions.access_outcome import access_outcome
 from harness.judge.questions.kernel_log import kernel_log
 from harness.judge.questions.recovered import recovered
@@ -58,26 +56,26 @@ def decisive(history: History) -> Finding:
 
 def test_an_incident_lasts_from_the_hosts_first_row_to_its_last_by_its_clock() -> None:
     history = replace(killed().history(), served_error_ns=5_000)
-    (one,) = struck(history, IncidentKind.SERVER_KILLED)
+    (one,) = Evidence(history).incidents
+    assert one.incident.kind is IncidentKind.SERVER_KILLED
     assert (one.begin_ns, one.end_ns) == (at(BEGUN) - 5_000, at(BEGUN + 1_000) + 5_000)
-    assert struck(history, IncidentKind.UNPLUGGED) == ()
 
 
 def test_an_incident_that_did_not_begin_is_none_and_one_without_end_lasts_to_the_end() -> None:
     history = killed().history()
-    assert struck(replace(history, served=history.served[:0]), IncidentKind.SERVER_KILLED) == ()
-    (one,) = struck(replace(history, served=history.served[:1]), IncidentKind.SERVER_KILLED)
+    assert Evidence(replace(history, served=history.served[:0])).incidents == ()
+    (one,) = Evidence(replace(history, served=history.served[:1])).incidents
     assert one.end_ns == history.end_ns
 
 
 def test_only_uevents_of_the_function_after_the_incident_count() -> None:
     made = unplugged()
     made.uevents = [(BEGUN - 1, "remove"), (GONE, "remove"), (GONE - 1, "add"), (GONE + 5, "add")]
-    (one,) = unplugged_functions(made.history())
+    (one,) = Evidence(made.history()).removals
     assert (one.gone_ns, one.back_ns) == (at(GONE), at(GONE + 5))
     history = made.history()
     other = tuple(replace(event, path=event.path[:-1] + "1") for event in history.uevents)
-    (one,) = unplugged_functions(replace(history, uevents=other))
+    (one,) = Evidence(replace(history, uevents=other)).removals
     assert (one.gone_ns, one.back_ns) == (None, None)
 
 
@@ -87,9 +85,11 @@ def test_only_uevents_of_the_function_after_the_incident_count() -> None:
 def test_a_removal_as_asked_is_a_pass_that_says_so() -> None:
     history = unplugged().history()
     assert judge(history, terms(history)).verdict is Verdict.PASS
-    (finding,) = removed(history, terms(history))
+    (finding,) = removed(Evidence(history), terms(history))
     assert finding.claim.startswith("disk was removed, as asked: the kernel let go of it 5.85 s after")
-    after = [one for one in access_outcome(history, terms(history)) if "after its removal" in one.claim]
+    after = [
+        one for one in access_outcome(Evidence(history), terms(history)) if "after its removal" in one.claim
+    ]
     assert {one.promise.partition("@")[0] for one in after} == {
         "config-read/removed-sysfs",
         "config-read/removed-proc",
@@ -99,7 +99,7 @@ def test_a_removal_as_asked_is_a_pass_that_says_so() -> None:
 
 def test_a_removal_that_grants_no_time_is_none_that_was_asked_for() -> None:
     history = unplugged(gone=BEGUN + 3e6).history()
-    (finding,) = removed(history, terms(history))
+    (finding,) = removed(Evidence(history), terms(history))
     assert (finding.verdict, finding.blame) == (Verdict.FAIL, Blame.MISMATCH)
     assert "sooner than 5 s" in finding.claim
 
@@ -134,7 +134,7 @@ def test_a_removal_that_nobody_saw_is_unknown() -> None:
     made = unplugged()
     made.uevents.clear()
     history = made.history()
-    assert [(one.verdict, one.claim) for one in removed(history, terms(history))] == [
+    assert [(one.verdict, one.claim) for one in removed(Evidence(history), terms(history))] == [
         (Verdict.UNKNOWN, "disk was not gone when the stage ended.")
     ]
 
@@ -147,14 +147,14 @@ def test_what_does_not_come_on_a_busy_machine_may_come_another_time(made: Struck
     beat = int(np.flatnonzero(table["actor"] == 0)[50])
     table["end_ns"][beat] += 100 * MS
     busy = replace(history, operations=table)
-    (finding,) = (*removed(busy, terms(busy)), *recovered(busy, terms(busy)))
+    (finding,) = (*removed(Evidence(busy), terms(busy)), *recovered(Evidence(busy), terms(busy)))
     assert (finding.verdict, finding.blame) == (Verdict.UNKNOWN, Blame.STARVED)
     assert finding.claim.endswith(", and a heartbeat woke 100 ms late.")
 
 
 def test_without_an_entry_a_removal_is_unknown() -> None:
     history = unplugged().history()
-    assert worst(removed(history, replace(terms(history), promises={}))) is Verdict.UNKNOWN
+    assert worst(removed(Evidence(history), replace(terms(history), promises={}))) is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(("back", "verdict"), [(True, Verdict.PASS), (False, Verdict.UNKNOWN)])
@@ -163,7 +163,7 @@ def test_a_function_that_is_replaced_must_come_back(back: bool, verdict: Verdict
     if back:
         made.uevents.append((GONE + 1.5e6, "add"))
     history = made.history()
-    (finding,) = removed(history, terms(history))
+    (finding,) = removed(Evidence(history), terms(history))
     assert finding.verdict is verdict
     assert ("another was in its place 1.5 s later" in finding.claim) is back
 
@@ -174,11 +174,11 @@ def test_a_function_that_is_replaced_must_come_back(back: bool, verdict: Verdict
 def test_a_recovery_is_named_and_convicts_nobody() -> None:
     history = reported(*FATAL, LINK_RESET, RECOVERED, reset=True).history()
     assert judge(history, terms(history)).verdict is Verdict.PASS
-    (finding,) = recovered(history, terms(history))
+    (finding,) = recovered(Evidence(history), terms(history))
     assert finding.claim.startswith(
         "disk was recovered by AER within 10 ms from a fatal error of the link above"
     )
-    (log,) = kernel_log(history, terms(history))
+    (log,) = kernel_log(Evidence(history), terms(history))
     assert "no fault but the error of a link that was staged" in log.claim
 
 
@@ -195,7 +195,7 @@ def test_a_recovery_that_failed_says_why() -> None:
 def test_a_recovery_without_a_reset_of_the_bus_is_none(lost: int, verdict: Verdict) -> None:
     """The kernel says that the link has been reset; the function below it knows better."""
     history = replace(reported(*FATAL, LINK_RESET, RECOVERED).history(), served_lost=lost)
-    (finding,) = recovered(history, terms(history))
+    (finding,) = recovered(Evidence(history), terms(history))
     assert finding.verdict is verdict
     assert finding.claim.startswith(
         "AER called disk recovered from a fatal error of the link above disk (DLP), and its bus was not reset"
@@ -238,7 +238,7 @@ def test_a_reset_of_the_bus_that_took_nothing_is_none(
 ) -> None:
     """The function says that it was reset, and what it answers afterwards says that it was not."""
     history = replace(told(row), served_lost=lost)
-    (finding,) = recovered(history, terms(history))
+    (finding,) = recovered(Evidence(history), terms(history))
     assert finding.verdict is verdict
     assert f", and the reset of its bus did not take {what} from it" in finding.claim
     if not lost:
@@ -248,7 +248,7 @@ def test_a_reset_of_the_bus_that_took_nothing_is_none(
 
 def test_a_write_of_another_register_hides_no_left_over() -> None:
     history = told((60_000, Happened.WRITTEN, 0x04, 0x0010_0406), (61_000, Happened.READ, LINE, ANSWER))
-    assert worst(recovered(history, terms(history))) is Verdict.FAIL
+    assert worst(recovered(Evidence(history), terms(history))) is Verdict.FAIL
 
 
 @pytest.mark.parametrize(
@@ -265,29 +265,29 @@ def test_a_write_of_another_register_hides_no_left_over() -> None:
 )
 def test_what_is_no_left_over_convicts_nobody(rows: list[tuple[float, Happened, int, int]]) -> None:
     history = told(*rows)
-    assert worst(recovered(history, terms(history))) is Verdict.PASS
+    assert worst(recovered(Evidence(history), terms(history))) is Verdict.PASS
 
 
 def test_an_answer_that_was_refused_or_staged_to_be_wrong_proves_nothing() -> None:
     row = (60_000, Happened.READ, LINE, ANSWER)
     history = told(row, error=errno.EIO)
-    assert worst(recovered(history, terms(history))) is Verdict.PASS
+    assert worst(recovered(Evidence(history), terms(history))) is Verdict.PASS
     history = told(row)
     fault = Fault(what=Misbehaviour.WRONG_VALUE, register="cache-line-size", value=ANSWER & 0xFF)
     history = replace(
         history, plan=replace(history.plan, faults=(PlannedFault(function=ALIAS, fault=fault),))
     )
-    assert worst(recovered(history, terms(history))) is Verdict.PASS
+    assert worst(recovered(Evidence(history), terms(history))) is Verdict.PASS
 
 
 def test_a_recovery_without_an_end_is_unknown() -> None:
     history = reported(*FATAL, LINK_RESET).history()
-    assert worst(recovered(history, terms(history))) is Verdict.UNKNOWN
+    assert worst(recovered(Evidence(history), terms(history))) is Verdict.UNKNOWN
 
 
 def test_an_error_that_nobody_logged_is_unknown() -> None:
     history = reported().history()
-    assert worst(recovered(history, terms(history))) is Verdict.UNKNOWN
+    assert worst(recovered(Evidence(history), terms(history))) is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -305,14 +305,14 @@ def test_only_what_aer_says_of_its_own_port_afterwards_is_the_staged_error(
     made = reported()
     made.logs(us, *lines)
     history = made.history()
-    assert worst(recovered(history, terms(history))) is Verdict.UNKNOWN
+    assert worst(recovered(Evidence(history), terms(history))) is Verdict.UNKNOWN
 
 
 def test_an_error_that_nobody_staged_convicts_as_ever() -> None:
     history = reported(*FATAL, LINK_RESET, RECOVERED).history()
     alone = replace(history, plan=replace(history.plan, incidents=()), served=history.served[:0])
-    assert recovered(alone, terms(alone)) == ()
-    (finding, *_) = kernel_log(alone, terms(alone))
+    assert recovered(Evidence(alone), terms(alone)) == ()
+    (finding, *_) = kernel_log(Evidence(alone), terms(alone))
     assert (finding.verdict, finding.blame) == (Verdict.FAIL, Blame.DEVICE_LOST)
 
 
@@ -327,7 +327,7 @@ def test_what_a_recovery_took_is_held_against_nobody_but_what_was_wrong_before_i
     made = reported(*FATAL, LINK_RESET, RECOVERED, reset=True)
     made.stage.op(1, BEGUN - 100, BEGUN - 80, value=0x1234)
     history = made.history()
-    bad = [one for one in values_sane(history, terms(history)) if one.verdict is Verdict.FAIL]
+    bad = [one for one in values_sane(Evidence(history), terms(history)) if one.verdict is Verdict.FAIL]
     assert [one.met for one in bad] == [1]
 
 
@@ -339,7 +339,7 @@ def test_registers_read_as_nothing_once_recovery_has_reset_the_bus(us: float, ve
     made.stage.window(BEGUN - 2_000, BEGUN - 1_000)  # what the register held is known from before that
     made.stage.op(register, us, us + 20, value=0)
     history = made.history()
-    assert worst(register_values(history, terms(history))) is verdict
+    assert worst(register_values(Evidence(history), terms(history))) is verdict
 
 
 # stalls and deaths
@@ -347,7 +347,7 @@ def test_registers_read_as_nothing_once_recovery_has_reset_the_bus(us: float, ve
 
 def test_a_stall_is_named_and_not_taken_for_a_busy_machine() -> None:
     history = stalled().history()
-    assert not starvation(history).seen
+    assert not Evidence(history).starvation.seen
     found = decisive(history)
     assert (found.checker, found.verdict, found.blame) == ("access_outcome", Verdict.FAIL, Blame.TIMEOUT)
     assert found.claim.endswith("took 2 s; the server of disk stood still for 2 s meanwhile, as staged.")
@@ -355,7 +355,7 @@ def test_a_stall_is_named_and_not_taken_for_a_busy_machine() -> None:
 
 def test_a_machine_that_stays_busy_after_a_stall_is_busy() -> None:
     history = stalled(late_ms=2_700).history()
-    assert starvation(history).seen
+    assert Evidence(history).starvation.seen
     assert decisive(history).blame is Blame.STARVED
 
 
@@ -363,10 +363,10 @@ def test_a_late_access_outside_of_the_stall_is_not_its_doing() -> None:
     made = stalled()
     made.stage.op(1, BEGUN + 3e6, BEGUN + 4.5e6)
     history = made.history()
-    found = [one for one in access_outcome(history, terms(history)) if one.verdict is Verdict.FAIL]
+    found = [one for one in access_outcome(Evidence(history), terms(history)) if one.verdict is Verdict.FAIL]
     assert [one.met for one in found] == [2]
     alone = replace(history, plan=replace(history.plan, incidents=()), served=history.served[:0])
-    assert starvation(alone).seen
+    assert Evidence(alone).starvation.seen
 
 
 def test_a_death_is_named_also_by_a_read_that_was_under_way() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.history.history import History
+from harness.judge.evidence import Evidence
 from harness.judge.questions.interrupts import interrupts
 from harness.model.operation import TAKE
 from harness.model.outcome import Outcome
@@ -19,7 +20,7 @@ KEPT = (Happened.INTERRUPT_LOST, 0, 0, 0)
 
 
 def found(history: History) -> Finding:
-    (finding,) = interrupts(history, terms(history))
+    (finding,) = interrupts(Evidence(history), terms(history))
     return finding
 
 
@@ -105,7 +106,7 @@ def test_what_was_promised_not_to_come_convicts_when_it_comes() -> None:
     )
     history = interrupted([1])
     contract = replace(CONTRACT, promises=promises)
-    (finding,) = interrupts(history, contract.terms_of(history))
+    (finding,) = interrupts(Evidence(history), contract.terms_of(history))
     assert finding.verdict is Verdict.FAIL
     assert "promised is EAGAIN" in finding.claim
 
@@ -114,11 +115,11 @@ def test_a_silent_contract_leaves_it_open() -> None:
     history = interrupted([1])
     promises = tuple(one for one in CONTRACT.promises if one.operation != TAKE)
     contract = replace(CONTRACT, promises=promises)
-    (finding,) = interrupts(history, contract.terms_of(history))
+    (finding,) = interrupts(Evidence(history), contract.terms_of(history))
     assert finding.verdict is Verdict.UNKNOWN
 
 
 def test_a_stage_without_interrupts_is_not_asked() -> None:
     stage = Stage(deadline_ns=Ns(1))
     stage.reader()
-    assert interrupts(stage.history(), terms(stage.history())) == ()
+    assert interrupts(Evidence(stage.history()), terms(stage.history())) == ()

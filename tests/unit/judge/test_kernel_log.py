@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.history.history import History, LogLine
+from harness.judge.evidence import Evidence
 from harness.judge.evidence.log_events import LogEvent, log_events
 from harness.judge.questions import kernel_log as checker
 from harness.judge.questions.kernel_log import kernel_log
@@ -48,7 +49,7 @@ def staged(*lines: str | tuple[float, str], level: int = 4, tid: int = 100) -> H
 
 def judged(*lines: str | tuple[float, str], level: int = 4, tid: int = 100) -> tuple[Finding, ...]:
     history = staged(*lines, level=level, tid=tid)
-    return kernel_log(history, terms(history))
+    return kernel_log(Evidence(history), terms(history))
 
 
 def events(*lines: str) -> tuple[LogEvent, ...]:
@@ -164,7 +165,7 @@ def test_a_log_without_times_says_nothing_of_them() -> None:
     history = staged(WARNING)
     (line,) = history.log
     for unknown in (replace(history, log=(replace(line, time_us=0),)), replace(history, begin_ns=0)):
-        (bad,) = kernel_log(unknown, terms(unknown))
+        (bad,) = kernel_log(Evidence(unknown), terms(unknown))
         assert "release" not in bad.claim
 
 
@@ -205,5 +206,5 @@ def test_normal_work_is_not_told(line: str) -> None:
 def test_our_own_modules_do_not_taint() -> None:
     history = staged("harmless")
     for bit in range(20):
-        verdict = worst(kernel_log(replace(history, taint_after=1 << bit), terms(history)))
+        verdict = worst(kernel_log(Evidence(replace(history, taint_after=1 << bit)), terms(history)))
         assert (verdict is Verdict.FAIL) == (bit in (4, 5, 7, 9, 14)), bit

@@ -9,6 +9,7 @@ import pytest
 from harness.history.columns import Edge
 from harness.history.windows import LOCK
 from harness.judge import judge
+from harness.judge.evidence import Evidence
 from harness.judge.questions.finished import finished
 from harness.judge.questions.kernel_log import kernel_log
 from harness.judge.questions.lock_discipline import lock_discipline
@@ -22,12 +23,12 @@ NEW_WARNING = "WARNING: drivers/pci/access.c:331 at pci_cfg_access_unlock+0x5f/0
 
 def judged(stage: Stage, **changes: object) -> tuple[Finding, ...]:
     history = stage.history(**changes)
-    return lock_discipline(history, terms(history))
+    return lock_discipline(Evidence(history), terms(history))
 
 
 def logged(stage: Stage, **changes: object) -> tuple[Finding, ...]:
     history = stage.history(**changes)
-    return kernel_log(history, terms(history))
+    return kernel_log(Evidence(history), terms(history))
 
 
 def stolen() -> Stage:
@@ -196,7 +197,7 @@ def test_the_kernels_warning_names_the_culprit(line: str) -> None:
     stage.log(line)
     stage.log("RIP: 0010:pci_cfg_access_unlock+0x5f/0x70")
     history = stage.history()
-    (bad,) = kernel_log(history, terms(history))
+    (bad,) = kernel_log(Evidence(history), terms(history))
     assert (bad.verdict, bad.blame, bad.met) == (Verdict.FAIL, Blame.DRIVER_FAULT, 1)
     assert bad.claim.startswith(f"Kernel log: {line}: that is because double-unlocker (misuse/unlock-twice)")
     assert [event.kind for event in bad.events] == [EventKind.LOG, EventKind.LOG, EventKind.KERNEL]
@@ -232,7 +233,7 @@ def test_a_warning_without_a_certain_culprit_stands_for_itself(change: dict[str,
 
 def test_a_stuck_reader_names_who_holds_the_lock() -> None:
     history = never_unlocked().history()
-    (bad,) = finished(history, terms(history))
+    (bad,) = finished(Evidence(history), terms(history))
     assert bad.blame is Blame.TIMEOUT
     assert "asleep in pci_wait_cfg; keeper (misuse/never-unlock) has held its config lock for" in bad.claim
     assert [event.kind for event in bad.events] == [EventKind.OPERATION, EventKind.KERNEL]
@@ -244,13 +245,13 @@ def test_a_stuck_reset_does_not_wait_for_itself() -> None:
     stage.op(resetter, 100, None)
     stage.window(200, None, tid=100 + resetter)
     history = stage.history()
-    (bad,) = finished(history, terms(history))
+    (bad,) = finished(Evidence(history), terms(history))
     assert "has held" not in bad.claim
 
 
 def test_who_holds_the_lock_is_not_said_when_it_is_not_certain() -> None:
     history = never_unlocked().history(lost_kernel_events=1)
-    (bad,) = finished(history, terms(history))
+    (bad,) = finished(Evidence(history), terms(history))
     assert "has held" not in bad.claim
 
 
@@ -259,7 +260,7 @@ def test_whatever_it_was_an_operation_that_never_returned_convicts(means: str) -
     stage = Stage()
     stage.op(stage.does("actor", means, "vfio"), 10, None)
     history = stage.history()
-    (bad,) = finished(history, terms(history))
+    (bad,) = finished(Evidence(history), terms(history))
     assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.TIMEOUT)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.history.history import History
 from harness.judge import judge
-from harness.judge.evidence.starvation import starvation
+from harness.judge.evidence import Evidence
 from harness.judge.questions.collided import collided
 from harness.judge.questions.finished import finished
 from harness.judge.questions.kernel_log import kernel_log
@@ -24,7 +24,7 @@ from tests.unit.judge.build import SPEAK_OF_A_RESET, Stage, at, config_space, te
 
 def sane(stage: Stage, **changes: object) -> tuple[Finding, ...]:
     history = stage.history(**changes)
-    return values_sane(history, terms(history))
+    return values_sane(Evidence(history), terms(history))
 
 
 @pytest.mark.parametrize(("offset", "width"), [(0x04, 4), (0x04, 1), (0x12, 2), (0x00, 4), (0xFC, 4)])
@@ -128,14 +128,14 @@ def test_everything_returned() -> None:
     stage = Stage()
     stage.op(stage.reader(), 10, 12)
     history = stage.history()
-    assert worst(finished(history, terms(history))) is Verdict.PASS
+    assert worst(finished(Evidence(history), terms(history))) is Verdict.PASS
 
 
 def test_no_operation_at_all_is_unknown() -> None:
     stage = Stage()
     stage.reader()
     history = stage.history()
-    assert worst(finished(history, terms(history))) is Verdict.UNKNOWN
+    assert worst(finished(Evidence(history), terms(history))) is Verdict.UNKNOWN
 
 
 def test_an_operation_in_flight_convicts_with_wchan_and_stack() -> None:
@@ -149,7 +149,7 @@ def test_an_operation_in_flight_convicts_with_wchan_and_stack() -> None:
         stack="[<0>] pci_wait_cfg+0xa\n[<0>] pci_read_config+0x1",
     )
     history = stage.history()
-    (bad,) = finished(history, terms(history))
+    (bad,) = finished(Evidence(history), terms(history))
     assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.TIMEOUT)
     assert "asleep in pci_wait_cfg below pci_wait_cfg+0xa, pci_read_config+0x1" in bad.claim
     assert "config-read/sysfs on disk" in bad.claim
@@ -159,7 +159,7 @@ def overdue(stage: Stage) -> tuple[Finding, ...]:
     reader = stage.reader()
     stage.op(reader, 500_000, 6_500_000)
     history = stage.history()
-    return finished(history, terms(history))
+    return finished(Evidence(history), terms(history))
 
 
 def test_returning_after_the_deadline_convicts_if_the_machine_was_watched() -> None:
@@ -185,7 +185,7 @@ def test_actors_that_did_not_end_well_are_unknown(how: dict[str, object]) -> Non
     stage.op(reader, 10, 12)
     stage.ends(reader, **how)
     history = stage.history()
-    (finding,) = finished(history, terms(history))
+    (finding,) = finished(Evidence(history), terms(history))
     assert finding.verdict is Verdict.UNKNOWN
 
 
@@ -198,7 +198,7 @@ def logged(*lines: str, level: int = 4, **changes: object) -> tuple[Finding, ...
     for line in lines:
         stage.log(line, level)
     history = stage.history(**changes)
-    return kernel_log(history, terms(history))
+    return kernel_log(Evidence(history), terms(history))
 
 
 def test_a_quiet_log_passes() -> None:
@@ -270,7 +270,7 @@ def test_too_few_collisions_are_unknown(meets: int, verdict: Verdict | None) -> 
     stage.op(reader, 150, 210)
     stage.wait(155, reader)
     history = stage.history()
-    assert worst(collided(history, terms(history))) is verdict
+    assert worst(collided(Evidence(history), terms(history))) is verdict
 
 
 def test_without_accesses_resets_count() -> None:
@@ -279,14 +279,14 @@ def test_without_accesses_resets_count() -> None:
     end = stage.reset(one, 1_000)
     stage.reset(two, 50_000, waits=end - 50_000)
     history = stage.history()
-    assert worst(collided(history, terms(history))) is Verdict.PASS
+    assert worst(collided(Evidence(history), terms(history))) is Verdict.PASS
 
 
 def test_collisions_in_a_doubtful_trace_are_unknown() -> None:
     stage = Stage(meets=1)
     stage.reader()
     history = stage.history(lost_kernel_events=1)
-    assert worst(collided(history, terms(history))) is Verdict.UNKNOWN
+    assert worst(collided(Evidence(history), terms(history))) is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(("meets", "blame"), [(2, Blame.STARVED), (20, Blame.STARVED), (30, Blame.NOTHING)])
@@ -304,7 +304,7 @@ def test_a_busy_machine_is_to_blame_only_for_what_could_have_collided_on_another
     for begin in range(10_000, 21_000, 1_000):
         stage.op(reader, begin, begin + 20)
     history = stage.history()
-    (finding,) = collided(history, terms(history))
+    (finding,) = collided(Evidence(history), terms(history))
     assert (finding.verdict, finding.blame, finding.met) == (Verdict.UNKNOWN, blame, 1)
 
 
@@ -313,7 +313,7 @@ def test_a_busy_machine_is_to_blame_only_for_what_could_have_collided_on_another
 
 def starved_at(history: History, *moments: float) -> list[bool]:
     times = np.array([at(moment) for moment in moments])
-    return starvation(history).during(times, times).tolist()
+    return Evidence(history).starvation.during(times, times).tolist()
 
 
 def test_a_late_beat_starves_from_its_planned_time_to_its_waking() -> None:
@@ -332,7 +332,7 @@ def test_a_late_beat_starves_from_its_planned_time_to_its_waking() -> None:
 def test_its_share_of_the_time_is_told(late_ms: int, share: float) -> None:
     stage = Stage()
     stage.heartbeat(until_us=210_000, late_at=50_000, late_ms=late_ms)
-    assert starvation(stage.history()).share == pytest.approx(share, abs=0.01)
+    assert Evidence(stage.history()).starvation.share == pytest.approx(share, abs=0.01)
 
 
 def test_beats_that_were_missed_together_count_once() -> None:
@@ -343,7 +343,7 @@ def test_beats_that_were_missed_together_count_once() -> None:
         stage.op(
             me, planned - 10_000, planned + delay * 1_000, value=int(at(planned)), result=0, round_=number - 1
         )
-    assert starvation(stage.history()).share == pytest.approx(100 / 110, abs=0.01)
+    assert Evidence(stage.history()).starvation.share == pytest.approx(100 / 110, abs=0.01)
 
 
 def test_after_the_last_beat_nobody_watches() -> None:
@@ -362,8 +362,8 @@ def test_a_wild_clock_starves_everything() -> None:
 
 
 def test_a_crashing_checker_is_unknown_and_the_others_are_heard() -> None:
-    def broken(history: History, terms: Terms) -> tuple[Finding, ...]:
-        raise ZeroDivisionError(f"no evidence in {history.plan.title} for {len(terms.promises)}")
+    def broken(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
+        raise ZeroDivisionError(f"no evidence in {evidence.history.plan.title} for {len(terms.promises)}")
 
     stage = Stage()
     stage.op(stage.reader(), 10, 12)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness.history.columns import SERVED
+from harness.judge.evidence import Evidence
 from harness.judge.questions.persistent_state import persistent_state
 from harness.model.fault import Incident, IncidentKind
 from harness.model.served import NO_REGION, Happened
@@ -36,7 +37,7 @@ def judged(
     history = stage.history()
     plan = replace(history.plan, incidents=incidents)
     history = replace(history, plan=plan, served=served, served_lost=lost, served_error_ns=Ns(error))
-    return persistent_state(history, terms(history))
+    return persistent_state(Evidence(history), terms(history))
 
 
 def test_a_function_that_keeps_nothing_is_not_spoken_of() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.history.history import History
+from harness.judge.evidence import Evidence
 from harness.judge.questions.port_lock import port_lock
 from harness.model import operation as words
 from harness.model.verdict import Blame, Finding, Verdict
@@ -15,7 +16,7 @@ from tests.unit.judge.witness import HOT, PORT_NUMBER, CallStage
 
 
 def found(history: History) -> tuple[Finding, ...]:
-    return port_lock(history, CONTRACT.terms_of(history))
+    return port_lock(Evidence(history), CONTRACT.terms_of(history))
 
 
 def reset(means: str, *, port: bool, by: str = "pcie_flr", release: str = "6.12.117") -> CallStage:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness.history.columns import SERVED
+from harness.judge.evidence import Evidence
 from harness.judge.questions.values_sane import values_sane
 from harness.model import operation as words
 from harness.model.outcome import Outcome
@@ -23,7 +24,7 @@ DATA, ONES = 0x8008_0783, 0xFFFF_FFFF
 
 def judged(stage: Stage, **changes: object) -> tuple[Finding, ...]:
     history = stage.history(**changes)
-    return values_sane(history, terms(history))
+    return values_sane(Evidence(history), terms(history))
 
 
 def reading(
@@ -183,8 +184,8 @@ def test_a_contract_that_promises_data_turns_a_reset_red() -> None:
     flipped = tuple(
         replace(p, outcome=Outcome.OK) if p.outcome is Outcome.ZERO else p for p in right.promises[ALIAS]
     )
-    assert worst(values_sane(history, right)) is Verdict.PASS
-    assert worst(values_sane(history, Terms(promises={ALIAS: flipped}))) is Verdict.FAIL
+    assert worst(values_sane(Evidence(history), right)) is Verdict.PASS
+    assert worst(values_sane(Evidence(history), Terms(promises={ALIAS: flipped}))) is Verdict.FAIL
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from harness.history.columns import Edge
 from harness.history.history import History
-from harness.judge.evidence.calls import calls
+from harness.judge.evidence import Evidence
 from harness.judge.questions.call_outcome import call_outcome
 from harness.judge.questions.config_restored import config_restored
 from harness.judge.questions.reset_happened import reset_happened
@@ -44,7 +44,7 @@ def test_resets_know_their_windows_and_spans() -> None:
     one, two = stage.resetter("one"), stage.resetter("two")
     end = stage.reset(one, 1_000)
     stage.reset(two, 50_000, waits=end - 50_000)
-    first, second = calls(stage.history())
+    first, second = Evidence(stage.history()).calls
     assert (first.window, first.kinds) == (None, (WindowKind.NONE,))
     assert second.window is not None
     assert second.window.kind is WindowKind.SYSFS_RESET
@@ -56,14 +56,14 @@ def test_a_reset_that_begins_at_the_edge_of_a_window_may_have_met_either() -> No
     one, two = stage.resetter("one"), stage.resetter("two")
     end = stage.reset(one, 1_000)
     stage.reset(two, 1_010, waits=end - 1_010)
-    assert [len(r.kinds) for r in calls(stage.history())] == [1, 2]
+    assert [len(r.kinds) for r in Evidence(stage.history()).calls] == [1, 2]
 
 
 # call_outcome
 
 
 def outcome(history: History, changed: Terms | None = None) -> tuple[Finding, ...]:
-    return call_outcome(history, changed or terms(history))
+    return call_outcome(Evidence(history), changed or terms(history))
 
 
 def test_resets_that_only_serialise_pass() -> None:
@@ -124,7 +124,7 @@ def changed(history: History, **fields: object) -> Terms:
 
 def test_a_traced_reset_happened() -> None:
     history = one_reset().history()
-    assert worst(reset_happened(history, terms(history))) is Verdict.PASS
+    assert worst(reset_happened(Evidence(history), terms(history))) is Verdict.PASS
 
 
 @pytest.mark.parametrize("result", [None, -25])
@@ -136,7 +136,7 @@ def test_success_without_a_traced_reset_convicts(result: int | None) -> None:
         stage.performed(1_030, 1_090, tid=100, result=result)
     stage.op(resetter, 1_000, 1_150)
     history = stage.history()
-    (bad,) = reset_happened(history, terms(history))
+    (bad,) = reset_happened(Evidence(history), terms(history))
     assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.RESET_FAILED)
 
 
@@ -145,8 +145,8 @@ def test_an_absent_probe_on_the_method_is_unknown() -> None:
     probes = tuple(replace(p, present=False) if p.symbol == "pcie_flr" else p for p in history.probes)
     for change in ({"probes": probes}, {"lost_kernel_events": 2}):
         doubtful = replace(history, **change)  # type: ignore[arg-type]
-        assert worst(reset_happened(doubtful, terms(doubtful))) is Verdict.UNKNOWN
-        assert worst(reset_time(doubtful, terms(doubtful))) is Verdict.UNKNOWN
+        assert worst(reset_happened(Evidence(doubtful), terms(doubtful))) is Verdict.UNKNOWN
+        assert worst(reset_time(Evidence(doubtful), terms(doubtful))) is Verdict.UNKNOWN
 
 
 def test_a_probe_of_the_method_is_not_a_reset() -> None:
@@ -156,7 +156,7 @@ def test_a_probe_of_the_method_is_not_a_reset() -> None:
     stage.probe(1_010, "pci_pm_reset", Edge.ENTRY, 100, value=1)
     stage.probe(1_020, "pci_pm_reset", Edge.RETURN, 100)
     history = stage.history()
-    assert worst(reset_happened(history, terms(history))) is Verdict.FAIL
+    assert worst(reset_happened(Evidence(history), terms(history))) is Verdict.FAIL
 
 
 # reset_happened: the oracle
@@ -185,7 +185,7 @@ def oracle_round(
 
 def states(stage: Stage) -> tuple[Finding, ...]:
     history = stage.history()
-    return tuple(f for f in reset_happened(history, terms(history)) if "oracle" in f.claim)
+    return tuple(f for f in reset_happened(Evidence(history), terms(history)) if "oracle" in f.claim)
 
 
 def test_a_cleared_register_shows_a_real_reset() -> None:
@@ -244,7 +244,7 @@ def test_after_a_raw_flr_memory_decode_must_be_turned_on_first() -> None:
 
 def test_a_wrong_promise_of_a_state_turns_red() -> None:
     history = oracle_round(after=NVME.cleared).history()
-    assert worst(reset_happened(history, changed(history, state=DeviceState.KEPT))) is Verdict.FAIL
+    assert worst(reset_happened(Evidence(history), changed(history, state=DeviceState.KEPT))) is Verdict.FAIL
 
 
 # reset_time
@@ -257,7 +257,7 @@ def timed(
     stage.heartbeat(late_at=late_at, until_us=4e6)
     stage.reset(stage.resetter(means=means), begins, took)
     history = stage.history()
-    return reset_time(history, terms(history))
+    return reset_time(Evidence(history), terms(history))
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_machine_that_was_starved_a_moment_before_owes_ticks_that_shorten_a_sl
 
 def restored(stage: Stage, **changes: object) -> tuple[Finding, ...]:
     history = stage.history(**changes)
-    return config_restored(history, terms(history))
+    return config_restored(Evidence(history), terms(history))
 
 
 def test_equal_config_space_is_restored() -> None:
@@ -358,7 +358,7 @@ def test_a_driver_for_uio_masks_intx_whenever_it_comes(driver: str, place: int, 
     history = one_reset(after=bytes(after)).history()
     bound = Setting(function=ALIAS, attribute="driver", value=driver)
     history = replace(history, plan=replace(history.plan, settings=(bound,)))
-    assert worst(config_restored(history, terms(history))) is verdict
+    assert worst(config_restored(Evidence(history), terms(history))) is verdict
 
 
 def test_config_space_that_could_not_be_read_is_unknown() -> None:
@@ -394,4 +394,6 @@ def test_what_the_plan_wrote_after_a_raw_flr_is_no_restore() -> None:
 
 def test_a_wrong_promise_of_config_space_turns_red() -> None:
     history = one_reset().history()
-    assert worst(config_restored(history, changed(history, config=ConfigSpace.LOST))) is Verdict.FAIL
+    assert (
+        worst(config_restored(Evidence(history), changed(history, config=ConfigSpace.LOST))) is Verdict.FAIL
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.judge.evidence import Evidence
 from harness.judge.questions.same_function import same_function
 from harness.model.operation import REMOVE, RESCAN
 from harness.model.verdict import Blame, Finding, Verdict
@@ -43,7 +44,7 @@ def judged(
         stage.op(actor, 1_000 * number, 1_000 * number + 500, error=error)
         stage.ends(actor, end=end)
     history = stage.history()
-    return same_function(history, terms(history))
+    return same_function(Evidence(history), terms(history))
 
 
 def test_one_that_is_as_it_was() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness.history.columns import SERVED
+from harness.judge.evidence import Evidence
 from harness.judge.questions.persistent_state import persistent_state
 from harness.judge.questions.self_test import self_test
 from harness.model.operation import SELF_TEST, SELF_TEST_RESULT
@@ -42,7 +43,7 @@ def judged(
         step, begin = (0, BEGUN + 10 + waited_us) if other else (1, BEGUN + 10 + waited_us)
         stage.op(reader, begin, begin + 10, step=step, value=value, round_=0)
     history = stage.history()
-    return self_test(history, terms(history))
+    return self_test(Evidence(history), terms(history))
 
 
 def test_one_that_is_passed() -> None:
@@ -92,5 +93,5 @@ def test_who_started_one_is_named_for_what_its_end_loses(later_ms: int, who: str
     served = np.zeros(1, dtype=SERVED)
     served["time_ns"], served["what"] = at(BEGUN + 1_000 * later_ms), Happened.LOST
     history = replace(stage.history(), served=served)
-    (bad,) = persistent_state(history, terms(history))
+    (bad,) = persistent_state(Evidence(history), terms(history))
     assert bad.claim.startswith(f"{who} came unannounced")

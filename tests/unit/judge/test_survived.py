@@ -9,6 +9,7 @@ import pytest
 from harness.history.columns import OPERATION, empty
 from harness.history.history import History
 from harness.judge import judge
+from harness.judge.evidence import Evidence
 from harness.judge.questions.finished import finished
 from harness.judge.questions.survived import survived
 from harness.judge.verdict import CHECKERS, LAST_QUESTIONS
@@ -33,7 +34,7 @@ def test_a_kernel_that_lives_is_no_question() -> None:
     stage = Stage()
     stage.op(stage.reader(), 10, 12)
     history = stage.history()
-    assert survived(history, terms(history)) == ()
+    assert survived(Evidence(history), terms(history)) == ()
     assert {finding.checker for finding in judge(history, terms(history)).findings} <= {
         checker.__name__ for checker in CHECKERS
     }
@@ -42,7 +43,7 @@ def test_a_kernel_that_lives_is_no_question() -> None:
 @pytest.mark.parametrize(("kind", "word"), [("panic", "panicked"), ("hang", "hung")])
 def test_a_kernel_that_does_not_is_to_blame(kind: str, word: str) -> None:
     history = lost(kind)
-    (bad,) = survived(history, terms(history))
+    (bad,) = survived(Evidence(history), terms(history))
     assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.KERNEL_FAULT)
     assert f"The kernel {word} " in bad.claim
     assert (
@@ -66,7 +67,7 @@ def test_nothing_else_is_asked_of_what_it_left() -> None:
 
 def test_what_could_not_be_read_is_said() -> None:
     history = dataclasses.replace(lost(), begin_ns=0, actors=(), operations=empty(OPERATION))
-    (bad,) = survived(history, terms(history))
+    (bad,) = survived(Evidence(history), terms(history))
     assert bad.claim == (
         "The kernel panicked during the stage: Fatal exception; what the actors were doing could not be read."
     )
@@ -83,7 +84,7 @@ def died(taint: int) -> History:
 
 def test_an_actor_that_the_kernel_gave_up_is_the_kernels_fault() -> None:
     history = died(OOPS)
-    bad = finished(history, terms(history))[0]
+    bad = finished(Evidence(history), terms(history))[0]
     assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.KERNEL_FAULT)
     assert bad.claim == (
         "The kernel gave reader up in the middle of config-read/sysfs on disk: killed by SIGKILL."
@@ -92,7 +93,9 @@ def test_an_actor_that_the_kernel_gave_up_is_the_kernels_fault() -> None:
 
 def test_an_actor_that_somebody_killed_is_not() -> None:
     history = died(0)
-    assert Blame.KERNEL_FAULT not in {finding.blame for finding in finished(history, terms(history))}
+    assert Blame.KERNEL_FAULT not in {
+        finding.blame for finding in finished(Evidence(history), terms(history))
+    }
 
 
 def never_began(*, holder: bool) -> History:
@@ -108,7 +111,7 @@ def never_began(*, holder: bool) -> History:
 
 def test_a_set_up_behind_a_lock_that_is_held_is_judged_like_any_operation() -> None:
     history = never_began(holder=True)
-    bad = finished(history, terms(history))[0]
+    bad = finished(Evidence(history), terms(history))[0]
     assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.TIMEOUT)
     assert bad.claim.startswith(
         "reader never came back from opening /sys/config, asleep in pci_wait_cfg; keeper (misuse/never-unlock) has held"
@@ -118,6 +121,6 @@ def test_a_set_up_behind_a_lock_that_is_held_is_judged_like_any_operation() -> N
 
 def test_a_set_up_that_nothing_explains_is_no_verdict() -> None:
     history = never_began(holder=False)
-    (open_question,) = finished(history, terms(history))
+    (open_question,) = finished(Evidence(history), terms(history))
     assert open_question.verdict is Verdict.UNKNOWN
     assert "reader never came back from opening /sys/config, asleep in pci_wait_cfg" in open_question.claim

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.history.windows import DriverStep
+from harness.judge.evidence import Evidence
 from harness.judge.questions.values_sane import values_sane
 from harness.model import operation as words
 from harness.model.verdict import Finding, Verdict
@@ -13,7 +14,7 @@ from tests.unit.judge.build import Stage, config_space, terms, worst
 
 def sane(stage: Stage) -> tuple[Finding, ...]:
     history = stage.history()
-    return values_sane(history, terms(history))
+    return values_sane(Evidence(history), terms(history))
 
 
 def with_sriov() -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.history.history import History
+from harness.judge.evidence import Evidence
 from harness.judge.questions.config_restored import config_restored
 from harness.judge.questions.reset_happened import reset_happened
 from harness.judge.questions.reset_time import reset_time
@@ -27,7 +28,7 @@ from tests.unit.judge.witness import (
 
 
 def happened(history: History) -> tuple[Finding, ...]:
-    return reset_happened(history, CONTRACT.terms_of(history))
+    return reset_happened(Evidence(history), CONTRACT.terms_of(history))
 
 
 def done(means: str, *, by: str | None = "pcie_flr", result: int = 0, **how: object) -> CallStage:
@@ -206,11 +207,11 @@ def test_a_vfio_reset_takes_the_time_of_its_method(means: str, took: float, verd
     caller = stage.caller(means)
     stage.called(caller, 1_000, stage.resets(caller, 1_100, took))
     history = stage.history()
-    (finding,) = reset_time(history, CONTRACT.terms_of(history))
+    (finding,) = reset_time(Evidence(history), CONTRACT.terms_of(history))
     assert finding.verdict is verdict
     assert finding.promise == "reset/flr@none:igb+nvme+virtio-rng+hil-endpoint+hil-ipr+hil-ipr-sis64"
     lost = replace(history, lost_kernel_events=1)
-    assert worst(reset_time(lost, CONTRACT.terms_of(lost))) is Verdict.UNKNOWN
+    assert worst(reset_time(Evidence(lost), CONTRACT.terms_of(lost))) is Verdict.UNKNOWN
 
 
 def test_a_hot_reset_has_bounds_of_its_own() -> None:
@@ -220,7 +221,7 @@ def test_a_hot_reset_has_bounds_of_its_own() -> None:
         caller = stage.caller(words.HOT_RESET)
         stage.called(caller, 1_000, stage.resets(caller, 1_100, took, by=HOT))
         history = stage.history()
-        assert worst(reset_time(history, CONTRACT.terms_of(history))) is verdict
+        assert worst(reset_time(Evidence(history), CONTRACT.terms_of(history))) is verdict
 
 
 # config_restored
@@ -247,10 +248,10 @@ def test_config_space_is_restored_by_vfio_even_without_a_reset(means: str, by: s
         stage.holds(500, 500_000, tid=900)
     history = stage.history()
     terms = CONTRACT.terms_of(history)
-    assert worst(config_restored(history, terms)) is Verdict.PASS
-    assert worst(config_restored(differing(history, ALIAS), terms)) is Verdict.FAIL
+    assert worst(config_restored(Evidence(history), terms)) is Verdict.PASS
+    assert worst(config_restored(Evidence(differing(history, ALIAS)), terms)) is Verdict.FAIL
     unread = replace(history, functions=(replace(history.functions[0], config_after=b""),))
-    assert worst(config_restored(unread, terms)) is Verdict.UNKNOWN
+    assert worst(config_restored(Evidence(unread), terms)) is Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize(("means", "alias"), [(words.HOT_RESET, ALIAS), (words.SUBORDINATE_RESET, PORT)])
@@ -259,5 +260,5 @@ def test_a_reset_of_the_bus_restores_every_function_of_it(means: str, alias: str
     stage.called(stage.caller(means, alias=alias), 1_000, 103_000)
     history = stage.history()
     terms = CONTRACT.terms_of(history)
-    assert [f.verdict for f in config_restored(history, terms)] == [Verdict.PASS, Verdict.PASS]
-    assert worst(config_restored(differing(history, SIBLING), terms)) is Verdict.FAIL
+    assert [f.verdict for f in config_restored(Evidence(history), terms)] == [Verdict.PASS, Verdict.PASS]
+    assert worst(config_restored(Evidence(differing(history, SIBLING)), terms)) is Verdict.FAIL

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.history.columns import Edge
-from harness.history.windows import LOCK, UNLOCK, WAIT, lock_windows, reset_doubts, resets, waited
+from harness.history.reading import Reading
+from harness.history.windows import LOCK, UNLOCK, WAIT, reset_doubts
 from harness.model.pci import ResetMethod
 from tests.unit.judge.build import Stage, at
 
@@ -14,7 +15,7 @@ def test_a_window_knows_when_it_was_asked_for_and_let_go() -> None:
     stage = Stage()
     stage.reader()
     stage.window(100, 200, asked=40)
-    (window,) = lock_windows(stage.history())
+    (window,) = Reading(stage.history()).windows
     assert (window.asked_ns, window.opened_ns, window.closed_ns, window.released_ns) == (
         at(40),
         at(100),
@@ -28,7 +29,7 @@ def test_without_a_probe_on_unlocks_return_nobody_knows_when_it_was_let_go() -> 
     stage = Stage(unlock_return=False)
     stage.reader()
     stage.window(100, 200)
-    (window,) = lock_windows(stage.history())
+    (window,) = Reading(stage.history()).windows
     assert window.released_ns is None
 
 
@@ -39,7 +40,7 @@ def test_locks_of_other_functions_and_other_probes_are_no_windows() -> None:
     stage.probe(11, LOCK, Edge.RETURN, 900, function=-1)
     stage.probe(12, UNLOCK, Edge.ENTRY, 900, function=-1)
     stage.wait(13, reader)
-    assert lock_windows(stage.history()) == ()
+    assert Reading(stage.history()).windows == ()
 
 
 def test_nested_locks_of_bridge_and_function_are_told_apart() -> None:
@@ -49,7 +50,7 @@ def test_nested_locks_of_bridge_and_function_are_told_apart() -> None:
     stage.probe(11, LOCK, Edge.RETURN, 900, function=-1)
     stage.window(20, 30, tid=900)
     stage.probe(40, UNLOCK, Edge.ENTRY, 900, function=-1)
-    (window,) = lock_windows(stage.history())
+    (window,) = Reading(stage.history()).windows
     assert (window.opened_ns, window.closed_ns) == (at(20), at(30))
 
 
@@ -60,7 +61,7 @@ def test_a_wait_belongs_to_one_operation_only() -> None:
     stage.op(reader, 12.1, 50)  # less than the resolution of the trace after the first
     stage.wait(12.6, reader)
     stage.op(reader, 60, 70)
-    assert waited(stage.history()).tolist() == [False, True, False]
+    assert Reading(stage.history()).waited.tolist() == [False, True, False]
 
 
 def test_a_wait_shortly_before_the_next_operation_belongs_to_the_one_before() -> None:
@@ -69,7 +70,7 @@ def test_a_wait_shortly_before_the_next_operation_belongs_to_the_one_before() ->
     stage.op(reader, 10, 12)
     stage.wait(11, reader)
     stage.op(reader, 12.1, 50)
-    assert waited(stage.history()).tolist() == [True, False]
+    assert Reading(stage.history()).waited.tolist() == [True, False]
 
 
 def test_a_wait_between_operations_or_of_another_thread_belongs_to_none() -> None:
@@ -79,7 +80,7 @@ def test_a_wait_between_operations_or_of_another_thread_belongs_to_none() -> Non
     stage.wait(30, reader)
     stage.probe(11, WAIT, Edge.ENTRY, 4242)
     stage.wait(2, reader)
-    assert waited(stage.history()).tolist() == [False]
+    assert Reading(stage.history()).waited.tolist() == [False]
 
 
 def test_an_operation_in_flight_waits_too() -> None:
@@ -87,7 +88,7 @@ def test_an_operation_in_flight_waits_too() -> None:
     reader = stage.reader()
     stage.op(reader, 10, None)
     stage.wait(500, reader)
-    assert waited(stage.history()).tolist() == [True]
+    assert Reading(stage.history()).waited.tolist() == [True]
 
 
 def test_resets_are_spans_with_results() -> None:
@@ -95,7 +96,9 @@ def test_resets_are_spans_with_results() -> None:
     stage.resetter()
     stage.performed(10, 100, tid=100)
     stage.performed(200, 300, tid=100, symbol="pci_pm_reset", result=-25)
-    found = [(span.method, span.result, span.begin_ns, span.end_ns) for span in resets(stage.history())]
+    found = [
+        (span.method, span.result, span.begin_ns, span.end_ns) for span in Reading(stage.history()).resets
+    ]
     assert found == [(ResetMethod.FLR, 0, at(10), at(100)), (ResetMethod.PM, -25, at(200), at(300))]
 
 

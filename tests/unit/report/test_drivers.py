@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.history.history import History
+from harness.history.reading import Reading
 from harness.history.windows import DRIVER_STEPS, UNLOCK, Callback, DriverStep
 from harness.model.operation import TRY_CONFIG, UNBIND
 from harness.model.verdict import Judgement
@@ -242,9 +243,9 @@ def test_the_words_of_tellings_stand_outside_of_the_reset() -> None:
 
 
 def test_what_lies_outside_of_the_view_is_not_drawn() -> None:
-    (before,) = driver_lanes(told(), (0, 900 * MS))
+    (before,) = driver_lanes(Reading(told()), (0, 900 * MS))
     assert before.tellings == ()
-    (lane,) = driver_lanes(history_of(*again(1_000)), (4_000 * MS, 5_000 * MS))
+    (lane,) = driver_lanes(Reading(history_of(*again(1_000))), (4_000 * MS, 5_000 * MS))
     assert lane.stretches == ()
 
 

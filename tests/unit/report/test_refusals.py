@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+from harness.history.reading import Reading
 from harness.journal.lines import from_line, to_line
 from harness.journal.record import Refusals, StageRecord
 from harness.model.verdict import Judgement
@@ -28,23 +29,20 @@ def counted(**fields: object) -> Refusals:
 
 
 def test_one_operation_that_was_refused_three_times() -> None:
-    found = refusals(history(*[(0, 0, 0, AGAIN)] * 3, (0, 0, 0, 0), (0, 1, 0, 5)))
+    found = refusals(Reading(history(*[(0, 0, 0, AGAIN)] * 3, (0, 0, 0, 0), (0, 1, 0, 5))))
     assert found == (counted(),)
 
 
 def test_several_are_summed_up_by_kind_of_operation() -> None:
-    (found,) = refusals(
-        history(
-            (0, 0, 0, AGAIN), (1, 0, 0, BUSY), (0, 0, 0, AGAIN), (1, 0, 0, 0), (0, 0, 1, AGAIN), (0, 0, 1, 0)
-        )
-    )
+    rows = ((0, 0, 0, AGAIN), (1, 0, 0, BUSY), (0, 0, 0, AGAIN), (1, 0, 0, 0), (0, 0, 1, AGAIN), (0, 0, 1, 0))
+    (found,) = refusals(Reading(history(*rows)))
     assert found == counted(errnos={"EAGAIN": 2, "EBUSY": 1}, rounds=3, ended={"EAGAIN": 1, "ok": 2})
 
 
 def test_an_attempt_that_never_returned_is_the_answer() -> None:
     staged = history((0, 0, 0, AGAIN), (0, 0, 0, 0))
     staged.operations["end_ns"][1] = 0
-    assert refusals(staged)[0].ended == {"never returned": 1}
+    assert refusals(Reading(staged))[0].ended == {"never returned": 1}
 
 
 @pytest.mark.parametrize(

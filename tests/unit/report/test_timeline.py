@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harness.history.columns import KERNEL, OPERATION, empty
 from harness.history.history import History, LogLine
+from harness.history.reading import Reading
 from harness.history.windows import HOLD_DEVICE_LOCK
 from harness.model.plan import Actor
 from harness.model.units import Ns
@@ -213,7 +214,7 @@ def test_a_stage_is_summed_up_for_the_journal() -> None:
     assert record.kernel_warnings == ("igb 0000:01:00.0: timed out waiting for pending transaction",)
     assert record.provenance == {"kernel.release": "6.12.117+deb13-amd64"}
     assert record.findings[1]["events"] == ["operation:4", "kernel:1"]
-    by_name = {latency.operation: latency for latency in latencies(history)}
+    by_name = {latency.operation: latency for latency in latencies(Reading(history))}
     assert by_name["config-read/sysfs"].count == 6
     assert by_name["config-read/sysfs"].max_ns == 83_430_000
     assert by_name["reset/flr"].p50_ns == 103_456_000

@@ -1,0 +1,280 @@
+"""A history, and what can be read out of it whatever was promised: each thing is worked out once.
+
+Whoever draws a history reads it as this; whoever judges it, as :class:`~harness.judge.evidence.Evidence`, which is more
+of the same.  One object goes from the judge to the pictures, so nothing is worked out twice on that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.history.history import FunctionRecord, History
+from harness.history.retried import Retried, retried
+from harness.history.steps import Rows, Steps, places, steps_of, together
+from harness.history.windows import (
+    DeviceWindow,
+    DriverReset,
+    LockFault,
+    LocksTaken,
+    LockTry,
+    LockWindow,
+    ResetSpan,
+    Telling,
+    Threads,
+    device_doubts,
+    device_windows,
+    doubts,
+    driver_resets,
+    lock_tries,
+    locks_taken,
+    resets,
+    tellings,
+    waited,
+)
+from harness.model.operation import Operation
+from harness.model.pci import Bdf
+from harness.model.served import Happened
+
+_KINDS: Final = 256
+"""More than there are words of what happens to a served function: they are a byte."""
+
+
+_One = TypeVar("_One", LockWindow, DeviceWindow, ResetSpan, DriverReset)
+
+
+def _by(column: Callable[[_One], int], found: Iterable[_One]) -> dict[int, tuple[_One, ...]]:
+    shares: dict[int, list[_One]] = {}
+    for one in found:
+        shares.setdefault(column(one), []).append(one)
+    return {number: tuple(share) for number, share in shares.items()}
+
+
+def _function(one: LockWindow | DeviceWindow | ResetSpan | DriverReset) -> int:
+    return one.function
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a history shows.  One is equal to itself alone; times are CLOCK_MONOTONIC in nanoseconds.
+
+    Attributes:
+        history: that is read.
+    """
+
+    history: History
+
+    @classmethod
+    def read(cls, seen: History | Self) -> Self:
+        """A history as one of these; what is one already stays what it is."""
+        return seen if isinstance(seen, cls) else cls(seen)  # type: ignore[arg-type]
+
+    @cached_property
+    def steps(self) -> Steps:
+        """Which operation is which step of the plan; raises IndexError when the plan has no such step."""
+        return steps_of(self.history)
+
+    @cached_property
+    def functions(self) -> tuple[OfFunction, ...]:
+        """All functions, in the plan's order."""
+        return tuple(
+            OfFunction(self, number, alias) for number, alias in enumerate(self.history.plan.functions)
+        )
+
+    def of(self, alias: str) -> OfFunction:
+        """What is shown of one function.
+
+        Raises:
+            KeyError: it takes no part.
+        """
+        return self._by_alias[alias]
+
+    @cached_property
+    def threads(self) -> Threads:
+        """Who did what when."""
+        return Threads.of(self.history)
+
+    @cached_property
+    def windows(self) -> tuple[LockWindow, ...]:
+        """Config lock windows of all functions, sorted by opening."""
+        return self._locks.windows
+
+    @cached_property
+    def lock_faults(self) -> tuple[LockFault, ...]:
+        """Misuses of config locks, sorted by time."""
+        return self._locks.faults
+
+    @cached_property
+    def device_windows(self) -> tuple[DeviceWindow, ...]:
+        """Windows of device_lock alone, sorted by opening."""
+        return device_windows(self.history, self.threads)
+
+    @cached_property
+    def doubts(self) -> tuple[str, ...]:
+        """Why config lock windows are not certain, in words; empty when they are."""
+        return doubts(self.history)
+
+    @cached_property
+    def device_doubts(self) -> tuple[str, ...]:
+        """The same of windows of device_lock."""
+        return device_doubts(self.history)
+
+    @cached_property
+    def window_doubts(self) -> tuple[str, ...]:
+        """Why windows of either lock are not certain, without repetition; empty when they are."""
+        return tuple(dict.fromkeys((*self.doubts, *self.device_doubts)))
+
+    @cached_property
+    def waited(self) -> npt.NDArray[np.bool_]:
+        """Which operations slept for a config lock: one boolean a row of `History.operations`."""
+        return waited(self.history, self.threads)
+
+    @cached_property
+    def retried(self) -> Retried:
+        """Attempts that were refused and made again."""
+        return retried(self.steps)
+
+    @cached_property
+    def resets(self) -> tuple[ResetSpan, ...]:
+        """Resets that the kernel performed, sorted by beginning."""
+        return resets(self.history)
+
+    @cached_property
+    def driver_resets(self) -> tuple[DriverReset, ...]:
+        """Resets of functions by their own drivers, sorted by beginning."""
+        return driver_resets(self.history)
+
+    @cached_property
+    def lock_tries(self) -> tuple[LockTry, ...]:
+        """Calls by which drivers asked for the config lock without waiting for it, in order of time."""
+        return lock_tries(self.history, self.threads)
+
+    @cached_property
+    def tellings(self) -> tuple[Telling, ...]:
+        """Calls by which drivers were told of resets, in order of time."""
+        return tellings(self.history)
+
+    @cached_property
+    def _locks(self) -> LocksTaken:
+        return locks_taken(self.history, self.threads)
+
+    @cached_property
+    def _by_alias(self) -> dict[str, OfFunction]:
+        return {function.alias: function for function in self.functions}
+
+    @cached_property
+    def records(self) -> dict[str, FunctionRecord]:
+        """What was known of each function, by alias."""
+        return {record.alias: record for record in self.history.functions}
+
+    @cached_property
+    def windows_of(self) -> dict[int, tuple[LockWindow, ...]]:
+        """Config lock windows by the number of their function."""
+        return _by(_function, self.windows)
+
+    @cached_property
+    def device_windows_of(self) -> dict[int, tuple[DeviceWindow, ...]]:
+        """Windows of device_lock alone, likewise."""
+        return _by(_function, self.device_windows)
+
+    @cached_property
+    def resets_of(self) -> dict[int, tuple[ResetSpan, ...]]:
+        """Resets by the kernel, likewise."""
+        return _by(_function, self.resets)
+
+    @cached_property
+    def resets_by(self) -> dict[int, tuple[ResetSpan, ...]]:
+        """Resets by the kernel by the thread that performed them."""
+        return _by(lambda span: span.tid, self.resets)
+
+    @cached_property
+    def driver_resets_of(self) -> dict[int, tuple[DriverReset, ...]]:
+        """Resets by drivers, likewise."""
+        return _by(_function, self.driver_resets)
+
+    @cached_property
+    def served_of(self) -> dict[int, Rows]:
+        """Rows of `History.served`; the key is 256 times the function's number, plus what happened."""
+        table = self.history.served
+        return places(table["function"].astype(np.int64) * _KINDS + table["what"])
+
+
+@dataclass(frozen=True, eq=False)
+class OfFunction:
+    """What is shown of one function.
+
+    Attributes:
+        whole: of which this is a part.
+        number: index into `Plan.functions`.
+        alias: its name in the plan.
+    """
+
+    whole: Reading
+    number: int
+    alias: str
+
+    @cached_property
+    def record(self) -> FunctionRecord:
+        """What was known of it when the stage began; raises KeyError where a lost target did not tell."""
+        return self.whole.records[self.alias]
+
+    @cached_property
+    def bdf(self) -> Bdf:
+        """Its address; raises as :attr:`record` does."""
+        return Bdf.parse(self.record.bdf)
+
+    @cached_property
+    def bus(self) -> tuple[int, int] | None:
+        """Domain and number of its bus; None where a lost target did not tell."""
+        return (self.bdf.domain, self.bdf.bus) if self.alias in self.whole.records else None
+
+    @cached_property
+    def beside(self) -> tuple[int, ...]:
+        """Numbers of the functions on the same bus, itself included: what a reset of the bus resets."""
+        others = self.whole.functions
+        return tuple(one.number for one in others if one is self or one.bus == self.bus is not None)
+
+    @property
+    def windows(self) -> tuple[LockWindow, ...]:
+        """Its config lock windows, in order; they do not overlap."""
+        return self.whole.windows_of.get(self.number, ())
+
+    @property
+    def device_windows(self) -> tuple[DeviceWindow, ...]:
+        """Windows of its device_lock alone, in order."""
+        return self.whole.device_windows_of.get(self.number, ())
+
+    @property
+    def resets(self) -> tuple[ResetSpan, ...]:
+        """Resets of it that the kernel performed, in order; a hot reset counts where it was asked for."""
+        return self.whole.resets_of.get(self.number, ())
+
+    @property
+    def driver_resets(self) -> tuple[DriverReset, ...]:
+        """Resets of it by its own driver, in order."""
+        return self.whole.driver_resets_of.get(self.number, ())
+
+    def rows(self, *means: Operation) -> Rows:
+        """The operations on it that are one of these."""
+        return self.whole.steps.of(self.alias, *means)
+
+    def served(self, *kinds: Happened, value: int | None = None) -> Rows:
+        """Rows of `History.served` about it, in order of their time.
+
+        Args:
+            kinds: what they tell; none for whatever it is.
+            value: what they hold, or None for any.
+        """
+        rows = together(self.whole.served_of.get(self.number * _KINDS + what) for what in kinds or Happened)
+        return rows if value is None else rows[self.whole.history.served["value"][rows] == value]
+
+    def served_in_time(self, *kinds: Happened, value: int | None = None) -> Rows:
+        """Those of them that came before the stage was over."""
+        rows, history = self.served(*kinds, value=value), self.whole.history
+        kept: Rows = rows[history.served["time_ns"][rows] <= history.end_ns]
+        return kept
