@@ -79,20 +79,42 @@ class Reading:
         """Which operation is which step of the plan; raises IndexError when the plan has no such step."""
         return steps_of(self.history)
 
-    @cached_property
+    @property
     def functions(self) -> tuple[OfFunction, ...]:
-        """All functions, in the plan's order."""
-        return tuple(
-            OfFunction(self, number, alias) for number, alias in enumerate(self.history.plan.functions)
-        )
+        """What is shown of each function, in the plan's order."""
+        return tuple(map(self.of, self.history.plan.functions))
 
-    def of(self, alias: str) -> OfFunction:
+    def of(self, function: str | int) -> OfFunction:
         """What is shown of one function.
+
+        Args:
+            function: its alias, or its number, as windows and resets have it.
 
         Raises:
             KeyError: it takes no part.
         """
-        return self._by_alias[alias]
+        number = self.numbers[function] if isinstance(function, str) else function
+        return OfFunction(self, number, self.history.plan.functions[number])
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Indices into `Plan.functions` by alias."""
+        return {alias: number for number, alias in enumerate(self.history.plan.functions)}
+
+    @cached_property
+    def bdfs(self) -> dict[str, Bdf]:
+        """Addresses by alias, of those functions of which they were told."""
+        return {record.alias: Bdf.parse(record.bdf) for record in self.history.functions}
+
+    @cached_property
+    def beside(self) -> dict[str, tuple[int, ...]]:
+        """By alias: numbers of the functions on the same bus, itself included: what a reset of the bus resets."""
+        buses: dict[str | tuple[int, int], list[int]] = {}
+        for alias, number in self.numbers.items():
+            bdf = self.bdfs.get(alias)
+            buses.setdefault((bdf.domain, bdf.bus) if bdf else alias, []).append(number)
+        shares = (tuple(numbers) for numbers in buses.values())
+        return {self.history.plan.functions[number]: share for share in shares for number in share}
 
     @cached_property
     def threads(self) -> Threads:
@@ -164,10 +186,6 @@ class Reading:
         return locks_taken(self.history, self.threads)
 
     @cached_property
-    def _by_alias(self) -> dict[str, OfFunction]:
-        return {function.alias: function for function in self.functions}
-
-    @cached_property
     def records(self) -> dict[str, FunctionRecord]:
         """What was known of each function, by alias."""
         return {record.alias: record for record in self.history.functions}
@@ -204,9 +222,9 @@ class Reading:
         return places(table["function"].astype(np.int64) * _KINDS + table["what"])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class OfFunction:
-    """What is shown of one function.
+    """What is shown of one function: a view that keeps nothing itself.
 
     Attributes:
         whole: of which this is a part.
@@ -218,26 +236,10 @@ class OfFunction:
     number: int
     alias: str
 
-    @cached_property
+    @property
     def record(self) -> FunctionRecord:
         """What was known of it when the stage began; raises KeyError where a lost target did not tell."""
         return self.whole.records[self.alias]
-
-    @cached_property
-    def bdf(self) -> Bdf:
-        """Its address; raises as :attr:`record` does."""
-        return Bdf.parse(self.record.bdf)
-
-    @cached_property
-    def bus(self) -> tuple[int, int] | None:
-        """Domain and number of its bus; None where a lost target did not tell."""
-        return (self.bdf.domain, self.bdf.bus) if self.alias in self.whole.records else None
-
-    @cached_property
-    def beside(self) -> tuple[int, ...]:
-        """Numbers of the functions on the same bus, itself included: what a reset of the bus resets."""
-        others = self.whole.functions
-        return tuple(one.number for one in others if one is self or one.bus == self.bus is not None)
 
     @property
     def windows(self) -> tuple[LockWindow, ...]:

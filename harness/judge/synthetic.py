@@ -1,17 +1,18 @@
-"""A history of any length, to measure the judge: readers that collide with one endless resetter.
+"""Histories of any size, to measure the judge: readers that collide with one endless resetter for each function.
 
-It is made up from its own description, not recorded; every checker speaks on it and it passes.
+They are made up from their own description, not recorded; every checker speaks on one with readers, and it passes.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.history.columns import KERNEL, OPERATION, Edge, Table, empty
-from harness.history.history import ActorRecord, FunctionRecord, History, Probe
+from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe
 from harness.history.windows import LOCK, TRYLOCK, UNLOCK, WAIT
 from harness.model.operation import HEARTBEAT, config_read, reset
 from harness.model.pci import AccessPath, ResetMethod
@@ -22,11 +23,14 @@ _READERS: Final = 4
 _READ: Final = 20 * US  # one read, call to return
 _PAUSE: Final = 5 * US  # between two reads of one actor
 _RESET: Final = 103 * MS
+_ACTORS: Final = _READERS + 1  # of one function
 _PERIOD: Final = 200 * MS  # from one reset to the next
+_FREE: Final = int((_PERIOD - _RESET) // (_READ + _PAUSE))
 _BEAT: Final = 10 * MS
 _BEGIN: Final = 1_000_000_000
 _TID: Final = 100
 _FUNCTION: Final = "dut"
+_INFO: Final = "vfio-pci 0000:01:00.0: reset done"
 _PROBES: Final = (
     (LOCK, Edge.ENTRY),
     (LOCK, Edge.RETURN),
@@ -40,64 +44,93 @@ _PROBES: Final = (
 )
 
 
-def synthetic(operations: int) -> History:
-    """Make a history of `operations` reads by four actors, plus the resets and heartbeats that go with them.
+def synthetic(operations: int, *, functions: int = 1, free: int = _FREE) -> History:
+    """Make a history of reads by four actors a function, plus the resets and heartbeats that go with them.
 
     Args:
-        operations: number of reads, at least 4.
+        operations: number of reads of each function, at least 4.
+        functions: how many, at most 255.
+        free: reads of one actor between two resets; each window is met by the last of them.
     """
     each = operations // _READERS
-    free = (_PERIOD - _RESET) // (_READ + _PAUSE)  # reads of one actor between two resets
     cycles = -(-each // free)
     starts = _BEGIN + _PERIOD * np.arange(cycles, dtype=np.int64)
     opened = starts + (_PERIOD - _RESET)
-    tables, hits = [_resets(opened), _beats(cycles)], [_windows(opened)]
-    for reader in range(_READERS):
-        table, waits = _reads(reader, each, free, starts, opened)
-        tables.append(table)
-        hits.append(waits)
+    parts = [_reads(reader, each, free, starts, opened) for reader in range(_READERS)]
+    parts.append((_resets(opened), _windows(opened)))
+    tables = [_moved(table, number, "actor") for table, _ in parts for number in range(functions)]
+    hits = [_moved(table, number, "tid", "function") for _, table in parts for number in range(functions)]
+    tables.append(_beats(cycles, functions * _ACTORS))
     config = bytes.fromhex("361b10000600100000000000").ljust(256, b"\0")
     end = Ns(int(_BEGIN + _PERIOD * (cycles + 1)))
     return History(
-        plan=_plan(end - _BEGIN),
+        plan=_plan(end - _BEGIN, functions),
         begin_ns=Ns(_BEGIN),
         end_ns=end,
         operations=_sorted(tables, "begin_ns"),
         kernel=_sorted(hits, "time_ns"),
         probes=tuple(Probe(symbol=symbol, edge=edge) for symbol, edge in _PROBES),
         actors=tuple(
-            ActorRecord(name=name, tid=_TID + number)
-            for number, name in enumerate(
-                (*(f"reader-{n}" for n in range(_READERS)), "resetter", "heartbeat")
-            )
+            ActorRecord(name=actor.name, tid=_TID + number)
+            for number, actor in enumerate(_plan(0, functions).actors)
         ),
-        functions=(
+        functions=tuple(
             FunctionRecord(
-                alias=_FUNCTION,
+                alias=alias,
                 platform="nvme",
-                bdf="0000:01:00.0",
+                bdf=f"0000:{number + 1:02x}:00.0",
                 vendor=0x1B36,
                 device=0x10,
                 config_before=config,
                 config_after=config,
-            ),
+            )
+            for number, alias in enumerate(_aliases(functions))
         ),
         provenance={"kernel.release": "6.12.117"},
     )
 
 
-def _plan(lasting: int) -> Plan:
-    config = File(function=_FUNCTION, role="config")
-    read = Step(op=Op.READ, means=config_read(AccessPath.SYSFS), file=config, offset=4, width=4)
-    write = Step(
-        op=Op.WRITE, means=reset(ResetMethod.FLR), file=File(function=_FUNCTION, role="reset"), value=b"1"
+def logged(info: int, plain: int) -> History:
+    """A history without operations, whose kernel log tells of so many infos, and then of so many details of a report.
+
+    Args:
+        info: lines that are events of their own.
+        plain: lines that belong to what was reported before; nothing was.
+    """
+    lines = (
+        *(LogLine(time_us=n, level=6, text=_INFO) for n in range(info)),
+        *(LogLine(time_us=info + n, level=4, text=f" ? frame_{n}+0x10/0x20") for n in range(plain)),
     )
+    return replace(synthetic(_READERS), log=lines)
+
+
+def _aliases(functions: int) -> tuple[str, ...]:
+    return tuple(f"{_FUNCTION}{number or ''}" for number in range(functions))
+
+
+def _moved(table: Table, number: int, *columns: str) -> Table:
+    """The rows of the first function as those of another: each of its actors is so many further on."""
+    moved = table.copy()
+    for column in columns:
+        by = number if column == "function" else number * _ACTORS
+        moved[column] = np.where(moved[column] < 0, moved[column], moved[column] + by)
+    return moved
+
+
+def _plan(lasting: int, functions: int) -> Plan:
+    actors: list[Actor] = []
+    for number, alias in enumerate(_aliases(functions)):
+        config, role = File(function=alias, role="config"), File(function=alias, role="reset")
+        read = Step(op=Op.READ, means=config_read(AccessPath.SYSFS), file=config, offset=4, width=4)
+        write = Step(op=Op.WRITE, means=reset(ResetMethod.FLR), file=role, value=b"1")
+        readers = range(number * _READERS, (number + 1) * _READERS)
+        actors += [Actor(name=f"reader-{reader}", steps=(read,)) for reader in readers]
+        actors.append(Actor(name=f"resetter{number or ''}", steps=(write,)))
     return Plan(
         title="synthetic",
-        functions=(_FUNCTION,),
+        functions=_aliases(functions),
         actors=(
-            *(Actor(name=f"reader-{number}", steps=(read,)) for number in range(_READERS)),
-            Actor(name="resetter", steps=(write,)),
+            *actors,
             Actor(name="heartbeat", steps=(Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(_BEAT)),)),
         ),
         lasting_ns=Ns(lasting),
@@ -154,12 +187,12 @@ def _windows(opened: npt.NDArray[np.int64]) -> Table:
     return table
 
 
-def _beats(cycles: int) -> Table:
+def _beats(cycles: int, actor: int) -> Table:
     count = cycles * _PERIOD // _BEAT
     table = empty(OPERATION, count)
     planned = _BEGIN + _BEAT * np.arange(1, count + 1, dtype=np.int64)
     table["begin_ns"], table["end_ns"], table["value"] = planned - _BEAT, planned + 50 * US, planned
-    table["actor"], table["round"] = _READERS + 1, np.arange(count)
+    table["actor"], table["round"] = actor, np.arange(count)
     return table
 
 

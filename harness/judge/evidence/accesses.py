@@ -208,7 +208,7 @@ def _apart(
     table = reading.history.operations
     removed = {one.struck.incident.function: one for one in removals}
     for number, operation, promised_as, begun in groups:
-        function = reading.functions[number]
+        function = reading.of(number)
         returned = begun[table["end_ns"][begun] != 0]  # what never returned is another checker's business
         rows = returned[~_gone(function, returned)]
         removal = removed.get(function.alias)

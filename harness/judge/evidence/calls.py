@@ -168,7 +168,7 @@ def _resets(reading: Reading, operation: Operation, on: str) -> tuple[str, ...]:
     """The functions that an operation on a function resets."""
     plan = reading.history.plan
     if operation == HOT_RESET:
-        return tuple(plan.functions[number] for number in reading.of(on).beside)
+        return tuple(plan.functions[number] for number in reading.beside[on])
     if operation == SUBORDINATE_RESET:
         return tuple(alias for alias, port in plan.ports.items() if port == on)
     return (on,) if is_reset(operation) else ()

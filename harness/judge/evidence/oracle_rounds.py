@@ -130,8 +130,8 @@ class _Others:
         """Whether a reset that is not the call's may have cleared the register by another method."""
         if span in call.spans or span.result == -errno.EAGAIN:
             return False
-        asked = self._reading.functions[span.function]
-        on = asked.beside if span.method is None else (span.function,)
+        asked = self._history.plan.functions[span.function]
+        on = self._reading.beside[asked] if span.method is None else (span.function,)
         return function in on and span.method not in {own.method for own in call.performed}
 
     def _is_reset(self, function: int, begin: int, end: int) -> bool:

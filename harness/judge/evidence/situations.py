@@ -183,7 +183,7 @@ class Locks:
             below = [alias for alias, port in plan.ports.items() if port == plan.functions[function]]
             return (function, *(plan.functions.index(alias) for alias in below))
         if operation == HOT_RESET:
-            return self._reading.functions[function].beside
+            return self._reading.beside[plan.functions[function]]
         return (function,)
 
     def _port(self, operation: Operation, function: int) -> tuple[int, ...]:

@@ -68,7 +68,7 @@ def driver_locked(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     starts = [
         start
         for reset in evidence.driver_resets
-        for start in _starts(evidence.functions[reset.function], reset, evidence.lock_tries)
+        for start in _starts(evidence.of(reset.function), reset, evidence.lock_tries)
     ]
     groups: dict[tuple[str, WindowKind], list[_Start]] = {}
     for start in starts:

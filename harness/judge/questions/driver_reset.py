@@ -87,7 +87,7 @@ def driver_reset(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
 
 
 def _asked(evidence: Evidence, reset: DriverReset, step: StepTaken) -> _Asked:
-    history, function = evidence.history, evidence.functions[reset.function]
+    history, function = evidence.history, evidence.of(reset.function)
     times, error = history.served["time_ns"], history.served_error_ns
     rows = function.served(_KINDS[step.step])
     moments = times[rows].astype(int)

@@ -35,13 +35,13 @@ def driver_restored(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
         finding
         for number, reset in last.items()
         if reset.done and not _since(evidence, reset)
-        for finding in _judge(evidence, terms, evidence.functions[number].alias, reset)
+        for finding in _judge(evidence, terms, evidence.of(number).alias, reset)
     )
 
 
 def _since(evidence: Evidence, reset: DriverReset) -> bool:
     """Whether somebody else reset the function meanwhile or later, or took the driver away."""
-    function = evidence.functions[reset.function]
+    function = evidence.of(reset.function)
     return (
         len(function.rows(*_LETS_GO)) > 0
         or any(removal.struck.incident.function == function.alias for removal in evidence.removals)

@@ -152,7 +152,7 @@ def _still_held(evidence: Evidence) -> Held:
     if evidence.doubts:
         return {}
     return {
-        evidence.functions[window.function].alias: window
+        evidence.of(window.function).alias: window
         for window in evidence.windows
         if window.closed_row < 0 and window.closed_ns == evidence.history.end_ns
     }
