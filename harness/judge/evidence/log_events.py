@@ -2,9 +2,11 @@
 
 The contract says what a line is.  How lines belong together is known here: a report has a line that says what it is,
 lines before and after it, and with some luck a line that ends it.  Two processors may write at the same time, so
-what lies between two lines of a report need not belong to it.
+what lies between two lines of a report need not belong to it.  What programs write into the log is not the kernel's
+word: a line that carries another facility than the kernel's own is none.
 
-Source: Linux include/asm-generic/bug.h, `CUT_HERE`; kernel/panic.c, `__warn()`; arch/x86/kernel/dumpstack.c.
+Source: Linux include/asm-generic/bug.h, `CUT_HERE`; kernel/panic.c, `__warn()`; arch/x86/kernel/dumpstack.c;
+kernel/printk/printk.c, `devkmsg_write()`.
 """
 
 from __future__ import annotations
@@ -16,24 +18,30 @@ from functools import lru_cache
 from typing import Final
 
 from harness.history.history import LogLine
+from harness.judge.evidence.lock_order import LockOrder
+from harness.judge.evidence.log_trace import Trace
 from harness.model.terms import LogClass, LogRule, nameless
 
 _CRITICAL: Final = 2  # syslog: emergency, alert, critical
 _CUT_HERE: Final = re.compile(r"-\[ cut here \]-")
+_SWITCHED_OFF: Final = re.compile(r"^Disabling IRQ #")
+"""The last line of the report of an interrupt that nobody cared for."""
 _END: Final = re.compile(r"-\[ end |^ </TASK>$|^={20,}$|^[\w /-]+ has been reset", re.MULTILINE)
 _BDF: Final = re.compile(r"(?<![\w:.])(?:[0-9a-f]{4,}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7](?![\w.])")
-_COMMON: Final = re.compile(
-    r"^_*(schedule|io_schedule|mutex|rt_mutex|rwsem|down|wait|do_wait|preempt_schedule|dump_stack|show_|nmi_"
-    r"|ubsan_|lock_acquire|lockdep_|validate_chain|check_|print_)"
-)
-"""Frames of whoever waits or reports; those below them tell for what, and of what."""
 _PANIC: Final = re.compile(r"^v?panic$")
+_REGISTERS: Final = ("RIP: ", "pc : ")
 _OTHER_CPU: Final = re.compile(r"^NMI backtrace for cpu")
-_SUFFIX: Final = re.compile(r"\.(cold|isra|part|constprop)\b.*")  # compilers cut functions up
 _NEAR: Final = 8  # lines: how far apart the lines that say what a report is may be
+_NEAR_OOPS: Final = 24  # arm64 shows page tables between "Unable to handle" and "Internal error"
 
 _LINK: Final = frozenset({LogClass.AER_CORRECTABLE, LogClass.AER_UNCORRECTABLE, LogClass.DPC, LogClass.LOST})
 _LINK_REPORTS: Final = _LINK - {LogClass.LOST}
+_HARDWARE: Final = frozenset({LogClass.MACHINE_CHECK, LogClass.CORRECTED})
+_OF_HARDWARE: Final = re.compile(r"\[Hardware Error\]: ")
+_ANNOUNCED: Final = frozenset({LogClass.IOMMU_FAULT, LogClass.MACHINE_CHECK})
+_ANNOUNCES: Final = re.compile(r"handling fault status|: event 0x\w+ received:|Hardware error from APEI")
+_STALLS: Final = frozenset({LogClass.RCU_STALL, LogClass.SOFT_LOCKUP, LogClass.HARD_LOCKUP})
+"""What an interrupt finds of those whom it interrupts."""
 REPORTS: Final = frozenset(
     {
         LogClass.WARN,
@@ -50,10 +58,12 @@ REPORTS: Final = frozenset(
     }
 )
 """What the kernel tells about itself, in many lines."""
+_DETAILED: Final = REPORTS | _LINK_REPORTS | {LogClass.IOMMU_FAULT}
 _FOLLOWS: Final = {
     LogClass.CORRUPTION: {LogClass.WARN, LogClass.BUG, LogClass.OOPS},
     LogClass.BUG: {LogClass.OOPS},
     LogClass.OOPS: {LogClass.OOPS, LogClass.SANITIZER},
+    LogClass.SANITIZER: {LogClass.OOPS},
 }
 """Which lines go on with what another has begun: `list_del corruption`, `kernel BUG at`, `Oops: invalid opcode`."""
 
@@ -75,11 +85,14 @@ class LogEvent:
         text: that line; the first one of a record of several.
         row: number of that line in the log.
         rows: numbers of all lines that belong to it, in order.
-        said: the words of a WARN() in front of the line; empty without.
-        symbol: kernel function in which it happened; empty when it is not told.
+        said: the words of a WARN() in front of the line, or of lockdep which locks were taken in which order; empty
+            without.
+        symbol: kernel function whose doing it is (:mod:`~harness.judge.evidence.log_trace`); empty when it is not
+            told.
         place: file and line in the kernel's source; empty when it is not told.
         comm, pid: the thread that was at work; empty when it is not told.
         functions: addresses of functions that are named, `0000:01:00.0`, the one in question first.
+        driver: whose words these are, where no address stands before them; empty otherwise.
     """
 
     rule: LogRule
@@ -93,6 +106,7 @@ class LogEvent:
     comm: str = ""
     pid: str = ""
     functions: tuple[str, ...] = ()
+    driver: str = ""
 
 
 def log_events(lines: Sequence[LogLine], rules: tuple[LogRule, ...]) -> tuple[LogEvent, ...]:
@@ -104,11 +118,12 @@ def log_events(lines: Sequence[LogLine], rules: tuple[LogRule, ...]) -> tuple[Lo
 
     Returns:
         Events in the order in which they began.  Lines that no rule knows are no events, unless their level is
-        critical.
+        critical; lines of programs are none.
     """
     reader = _Reader(_compiled(rules))
     for row, line in enumerate(lines):
-        reader.read(row, line)
+        if line.of_the_kernel:
+            reader.read(row, line)
     return reader.events()
 
 
@@ -131,22 +146,35 @@ class _Event:
     said: str = ""
     told: dict[str, str] = field(default_factory=dict)
     functions: list[str] = field(default_factory=list)
+    trace: Trace = field(default_factory=Trace)
+    locks: LockOrder = field(default_factory=LockOrder)
 
     def hear(self, match: re.Match[str]) -> None:
         """Take over what named groups tell, unless it is known already."""
-        for name, value in match.groupdict().items():
-            if name == "frame" and value and _PANIC.match(value):
-                self.told = {known: self.told[known] for known in ("comm", "pid") if known in self.told}
-                self.settled = True
-            elif value and not (name == "frame" and _COMMON.match(value)):
-                self.told.setdefault(name, value)
+        told = {name: value for name, value in match.groupdict().items() if value}
+        lock, symbol, frame = (told.pop(name, "") for name in ("lock", "symbol", "frame"))
+        if lock or self.kind is LogClass.LOCKDEP:
+            self.locks.hear(lock, symbol or frame, told.pop("link", ""))
+        if symbol and match.string.startswith(_REGISTERS):
+            self.trace.registers(symbol)
+        elif symbol:
+            self.trace.names(symbol, traced=self.kind is LogClass.SANITIZER)
+        elif frame and _PANIC.match(frame):
+            self.trace = self.trace.after()
+            self.settled = True
+        elif frame:
+            self.trace.frame(frame)
+        if handler := told.pop("handler", ""):
+            self.trace.handlers.append(handler)
+        for name, value in told.items():
+            self.told.setdefault(name, value)
 
     def turn(self) -> None:
         """Another processor is shown.  In a panic all of them are: who did it has `panic` in its trace."""
         if self.kind is LogClass.PANIC:
             self.ended = self.settled
             if not self.settled:
-                self.told = {}
+                self.told, self.trace = {}, Trace()
 
 
 class _Reader:
@@ -158,12 +186,12 @@ class _Reader:
         """What was read.  A report that is announced and never comes counts only when nothing else came."""
         for event in self._events:
             if event.kind is LogClass.PANIC and not event.settled:
-                event.told = {}
+                event.told, event.trace = {}, Trace()
         last = max((n for n, event in enumerate(self._events) if not event.begun), default=-1)
         kept = [
             event
             for n, event in enumerate(self._events)
-            if not event.begun or event.kind is LogClass.IOMMU_FAULT or n > last
+            if not event.begun or event.kind in _ANNOUNCED or n > last
         ]
         return tuple(
             LogEvent(
@@ -172,12 +200,13 @@ class _Reader:
                 text=event.text.splitlines()[0] if event.text else "",
                 row=event.row,
                 rows=tuple(event.rows),
-                said=event.said,
-                symbol=_SUFFIX.sub("", event.told.get("symbol") or event.told.get("frame", "")),
+                said=event.locks.told(self._rules.helps) or event.said,
+                symbol=event.trace.culprit(self._rules.helps, interrupted=event.kind in _STALLS),
                 place=event.told.get("place", ""),
                 comm=event.told.get("comm", ""),
                 pid=event.told.get("pid", ""),
                 functions=tuple(dict.fromkeys(event.functions)),
+                driver=event.told.get("driver", ""),
             )
             for event in kept
         )
@@ -194,7 +223,7 @@ class _Reader:
 
     def _unknown(self, row: int, line: LogLine) -> None:
         event = self._events[-1] if self._events else None
-        if event and event.begun and not event.said:
+        if event and event.begun and event.kind not in _ANNOUNCED and not event.said:
             event.said = line.text.splitlines()[0] if line.text else ""
             event.rows.append(row)
         elif line.level <= _CRITICAL:
@@ -206,17 +235,34 @@ class _Reader:
             event.ended = True
 
     def _detail(self, row: int, line: LogLine, rule: LogRule, match: re.Match[str]) -> None:
-        event = next((e for e in reversed(self._events) if e.kind in REPORTS | _LINK_REPORTS), None)
+        family = _HARDWARE if _OF_HARDWARE.search(line.text) else _DETAILED
+        event = next((e for e in reversed(self._events) if e.kind in family), None)
         if event is None:
-            if match.groupdict().get("symbol"):  # its beginning is missing, but the kernel stopped here
+            if line.text.startswith(_REGISTERS) and match.groupdict().get(
+                "symbol"
+            ):  # its beginning is missing, but the kernel stopped here
                 self._begin(row, line, rule, kind=LogClass.OOPS).hear(match)
             return
         event.rows.append(row)
         if _OTHER_CPU.search(line.text):
             event.turn()
-        if not event.ended:  # after the end an oops shows again where the first one of all happened
+        event.trace.turn(line.text)
+        if not event.ended or "handler" in match.groupdict():
+            # after the end an oops shows again where the first one of all happened
             event.hear(match)
-            event.ended = event.kind is not LogClass.PANIC and bool(_END.search(line.text))
+            if not event.functions and (named := _told_of(match)):
+                event.functions, event.begun = named, False
+            event.ended = bool(_END.search(line.text)) and self._is_over(event)
+
+    def _is_over(self, event: _Event) -> bool:
+        """Whether what looks like the end of a report is one.
+
+        In that of a panic or stall, others may be shown before whose doing it is.
+        """
+        if event.kind in _STALLS:
+            culprit = event.trace.culprit(self._rules.helps, interrupted=True)
+            return bool(culprit) and not self._rules.helps(culprit)
+        return event.kind is not LogClass.PANIC
 
     def _head(self, row: int, line: LogLine, rule: LogRule, match: re.Match[str]) -> None:
         event = self._events[-1] if self._events else None
@@ -226,17 +272,26 @@ class _Reader:
             else:
                 self._begin(row, line, rule).begun = True
             return
+        if (
+            event
+            and _SWITCHED_OFF.search(line.text)
+            and event.kind is rule.kind
+            and row - event.rows[-1] <= _NEAR
+        ):
+            event.rows.append(row)
+            return
         functions = _functions(line.text, match)
         if event is None or not _goes_on(event, row, rule, match, functions):
             event = self._begin(row, line, rule)
-            # The fault status of an IOMMU comes before the function that it is about.
-            event.begun = rule.kind is LogClass.IOMMU_FAULT and not functions
+            # The fault status of an IOMMU comes before the function that it is about, and the source of an error of
+            # the hardware before its severity.
+            event.begun = bool(_ANNOUNCES.search(line.text))
         else:
             event.rows.append(row)
             if event.begun:
                 event.rule, event.kind, event.text, event.row = rule, rule.kind, line.text, row
                 event.begun = False
-            elif rule.kind is LogClass.LOST:
+            elif rule.kind is LogClass.LOST or event.kind is LogClass.AER_CORRECTABLE:
                 event.rule, event.kind = rule, rule.kind
         event.hear(match)
         event.functions += functions
@@ -249,10 +304,14 @@ class _Reader:
 
 def _goes_on(event: _Event, row: int, rule: LogRule, match: re.Match[str], functions: list[str]) -> bool:
     """Whether a line that says what it is goes on with an event that was begun before."""
-    if event.ended or row - event.rows[-1] > _NEAR:
+    near = _NEAR_OOPS if event.kind is LogClass.OOPS else _NEAR
+    if event.ended or row - event.rows[-1] > near:
         return False
+    for announced in (frozenset({LogClass.IOMMU_FAULT}), _HARDWARE):
+        if (event.begun and event.kind in announced) or rule.kind in announced:
+            return event.begun and event.kind in announced and rule.kind in announced
     if event.begun:
-        return (rule.kind is LogClass.IOMMU_FAULT) == (event.kind is LogClass.IOMMU_FAULT)
+        return True
     if event.kind in _LINK_REPORTS and rule.kind in _LINK:
         announces = match.groupdict().get("bdf") and event.kind is not LogClass.DPC
         return not announces and bool(set(functions) & set(event.functions))
@@ -260,10 +319,22 @@ def _goes_on(event: _Event, row: int, rule: LogRule, match: re.Match[str], funct
 
 
 def _functions(text: str, match: re.Match[str]) -> list[str]:
-    """Addresses in a line; where a port tells of another function, that one comes first."""
-    named = match.groupdict().get("bdf")
-    found = [_with_domain(one) for one in _BDF.findall(text)]
-    return [_with_domain(named), *found] if named else found
+    """Addresses in a line; where a port or an IOMMU tells of another function, that one comes first."""
+    return [*_told_of(match), *addresses(text)]
+
+
+def addresses(text: str) -> list[str]:
+    """The addresses of functions in a line, each with its domain."""
+    return [_with_domain(one) for one in _BDF.findall(text)]
+
+
+def _told_of(match: re.Match[str]) -> list[str]:
+    """The function that another one tells of, by its address or by its number on a bus."""
+    told = match.groupdict()
+    if named := told.get("bdf"):
+        return [_with_domain(named)]
+    number = int(told.get("sid") or "0", 16)
+    return [f"0000:{number >> 8 & 0xFF:02x}:{number >> 3 & 0x1F:02x}.{number & 7}"] if number else []
 
 
 def _with_domain(bdf: str) -> str:
@@ -274,8 +345,14 @@ class _Rules:
     """Rules that are ready for use."""
 
     def __init__(self, rules: tuple[LogRule, ...]) -> None:
-        self._each = [(rule, re.compile(rule.pattern, re.MULTILINE)) for rule in rules]
-        self._any = re.compile("|".join(nameless(rule.pattern) for rule in rules) or r"(?!)", re.MULTILINE)
+        lines = [rule for rule in rules if rule.kind is not LogClass.HELPER]
+        self._each = [(rule, re.compile(rule.pattern, re.MULTILINE)) for rule in lines]
+        self._any = _any_of(lines)
+        self._helper = _any_of([rule for rule in rules if rule.kind is LogClass.HELPER])
+
+    def helps(self, function: str) -> bool:
+        """Whether a kernel function reports, waits or works for others."""
+        return bool(self._helper.search(function))
 
     def find(self, text: str) -> tuple[LogRule, re.Match[str]] | None:
         """The first rule that matches, and how."""
@@ -284,6 +361,10 @@ class _Rules:
                 if match := pattern.search(text):
                     return rule, match
         return None
+
+
+def _any_of(rules: Sequence[LogRule]) -> re.Pattern[str]:
+    return re.compile("|".join(nameless(rule.pattern) for rule in rules) or r"(?!)", re.MULTILINE)
 
 
 @lru_cache(maxsize=4)

@@ -72,7 +72,9 @@ def _restored(
             met=1,
             weakness=findings.weak(promise, Aspect.CONFIG),
         )
-    unsaved = next((row for row, line in enumerate(history.log) if _NOT_SAVED in line.text), None)
+    unsaved = next(
+        (row for row, line in enumerate(history.log) if line.of_the_kernel and _NOT_SAVED in line.text), None
+    )
     if unsaved is not None:
         return findings.unknown(
             NAME,

@@ -92,7 +92,7 @@ def _doubt(history: History, fault: LockFault) -> str:
             (row,) = rows_at(history, [(fault.tid, fault.time_ns)])
             return "" if row != NOBODY else "that thread is no actor's, and may still be at work"
         case FaultKind.UNLOCKED_TWICE if fault.owner is None:
-            warned = any(re.search(LOG_PATTERN, line.text) for line in history.log)
+            warned = any(line.of_the_kernel and re.search(LOG_PATTERN, line.text) for line in history.log)
             return "" if warned else "it may have been locked before the trace began"
         case FaultKind.UNSEEN:
             return "an unlock is missing in the trace"
