@@ -8,21 +8,20 @@ Source: Linux kernel/locking/lockdep.c, `print_lock()`, `print_circular_bug_head
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from harness.judge.evidence.log_trace import plain
+from harness.judge.evidence.log_trace import Function, Helps, to_look_at
 
 
 @dataclass(slots=True, kw_only=True)
 class _Lock:
     name: str
-    takers: list[str] = field(default_factory=list)
+    takers: list[Function] = field(default_factory=list)
 
-    def by(self, helps: Callable[[str], bool]) -> str:
+    def by(self, helps: Helps) -> str:
         """` in FUNCTION`: who took it, if that is told."""
-        names = [plain(taker) for taker in self.takers]
-        who = next((name for name in names if not helps(name)), names[0] if names else "")
+        who = to_look_at(self.takers, helps)
         return f" in {who}" if who else ""
 
 
@@ -37,7 +36,7 @@ class LockOrder:
     _chain: dict[int, _Lock] = field(default_factory=dict)
     _link: _Lock | None = None
 
-    def hear(self, lock: str, function: str, link: str) -> None:
+    def hear(self, lock: str, function: Function | None, link: str) -> None:
         """Hear of a lock, or of a function: a frame of whoever took the link that was told last."""
         if link:
             self._link = self._chain.setdefault(int(link), _Lock(name=lock))
@@ -48,11 +47,11 @@ class LockOrder:
             if one is not None:
                 one.takers.append(function)
 
-    def told(self, helps: Callable[[str], bool]) -> str:
+    def told(self, helps: Helps) -> str:
         """The orders, as half a sentence; empty where the report names no lock."""
         return ", but before ".join(filter(None, (self._here(helps), ", ".join(self._there(helps)))))
 
-    def _here(self, helps: Callable[[str], bool]) -> str:
+    def _here(self, helps: Helps) -> str:
         match self._locks:
             case []:
                 return ""
@@ -66,7 +65,7 @@ class LockOrder:
                 )
         return ""
 
-    def _there(self, helps: Callable[[str], bool]) -> Iterator[str]:
+    def _there(self, helps: Helps) -> Iterator[str]:
         before = self._locks[0].name if self._locks else ""
         for number in sorted(self._chain):
             one = self._chain[number]

@@ -19,7 +19,7 @@ from typing import Final
 
 from harness.history.history import LogLine
 from harness.judge.evidence.lock_order import LockOrder
-from harness.judge.evidence.log_trace import Trace
+from harness.judge.evidence.log_trace import Function, Trace
 from harness.model.terms import LogClass, LogRule, nameless
 
 _CRITICAL: Final = 2  # syslog: emergency, alert, critical
@@ -29,6 +29,8 @@ _SWITCHED_OFF: Final = re.compile(r"^Disabling IRQ #")
 _END: Final = re.compile(r"-\[ end |^ </TASK>$|^={20,}$|^[\w /-]+ has been reset", re.MULTILINE)
 _BDF: Final = re.compile(r"(?<![\w:.])(?:[0-9a-f]{4,}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7](?![\w.])")
 _PANIC: Final = re.compile(r"^v?panic$")
+_MODULE: Final = re.compile(r"\w \[\w+\](?:,|$)")
+"""Behind the name of a function that a module has."""
 _REGISTERS: Final = ("RIP: ", "pc : ")
 _OTHER_CPU: Final = re.compile(r"^NMI backtrace for cpu")
 _NEAR: Final = 8  # lines: how far apart the lines that say what a report is may be
@@ -66,6 +68,9 @@ _FOLLOWS: Final = {
     LogClass.SANITIZER: {LogClass.OOPS},
 }
 """Which lines go on with what another has begun: `list_del corruption`, `kernel BUG at`, `Oops: invalid opcode`."""
+
+_FAMILIES: Final = (REPORTS, _LINK, _HARDWARE, frozenset({LogClass.IOMMU_FAULT}))
+"""Classes of lines that may tell of one and the same event."""
 
 _UNREAD: Final = LogRule(
     pattern="",
@@ -149,23 +154,29 @@ class _Event:
     trace: Trace = field(default_factory=Trace)
     locks: LockOrder = field(default_factory=LockOrder)
 
-    def hear(self, match: re.Match[str]) -> None:
+    def hear(self, found: re.Match[str]) -> None:
         """Take over what named groups tell, unless it is known already."""
-        told = {name: value for name, value in match.groupdict().items() if value}
-        lock, symbol, frame = (told.pop(name, "") for name in ("lock", "symbol", "frame"))
+        told = {name: value for name, value in found.groupdict().items() if value}
+        lock, link = told.pop("lock", ""), told.pop("link", "")
+        module = bool(_MODULE.search(found.string))
+        functions = {
+            name: Function(said, module)
+            for name in ("symbol", "frame", "handler")
+            if (said := told.pop(name, ""))
+        }
         if lock or self.kind is LogClass.LOCKDEP:
-            self.locks.hear(lock, symbol or frame, told.pop("link", ""))
-        if symbol and match.string.startswith(_REGISTERS):
-            self.trace.registers(symbol)
-        elif symbol:
-            self.trace.names(symbol, traced=self.kind is LogClass.SANITIZER)
-        elif frame and _PANIC.match(frame):
-            self.trace = self.trace.after()
-            self.settled = True
-        elif frame:
-            self.trace.frame(frame)
-        if handler := told.pop("handler", ""):
-            self.trace.handlers.append(handler)
+            self.locks.hear(lock, functions.get("symbol") or functions.get("frame"), link)
+        match functions:
+            case {"symbol": stopped} if found.string.startswith(_REGISTERS):
+                self.trace.registers(stopped)
+            case {"symbol": named}:
+                self.trace.names(named, traced=self.kind is LogClass.SANITIZER)
+            case {"frame": frame} if _PANIC.match(frame.said):
+                self.trace, self.settled = self.trace.after(), True
+            case {"frame": frame}:
+                self.trace.frame(frame)
+            case {"handler": handler}:
+                self.trace.handlers.append(handler)
         for name, value in told.items():
             self.told.setdefault(name, value)
 
@@ -222,12 +233,12 @@ class _Reader:
             self._head(row, line, *found)
 
     def _unknown(self, row: int, line: LogLine) -> None:
-        event = self._events[-1] if self._events else None
-        if event and event.begun and event.kind not in _ANNOUNCED and not event.said:
+        event = self._before(LogClass.BUG)
+        if event and event.begun and not event.said:
             event.said = line.text.splitlines()[0] if line.text else ""
             event.rows.append(row)
         elif line.level <= _CRITICAL:
-            if event and event.kind in REPORTS and event.rule is not _UNREAD and not event.ended:
+            if event and event.rule is not _UNREAD and not event.ended:
                 event.rows.append(row)
             else:
                 self._begin(row, line, _UNREAD)
@@ -260,12 +271,11 @@ class _Reader:
         In that of a panic or stall, others may be shown before whose doing it is.
         """
         if event.kind in _STALLS:
-            culprit = event.trace.culprit(self._rules.helps, interrupted=True)
-            return bool(culprit) and not self._rules.helps(culprit)
+            return event.trace.known(self._rules.helps)
         return event.kind is not LogClass.PANIC
 
     def _head(self, row: int, line: LogLine, rule: LogRule, match: re.Match[str]) -> None:
-        event = self._events[-1] if self._events else None
+        event = self._before(rule.kind)
         if _CUT_HERE.search(line.text):
             if event and event.kind is LogClass.CORRUPTION and row - event.rows[-1] == 1:
                 event.rows.append(row)
@@ -296,6 +306,11 @@ class _Reader:
         event.hear(match)
         event.functions += functions
 
+    def _before(self, kind: LogClass) -> _Event | None:
+        """The event that a line of this class may go on with: what others say meanwhile does not cut a report up."""
+        family: frozenset[LogClass] = next((one for one in _FAMILIES if kind in one), frozenset())
+        return next((event for event in reversed(self._events) if event.kind in family), None)
+
     def _begin(self, row: int, line: LogLine, rule: LogRule, *, kind: LogClass | None = None) -> _Event:
         event = _Event(rule=rule, kind=kind or rule.kind, text=line.text, row=row, rows=[row])
         self._events.append(event)
@@ -307,11 +322,8 @@ def _goes_on(event: _Event, row: int, rule: LogRule, match: re.Match[str], funct
     near = _NEAR_OOPS if event.kind is LogClass.OOPS else _NEAR
     if event.ended or row - event.rows[-1] > near:
         return False
-    for announced in (frozenset({LogClass.IOMMU_FAULT}), _HARDWARE):
-        if (event.begun and event.kind in announced) or rule.kind in announced:
-            return event.begun and event.kind in announced and rule.kind in announced
-    if event.begun:
-        return True
+    if event.begun or event.kind in _ANNOUNCED:
+        return event.begun
     if event.kind in _LINK_REPORTS and rule.kind in _LINK:
         announces = match.groupdict().get("bdf") and event.kind is not LogClass.DPC
         return not announces and bool(set(functions) & set(event.functions))

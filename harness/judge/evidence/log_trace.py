@@ -15,7 +15,7 @@ Source: Linux arch/x86/kernel/dumpstack.c, `show_trace_log_lvl()`; kernel/watchd
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +30,29 @@ _OTHERS: Final = re.compile(
 _SUFFIX: Final = re.compile(r"\.(cold|isra|part|constprop|llvm|localalias)\b.*")  # compilers cut functions up
 
 
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function that a line of the log names: as it is there, and whether a module has it."""
+
+    said: str
+    module: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name, as its source has it."""
+        return _SUFFIX.sub("", self.said)
+
+
+Helps = Callable[[str], bool]
+"""Whether a function of the kernel proper reports, waits or works for others."""
+
+
+def to_look_at(functions: Sequence[Function], helps: Helps) -> str:
+    """The first that does not help others, else the first; empty without any.  What a module has is its own."""
+    first = next((one for one in functions if one.module or not helps(one.name)), None)
+    return (first or functions[0]).name if functions else ""
+
+
 @dataclass(slots=True)
 class Trace:
     """The functions that a report names, while its lines are being read.
@@ -41,10 +64,10 @@ class Trace:
         handlers: who was asked whether an interrupt was his.
     """
 
-    named: list[str] = field(default_factory=list)
-    stopped: list[str] = field(default_factory=list)
-    frames: list[tuple[str, bool]] = field(default_factory=list)
-    handlers: list[str] = field(default_factory=list)
+    named: list[Function] = field(default_factory=list)
+    stopped: list[Function] = field(default_factory=list)
+    frames: list[tuple[Function, bool]] = field(default_factory=list)
+    handlers: list[Function] = field(default_factory=list)
     _traced: bool = False
     _interrupt: bool = False
 
@@ -59,19 +82,19 @@ class Trace:
         elif _OTHERS.search(text):
             self._traced = False
 
-    def names(self, name: str, *, traced: bool) -> None:
+    def names(self, name: Function, *, traced: bool) -> None:
         """The function that a line names which says what the report is; some show how it came there at once."""
         self.named.append(name)
         self._traced = self._traced or traced
 
-    def registers(self, name: str) -> None:
+    def registers(self, name: Function) -> None:
         """The function that registers show."""
         if self._traced:
             self.frames.append((name, False))
         else:
             self.stopped.append(name)
 
-    def frame(self, name: str) -> None:
+    def frame(self, name: Function) -> None:
         """A frame; one that stands in no call trace of the thread that reports counts for nothing."""
         if self._traced:
             self.frames.append((name, self._interrupt))
@@ -80,17 +103,20 @@ class Trace:
         """The trace from here on: what led here."""
         return Trace(_traced=self._traced, _interrupt=self._interrupt)
 
-    def culprit(self, helps: Callable[[str], bool], *, interrupted: bool) -> str:
+    def culprit(self, helps: Helps, *, interrupted: bool) -> str:
         """The function to look at; empty when the report names none.
 
         Args:
-            helps: whether a function reports, waits or works for others.
+            helps: the contract's word on functions.
             interrupted: whether the report is about what an interrupt found, not about itself.
         """
-        names = [plain(name) for name in self._inside_out(interrupted=interrupted)]
-        return next((name for name in names if not helps(name)), names[0] if names else "")
+        return to_look_at(list(self._inside_out(interrupted=interrupted)), helps)
 
-    def _inside_out(self, *, interrupted: bool) -> Iterator[str]:
+    def known(self, helps: Helps) -> bool:
+        """Whether a function of whom an interrupt found is among them that does not help others."""
+        return any(one.module or not helps(one.name) for one in self._inside_out(interrupted=True))
+
+    def _inside_out(self, *, interrupted: bool) -> Iterator[Function]:
         yield from self.named[:1]
         yield from self.stopped
         if interrupted and not self.stopped:
@@ -101,8 +127,3 @@ class Trace:
                 break
             yield name
         yield from (*self.named[1:], *self.handlers)
-
-
-def plain(name: str) -> str:
-    """The name of a function as its source has it."""
-    return _SUFFIX.sub("", name)

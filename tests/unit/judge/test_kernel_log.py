@@ -80,6 +80,15 @@ def test_all_its_lines_belong_to_it_and_no_others() -> None:
     assert [lines[row] for row in event.rows] == list(WARN)
 
 
+@pytest.mark.parametrize("other", ["igb 0000:01:00.0: enabling device (0000 -> 0002)", "nvme nvme0: Tx hang"])
+@pytest.mark.parametrize("place", [1, 2, 4, 8])
+def test_what_another_processor_says_meanwhile_does_not_cut_a_report_up(other: str, place: int) -> None:
+    lines = [*WARN[:place], other, *WARN[place:]]
+    report, aside = sorted(events(*lines), key=lambda event: event.kind is not LogClass.WARN)
+    assert [lines[row] for row in report.rows] == list(WARN)
+    assert aside.text == other
+
+
 def test_equal_reports_are_one_finding_and_others_are_not() -> None:
     other = [line.replace("pci_cfg_access_lock", "pci_wait_cfg").replace("331", "204") for line in WARN]
     found = judged(*WARN, *WARN, *other)

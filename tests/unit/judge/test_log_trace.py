@@ -107,3 +107,11 @@ def test_what_another_thread_did_before_is_not_the_report() -> None:
     report = "BUG: KASAN: slab-use-after-free in memcpy+0x1/0x2\nFreed by task 3:\n innocent+0x1/0x2\n"
     (found,) = log_events(read_console(report).lines, CONTRACT.log_rules)
     assert found.symbol == "memcpy"
+
+
+@pytest.mark.parametrize(("module", "symbol"), [(" [ring]", "wait_for_ready"), ("", "caller")])
+def test_what_a_module_has_is_never_stepped_over(module: str, symbol: str) -> None:
+    head = "BUG: scheduling while atomic: x/9/0x2\nCall Trace:\n schedule+0x1/0x2\n"
+    report = f"{head} wait_for_ready+0x1/0x2{module}\n caller+0x1/0x2"
+    (found,) = log_events(read_console(report).lines, CONTRACT.log_rules)
+    assert found.symbol == symbol
