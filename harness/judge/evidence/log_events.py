@@ -14,13 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
 from harness.history.history import LogLine
 from harness.judge.evidence.lock_order import LockOrder
+from harness.judge.evidence.log_lines import Rules, compiled
 from harness.judge.evidence.log_trace import Function, Trace
-from harness.model.terms import LogClass, LogRule, nameless
+from harness.model.terms import LogClass, LogRule
 
 _CRITICAL: Final = 2  # syslog: emergency, alert, critical
 _CUT_HERE: Final = re.compile(r"-\[ cut here \]-")
@@ -125,7 +125,7 @@ def log_events(lines: Sequence[LogLine], rules: tuple[LogRule, ...]) -> tuple[Lo
         Events in the order in which they began.  Lines that no rule knows are no events, unless their level is
         critical; lines of programs are none.
     """
-    reader = _Reader(_compiled(rules))
+    reader = _Reader(compiled(rules))
     for row, line in enumerate(lines):
         if line.of_the_kernel:
             reader.read(row, line)
@@ -189,7 +189,7 @@ class _Event:
 
 
 class _Reader:
-    def __init__(self, rules: _Rules) -> None:
+    def __init__(self, rules: Rules) -> None:
         self._rules = rules
         self._events: list[_Event] = []
 
@@ -351,34 +351,3 @@ def _told_of(match: re.Match[str]) -> list[str]:
 
 def _with_domain(bdf: str) -> str:
     return bdf if bdf.count(":") == 2 else f"0000:{bdf}"
-
-
-class _Rules:
-    """Rules that are ready for use."""
-
-    def __init__(self, rules: tuple[LogRule, ...]) -> None:
-        lines = [rule for rule in rules if rule.kind is not LogClass.HELPER]
-        self._each = [(rule, re.compile(rule.pattern, re.MULTILINE)) for rule in lines]
-        self._any = _any_of(lines)
-        self._helper = _any_of([rule for rule in rules if rule.kind is LogClass.HELPER])
-
-    def helps(self, function: str) -> bool:
-        """Whether a kernel function reports, waits or works for others."""
-        return bool(self._helper.search(function))
-
-    def find(self, text: str) -> tuple[LogRule, re.Match[str]] | None:
-        """The first rule that matches, and how."""
-        if self._any.search(text):
-            for rule, pattern in self._each:
-                if match := pattern.search(text):
-                    return rule, match
-        return None
-
-
-def _any_of(rules: Sequence[LogRule]) -> re.Pattern[str]:
-    return re.compile("|".join(nameless(rule.pattern) for rule in rules) or r"(?!)", re.MULTILINE)
-
-
-@lru_cache(maxsize=4)
-def _compiled(rules: tuple[LogRule, ...]) -> _Rules:
-    return _Rules(rules)
