@@ -46,9 +46,9 @@ class KernelLog:
         """Write the end marker, read everything between the two, and leave the alarms.
 
         Returns:
-            `lines`: a list of `time_us`, `level`, `text`; `complete`: False when a marker is missing or the kernel
-            had to overwrite records that we had not read.  Times are CLOCK_MONOTONIC: the log's own clock is some
-            milliseconds off, by as much as the markers tell.
+            `lines`: a list of `time_us`, `level`, `facility` (0: the kernel itself), `text`; `complete`: False when
+            a marker is missing or the kernel had to overwrite records that we had not read.  Times are
+            CLOCK_MONOTONIC: the log's own clock is some milliseconds off, by as much as the markers tell.
         """
         with self._undo:
             self._say(_ENDS, "ends")
@@ -125,5 +125,6 @@ def _parse(raw: bytes) -> dict[str, Any]:
     return {
         "time_us": int(fields[2]),
         "level": int(fields[0]) & 7,
+        "facility": int(fields[0]) >> 3,
         "text": text.decode(errors="backslashreplace"),
     }

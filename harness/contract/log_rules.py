@@ -9,7 +9,9 @@ from typing import Final
 from harness.contract.schema import Entry
 from harness.model.terms import LogClass, LogRule, nameless
 
-_GROUPS: Final = ("symbol", "frame", "place", "comm", "pid", "bdf")
+_GROUPS: Final = (
+    "symbol", "frame", "handler", "place", "comm", "pid", "lock", "link", "bdf", "sid", "driver",
+)  # fmt: skip
 """What a named group of a pattern may tell; see :class:`~harness.model.terms.LogRule`."""
 
 

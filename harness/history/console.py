@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from harness.history.history import LogLine
+from harness.history.history import KERNEL_FACILITY, MOST_FACILITY, LogLine
 from harness.model.lines import CUT, short_lines
 
 STAGE_MARKER: Final = re.compile(r"^hil: stage [0-9a-f]{32} (begins|ends)$")
@@ -30,7 +30,8 @@ _GAP: Final = re.compile(r"\d bytes\b.* left out\b|^\*\* \d+ printk messages dro
 """Written by the recorder of a console that had to drop text, and by a kernel whose console was too slow."""
 _REPLAY: Final = re.compile(r"^\*\* replaying previous printk message \*\*")
 _DEADLY: Final = re.compile(
-    r"\bBUG: |\bOops\b|kernel BUG at|Kernel panic - not syncing|general protection fault|detected hard LOCKUP"
+    r"^(?:\[ |watchdog: )?BUG: |^Oops\b|^kernel BUG at|^Kernel panic - not syncing|^general protection fault"
+    r"|^Unable to handle kernel|^Internal error: |^[\w ]*watchdog: .*detected hard LOCKUP"
 )
 _WARNED: Final = re.compile(r"^WARNING: |UBSAN: |rcu: INFO: |INFO: task ")
 
@@ -83,7 +84,15 @@ def read_console(text: str) -> Console:
             if _GAP.search(said):
                 complete = False
             elif said and not _REPLAY.match(said):
-                lines.append(LogLine(time_us=time_us, level=_level(prefix, said), text=said))
+                facility = int(prefix["priority"] or 0) >> 3 if prefix else KERNEL_FACILITY
+                lines.append(
+                    LogLine(
+                        time_us=time_us,
+                        level=_level(prefix, said),
+                        text=said,
+                        facility=min(facility, MOST_FACILITY),
+                    )
+                )
     return Console(lines=tuple(lines), complete=complete)
 
 

@@ -32,7 +32,7 @@ import numpy as np
 from harness.errors import HistoryError
 from harness.history.archive import unpacked
 from harness.history.columns import HEADER_BYTES, KERNEL, OPERATION, SERVED, Table, read_table
-from harness.history.history import History
+from harness.history.history import KERNEL_FACILITY, History
 from harness.history.possible import refuse_impossible
 from harness.model.limits import HISTORY_JSON, KERNEL_ROWS, OPERATIONS, SERVED_ROWS, Limit
 from harness.model.plain import HISTORIES, Misfit, parse, shown
@@ -57,6 +57,10 @@ _MEMBERS: Final = {
 _HINT: Final = "A history is a ZIP archive with history.json and its tables; see docs/history.md."
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # members carry no date, so equal histories are equal bytes
+
+
+_THE_KERNEL_SPEAKS: Final = ("facility", KERNEL_FACILITY)
+"""Not written down for each line of the log: it is what a reader takes for granted."""
 
 
 def to_bytes(history: History) -> bytes:
@@ -137,7 +141,11 @@ def _member(members: Mapping[str, bytes], name: str) -> bytes:
 
 
 def _plain(item: dict[str, Any]) -> dict[str, Any]:
-    return {key: value.hex() if isinstance(value, bytes) else value for key, value in item.items()}
+    return {
+        key: value.hex() if isinstance(value, bytes) else value
+        for key, value in item.items()
+        if (key, value) != _THE_KERNEL_SPEAKS
+    }
 
 
 def _npy(table: Table) -> bytes:

@@ -14,6 +14,10 @@ from harness.model.plain import SINCE, U16, Between, Form, Lengths, OneOf, Span,
 from harness.model.plan import Plan
 from harness.model.units import Ns
 
+KERNEL_FACILITY: Final = 0
+"""The syslog facility of what the kernel says; a program that writes to /dev/kmsg gets any other."""
+MOST_FACILITY: Final = 127
+"""The kernel keeps seven bits of what a program says (`LOG_FACILITY()`)."""
 _ADDRESS: Final = r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]"
 _LIKE: Final = "0000:01:00.0"
 _Config = Annotated[bytes, Lengths((0, CONFIG_SPACE_BYTES, EXTENDED_CONFIG_SPACE_BYTES))]
@@ -77,11 +81,21 @@ class LogLine:
             the log is exact.
         level: syslog level 0 (emergency) … 7 (debug).
         text: without the prefix, continuation lines joined by newline.
+        facility: who speaks, :data:`KERNEL_FACILITY` or a program; the kernel where it was not recorded (histories of
+            earlier harnesses, and consoles).
     """
 
     time_us: int
     level: Annotated[int, Between(0, 7)]
     text: str
+    facility: Annotated[int, Between(KERNEL_FACILITY, MOST_FACILITY)] = field(
+        default=KERNEL_FACILITY, metadata={SINCE: 4}
+    )
+
+    @property
+    def of_the_kernel(self) -> bool:
+        """Whether it is the kernel's word: what programs write beside it proves nothing."""
+        return self.facility == KERNEL_FACILITY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

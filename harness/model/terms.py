@@ -66,8 +66,12 @@ class LogClass(enum.StrEnum):
     """An error of the link that lost a transaction."""
     DPC = "dpc"
     """A port cut its link to contain an error."""
+    GIVEN_UP = "given-up"
+    """A driver lost its function, gave it up, or waits for it in vain."""
     AER_CORRECTABLE = "aer-correctable"
     """An error of the link that the link itself put right."""
+    CORRECTED = "corrected"
+    """An error of the hardware that the hardware itself put right."""
     SLOW = "slow"
     """The function took its time to come back."""
     DEGRADED = "degraded"
@@ -84,6 +88,8 @@ class LogClass(enum.StrEnum):
     """Part of normal work."""
     DETAIL = "detail"
     """A line in the middle of a report: registers, a call trace.  It belongs to the event before it."""
+    HELPER = "helper"
+    """No line: a function that reports, waits or works for others.  Whose doing a report is, stands above it."""
 
 
 def nameless(pattern: str) -> str:
@@ -97,8 +103,11 @@ class LogRule:
 
     Attributes:
         pattern: regular expression, searched for in the text of a line.  Named groups tell more: `symbol`, a kernel
-            function; `frame`, one of a call trace, for want of a symbol; `place`, file and line; `comm` and `pid` of
-            the thread that was at work; `bdf`, the function that another one tells of.
+            function; `frame`, one of a call trace; `handler`, of an interrupt; `place`, file and line; `comm` and
+            `pid` of the thread that was at work; `lock`, a class of locks, and `link`, its number in a chain of them;
+            `bdf`, the function that another one tells of, and `sid`, the same as the hexadecimal number by which an
+            IOMMU knows it; `driver`, whose words these are, where no address stands before them.
+            Of class `helper`: searched for in the name of a kernel function, as `mutex_lock`.
         kind: what such a line tells.
         meaning: half a sentence for people.
         source: who prints it.

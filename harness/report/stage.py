@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.history.history import History
+from harness.history.history import History, LogLine
 from harness.history.reading import Reading
 from harness.journal.record import AttemptRecord, KernelLog, Latency, StageRecord
 from harness.model.fault_words import staged
@@ -72,7 +72,7 @@ def stage_record(
         latencies=latencies(reading),
         refusals=refusals(reading),
         kernel_log=_kernel_log(history, judgement),
-        kernel_warnings=tuple(line.text for line in history.log if line.level <= _WARNING)[:50],
+        kernel_warnings=tuple(line.text for line in history.log if _warns(line))[:50],
         staged=staged(history.plan),
         blame=str(decisive.blame) if decisive and judgement.verdict is Verdict.FAIL else "",
         attachments=attachments,
@@ -121,4 +121,9 @@ def _kernel_log(history: History, judgement: Judgement) -> KernelLog:
         return KernelLog.PROVOKED if _asked_for(history.plan) else KernelLog.FAULT
     if not findings or any(finding.verdict is Verdict.UNKNOWN for finding in findings):
         return KernelLog.UNKNOWN
-    return KernelLog.WARN if any(line.level <= _WARNING for line in history.log) else KernelLog.CLEAN
+    return KernelLog.WARN if any(map(_warns, history.log)) else KernelLog.CLEAN
+
+
+def _warns(line: LogLine) -> bool:
+    """Whether the kernel warns of something; what programs write into its log is their own business."""
+    return line.of_the_kernel and line.level <= _WARNING

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.errors import HistoryError
 from harness.history.columns import OPERATION, Edge, Table
-from harness.history.history import ActorRecord, LogLine, Probe, Uevent
+from harness.history.history import MOST_FACILITY, ActorRecord, LogLine, Probe, Uevent
 from harness.model.plan import Plan
 from harness.model.units import Ns
 from harness.staging.trace_text import gaps, parse
@@ -89,6 +89,7 @@ def read_answer(value: object, plan: Plan, addresses: Mapping[str, str]) -> Answ
                 time_us=one.number("time_us"),
                 level=one.number("level", 0, _MOST_LEVEL),
                 text=one.text("text"),
+                facility=one.number("facility", 0, MOST_FACILITY),
             )
             for one in log.parts("lines")
         ),

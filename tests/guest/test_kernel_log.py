@@ -212,13 +212,13 @@ def test_a_fault_in_the_middle_of_a_stage_convicts_the_kernel_once(
     ("kind", "expected", "symbol"),
     [
         ("warn", LogClass.WARN, "warn"),
-        ("refcount", LogClass.CORRUPTION, "refcount_warn_saturate"),
+        ("refcount", LogClass.CORRUPTION, "below_zero"),
         ("hung 3500", LogClass.HUNG_TASK, "sleep_in_d"),
         ("soft 4000", LogClass.SOFT_LOCKUP, ""),
         ("rcu 5000", LogClass.RCU_STALL, ""),
-        ("atomic", LogClass.BUG, "msleep"),
+        ("atomic", LogClass.BUG, "sleep_while_atomic"),
         # Now the kernel has died once; from here on it tells of no hung task any more.
-        ("list", LogClass.CORRUPTION, "__list_del_entry_valid_or_report"),
+        ("list", LogClass.CORRUPTION, "damaged_list"),
         ("bug", LogClass.BUG, "bug"),
         ("oops", LogClass.OOPS, "oops"),
         ("gp", LogClass.OOPS, "protection"),
@@ -348,7 +348,7 @@ def test_a_panic_is_read_from_the_console(target: GuestTarget, contract: Contrac
         ("warn", LogClass.WARN, "warn"),
         ("ubsan", LogClass.SANITIZER, "beyond_the_end"),
         ("hung 3500", LogClass.HUNG_TASK, "sleep_in_d"),
-        ("list", LogClass.CORRUPTION, "__list_del_entry_valid_or_report"),
+        ("list", LogClass.CORRUPTION, "damaged_list"),
         ("oops", LogClass.OOPS, "oops"),
     ],
 )

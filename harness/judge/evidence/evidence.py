@@ -76,7 +76,7 @@ class Evidence(Reading):
     @cached_property
     def unlock_warned(self) -> bool:
         """Whether the kernel log tells of an unlock that found the config lock free."""
-        return any(UNLOCK_WARNING.search(line.text) for line in self.history.log)
+        return any(line.of_the_kernel and UNLOCK_WARNING.search(line.text) for line in self.history.log)
 
     def log_events(self, rules: tuple[LogRule, ...]) -> tuple[LogEvent, ...]:
         """What the kernel log tells, read by the rules of the contract; in the order in which it began."""

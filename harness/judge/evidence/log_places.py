@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from harness.history.history import History
 from harness.judge.evidence.log_events import LogEvent
 
@@ -35,3 +37,35 @@ def moment(history: History, event: LogEvent) -> str:
     if len(operations) and operations["end_ns"].all() and time_ns > int(operations["end_ns"].max()):
         return "after the last operation"
     return ""
+
+
+def concerned(history: History, event: LogEvent) -> tuple[str, ...]:
+    """The functions of the plan that an event is about: named by address, below a port that is, or of its driver."""
+    return aliases_of(history, event.functions) or (
+        drivers(history, event.driver) if event.driver and not event.functions else ()
+    )
+
+
+def aliases_of(history: History, addresses: Iterable[str]) -> tuple[str, ...]:
+    """The functions of the plan that have one of these addresses, or whose port has."""
+    named = set(addresses)
+    return tuple(one.alias for one in history.functions if {one.bdf, one.port} & named)
+
+
+def drivers(history: History, driver: str) -> tuple[str, ...]:
+    """The functions of the plan that this driver may have.
+
+    Bound at the beginning, given to it by the plan, or made for it, as the word for their model says.
+    """
+    given = {one.function for one in history.plan.settings if one.value == driver}
+    given |= {
+        step.file.function
+        for actor in history.plan.actors
+        for step in actor.steps
+        if step.file is not None and step.value == driver.encode()
+    }
+    return tuple(
+        one.alias
+        for one in history.functions
+        if driver in (one.driver, one.platform.removeprefix("hil-")) or one.alias in given
+    )

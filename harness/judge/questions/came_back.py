@@ -76,7 +76,7 @@ def waits(history: History) -> tuple[Wait, ...]:
     found: list[Wait] = []
     for row, line in enumerate(history.log):
         match = _LOOKED.search(line.text)
-        if match is None or match["bdf"] not in aliases:
+        if match is None or not line.of_the_kernel or match["bdf"] not in aliases:
             continue
         key = (aliases[match["bdf"]], match["occasion"] or "")
         looks = pending.setdefault(key, [])

@@ -73,7 +73,8 @@ def _restored(
             met=1,
             weakness=findings.weak(promise, Aspect.CONFIG),
         )
-    unsaved = next((row for row, line in enumerate(evidence.history.log) if _NOT_SAVED in line.text), None)
+    log = enumerate(evidence.history.log)
+    unsaved = next((row for row, line in log if line.of_the_kernel and _NOT_SAVED in line.text), None)
     if unsaved is not None:
         return findings.unknown(
             NAME,

@@ -1,6 +1,7 @@
 """Was the kernel log clean?
 
-Source of the patterns: the contract's log rules; every rule names the kernel function that prints the line.
+Source of the patterns: the contract's log rules; every rule names the kernel function that prints the line.  What no
+rule explains is told, and leaves the question open where it is an error of what the plan names.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from typing import Final
 
 from harness.judge import findings
 from harness.judge.evidence import Evidence
+from harness.judge.evidence.calls import Call
 from harness.judge.evidence.culprit import told
+from harness.judge.evidence.given_up import given_up, reset_before
 from harness.judge.evidence.link_errors import reported
+from harness.judge.evidence.log_accounts import ERROR, unexplained
 from harness.judge.evidence.log_events import REPORTS, UNLOCK_WARNING, LogEvent
 from harness.judge.evidence.log_places import about, at_work, moment
 from harness.judge.questions.lock_discipline import SOURCE, convicted
@@ -42,15 +46,20 @@ _FAULTS: Final = {
 }
 """Classes that break a promise, the worst first, and what each of them is a fault of."""
 _TOLERATED: Final = (
+    LogClass.GIVEN_UP,
     LogClass.DEGRADED,
     LogClass.PM_FAULT,
+    LogClass.CORRECTED,
     LogClass.AER_CORRECTABLE,
     LogClass.SLOW,
     LogClass.BLOCKED,
     LogClass.REFUSED,
     LogClass.WARNING,
 )
-"""Classes that are worth telling, no more: what came of it is judged by what the operations show."""
+"""Classes that are worth telling, no more: what came of it is judged by what the operations show.
+
+What drivers gave up is judged before, where it is about a function of the plan.
+"""
 _NAMES: Final = {
     LogClass.WARN: "WARN",
     LogClass.BUG: "BUG",
@@ -61,6 +70,7 @@ _NAMES: Final = {
     LogClass.AER_UNCORRECTABLE: "uncorrectable AER error",
     LogClass.DPC: "DPC",
     LogClass.PM_FAULT: "PM fault",
+    LogClass.CORRECTED: "corrected hardware error",
 }
 """How people call a class, where its own word will not do."""
 _MOST: Final = 8  # findings: a kernel that falls apart must not bury its first words
@@ -68,9 +78,9 @@ _MOST: Final = 8  # findings: a kernel that falls apart must not bury its first 
 
 def kernel_log(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Read the kernel log by the contract's rules, and compare the taint."""
-    history = evidence.history
+    history, read = evidence.history, evidence.log_events(terms.log_rules)
     told_of = {event for one in reported(evidence, terms) for event in one.events}
-    events = [event for event in evidence.log_events(terms.log_rules) if event not in told_of]
+    events = [event for event in read if event not in told_of]
     found, explained = [], []
     if faults := convicted(evidence):
         explained = [event for event in events if event.kind in REPORTS and _of_the_lock(event)]
@@ -98,6 +108,9 @@ def kernel_log(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
                 source=TAINT_SOURCE,
             )
         )
+    left_over = list(unexplained(history, read))
+    found += _given_up(evidence, events)
+    found += _open(evidence, left_over)
     if not history.log_complete:
         found.append(findings.unknown(NAME, "The kernel log of the stage is not complete."))
     if found:
@@ -105,11 +118,63 @@ def kernel_log(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     worth = [event for event in events if event.kind in _TOLERATED]
     but = " but the error of a link that was staged" if told_of else ""
     aside = f", {len(worth)} of them warnings: {_description(evidence, worth[0])}" if worth else ""
+    if left_over:
+        lines = "1 line" if len(left_over) == 1 else f"{len(left_over)} lines"
+        aside += f"; {lines} that no rule explains: {_line(evidence, left_over[0][0])}"
     return (
         findings.passed(
             NAME, f"{len(history.log)} lines of kernel log, no fault{but}{aside}.", met=len(history.log)
         ),
     )
+
+
+def _given_up(evidence: Evidence, events: Iterable[LogEvent]) -> Iterator[Finding]:
+    """What drivers lost: the doing of the reset before it, if that reported success; else nobody knows whose."""
+    history = evidence.history
+    after: dict[int, list[tuple[LogEvent, Call]]] = {}
+    alone: list[LogEvent] = []
+    for event in events:
+        if aliases := given_up(history, event):
+            if call := reset_before(evidence, event, aliases):
+                after.setdefault(call.function, []).append((event, call))
+            elif history.log[event.row].level <= ERROR:
+                alone.append(event)
+    for said in after.values():
+        event, call = said[0]
+        more = f" ({len(said) - 1} more lines like it)" if len(said) > 1 else ""
+        who = history.actors[call.actor].name
+        yield findings.failed(
+            NAME,
+            Blame.RESET_FAILED,
+            f"{call.operation} of {call.alias} by {who} reported success, and then the driver gave it up: "
+            f"{_description(evidence, event)}{more}",
+            events=[findings.operation(call.row), *(findings.log(one.row) for one, _ in said[:3])],
+            source=event.rule.source,
+            met=len(said),
+        )
+    if alone:
+        yield findings.unknown(
+            NAME,
+            f"Nothing in the stage explains what a driver says: {_description(evidence, alone[0])}",
+            events=[findings.log(event.row) for event in alone[:4]],
+        )
+
+
+def _open(evidence: Evidence, left_over: Iterable[tuple[int, tuple[str, ...]]]) -> Iterator[Finding]:
+    """Errors of what the plan names that no rule explains: nobody can say that they are harmless."""
+    rows = [row for row, named in left_over if named and evidence.history.log[row].level == ERROR]
+    if rows:
+        more = f" ({len(rows) - 1} more)" if len(rows) > 1 else ""
+        yield findings.unknown(
+            NAME,
+            f"No rule explains an error in the kernel log: {_line(evidence, rows[0])}{more}",
+            events=[findings.log(row) for row in rows[:4]],
+        )
+
+
+def _line(evidence: Evidence, row: int) -> str:
+    """The first line of a record of the log."""
+    return evidence.history.log[row].text.strip().partition("\n")[0]
 
 
 def _of_the_lock(event: LogEvent) -> bool:

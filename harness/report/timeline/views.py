@@ -195,6 +195,6 @@ def _log(history: History, judgement: Judgement) -> tuple[str, ...]:
     finding = judgement.decisive
     rows = [event.row for event in finding.events if event.kind is EventKind.LOG] if finding else []
     lines = [history.log[row] for row in rows if row < len(history.log)]
-    lines = lines or [line for line in history.log if line.level <= 4]
+    lines = lines or [line for line in history.log if line.of_the_kernel and line.level <= 4]
     lines = [line for line in lines if not line.text.startswith(_CUT)]
     return tuple(line.text for line in lines[:4])

@@ -21,6 +21,8 @@ from harness.model.terms import LogClass
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in HERE.glob("*.txt"))
 RULES = load().log_rules
+LINES = [rule for rule in RULES if rule.kind is not LogClass.HELPER]
+_NAMED = re.compile(r"([\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+")
 RECORDED, BY_HAND = "# Recorded ", "# Written by hand "
 
 
@@ -35,6 +37,8 @@ def told(event: LogEvent) -> dict[str, Any]:
     for name in ("said", "symbol", "place", "comm", "pid"):
         if value := getattr(event, name):
             facts[name] = value
+    if event.driver:
+        facts["driver"] = event.driver
     if event.functions:
         facts["functions"] = list(event.functions)
     return facts
@@ -69,7 +73,7 @@ def test_a_log_says_where_it_comes_from(name: str) -> None:
 
 def test_every_class_is_in_some_log() -> None:
     seen = {event["class"] for name in NAMES for event in expected(name)}
-    assert {kind.value for kind in LogClass if kind is not LogClass.DETAIL} == seen
+    assert {kind.value for kind in LogClass if kind not in (LogClass.DETAIL, LogClass.HELPER)} == seen
 
 
 def test_every_rule_reads_a_line_of_some_log() -> None:
@@ -77,6 +81,16 @@ def test_every_rule_reads_a_line_of_some_log() -> None:
     used = set()
     for name in NAMES:
         for line in read_console(text_of(name)).lines:
-            first = next((rule for rule in RULES if re.search(rule.pattern, line.text, re.MULTILINE)), None)
+            first = next((rule for rule in LINES if re.search(rule.pattern, line.text, re.MULTILINE)), None)
             used.add(first and first.pattern)
-    assert [rule.pattern for rule in RULES if rule.pattern not in used] == []
+    assert [rule.pattern for rule in LINES if rule.pattern not in used] == []
+
+
+def test_every_kind_of_helper_is_in_some_log() -> None:
+    named = {name for path in HERE.glob("*.txt") for name in _NAMED.findall(path.read_text())}
+    unseen = [
+        rule.meaning
+        for rule in RULES
+        if rule.kind is LogClass.HELPER and not any(re.search(rule.pattern, name) for name in named)
+    ]
+    assert unseen == []

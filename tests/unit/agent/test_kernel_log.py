@@ -27,7 +27,8 @@ from harness.agent.kernel_log import KernelLog, _late_us, _parse
 def test_a_record_has_a_prefix_a_text_and_a_dictionary(
     raw: bytes, time_us: int, level: int, text: str
 ) -> None:
-    assert _parse(raw) == {"time_us": time_us, "level": level, "text": text}
+    facility = 3 if "daemon" in text else 1 if raw.startswith(b"12,") else 0
+    assert _parse(raw) == {"time_us": time_us, "level": level, "facility": facility, "text": text}
 
 
 def test_what_was_said_between_the_markers_is_collected() -> None:
@@ -51,7 +52,7 @@ def test_what_was_said_between_the_markers_is_collected() -> None:
         assert kernel.recv(8192).decode() == f"<14>{marker.replace('begins', 'ends')}\n"
     assert collected["complete"] is True
     (line,) = collected["lines"]
-    assert (line["level"], line["text"]) == (4, "hil unit test: hello")
+    assert (line["level"], line["facility"], line["text"]) == (4, 1, "hil unit test: hello")
     assert abs(line["time_us"] - now_us) < 1_000_000
 
 

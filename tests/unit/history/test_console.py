@@ -38,7 +38,8 @@ def line(text: str) -> LogLine:
     ],
 )
 def test_a_line_has_a_time_a_guessed_level_and_a_text(text: str, time_us: int, level: int, said: str) -> None:
-    assert line(text) == LogLine(time_us=time_us, level=level, text=said)
+    facility = 3 if text.startswith("<30>") else 0
+    assert line(text) == LogLine(time_us=time_us, level=level, text=said, facility=facility)
 
 
 def test_lines_without_a_time_carry_the_one_before() -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from harness.history.console import read_console
 from harness.history.history import History, LogLine
+from harness.judge import judge
 from harness.judge.evidence import Evidence
 from harness.judge.evidence.log_events import LogEvent, log_events
 from harness.judge.questions import kernel_log as checker
 from harness.judge.questions.kernel_log import kernel_log
+from harness.model.fault import Fault, Misbehaviour, PlannedFault
+from harness.model.plan import Setting
 from harness.model.terms import LogClass
 from harness.model.verdict import Blame, Finding, Verdict
-from tests.unit.judge.build import CONTRACT, Stage, at, terms, worst
+from tests.unit.judge.build import ALIAS, CONTRACT, Stage, at, terms, worst
 
 PORT = "0000:00:05.0"
+GOLDEN = Path(__file__).parents[2] / "golden" / "kernel_log"
 CUT = "------------[ cut here ]------------"
 END = "---[ end trace 0000000000000000 ]---"
 WARNING = "WARNING: CPU: 1 PID: {tid} at drivers/pci/access.c:331 pci_cfg_access_lock+0x5f/0x70"
@@ -73,6 +79,15 @@ def test_all_its_lines_belong_to_it_and_no_others() -> None:
     lines = [*WARN[:4], "igb 0000:01:00.0: something else", *WARN[4:], "and after it"]
     (event,) = events(*lines)
     assert [lines[row] for row in event.rows] == list(WARN)
+
+
+@pytest.mark.parametrize("other", ["igb 0000:01:00.0: enabling device (0000 -> 0002)", "nvme nvme0: Tx hang"])
+@pytest.mark.parametrize("place", [1, 2, 4, 8])
+def test_what_another_processor_says_meanwhile_does_not_cut_a_report_up(other: str, place: int) -> None:
+    lines = [*WARN[:place], other, *WARN[place:]]
+    report, aside = sorted(events(*lines), key=lambda event: event.kind is not LogClass.WARN)
+    assert [lines[row] for row in report.rows] == list(WARN)
+    assert aside.text == other
 
 
 def test_equal_reports_are_one_finding_and_others_are_not() -> None:
@@ -174,7 +189,7 @@ def test_a_log_without_times_says_nothing_of_them() -> None:
 
 @pytest.mark.parametrize("kind", LogClass)
 def test_every_class_means_one_thing(kind: LogClass) -> None:
-    silent = kind in (LogClass.INFO, LogClass.DETAIL)
+    silent = kind in (LogClass.INFO, LogClass.DETAIL, LogClass.HELPER)
     assert (kind in checker._FAULTS) + (kind in checker._TOLERATED) + silent == 1
 
 
@@ -208,3 +223,217 @@ def test_our_own_modules_do_not_taint() -> None:
     for bit in range(20):
         verdict = worst(kernel_log(Evidence(replace(history, taint_after=1 << bit)), terms(history)))
         assert (verdict is Verdict.FAIL) == (bit in (4, 5, 7, 9, 14)), bit
+
+
+# who speaks
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Kernel panic - not syncing: said a program",
+        "BUG: kernel NULL pointer dereference, address: 0",
+        "igb 0000:01:00.0: what no rule knows",
+        CUT,
+    ],
+)
+def test_what_a_program_writes_is_not_the_kernels_word(text: str) -> None:
+    (line,) = staged(text, level=2).log
+    said = replace(staged(), log=(replace(line, facility=1),))
+    assert [finding.claim for finding in kernel_log(Evidence(said), terms(said))] == [
+        "1 lines of kernel log, no fault."
+    ]
+    believed = replace(said, log=(line,))  # as in histories that did not record who speaks
+    assert worst(kernel_log(Evidence(believed), terms(believed))) is Verdict.FAIL
+
+
+def test_a_program_amid_a_report_does_not_cut_it_up() -> None:
+    whole = staged(*WARN)
+    program = replace(whole.log[0], text="Kernel panic - not syncing", facility=3)
+    torn = (*whole.log[:3], program, *whole.log[3:])
+    (event,) = log_events(torn, CONTRACT.log_rules)
+    assert [torn[row].text for row in event.rows] == [line.text for line in whole.log]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "traps: python3[215] general protection fault ip:7f0e sp:7ffd error:0 in libc.so.6[7f0e+155000]",
+        "traps: BUG: KASAN: x[215] trap invalid opcode ip:7f0e sp:7ffd error:0 in x[7f0e+1000]",
+        "x[1]: segfault at 0 ip 00005599e0f0a139 sp 00007ffd03108e10 error 6 in x[5599e0f0a000+1000]",
+    ],
+)
+def test_a_program_that_crashes_is_no_fault_of_the_kernel(text: str) -> None:
+    (good,) = judged(text, level=6)
+    assert good.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "igb 0000:01:00.0: WARNING: CPU: 1 PID: 2 at nothing",
+        "foo: BUG: is a word",
+        "note: kernel BUG at foo.c:1!",
+        "x: list_add corruption was mended",
+        "y: Oops: no",
+        "foo: this is no general protection fault",
+    ],
+)
+def test_words_in_the_middle_of_a_line_are_no_report(text: str) -> None:
+    assert worst(judged(text)) is Verdict.PASS
+
+
+def test_a_panic_that_mentions_a_sanitizer_is_a_panic_and_stands_first() -> None:
+    found = judged(
+        "BUG: KASAN: slab-use-after-free in pci_wait_cfg+0x6d/0x150",
+        "Kernel panic - not syncing: KASAN: panic_on_warn set ...",
+        level=1,
+    )
+    assert [finding.claim.split(":")[1].strip() for finding in found] == [
+        "panic",
+        "sanitizer in pci_wait_cfg",
+    ]
+
+
+# what drivers say of their functions
+
+
+def lost(
+    *lines: str, after_ms: float | None = 10, level: int = 3, driver: str = "nvme", **how: int
+) -> History:
+    """A reset of 100 ms that reports success, and a driver that speaks so long after its beginning."""
+    stage = Stage()
+    stage.heartbeat()
+    stage.reset(stage.resetter(), 1_000)
+    history = stage.history()
+    time_us = 0 if after_ms is None else (at(1_000) // 1000) + round(after_ms * 1000)
+    (function,) = history.functions
+    operations = history.operations.copy()
+    for name, value in how.items():
+        operations[name][operations["actor"] == 1] = value
+    return replace(
+        history,
+        operations=operations,
+        functions=(replace(function, driver=driver, port=PORT),),
+        log=tuple(LogLine(time_us=time_us, level=level, text=line) for line in lines),
+    )
+
+
+LOST = "nvme nvme0: Disabling device after reset failure: -19"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LOST,
+        "nvme nvme0: Device not ready; aborting reset, CSTS=0x1",
+        "nvme nvme0: I/O tag 3 (1003) opcode 0x2 (I/O Cmd) QID 1 timeout, reset controller",
+        "nvme 0000:01:00.0: Unable to recover the controller",
+        "foo 0000:01:00.0 eth0: PCIe link lost, device now detached",
+        "bar 0000:01:00.0: firmware is not responding",
+        "baz 0000:01:00.0: Tx hang",
+    ],
+)
+@pytest.mark.parametrize("after_ms", [10, 500, None])
+def test_a_driver_that_loses_its_function_convicts_the_reset_before(
+    line: str, after_ms: float | None
+) -> None:
+    history = lost(line, after_ms=after_ms)
+    (bad,) = kernel_log(Evidence(history), terms(history))
+    assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.RESET_FAILED)
+    assert bad.claim.startswith(
+        "reset/flr of disk by resetter reported success, and then the driver gave it up"
+    )
+    assert [str(event).split(":")[0] for event in bad.events] == ["operation", "log"]
+
+
+def test_a_reset_that_failed_is_not_convicted_of_what_the_driver_says_then() -> None:
+    history = lost(LOST, error=25, result=-1)
+    (open_,) = kernel_log(Evidence(history), terms(history))
+    assert (open_.verdict, open_.blame) == (Verdict.UNKNOWN, Blame.NOTHING)
+
+
+def test_a_driver_that_gave_up_before_any_reset_leaves_the_question_open() -> None:
+    history = lost(LOST, after_ms=-100)
+    (open_,) = kernel_log(Evidence(history), terms(history))
+    assert open_.verdict is Verdict.UNKNOWN
+    assert "Nothing in the stage explains what a driver says" in open_.claim
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        lost("igb 0000:07:00.0 eth0: PCIe link lost, device now detached"),
+        lost("igb: Failed to read reg 0x8!"),
+        lost("nvme nvme0: Shutdown timeout set to 8 seconds"),
+        lost(LOST, level=6),
+    ],
+    ids=["another function", "another driver", "no trouble", "in passing"],
+)
+def test_what_drivers_say_otherwise_convicts_nobody(history: History) -> None:
+    assert worst(kernel_log(Evidence(history), terms(history))) is Verdict.PASS
+
+
+def test_a_driver_is_known_by_what_the_plan_gives_to_the_function() -> None:
+    history = lost("foo foo0: controller is down; will reset", driver="")
+    assert worst(kernel_log(Evidence(history), terms(history))) is Verdict.PASS
+    given = Setting(function=ALIAS, attribute="driver_override", value="foo")
+    history = replace(history, plan=replace(history.plan, settings=(given,)))
+    assert worst(kernel_log(Evidence(history), terms(history))) is Verdict.FAIL
+
+
+def test_what_was_staged_to_go_wrong_is_no_riddle() -> None:
+    history = lost(LOST, "igb 0000:01:00.0: what no rule knows")
+    fault = PlannedFault(function=ALIAS, fault=Fault(what=Misbehaviour.NEVER_READY))
+    history = replace(history, plan=replace(history.plan, faults=(fault,)))
+    assert worst(kernel_log(Evidence(history), terms(history))) is Verdict.PASS
+
+
+# what no rule explains
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "verdict"),
+    [
+        ("foo 0000:01:00.0: what no rule knows", 3, Verdict.UNKNOWN),
+        ("pcieport 0000:00:05.0: what no rule knows", 3, Verdict.UNKNOWN),
+        ("vfio-pci: what no rule knows", 3, Verdict.UNKNOWN),
+        ("vfio-pci vfio0: what no rule knows", 3, Verdict.UNKNOWN),
+        ("foo 0000:01:00.0: what no rule knows", 4, Verdict.PASS),
+        ("foo 0000:01:00.0: what no rule knows", 6, Verdict.PASS),
+        ("foo 0000:07:00.0: what no rule knows", 3, Verdict.PASS),
+        ("foo: what no rule knows", 3, Verdict.PASS),
+        ("foo: what no rule knows", 2, Verdict.FAIL),
+    ],
+)
+def test_what_no_rule_explains_is_told_or_leaves_the_question_open(
+    line: str, level: int, verdict: Verdict
+) -> None:
+    history = staged(line, level=level)
+    (function,) = history.functions
+    history = replace(history, functions=(replace(function, driver="vfio-pci"),))
+    (finding,) = kernel_log(Evidence(history), terms(history))
+    assert finding.verdict is verdict
+    assert line in finding.claim
+    assert "no rule explains" in finding.claim.lower()
+
+
+def test_lines_that_concern_nobody_of_the_plan_are_no_part_of_the_account() -> None:
+    (good,) = judged("foo 0000:07:00.0: what no rule knows", level=6)
+    assert good.claim == "1 lines of kernel log, no fault."
+
+
+# locks
+
+
+def test_lockdep_tells_both_locks_and_both_orders() -> None:
+    console = read_console((GOLDEN / "lockdep.txt").read_text())
+    history = replace(staged(), log=tuple(line for line in console.lines if not line.text.startswith("#")))
+    (bad,) = kernel_log(Evidence(history), terms(history))
+    assert bad.blame is Blame.KERNEL_FAULT
+    assert (
+        "&vdev->memory_lock is taken in vfio_pci_core_ioctl while &dev->mutex, taken in pci_dev_lock, is held, but "
+        "before &group->group_lock was taken in vfio_group_fops_unl_ioctl while &vdev->memory_lock was held, "
+        "&dev->mutex was taken in vfio_unregister_group_dev while &group->group_lock was held"
+    ) in bad.claim
+    assert judge(history, terms(history)).verdict is Verdict.FAIL

@@ -65,7 +65,10 @@ def answer() -> dict[str, Any]:
             }
             for alias, bdf in ADDRESSES.items()
         ],
-        "log": {"lines": [{"time_us": 10_000_000, "level": 6, "text": "igb: reset"}], "complete": True},
+        "log": {
+            "lines": [{"time_us": 10_000_000, "level": 6, "facility": 0, "text": "igb: reset"}],
+            "complete": True,
+        },
         "uevents": [{"time_ns": 10_500_000_000, "action": "change", "path": "/devices/x"}],
         "taint_before": 0,
         "taint_after": 4096,
