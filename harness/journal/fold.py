@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 from harness.journal.record import (
     AttemptRecord,
-    FlakyPolicy,
     HealthRecord,
     KernelLog,
     PhaseReport,
@@ -37,6 +36,7 @@ from harness.journal.session import (
     Entry,
     Session,
 )
+from harness.model.flavour import FlakyPolicy
 from harness.model.units import Ns
 
 

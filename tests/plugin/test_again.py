@@ -244,7 +244,7 @@ def test_a(source):
         raise GuestError("booting", said="gone")
 """
     )
-    done = pytester.runpytest_subprocess("-s", *ALONE)
+    done = pytester.runpytest_subprocess("-s", *ALONE, "--hil-suite", "awake")
     good = "[[]('setup', 'passed'), ('call', 'passed'), ('teardown', 'passed')[]]"
     done.stdout.fnmatch_lines([good, good, good, "passed"])
     assert counted(pytester, "sources") == counted(pytester, "closed") == 5

@@ -39,7 +39,27 @@ def test_without_options_nothing_is_left_behind(pytester: pytest.Pytester) -> No
     assert left == {"test_without_options_nothing_is_left_behind.py"}
 
 
-@pytest.mark.parametrize("fixture", ["stage", "functions", "hil_source", "hil_place", "dut"])
+def test_who_asks_for_nothing_pays_for_nothing(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_plain():
+            heavy = {"harness.history", "harness.judge", "harness.report", "harness.staging"}
+            assert heavy.isdisjoint(sys.modules)
+            assert {"numpy", "junitparser", "tenacity", "execnet"}.isdisjoint(sys.modules)
+        """
+    )
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # other plugins bring what they like
+    ours = ("-p", "harness.plugin.entry_point")
+    pytester.runpytest_subprocess(*ours).assert_outcomes(passed=1)
+    asked = pytester.runpytest_subprocess(*ours, "--hil-results", "r")
+    asked.assert_outcomes(failed=1)  # what is looked for is there once it is asked for
+
+
+@pytest.mark.parametrize("fixture", ["stage", "functions", "hil_source", "hil_place", "dut", "locks"])
 def test_who_needs_a_lab_is_skipped_with_the_command_that_would_help(
     pytester: pytest.Pytester, fixture: str
 ) -> None:

@@ -240,7 +240,7 @@ def test_an_xfail_mark_covers_a_failure_but_never_a_missing_verdict(pytester: py
 
 def test_a_failure_is_told_with_its_timeline_and_without_our_traceback(pytester: pytest.Pytester) -> None:
     pytester.makepyfile('def test_it(staged):\n    staged("bad")\n')
-    done = pytester.runpytest_inprocess(*ALONE)
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-results", "r")
     assert done.ret == 1
     done.stdout.fnmatch_lines(["two readers meet a reset: FAIL", "FAIL*", "*ms after release*", "reader-1*"])
     done.stdout.no_fnmatch_line("*harness/plugin/staging/*")

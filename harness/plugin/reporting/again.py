@@ -18,7 +18,8 @@ from _pytest.runner import call_and_report
 
 from harness.journal.record import AttemptRecord, Status
 from harness.model.policy import INFRASTRUCTURE, TEST_ATTEMPTS
-from harness.plugin.reporting import budget, notes
+from harness.options import OFF
+from harness.plugin.reporting import notes
 from harness.plugin.reporting.classify import Classified
 
 
@@ -50,7 +51,7 @@ def reports_of(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.T
 
 def may_run_again(config: pytest.Config) -> bool:
     """Whether a test may run once more; not with `--hil-keep`, whose user wants to look at the guest."""
-    return bool(config.getoption("hil_retries") != budget.OFF and not config.getoption("hil_keep", False))
+    return bool(config.getoption("hil_retries") != OFF and not config.getoption("hil_keep", False))
 
 
 def _as_they_come(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.TestReport]:

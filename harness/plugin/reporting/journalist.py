@@ -25,7 +25,6 @@ from harness.journal.fold import fold
 from harness.journal.lines import from_line
 from harness.journal.reader import Lines, read_lines
 from harness.journal.record import (
-    FlakyPolicy,
     PhaseReport,
     Record,
     SessionEnd,
@@ -38,11 +37,12 @@ from harness.journal.record import (
 from harness.journal.reserve import Reserve
 from harness.journal.session import INCOMPLETE, Session
 from harness.journal.writer import JournalWriter
+from harness.model.flavour import Dialect, FlakyPolicy
 from harness.model.units import Ns
 from harness.plugin.reporting import budget
 from harness.plugin.reporting.classify import Classified, classify
 from harness.report.exit import exit_status
-from harness.report.junit import Dialect, to_junit
+from harness.report.junit import to_junit
 from harness.report.lean import lean
 from harness.report.terminal import Style, summary
 from harness.report.text import clip

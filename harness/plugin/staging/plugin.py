@@ -6,7 +6,6 @@ A test that stages and asserts nothing is still judged: when its body has return
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Generator
 from typing import Final
 
@@ -18,42 +17,8 @@ from harness.plugin.lab.guests import TargetSource
 from harness.plugin.staging.run import Staged
 from harness.plugin.staging.stage import Stage
 from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
-from harness.target import silence
-from harness.wishes import a_path
 
-_LEAST_SILENCE_S: Final = 2.0
 _STAGED: Final = pytest.StashKey[Staged]()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of staging; `harness replay` sets them."""
-    group = parser.getgroup("hil")
-    group.addoption("--hil-replay", type=a_path, metavar="HISTORY", help=argparse.SUPPRESS)
-    group.addoption(
-        "--hil-silence",
-        type=_seconds,
-        default=silence.DEFAULT_S,
-        metavar="SECONDS",
-        help="give a guest up whose agent has said nothing for so long while a stage runs, not counting time in which "
-        "the host was too busy to let it (default: %(default)s)",
-    )
-
-
-def _seconds(text: str) -> float:
-    """An option's value in seconds.
-
-    Raises:
-        argparse.ArgumentTypeError: less than two: the agent speaks once a second.
-    """
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
-    if not _LEAST_SILENCE_S <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"{text} s: the agent speaks once a second, so {_LEAST_SILENCE_S:.0f} at least"
-        )
-    return seconds
 
 
 @pytest.fixture
