@@ -35,7 +35,21 @@ from harness.report.terminal import MEANING
 
 SCENARIOS: Final = ("--pyargs", "harness.scenarios")
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
-_ONLY_LOOKS: Final = frozenset({"--collect-only", "--collectonly", "--co"})
+_ONLY_LOOKS: Final = frozenset(
+    {
+        *(
+            "--collect-only",
+            "--collectonly",
+            "--co",
+            "--setup-plan",
+            "--setup-only",
+            "--markers",
+            "--version",
+            "-V",
+        ),
+        *("--fixtures", "--funcargs", "--fixtures-per-test", "--cache-show"),
+    }
+)
 """Options of pytest with which nothing is run: then nothing is prepared, and no report is touched."""
 _COMPLAINT: Final = re.compile(r"^(?:\S+: error|ERROR): (?!usage: )(.+)$", re.MULTILINE)
 """Of all that pytest says of a mistake on its command line the sentence that tells."""

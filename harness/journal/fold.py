@@ -72,8 +72,10 @@ class _Test:
             if not self.complete:
                 self.attempts.append(_died(start.test, self))
             self.phases, self.stages, self.finish = [], [], None
-        elif self.start is not None:  # a soak: of all rounds told so far, the one that is told last decides
-            self.phases, self.stages, self.attempts = [], [], []
+        elif self.start is not None:
+            if any(phase.phase != "teardown" for phase in self.phases):
+                self.attempts = []  # a soak: of all rounds told so far, the one that is told last decides
+            self.phases, self.stages = [], []  # else its last try was given up
         self.start, self.run = start, run
 
     def give_up(self, attempt: AttemptRecord) -> None:

@@ -30,9 +30,9 @@ PLUGINS: Final = MappingProxyType(
 
 MARKERS: Final = (
     "dut(*aliases): run the test once for each of these functions, as `dut`",
-    "ipr: stages the ipr adapter; see docs/ipr.md",
-    "boots: the guest of this test is booted, never cloned",
-    "slow: takes a minute or more, left out unless `-m slow` asks for it",
+    "hil_ipr: stages the ipr adapter; see docs/ipr.md",
+    "hil_boots: the guest of this test is booted, never cloned",
+    "hil_slow: takes a minute or more, left out unless `-m hil_slow` asks for it",
 )
 
 _OPTIONS: Final = {**LAB, **RUN, **SOAK, **SESSION}

@@ -152,7 +152,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     item.stash[_NEXT_WANTS_ONE] = (
         nextitem is not None
         and "hil_source" in getattr(nextitem, "fixturenames", ())
-        and nextitem.get_closest_marker("boots") is None
+        and nextitem.get_closest_marker("hil_boots") is None
         and _kernel(nextitem) == _kernel(item)
     )
     return (yield)

@@ -9,7 +9,7 @@ import enum
 import itertools
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -30,10 +30,11 @@ from harness.staging.locks import Locks
 
 if TYPE_CHECKING:
     from lab.cache import Cache
+    from lab.machine import Machine
     from lab.place import Place
 
 RESULTS: Final = "hil-results"
-SLOW: Final = "slow"
+SLOW: Final = "hil_slow"
 
 
 class Guests(enum.StrEnum):
@@ -47,6 +48,7 @@ class Guests(enum.StrEnum):
 
 _WENT_WRONG: Final = pytest.StashKey[bool]()
 _SHARED: Final = pytest.StashKey[Iterator[int]]()
+_MACHINE: Final = pytest.StashKey["Machine"]()
 _BRANCHES: Final = pytest.StashKey[tuple[str, ...]]()
 
 
@@ -56,11 +58,21 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.hil_lab and not config.option.hil_results:
         config.option.hil_results = RESULTS
     config.stash[_BRANCHES] = _branches(config)
-    _check_models(config)
+    if config.option.hil_lab or config.option.hil_models:
+        with suppress(ImportError):  # without the package `lab`: the fixture `hil_place` says so
+            config.stash[_MACHINE] = _machine(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Turn a test that needs a lab into one for each kernel of `--hil-kernels`."""
+    """Look for the functions that a test names; turn it into one for each kernel of `--hil-kernels`.
+
+    Raises:
+        UsageError: the lab has no function of that name.
+    """
+    marker = metafunc.definition.get_closest_marker("dut")
+    if marker is not None and "dut" in metafunc.fixturenames and _MACHINE in metafunc.config.stash:
+        for alias in marker.args:
+            metafunc.config.stash[_MACHINE].refuse_unknown(str(alias))
     branches = metafunc.config.stash[_BRANCHES]
     if branches and "hil_place" in metafunc.fixturenames:
         # The scope makes pytest run all tests of a kernel before those of the next one.
@@ -93,16 +105,13 @@ def _branches(config: pytest.Config) -> tuple[str, ...]:
         raise pytest.UsageError(str(error)) from error
 
 
-def _check_models(config: pytest.Config) -> None:
-    """What `--hil-model` names is tried before anything is collected or fetched."""
-    named: list[str] = config.option.hil_models
-    if not named:
-        return
+def _machine(config: pytest.Config) -> Machine:
+    """The machine that is tested, with what `--hil-model` names, tried before anything is collected or fetched."""
     from lab.machine import Machine  # noqa: PLC0415 - optional at run time, as below
     from lab.own_models import with_own_models  # noqa: PLC0415
 
     try:
-        with_own_models(Machine(), named)
+        return with_own_models(Machine(), config.option.hil_models)
     except (ModelError, UsageError) as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -193,7 +202,7 @@ def hil_source(
 ) -> Iterator[TargetSource]:
     """Guests for this test."""
     option = request.config.option
-    boots = request.node.get_closest_marker("boots") is not None
+    boots = request.node.get_closest_marker("hil_boots") is not None
     with ExitStack() as ending:
         source: TargetSource
         if hil_shared is not None and not boots:

@@ -21,11 +21,14 @@ from harness.model.policy import INFRASTRUCTURE, TEST_ATTEMPTS
 from harness.options import OFF
 from harness.plugin.reporting import notes
 from harness.plugin.reporting.classify import Classified
+from harness.plugin.reporting.shown import is_ours
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-    """Run one test, and tell of the try that counts."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run one test of ours, and report the try that counts; others run as pytest and their plugins run them."""
+    if not is_ours(item):
+        return None
     hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in _as_they_come(item, nextitem):
