@@ -69,13 +69,17 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    call: pytest.CallInfo[None],
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show our own exceptions as what they say: their traceback leads through the harness, not to the cause."""
     report = yield
     error = call.excinfo.value if call.excinfo is not None else None
     if report.failed and isinstance(error, StageFailed | StageUnknown | FaultNotNamed):
         report.longrepr = str(error)
+    elif isinstance(error, pytest.xfail.Exception) and item.stash.get(_STAGED, Staged()).shows(
+        str(error.msg)
+    ):
+        report.longrepr = str(error.msg)
     elif report.failed and isinstance(error, HarnessError):
         report.longrepr = f"{error}\n\n{error.evidence}".rstrip()
     return report
