@@ -18,9 +18,9 @@ from harness import __version__, streams
 from harness.errors import HarnessError, HistoryError, UsageError
 from harness.model.exit_status import ExitStatus
 from harness.model.limits import HISTORY_FILE
+from harness.options import LAB, RUN, SOAK, a_path, a_time, a_word, declare, wishes_of
 from harness.outside import read_file
 from harness.visible import visible
-from harness.wishes import a_path, a_word, declare, wishes_of
 
 if TYPE_CHECKING:
     from harness.history.history import History
@@ -276,26 +276,30 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(name: str, command: Command, *, lab: bool = False) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0], allow_abbrev=False)
-        one.set_defaults(command=command, resume=False, hil_kernels=None, hil_models=[])
+        one.set_defaults(command=command, hil_resume=False, hil_kernels=None, hil_models=[])
         if lab:
-            declare(one.add_argument, "qemu", "kernel", "modules", "module")
+            declare(one.add_argument, LAB, "qemu", "kernel", "modules", "module")
         return one
 
     running = add("run", run, lab=True)
     running.usage = "harness run [options] [pytest arguments]"
-    declare(running.add_argument, "kernels")
-    running.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on where the run stopped that left its results there: what has an outcome is not run again",
-    )
+    declare(running.add_argument, LAB, "kernels")
+    declare(running.add_argument, RUN)
     _run_options(running)
     again = add("replay", replay, lab=True)
     again.add_argument("history", type=a_path, help="a *.history.zip")
     _run_options(again)
     soaking = add("soak", soak, lab=True)
     soaking.usage = "harness soak SCENARIO... --for TIME [options] [pytest arguments]"
-    _soak_options(soaking)
+    soaking.add_argument(
+        "--for",
+        dest="hil_soak",
+        type=a_time,
+        required=True,
+        metavar="TIME",
+        help="how long: 90s, 10m, 2h, 1h30m",
+    )
+    declare(soaking.add_argument, SOAK)
     _run_options(soaking)
     judging = add("judge", judge)
     judging.add_argument("histories", type=a_path, nargs="+", metavar="HISTORY", help="*.history.zip")
@@ -311,7 +315,7 @@ def _parser() -> argparse.ArgumentParser:
     building.add_argument(
         "--branch", type=a_word, metavar="BRANCH", help="of Debian's kernels: 6.1, 6.12, 7.x"
     )
-    declare(building.add_argument, "kernel", "modules")
+    declare(building.add_argument, LAB, "kernel", "modules")
     opening = add("shell", shell, lab=True)
     opening.add_argument(
         "--plug",
@@ -321,7 +325,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ALIAS",
         help="hot-plug this function, too",
     )
-    declare(opening.add_argument, "gdb", "model")
+    declare(opening.add_argument, LAB, "gdb", "model")
     keeping = add("cache", cache)
     keeping.add_argument("--clean", action="store_true", help="remove what is ours and not in use")
     keeping.add_argument(
@@ -337,26 +341,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results", type=a_path, default=Path("hil-results"), metavar="DIR", help="default: hil-results"
     )
-    declare(parser.add_argument, "cold", "keep", "gdb", "model")
-
-
-def _soak_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--for", dest="lasting", required=True, metavar="TIME", help="how long: 90s, 10m, 2h, 1h30m"
-    )
-    parser.add_argument("--until-failure", action="store_true", help="end with the first failure")
-    parser.add_argument(
-        "--baseline",
-        type=a_path,
-        metavar="DIR",
-        help="compare with the baselines in DIR, a file for each function, and write those that are missing",
-    )
-    parser.add_argument(
-        "--update-baseline", action="store_true", help="replace the baselines by what this soak gives"
-    )
-    parser.add_argument(
-        "--factor", type=float, metavar="N", help="how far latencies may move from the baseline (default: 2)"
-    )
+    declare(parser.add_argument, LAB, "cold", "keep", "gdb", "model")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ from harness.journal.record import SessionStart, TestStart
 from harness.journal.session import Session
 from harness.journal.writer import JournalWriter
 from harness.model.exit_status import ExitStatus
+from harness.model.flavour import Dialect
 from harness.report.exit import exit_status
-from harness.report.junit import Dialect, to_junit
+from harness.report.junit import to_junit
 from harness.report.lean import lean
 
 JUNIT: Final = "junit.xml"

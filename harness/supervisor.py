@@ -29,13 +29,27 @@ from harness.journal.session import Session
 from harness.journal.writer import JournalWriter
 from harness.model.exit_status import PYTEST_NO_TESTS, PYTEST_USAGE, ExitStatus, of_pytest
 from harness.model.units import Ns
+from harness.options import branches_of, for_pytest, wishes_of
 from harness.report.junit import to_junit
 from harness.report.terminal import MEANING
-from harness.wishes import branches_of, for_pytest, wishes_of
 
 SCENARIOS: Final = ("--pyargs", "harness.scenarios")
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
-_ONLY_LOOKS: Final = frozenset({"--collect-only", "--collectonly", "--co"})
+_ONLY_LOOKS: Final = frozenset(
+    {
+        *(
+            "--collect-only",
+            "--collectonly",
+            "--co",
+            "--setup-plan",
+            "--setup-only",
+            "--markers",
+            "--version",
+            "-V",
+        ),
+        *("--fixtures", "--funcargs", "--fixtures-per-test", "--cache-show"),
+    }
+)
 """Options of pytest with which nothing is run: then nothing is prepared, and no report is touched."""
 _COMPLAINT: Final = re.compile(r"^(?:\S+: error|ERROR): (?!usage: )(.+)$", re.MULTILINE)
 """Of all that pytest says of a mistake on its command line the sentence that tells."""
@@ -58,7 +72,7 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     folder: Path = options.results.absolute()
     if not _ONLY_LOOKS.isdisjoint(arguments):
         return of_pytest(_wait(_start_pytest(_pytest_arguments(options, folder, arguments))))
-    if options.resume:
+    if options.hil_resume:
         over = _what_is_over(folder)
         if over is not None:
             return over
@@ -72,8 +86,7 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     except (LabError, AgentError, ModelError, UsageError) as error:
         _say_why_not(folder, error)
         raise
-    ours = [f"--hil-under-test={under_test}", *(["--hil-resume"] if options.resume else [])]
-    child = _start_pytest([*ours, *_pytest_arguments(options, folder, arguments)])
+    child = _start_pytest([f"--hil-under-test={under_test}", *_pytest_arguments(options, folder, arguments)])
     for number in _FORWARDED:
         signal.signal(number, lambda received, _: child.send_signal(received))
     status = _wait(child)
@@ -97,27 +110,16 @@ def soak(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         As :func:`supervise`.
 
     Raises:
-        UsageError: a time or a scenario is not understood, or the results folder cannot be written.
+        UsageError: a scenario is not understood, or the results folder cannot be written.
     """
-    from harness.plugin.soak.plugin import seconds_of  # noqa: PLC0415 - pytest is not needed to judge and report
-    from harness.scenarios.named import named  # noqa: PLC0415
+    from harness.scenarios.named import named  # noqa: PLC0415 - not needed to judge and report
 
-    seconds_of(options.lasting)  # say now what is wrong with it, not when the lab is ready
     scenarios = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
     rest = list(arguments[len(scenarios) :])
     selected = named(scenarios)
     if "-k" in selected and any(word == "-k" or word.startswith("-k=") for word in rest):
         raise UsageError("-k", said=f"{' '.join(scenarios)} selects already", hint="Leave one of them out.")
-    ours = [f"--hil-soak={options.lasting}", "-q", "-o", "tmp_path_retention_policy=failed"]
-    if options.baseline is not None:
-        ours.append(f"--hil-baseline={options.baseline.absolute()}")
-    if options.factor is not None:
-        ours.append(f"--hil-factor={options.factor}")
-    ours += [
-        f"--hil-{name}"
-        for name in ("until-failure", "update-baseline")
-        if getattr(options, name.replace("-", "_"))
-    ]
+    ours = [f"--hil-soak={options.hil_soak:g}s", "-q", "-o", "tmp_path_retention_policy=failed"]
     return supervise(options, [*ours, *selected, *rest])
 
 

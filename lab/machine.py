@@ -12,6 +12,7 @@ comma syntax cannot name.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RPC_PORT: Final = "hil.rpc"
+PORT_SUFFIX: Final = ".port"
+"""What follows a function's alias in the alias of the port above it."""
 
 _ROOT_FUNCTION_DEVICE: Final = 0x04
 _FIRST_PORT_DEVICE: Final = 0x05
@@ -284,6 +287,24 @@ class Machine:
         raise UsageError(
             f"find the emulated function {alias!r}", said="unknown", hint=f"Known: {', '.join(self.aliases)}."
         )
+
+    def refuse_unknown(self, alias: str) -> None:
+        """See that something can be tested under this name: a function, or the port above one, as in `igb0.port`.
+
+        Raises:
+            UsageError: the machine has no function of that name.
+        """
+        name = alias.removesuffix(PORT_SUFFIX)
+        if name in self.aliases:
+            return
+        there = f"There are: {', '.join(self.aliases)}"
+        if ":" in name:  # 0000:01:00.0
+            hint = f"Name a function by its alias, not by its address.  {there}."
+        elif close := get_close_matches(name, self.aliases, n=1):
+            hint = f"Did you mean {close[0]}?  {there}."
+        else:
+            hint = f"{there}; one of your own is named by --model {name}=FILE.py:CALLABLE."
+        raise UsageError(f"function {alias!r}", said="not in this lab", hint=hint)
 
     def port_bdf(self, alias: str) -> str:
         """Return the guest's address of the root port above a function, or of a port named directly.

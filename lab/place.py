@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.errors import GuestError, ModelError, UsageError
+from harness.errors import GuestError, ModelError
 from harness.model.loss import Loss
 from harness.model.pci import Bdf
 from harness.model.policy import PLUGGED
@@ -29,7 +29,7 @@ from lab.guest import Guest
 from lab.guest_init import compiled_init
 from lab.kernel import find_kernel, pvh_image
 from lab.kmod import windows_module
-from lab.machine import Accelerator, Machine, Placement
+from lab.machine import PORT_SUFFIX, Accelerator, Machine, Placement
 from lab.module_types import made_ready
 from lab.own_models import with_own_models
 from lab.own_modules import own_modules, refuse_unfit
@@ -38,7 +38,6 @@ from lab.template import Recipe, Template, clone, cold, recipe, template
 
 _EXPRESS, _SLOT_CONTROL = 0x10, 0x18
 _SHINES: Final = 1
-_PORT: Final = ".port"  # what follows a function's alias in that of the port above it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +136,7 @@ class GuestTarget:
             ModelError: its model raised, ended or did not return when it was plugged, or looked at.
         """
         if alias not in self._facts:
-            if alias.removesuffix(_PORT) not in self.guest.machine.aliases:
-                raise UsageError(
-                    f"function {alias!r}",
-                    said="not in this lab",
-                    hint=f"There are: {', '.join(self.guest.machine.aliases)}; "
-                    f"one of your own is named by --model {alias}=FILE.py:CALLABLE.",
-                )
+            self.guest.machine.refuse_unknown(alias)
             self._facts[alias] = self._find(alias)
         return self._facts[alias]
 
@@ -173,9 +166,9 @@ class GuestTarget:
                 raise mistake
 
     def _find(self, alias: str) -> dict[str, Any]:
-        if alias.endswith(_PORT):
-            self.facts(alias.removesuffix(_PORT))  # one that is hot-plugged must be there
-            above = self.guest.port_bdf(alias.removesuffix(_PORT))
+        if alias.endswith(PORT_SUFFIX):
+            self.facts(alias.removesuffix(PORT_SUFFIX))  # one that is hot-plugged must be there
+            above = self.guest.port_bdf(alias.removesuffix(PORT_SUFFIX))
             return function_facts(f"facts on {alias}", self.agent.ask("function", bdf=above))
         function = self.guest.machine.function(alias)
         port = self.guest.port_bdf(alias)

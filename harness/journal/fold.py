@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 from harness.journal.record import (
     AttemptRecord,
-    FlakyPolicy,
     HealthRecord,
     KernelLog,
     PhaseReport,
@@ -37,6 +36,7 @@ from harness.journal.session import (
     Entry,
     Session,
 )
+from harness.model.flavour import FlakyPolicy
 from harness.model.units import Ns
 
 
@@ -72,8 +72,10 @@ class _Test:
             if not self.complete:
                 self.attempts.append(_died(start.test, self))
             self.phases, self.stages, self.finish = [], [], None
-        elif self.start is not None:  # a soak: of all rounds told so far, the one that is told last decides
-            self.phases, self.stages, self.attempts = [], [], []
+        elif self.start is not None:
+            if any(phase.phase != "teardown" for phase in self.phases):
+                self.attempts = []  # a soak: of all rounds told so far, the one that is told last decides
+            self.phases, self.stages = [], []  # else its last try was given up
         self.start, self.run = start, run
 
     def give_up(self, attempt: AttemptRecord) -> None:

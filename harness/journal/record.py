@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
 
+from harness.model.flavour import FlakyPolicy
 from harness.model.plain import Between
 from harness.model.units import Ns
 
@@ -27,13 +28,6 @@ class Status(enum.StrEnum):
     def concern(self) -> int:
         """Rank for merging: the larger wins."""
         return list(Status).index(self)
-
-
-class FlakyPolicy(enum.StrEnum):
-    """What a test that passed only after a retry counts as."""
-
-    PASS = "pass"  # noqa: S105 - not a password
-    FAIL = "fail"
 
 
 class KernelLog(enum.StrEnum):

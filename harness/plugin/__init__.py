@@ -1,6 +1,7 @@
-"""The pytest plugins: thin, loaded by entry point, inert until asked for on the command line.
+"""The pytest plugins: thin, and not even loaded until one of their options is given.
 
-A folder for each, whose `plugin.py` is what pytest loads:
+Every session loads :mod:`~harness.plugin.entry_point`: the options, the markers, and the others when they are asked
+for.  A folder for each, with a `plugin.py`:
 
 ====================================== ===================================================================
 :mod:`~harness.plugin.lab`             targets and functions

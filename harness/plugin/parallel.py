@@ -39,16 +39,6 @@ _PARENT: Final = "hil_controller"
 _NEXT_WANTS_ONE: Final = pytest.StashKey[bool]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option of guests that are made ahead."""
-    parser.getgroup("hil").addoption(
-        "--hil-ahead",
-        choices=("auto", "on", "off"),
-        default="auto",
-        help="make the guest of the next test while a test runs: on, off, or where cores are spare (default)",
-    )
-
-
 # --- workers ----------------------------------------------------------------------------------------------
 
 
@@ -162,7 +152,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     item.stash[_NEXT_WANTS_ONE] = (
         nextitem is not None
         and "hil_source" in getattr(nextitem, "fixturenames", ())
-        and nextitem.get_closest_marker("boots") is None
+        and nextitem.get_closest_marker("hil_boots") is None
         and _kernel(nextitem) == _kernel(item)
     )
     return (yield)

@@ -7,7 +7,6 @@ something; docs/reports.md is the page for the owners of dashboards.
 
 from __future__ import annotations
 
-import enum
 import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from junitparser import Attr, Error, Failure, Skipped, xunit2
 
 from harness.journal.record import AttemptRecord, Status
 from harness.journal.session import Entry, Session
+from harness.model.flavour import Dialect
 from harness.report.health import CLASSNAME, health
 from harness.report.identity import Identity, identities
 from harness.report.refusals import as_line
@@ -32,15 +32,6 @@ _FILE_BUDGET: Final = 6 * _KIB * _KIB
 
 _OF_A_STAGE: Final = "served."
 """What the names of values begin with that another stage has others of."""
-
-
-class Dialect(enum.StrEnum):
-    """Which flavour of the format."""
-
-    STRICT = "strict"
-    """Valid against the xunit2 schema: every consumer."""
-    RICH = "rich"
-    """With properties, file, line and timestamp on each case: not for the Jenkins xUnit plugin."""
 
 
 class _RichCase(xunit2.TestCase):

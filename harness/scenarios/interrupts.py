@@ -8,7 +8,7 @@ from harness.history.history import History
 from harness.pci.capabilities import find
 
 BY_MESSAGE_AND_BY_PIN: Final = pytest.mark.parametrize(
-    "interrupts", ["msi", pytest.param("intx", marks=pytest.mark.slow)]
+    "interrupts", ["msi", pytest.param("intx", marks=pytest.mark.hil_slow)]
 )
 """For a scenario in which it matters: a driver handles the one and the other in its own way.  Each costs a reset of the
 adapter, so that by pin is for who asks: one that every run has goes by pin alone (`test_ipr_race.py`)."""

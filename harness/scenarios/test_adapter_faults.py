@@ -25,7 +25,7 @@ from harness.staging.ownership import Ownership
 from harness.staging.part import Part
 from harness.staging.vfio_user import VfioUser
 
-pytestmark = pytest.mark.ipr
+pytestmark = pytest.mark.hil_ipr
 
 SHUTDOWN, CONFIGURATION, READ = 0xF7, 0xC5, 0x28
 """Commands: of the adapter, to save what it keeps and to say what it is made of; of a disk (SBC-3 §5.11)."""
@@ -174,14 +174,14 @@ def test_firmware_that_does_not_come_up_and_says_so(dut: Function, stage: Stage)
     has_kept_its_log(run, 1)  # not a second one: firmware that was not up has nothing to save
 
 
-@pytest.mark.slow
+@pytest.mark.hil_slow
 @pytest.mark.dut("ipr0")
 def test_a_self_test_longer_than_the_driver_waits(dut: Function, stage: Stage) -> None:
     """The restore is lost, and a time-out of 30 s has to come before a second try: 37 s."""
     _tests_itself_for_longer(dut, stage)
 
 
-@pytest.mark.slow
+@pytest.mark.hil_slow
 @pytest.mark.dut("ipr64")
 def test_after_such_a_self_test_the_next_does_not_reach_the_adapter(dut: Function, stage: Stage) -> None:
     """It is begun by a register, which cannot be written: with the restore COMMAND was lost.  37 s."""
@@ -191,7 +191,7 @@ def test_after_such_a_self_test_the_next_does_not_reach_the_adapter(dut: Functio
     )
 
 
-@pytest.mark.slow
+@pytest.mark.hil_slow
 @pytest.mark.dut("ipr0")
 def test_a_shutdown_that_is_never_answered(dut: Function, stage: Stage) -> None:
     """With the parameter fastfail ipr waits for 60 s, not 600, and then resets it all the same."""
@@ -205,7 +205,7 @@ def test_a_shutdown_that_is_never_answered(dut: Function, stage: Stage) -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.hil_slow
 @BY_MESSAGE_AND_BY_PIN
 @pytest.mark.dut("ipr0")
 def test_a_disk_read_that_is_never_answered(dut: Function, interrupts: str, stage: Stage) -> None:
@@ -220,7 +220,7 @@ def test_a_disk_read_that_is_never_answered(dut: Function, interrupts: str, stag
     )
 
 
-@pytest.mark.slow
+@pytest.mark.hil_slow
 @pytest.mark.dut("ipr0")
 def test_an_adapter_is_given_up_and_comes_back(dut: Function, stage: Stage) -> None:
     """It refuses to say what it is made of: three tries, and it is offline after 10 s, until somebody asks for more."""

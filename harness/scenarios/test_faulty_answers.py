@@ -116,7 +116,7 @@ def test_capabilities_that_lead_back_to_themselves_stop_nobody(dut: Function, st
     run.names(Blame.MISMATCH, "loop, 0x100 → 0x140 → 0x100")
 
 
-@pytest.mark.slow
+@pytest.mark.hil_slow
 @pytest.mark.dut("chain0")
 def test_vendor_capabilities_that_lead_back_to_themselves_stop_some_kernels(
     dut: Function, stage: Stage

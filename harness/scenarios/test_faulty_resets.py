@@ -96,7 +96,7 @@ def test_slow_but_ready(dut: Function, stage: Stage, method: str) -> None:
         says(run, "kernel_log", "the function was slow to come back")
 
 
-@pytest.mark.slow
+@pytest.mark.hil_slow
 def test_never_ready(dut: Function, stage: Stage) -> None:
     """All-ones for ever after an FLR: the kernel looks after 1, 2, 4 … 65 s, gives up, and says so."""
     run = stage(

@@ -15,7 +15,7 @@ from harness.staging.faulty import Faulty
 from harness.staging.function import Function
 from harness.staging.locks import Locks
 
-pytestmark = pytest.mark.ipr
+pytestmark = pytest.mark.hil_ipr
 
 _PATTERN = bytes.fromhex("d1ce5eed0badf00d")
 
@@ -63,7 +63,7 @@ def test_a_driver_resets_although_another_holds_the_lock(
     )
 
 
-@pytest.mark.slow
+@pytest.mark.hil_slow
 @pytest.mark.dut("ipr0")
 def test_the_race_of_2011(dut: Function, stage: Stage) -> None:
     """A sysfs reset takes the lock while ipr waits for its adapter, and an adapter that is slow to return keeps it.
@@ -85,7 +85,7 @@ def test_the_race_of_2011(dut: Function, stage: Stage) -> None:
     assert any("although another holds the config lock" in one for one in run.judgement.weaknesses)
 
 
-@pytest.mark.slow
+@pytest.mark.hil_slow
 @pytest.mark.dut("ipr0")
 def test_a_sysfs_reset_lands_between_self_test_and_bring_up(dut: Function, stage: Stage) -> None:
     """It waits for the lock, which covers the self-test and nothing after it: the doorbell of the bring-up gets lost.

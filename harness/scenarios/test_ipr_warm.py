@@ -10,7 +10,7 @@ from harness.plugin.staging import Stage
 from harness.staging.adapter import Adapter, Disk
 from harness.staging.function import Function
 
-pytestmark = pytest.mark.ipr
+pytestmark = pytest.mark.hil_ipr
 
 _PATTERN = bytes.fromhex("1db71064")
 

@@ -74,7 +74,7 @@ def test_who_maps_registers_is_not_kept_out(dut: Function, stage: Stage) -> None
     )
 
 
-@pytest.mark.boots
+@pytest.mark.hil_boots
 @pytest.mark.dut("igb0")
 def test_readers_wait_in_a_booted_guest(dut: Function, stage: Stage) -> None:
     """What a clone shows holds in a guest that was booted for this test, too."""

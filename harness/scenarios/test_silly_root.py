@@ -14,7 +14,7 @@ from harness.plugin.staging import Run, Stage
 from harness.staging.adapter import Adapter
 from harness.staging.function import Function
 
-pytestmark = [pytest.mark.ipr, pytest.mark.dut("ipr0")]
+pytestmark = [pytest.mark.hil_ipr, pytest.mark.dut("ipr0")]
 
 _ONLINE = int.from_bytes(b"online\n", "little")
 

@@ -16,7 +16,7 @@ from harness.staging.faulty import Faulty
 from harness.staging.function import Function
 from harness.staging.uio import UioUser
 
-pytestmark = [pytest.mark.ipr, pytest.mark.dut("endpoint0")]
+pytestmark = [pytest.mark.hil_ipr, pytest.mark.dut("endpoint0")]
 
 _CONFIG_SPACE = 7  # number of the region
 _MASKED_AND_DECODING = 0x0402  # of COMMAND; the kernel itself masks INTx before a reset, with decoding off

@@ -14,7 +14,7 @@ from harness.plugin.staging import Stage
 from harness.staging.adapter import BLOCK_BYTES, Adapter, Disk
 from harness.staging.function import Function
 
-pytestmark = pytest.mark.ipr
+pytestmark = pytest.mark.hil_ipr
 
 _PATTERN: Final = random.Random(2011).randbytes(BLOCK_BYTES)  # noqa: S311  test data, no secret
 
@@ -35,7 +35,7 @@ def test_a_driver_that_is_told_goes_on(dut: Function, stage: Stage) -> None:
 
 
 @pytest.mark.dut("ipr0")
-@pytest.mark.slow
+@pytest.mark.hil_slow
 def test_a_driver_that_is_not_told_stands_still(dut: Function, stage: Stage) -> None:
     """The adapter has lost its queues, and ipr waits for answers that never come: 80 s, of 90 s that this takes.
 

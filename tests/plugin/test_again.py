@@ -19,6 +19,10 @@ import pytest
 from harness.errors import AgentLost, ClockError, GuestError, SetupError, UsageError
 from harness.plugin import reporting
 
+@pytest.fixture(autouse=True)
+def hil_source():
+    "What makes a test one of ours."
+
 def tries(name):
     "How often somebody was here before."
     with pathlib.Path(name).open("a") as file:  # workers of xdist may be here at once
@@ -244,8 +248,40 @@ def test_a(source):
         raise GuestError("booting", said="gone")
 """
     )
-    done = pytester.runpytest_subprocess("-s", *ALONE)
+    done = pytester.runpytest_subprocess("-s", *ALONE, "--hil-suite", "awake")
     good = "[[]('setup', 'passed'), ('call', 'passed'), ('teardown', 'passed')[]]"
     done.stdout.fnmatch_lines([good, good, good, "passed"])
     assert counted(pytester, "sources") == counted(pytester, "closed") == 5
     assert counted(pytester, "places") == 2  # once more with the second try
+
+
+def test_what_is_none_of_ours_is_run_again_by_whoever_else_does(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        tries = []
+
+        def test_theirs():
+            tries.append(1)
+            assert len(tries) > 1
+
+        @pytest.mark.flaky(reruns=2)
+        def test_marked():
+            tries.append(1)
+            assert len(tries) > 4
+
+        def test_never(): assert False
+        """
+    )
+    arguments = ("--hil-results", "hil-results", *ALONE, "-p", "no:randomly", "--reruns", "1")
+    done = pytester.runpytest_subprocess(*arguments)
+    done.assert_outcomes(passed=2, failed=1)
+    found = entries(pytester)
+    assert {name: str(entry.status) for name, entry in found.items()} == {
+        "test_theirs": "ok",
+        "test_marked": "ok",
+        "test_never": "failure",
+    }
+    assert [len(found[name].attempts) for name in ("test_theirs", "test_marked", "test_never")] == [1, 2, 1]
+    assert done.ret == ExitStatus.BAD

@@ -68,13 +68,10 @@ def test_parameter(hil_source, alias):
 """
 
 
-@pytest.mark.parametrize("arguments", [(), ("--hil-results", "r")], ids=["plain", "with results"])
 @pytest.mark.parametrize("style", ["long", "short", "line", "native"])
-def test_nothing_of_it_reaches_the_terminal_or_the_report(
-    pytester: pytest.Pytester, arguments: tuple[str, ...], style: str
-) -> None:
+def test_nothing_of_it_reaches_the_terminal_or_the_report(pytester: pytest.Pytester, style: str) -> None:
     pytester.makepyfile(TESTS)
-    done = pytester.runpytest_subprocess(*ALONE, "-rA", f"--tb={style}", *arguments)
+    done = pytester.runpytest_subprocess(*ALONE, "-rA", f"--tb={style}", "--hil-results", "r")
     said = done.stdout.str() + done.stderr.str()
     assert "hidden" in said
     assert_clean(said)

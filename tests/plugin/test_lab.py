@@ -10,11 +10,13 @@ from typing import Any, cast
 
 import pytest
 
-from harness.contract import load
+from harness.contract import load as load_contract
 from harness.history.container import from_bytes
+from harness.model.exit_status import ExitStatus
 from harness.model.pci import Bdf, ResetMethod
 from harness.plugin.lab import describe
 from harness.plugin.lab.guests import Start, TargetSource
+from harness.results import load
 
 # Hypothesis's plugin imports all of Hypothesis at the end of every session
 ALONE = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "--strict-markers")
@@ -39,7 +41,27 @@ def test_without_options_nothing_is_left_behind(pytester: pytest.Pytester) -> No
     assert left == {"test_without_options_nothing_is_left_behind.py"}
 
 
-@pytest.mark.parametrize("fixture", ["stage", "functions", "hil_source", "hil_place", "dut"])
+def test_who_asks_for_nothing_pays_for_nothing(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_plain():
+            heavy = {"harness.history", "harness.judge", "harness.report", "harness.staging"}
+            assert heavy.isdisjoint(sys.modules)
+            assert {"numpy", "junitparser", "tenacity", "execnet"}.isdisjoint(sys.modules)
+        """
+    )
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # other plugins bring what they like
+    ours = ("-p", "harness.plugin.entry_point")
+    pytester.runpytest_subprocess(*ours).assert_outcomes(passed=1)
+    asked = pytester.runpytest_subprocess(*ours, "--hil-results", "r")
+    asked.assert_outcomes(failed=1)  # what is looked for is there once it is asked for
+
+
+@pytest.mark.parametrize("fixture", ["stage", "functions", "hil_source", "hil_place", "dut", "locks"])
 def test_who_needs_a_lab_is_skipped_with_the_command_that_would_help(
     pytester: pytest.Pytester, fixture: str
 ) -> None:
@@ -66,15 +88,15 @@ import pytest
 
 def test_quick(): pass
 
-@pytest.mark.slow
+@pytest.mark.hil_slow
 def test_slow(): pass
 
-@pytest.mark.slow
+@pytest.mark.hil_slow
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_slow_ways(way): pass
 
 class TestSlow:
-    @pytest.mark.slow
+    @pytest.mark.hil_slow
     def test_inside(self): pass
 """
 LAB = ("--hil-lab", "emulated", "--hil-results", "r", "--collect-only", "-q")
@@ -84,8 +106,8 @@ LAB = ("--hil-lab", "emulated", "--hil-results", "r", "--collect-only", "-q")
     ("options", "collected"),
     [
         (LAB, ["quick"]),
-        ((*LAB, "-m", "slow"), ["slow", "slow_ways[up]", "slow_ways[down]", "inside"]),
-        ((*LAB, "-m", "not slow"), ["quick"]),
+        ((*LAB, "-m", "hil_slow"), ["slow", "slow_ways[up]", "slow_ways[down]", "inside"]),
+        ((*LAB, "-m", "not hil_slow"), ["quick"]),
         ((*LAB, "-k", "quick or inside"), ["quick"]),
         (("--collect-only", "-q"), ["quick", "slow", "slow_ways[up]", "slow_ways[down]", "inside"]),
     ],
@@ -134,13 +156,13 @@ def test_aliases_combine_with_other_parameters(pytester: pytest.Pytester) -> Non
 
 
 def test_a_marker_that_nobody_uses_does_no_harm(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile('import pytest\n@pytest.mark.dut("igb0")\n@pytest.mark.boots\ndef test_a(): pass')
+    pytester.makepyfile('import pytest\n@pytest.mark.dut("igb0")\n@pytest.mark.hil_boots\ndef test_a(): pass')
     pytester.runpytest_inprocess(*ALONE).assert_outcomes(passed=1)
 
 
 def test_the_markers_are_described(pytester: pytest.Pytester) -> None:
     done = pytester.runpytest_inprocess("--markers")
-    done.stdout.fnmatch_lines(["@pytest.mark.dut(*aliases): *", "@pytest.mark.boots: *"])
+    done.stdout.fnmatch_lines(["@pytest.mark.dut(*aliases): *", "@pytest.mark.hil_boots: *"])
 
 
 @pytest.mark.parametrize("arguments", [("--hil-lab", "moon"), ("--hil-lab",), ("--hil-guests", "few")])
@@ -251,7 +273,7 @@ def test_a_function_is_described_from_what_its_kernel_says() -> None:
         address=lambda alias: {"e1000e0": Bdf.parse(recorded.bdf)}[alias],
         facts=lambda alias: {"e1000e0": facts}[alias],
     )
-    contract = load()
+    contract = load_contract()
     function = describe("e1000e0", cast("Any", target), contract)
     assert (function.alias, function.platform, str(function.bdf)) == ("e1000e0", "e1000e", "0000:06:00.0")
     assert function.reset_methods == (ResetMethod.PM, ResetMethod.BUS)
@@ -272,3 +294,33 @@ def test_a_model_that_cannot_be_served_ends_the_run_before_anything_is_collected
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     done.stderr.fnmatch_lines(["*mine0=absent.py:mine*no file*Name one*"])
     done.stdout.no_fnmatch_line("*collected*")
+
+
+@pytest.mark.parametrize(
+    ("alias", "says"),
+    [
+        ("igb9", "function 'igb9': not in this lab. Did you mean igb0?"),
+        ("0000:00:03.0", "Name a function by its alias, not by its address."),
+        ("toaster", "one of your own is named by --model toaster=FILE.py:CALLABLE."),
+        ("igb9.port", "function 'igb9.port': not in this lab. Did you mean igb0?"),
+    ],
+)
+def test_a_function_that_is_not_there_is_found_when_tests_are_collected(
+    pytester: pytest.Pytester, alias: str, says: str
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.dut("igb0", {alias!r})
+        def test_a(dut): print("not run")
+        """
+    )
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-lab", "emulated", "--hil-results", "r")
+    assert done.ret == ExitStatus.USAGE
+    said = done.stdout.str()
+    assert says in said
+    assert "Traceback" not in said
+    assert "plugin.py" not in said
+    (entry,) = load(pytester.path / "r").entries
+    assert entry.type == "hil.usage"

@@ -478,3 +478,23 @@ def test_what_a_worker_sends_survives_execnet(pytester: pytest.Pytester) -> None
     done = run(pytester)
     done.stdout.no_fnmatch_line("*INTERNALERROR*")
     assert done.ret == ExitStatus.BAD
+
+
+@pytest.mark.parametrize(
+    "looks", ["--collect-only", "--setup-plan", "--fixtures-per-test", "--fixtures", "--markers", "--version"]
+)
+def test_who_only_looks_runs_nothing_and_leaves_the_last_results(
+    pytester: pytest.Pytester, looks: str
+) -> None:
+    pytester.makepyfile("def test_a(): pass")
+    assert run(pytester).ret == 0
+    before = {
+        path: path.read_bytes() for path in (pytester.path / "hil-results").rglob("*") if path.is_file()
+    }
+    pytester.makepyfile("import pathlib\ndef test_a(tmp_path): pathlib.Path('ran').touch()")
+    looked = pytester.runpytest_subprocess("--hil-results", "hil-results", "--hil-lab", "emulated", looks)
+    assert looked.ret == 0
+    assert {
+        path: path.read_bytes() for path in (pytester.path / "hil-results").rglob("*") if path.is_file()
+    } == before
+    assert not (pytester.path / "ran").exists()

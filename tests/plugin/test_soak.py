@@ -16,9 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UsageError
 from harness.plugin.soak.loop import HOPELESS, KEPT
-from harness.plugin.soak.plugin import seconds_of
 from harness.report import ExitStatus
 from harness.results import JOURNAL, JUNIT, complete
 
@@ -490,23 +488,9 @@ def test_a_picture_shows_both(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("1.5 m", 90), ("0.4s", 0.4)],
-)
-def test_times_as_people_write_them(text: str, seconds: float) -> None:
-    assert seconds_of(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "10", "2 hours", "0s", "-3s", "h", "3d", "30s2h"])
-def test_times_that_are_none(text: str) -> None:
-    with pytest.raises(UsageError, match=r"Write how long: 90s, 10m, 2h"):
-        seconds_of(text)
-
-
-@pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--hil-soak=10"], "a soak of '10': not understood"),
+        (["--hil-soak=10"], "'10' is no time.  Write how long"),
         (["--hil-soak=1s", "-n2"], "rounds of several workers are not summed up"),
         (["--hil-soak=1s", "--hil-update-baseline"], "no baseline is named"),
         (["--hil-soak=1s", "--hil-factor=1"], "a factor above 1 is needed"),

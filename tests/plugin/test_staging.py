@@ -48,6 +48,17 @@ def test_a_run_that_says_nothing_is_an_error_never_a_pass(pytester: pytest.Pytes
     assert "met a lock window" in message
 
 
+def test_a_known_weakness_is_one_line(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile('def test_it(staged):\n    staged("weak")\n')
+    done = pytester.runpytest_inprocess(*ALONE, "-rx", "--xfail-tb", "--hil-results", "r")
+    done.assert_outcomes(xfailed=1)
+    done.stdout.fnmatch_lines(["pm resets nothing", "XFAIL * - pm resets nothing"])
+    said = done.stdout.str()
+    assert "History(" not in said
+    assert "enforce" not in said
+    assert ">" not in said.partition("XFAILURES")[2].partition("hil")[0]
+
+
 def test_a_known_weakness_is_an_expected_failure(pytester: pytest.Pytester) -> None:
     assert outcome(pytester, 'staged("weak")') == (0, "skipped", "pytest.xfail", "pm resets nothing")
 
@@ -240,7 +251,7 @@ def test_an_xfail_mark_covers_a_failure_but_never_a_missing_verdict(pytester: py
 
 def test_a_failure_is_told_with_its_timeline_and_without_our_traceback(pytester: pytest.Pytester) -> None:
     pytester.makepyfile('def test_it(staged):\n    staged("bad")\n')
-    done = pytester.runpytest_inprocess(*ALONE)
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-results", "r")
     assert done.ret == 1
     done.stdout.fnmatch_lines(["two readers meet a reset: FAIL", "FAIL*", "*ms after release*", "reader-1*"])
     done.stdout.no_fnmatch_line("*harness/plugin/staging/*")

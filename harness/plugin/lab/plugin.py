@@ -1,6 +1,6 @@
 """Targets and functions for tests: `--hil-lab emulated` gives every test a guest of its own.
 
-Inert until asked: without the option its fixtures skip with the command that would help.
+Without `--hil-lab` its fixtures skip with the command that helps, as those of `asleep` do.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import enum
 import itertools
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from harness.contract import Contract, load
 from harness.errors import ModelError, UsageError
 from harness.journal.record import HealthRecord, Status
+from harness.options import branches_of, wishes_of
 from harness.plugin import reporting, verdicts
 from harness.plugin.lab import quarantine
 from harness.plugin.lab.functions import Functions, describe
@@ -26,14 +27,14 @@ from harness.plugin.verdicts import FunctionLost
 from harness.results import ATTACHMENTS
 from harness.staging.function import Function
 from harness.staging.locks import Locks
-from harness.wishes import OPTIONS, branches_of, declare, wishes_of
 
 if TYPE_CHECKING:
     from lab.cache import Cache
+    from lab.machine import Machine
     from lab.place import Place
 
 RESULTS: Final = "hil-results"
-SLOW: Final = "slow"
+SLOW: Final = "hil_slow"
 
 
 class Guests(enum.StrEnum):
@@ -47,44 +48,31 @@ class Guests(enum.StrEnum):
 
 _WENT_WRONG: Final = pytest.StashKey[bool]()
 _SHARED: Final = pytest.StashKey[Iterator[int]]()
+_MACHINE: Final = pytest.StashKey["Machine"]()
 _BRANCHES: Final = pytest.StashKey[tuple[str, ...]]()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of the lab; `harness run` sets most of them."""
-    group = parser.getgroup("hil", "hardware-in-the-loop lab (vfio-harness)")
-    group.addoption("--hil-lab", choices=("emulated",), help="where to test: QEMU guests made for the run")
-    group.addoption(
-        "--hil-guests",
-        choices=[str(one) for one in Guests],
-        default=str(Guests.FRESH),
-        help="a guest for each test, or one that all tests share, as a machine is shared (default: %(default)s)",
-    )
-    declare(group.addoption, *OPTIONS, prefix="hil-")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Describe our markers; a lab without a results folder would lose its evidence, so there always is one."""
+    """A lab without a results folder would lose its evidence, so there always is one."""
     if config.option.hil_lab and not config.option.hil_results:
         config.option.hil_results = RESULTS
     config.stash[_BRANCHES] = _branches(config)
-    _check_models(config)
-    config.addinivalue_line(
-        "markers", "dut(*aliases): run the test once for each of these functions, as `dut`"
-    )
-    config.addinivalue_line("markers", "ipr: stages the ipr adapter; see docs/ipr.md")
-    config.addinivalue_line("markers", "boots: the guest of this test is booted, never cloned")
-    config.addinivalue_line(
-        "markers", f"{SLOW}: takes a minute or more, left out unless `-m {SLOW}` asks for it"
-    )
+    if config.option.hil_lab or config.option.hil_models:
+        with suppress(ImportError):  # without the package `lab`: the fixture `hil_place` says so
+            config.stash[_MACHINE] = _machine(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Turn `@pytest.mark.dut("igb0", "nvme0")` into one test for each alias, and that into one for each kernel."""
+    """Look for the functions that a test names; turn it into one for each kernel of `--hil-kernels`.
+
+    Raises:
+        UsageError: the lab has no function of that name.
+    """
     marker = metafunc.definition.get_closest_marker("dut")
-    if marker is not None and "dut" in metafunc.fixturenames:
-        metafunc.parametrize("dut", marker.args, indirect=True, ids=[str(alias) for alias in marker.args])
+    if marker is not None and "dut" in metafunc.fixturenames and _MACHINE in metafunc.config.stash:
+        for alias in marker.args:
+            metafunc.config.stash[_MACHINE].refuse_unknown(str(alias))
     branches = metafunc.config.stash[_BRANCHES]
     if branches and "hil_place" in metafunc.fixturenames:
         # The scope makes pytest run all tests of a kernel before those of the next one.
@@ -117,16 +105,13 @@ def _branches(config: pytest.Config) -> tuple[str, ...]:
         raise pytest.UsageError(str(error)) from error
 
 
-def _check_models(config: pytest.Config) -> None:
-    """What `--hil-model` names is tried before anything is collected or fetched."""
-    named: list[str] = config.option.hil_models
-    if not named:
-        return
+def _machine(config: pytest.Config) -> Machine:
+    """The machine that is tested, with what `--hil-model` names, tried before anything is collected or fetched."""
     from lab.machine import Machine  # noqa: PLC0415 - optional at run time, as below
     from lab.own_models import with_own_models  # noqa: PLC0415
 
     try:
-        with_own_models(Machine(), named)
+        return with_own_models(Machine(), config.option.hil_models)
     except (ModelError, UsageError) as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -217,7 +202,7 @@ def hil_source(
 ) -> Iterator[TargetSource]:
     """Guests for this test."""
     option = request.config.option
-    boots = request.node.get_closest_marker("boots") is not None
+    boots = request.node.get_closest_marker("hil_boots") is not None
     with ExitStack() as ending:
         source: TargetSource
         if hil_shared is not None and not boots:

@@ -18,13 +18,17 @@ from _pytest.runner import call_and_report
 
 from harness.journal.record import AttemptRecord, Status
 from harness.model.policy import INFRASTRUCTURE, TEST_ATTEMPTS
-from harness.plugin.reporting import budget, notes
+from harness.options import OFF
+from harness.plugin.reporting import notes
 from harness.plugin.reporting.classify import Classified
+from harness.plugin.reporting.shown import is_ours
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
-    """Run one test, and tell of the try that counts."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run one test of ours, and report the try that counts; others run as pytest and their plugins run them."""
+    if not is_ours(item):
+        return None
     hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in _as_they_come(item, nextitem):
@@ -50,7 +54,7 @@ def reports_of(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.T
 
 def may_run_again(config: pytest.Config) -> bool:
     """Whether a test may run once more; not with `--hil-keep`, whose user wants to look at the guest."""
-    return bool(config.getoption("hil_retries") != budget.OFF and not config.getoption("hil_keep", False))
+    return bool(config.getoption("hil_retries") != OFF and not config.getoption("hil_keep", False))
 
 
 def _as_they_come(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.TestReport]:

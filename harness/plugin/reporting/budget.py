@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Final
-
 import pytest
 
 from harness.report.health import allowed_retries
-
-AUTO: Final = "auto"
-OFF: Final = "off"
-
-
-def parse(word: str) -> str:
-    """Check what `--hil-retries` says.
-
-    Raises:
-        argparse.ArgumentTypeError: it is neither :data:`AUTO`, :data:`OFF` nor a number above 0.
-    """
-    if word not in (AUTO, OFF) and not (word.isdecimal() and int(word) > 0):
-        raise argparse.ArgumentTypeError(f"{word!r} is neither {AUTO}, {OFF} nor a number above 0")
-    return word
 
 
 def asked_for(config: pytest.Config) -> int | None:

@@ -103,8 +103,9 @@ def _skipped(
     if isinstance(error, AssertionError | pytest.fail.Exception) and not (body or isinstance(error, said_so)):
         return _broken(f"{type(error).__name__}: {error}", report)
     reason = str(expected).removeprefix("reason: ") or "expected to fail"
-    details = _story(error.judgement, error) if isinstance(error, StageFailed) else report.longreprtext
-    return Classified(status=Status.SKIPPED, type=XFAIL, summary=reason, details=f"{reason}\n\n{details}")
+    shown = _story(error.judgement, error) if isinstance(error, StageFailed) else report.longreprtext
+    details = reason if shown == reason else f"{reason}\n\n{shown}"
+    return Classified(status=Status.SKIPPED, type=XFAIL, summary=reason, details=details)
 
 
 def _failed(error: StageFailed) -> Classified:

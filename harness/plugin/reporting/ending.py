@@ -22,18 +22,21 @@ from harness.plugin.reporting import notes
 from harness.report.exit import exit_status
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
-    """A `conftest.py` that cannot be imported is no mistake on the command line, as which pytest counts it.
+@contextmanager
+def answered_at_once(early_config: pytest.Config) -> Iterator[None]:
+    """Load conftest files, and end the process with a status of ours when one of them is in the way.
+
+    A `conftest.py` that cannot be imported is no mistake on the command line, as which pytest counts it.
 
     And where standard output is closed, the journal would be opened in its place.
     """
     told = early_config.known_args_namespace
     if not (told.hil_results or told.hil_lab):
-        return (yield)
+        yield
+        return
     try:
         streams.refuse_closed()
-        return (yield)
+        yield
     except streams.Unheard as error:
         streams.complain(f"ERROR: {error}")
         raise SystemExit(ExitStatus.NOTHING_SAID) from None

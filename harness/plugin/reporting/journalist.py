@@ -25,7 +25,7 @@ from harness.journal.fold import fold
 from harness.journal.lines import from_line
 from harness.journal.reader import Lines, read_lines
 from harness.journal.record import (
-    FlakyPolicy,
+    AttemptRecord,
     PhaseReport,
     Record,
     SessionEnd,
@@ -38,11 +38,12 @@ from harness.journal.record import (
 from harness.journal.reserve import Reserve
 from harness.journal.session import INCOMPLETE, Session
 from harness.journal.writer import JournalWriter
+from harness.model.flavour import Dialect, FlakyPolicy
 from harness.model.units import Ns
 from harness.plugin.reporting import budget
 from harness.plugin.reporting.classify import Classified, classify
 from harness.report.exit import exit_status
-from harness.report.junit import Dialect, to_junit
+from harness.report.junit import to_junit
 from harness.report.lean import lean
 from harness.report.terminal import Style, summary
 from harness.report.text import clip
@@ -130,7 +131,7 @@ class Journalist:
         """Write a module that could not be collected down: its tests are missing from the plan."""
         if report.passed:
             return
-        said = classify(report, None)
+        said = _classified(report.hil) if hasattr(report, "hil") else classify(report, None)
         self.write(
             PhaseReport(
                 test=report.nodeid or "session",
@@ -153,6 +154,9 @@ class Journalist:
         for note in hil.get("notes", ()) if hil else ():
             self.write(from_line(note.encode()))
         said = _classified(hil) if hil else _unclassified(report)
+        if str(report.outcome) == "rerun":  # of pytest-rerunfailures: it runs the test once more
+            self._give_up(report.nodeid, said)
+            return
         path, line, _ = report.location
         self.write(
             PhaseReport(
@@ -167,6 +171,18 @@ class Journalist:
                 file=path,
                 line=(line or 0) + 1,
                 attachments=tuple(hil["attachments"]) if hil else (),
+                at_ns=now(),
+            )
+        )
+
+    def _give_up(self, test: str, said: Classified) -> None:
+        self.write(
+            AttemptRecord(
+                test=test,
+                type=said.type,
+                summary=said.summary,
+                details=said.details,
+                whole=True,
                 at_ns=now(),
             )
         )

@@ -34,6 +34,11 @@ SAID: Final = pytest.StashKey[list[Classified]]()
 """The errors and failures of this try, in their order."""
 PICTURED: Final = pytest.StashKey[bool]()
 """Whether a stage of this try was drawn."""
+_ONLY_LOOK: Final = (
+    *("collectonly", "setupplan", "setuponly", "showfixtures", "show_fixtures_per_test"),
+    *("markers", "cacheshow", "help", "version"),
+)
+"""Options of pytest with which no test runs: what an earlier run left stays as it is."""
 _FAULT_SEEN: Final = pytest.StashKey[bool]()
 _HELD: Final = pytest.StashKey[tuple[str, list[StageRecord | AttemptRecord]]]()
 
@@ -75,7 +80,9 @@ def results_folder(config: pytest.Config) -> Path | None:
 
 def writes_results(config: pytest.Config) -> bool:
     """Whether this run keeps a journal: it was asked for results, and does more than to look what there is to run."""
-    return results_folder(config) is not None and not config.option.collectonly
+    return results_folder(config) is not None and not any(
+        getattr(config.option, name, None) for name in _ONLY_LOOK
+    )
 
 
 def attachment_path(item: pytest.Item, kind: str) -> Path | None:

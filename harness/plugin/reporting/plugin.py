@@ -7,7 +7,6 @@ status of pytest becomes the one of :func:`harness.report.exit_status`.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -16,65 +15,17 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError, UsageError
-from harness.journal.record import FlakyPolicy, Status
+from harness.journal.record import Status
 from harness.journal.session import Session
-from harness.plugin.reporting import again, budget, ending, notes
+from harness.plugin.reporting import again, budget, notes
 from harness.plugin.reporting.classify import Classified, classify
 from harness.plugin.reporting.journalist import Journalist
 from harness.plugin.reporting.notes import attachment_path, results_folder
 from harness.plugin.reporting.resuming import DONE, RUN, Resuming, refuse_others
 from harness.plugin.reporting.shown import is_ours, make_visible
 from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
-from harness.report.junit import Dialect
 from harness.report.svg.timeline import timeline_svg
 from harness.results import load, publish
-from harness.wishes import a_word
-
-
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add the options of reporting; from now on the exit status is ours, whatever breaks."""
-    pluginmanager.register(ending, "harness_ending")
-    group = parser.getgroup("hil", "hardware in the loop")
-    group.addoption(
-        "--hil-results",
-        type=a_word,
-        metavar="DIR",
-        help="write the journal, junit.xml and all evidence into DIR; the exit status becomes 0 good, 1 bad, "
-        "2 usage, 125 nothing could be said",
-    )
-    group.addoption(
-        "--hil-suite",
-        type=a_word,
-        metavar="NAME",
-        default="hil.lab",
-        help="name of the JUnit suite (default: %(default)s)",
-    )
-    group.addoption(
-        "--hil-dialect",
-        choices=[str(dialect) for dialect in Dialect],
-        default=str(Dialect.STRICT),
-        help="flavour of junit.xml (default: %(default)s)",
-    )
-    group.addoption(
-        "--hil-flaky",
-        choices=[str(policy) for policy in FlakyPolicy],
-        default=str(FlakyPolicy.PASS),
-        help="what a pass after a retry counts as (default: %(default)s)",
-    )
-    group.addoption(
-        "--hil-resume",
-        action="store_true",
-        help="go on where the run stopped that left its results there: what has an outcome is not run again",
-    )
-    group.addoption("--hil-under-test", metavar="WHAT", default="", help=argparse.SUPPRESS)
-    group.addoption(
-        "--hil-retries",
-        metavar="auto|N|off",
-        type=budget.parse,
-        default=budget.AUTO,
-        help="how many tests may need a second try on a fresh guest, because the lab was in their way, before the "
-        "session stops: auto is 5 %% of them and at least two; off tries none again (default: %(default)s)",
-    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -118,6 +69,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     journalist = config.stash.get(notes.JOURNALIST, None)
     if journalist is not None:
         journalist.close()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Say what could not be collected, in plain JSON on the report, as below."""
+    report = yield
+    call: pytest.CallInfo[object] | None = getattr(report, "call", None)
+    if report.failed and call is not None and call.excinfo is not None:
+        report.hil = _plain(classify(report, call.excinfo.value))  # type: ignore[attr-defined] # as below
+    return report
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -11,7 +11,6 @@ asked for, no round knows of another one.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
@@ -22,59 +21,6 @@ from harness.plugin import reporting
 from harness.plugin.soak.baseline import Baselines
 from harness.plugin.soak.loop import Soaking, Wish
 from harness.statistics.comparison import FACTOR
-from harness.wishes import a_path, a_word
-
-_LENGTH: Final = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
-
-
-_LONGEST_S: Final = 366 * 86_400.0
-
-
-def seconds_of(text: str) -> float:
-    """Read how long a soak lasts: `90s`, `10m`, `2h`, `1h30m`.
-
-    Returns:
-        Seconds, more than 0, at most a year.
-
-    Raises:
-        UsageError: no number, no unit, another unit, no time at all, or more than a year.
-    """
-    match = _LENGTH.fullmatch(text.replace(" ", ""))
-    hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
-    found = hours * 3600 + minutes * 60 + seconds
-    if not 0 < found <= _LONGEST_S:
-        raise UsageError(
-            f"a soak of {text!r}", said="not understood", hint="Write how long: 90s, 10m, 2h, 1h30m."
-        )
-    return found
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of a soak; `harness soak` sets them."""
-    group = parser.getgroup("hil")
-    group.addoption(
-        "--hil-soak",
-        type=a_word,
-        metavar="TIME",
-        help="run the tests round after round for so long: 90s, 10m, 2h",
-    )
-    group.addoption("--hil-until-failure", action="store_true", help="end a soak with the first failure")
-    group.addoption(
-        "--hil-baseline",
-        type=a_path,
-        metavar="DIR",
-        help="compare a soak with the baselines in DIR, and write those that are missing",
-    )
-    group.addoption(
-        "--hil-update-baseline", action="store_true", help="replace the baselines by what this soak gives"
-    )
-    group.addoption(
-        "--hil-factor",
-        type=float,
-        default=FACTOR,
-        metavar="N",
-        help="how far latencies may move from the baseline (default: %(default)s times)",
-    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -112,14 +58,15 @@ def _wish(config: pytest.Config) -> Wish:
         raise UsageError("--hil-soak", said="no results folder", hint="Add --hil-results DIR.")
     if option.hil_update_baseline and option.hil_baseline is None:
         raise UsageError("--update-baseline", said="no baseline is named", hint="Add --baseline DIR.")
-    if not option.hil_factor > 1:
-        raise UsageError(f"--factor {option.hil_factor:g}", said="a factor above 1 is needed")
+    factor = FACTOR if option.hil_factor is None else option.hil_factor
+    if not factor > 1:
+        raise UsageError(f"--factor {factor:g}", said="a factor above 1 is needed")
     folder: Path | None = option.hil_baseline
     return Wish(
         results=results,
-        seconds=seconds_of(option.hil_soak),
+        seconds=option.hil_soak,
         until_failure=option.hil_until_failure,
         baselines=None if folder is None else Baselines(config.invocation_params.dir / folder),
         update=option.hil_update_baseline,
-        factor=option.hil_factor,
+        factor=factor,
     )

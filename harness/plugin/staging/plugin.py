@@ -6,7 +6,6 @@ A test that stages and asserts nothing is still judged: when its body has return
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Generator
 from typing import Final
 
@@ -18,42 +17,8 @@ from harness.plugin.lab.guests import TargetSource
 from harness.plugin.staging.run import Staged
 from harness.plugin.staging.stage import Stage
 from harness.plugin.verdicts import FaultNotNamed, StageFailed, StageUnknown
-from harness.target import silence
-from harness.wishes import a_path
 
-_LEAST_SILENCE_S: Final = 2.0
 _STAGED: Final = pytest.StashKey[Staged]()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of staging; `harness replay` sets them."""
-    group = parser.getgroup("hil")
-    group.addoption("--hil-replay", type=a_path, metavar="HISTORY", help=argparse.SUPPRESS)
-    group.addoption(
-        "--hil-silence",
-        type=_seconds,
-        default=silence.DEFAULT_S,
-        metavar="SECONDS",
-        help="give a guest up whose agent has said nothing for so long while a stage runs, not counting time in which "
-        "the host was too busy to let it (default: %(default)s)",
-    )
-
-
-def _seconds(text: str) -> float:
-    """An option's value in seconds.
-
-    Raises:
-        argparse.ArgumentTypeError: less than two: the agent speaks once a second.
-    """
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
-    if not _LEAST_SILENCE_S <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(
-            f"{text} s: the agent speaks once a second, so {_LEAST_SILENCE_S:.0f} at least"
-        )
-    return seconds
 
 
 @pytest.fixture
@@ -93,14 +58,28 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Show what a test's author got wrong as what it says, here too."""
+    report = yield
+    call: pytest.CallInfo[object] | None = getattr(report, "call", None)
+    if report.failed and call and call.excinfo and isinstance(call.excinfo.value, HarnessError):
+        report.longrepr = str(call.excinfo.value)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    call: pytest.CallInfo[None],
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show our own exceptions as what they say: their traceback leads through the harness, not to the cause."""
     report = yield
     error = call.excinfo.value if call.excinfo is not None else None
     if report.failed and isinstance(error, StageFailed | StageUnknown | FaultNotNamed):
         report.longrepr = str(error)
+    elif isinstance(error, pytest.xfail.Exception) and item.stash.get(_STAGED, Staged()).shows(
+        str(error.msg)
+    ):
+        report.longrepr = str(error.msg)
     elif report.failed and isinstance(error, HarnessError):
         report.longrepr = f"{error}\n\n{error.evidence}".rstrip()
     return report

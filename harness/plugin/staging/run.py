@@ -39,6 +39,11 @@ class Run:
         """PASS, UNKNOWN or FAIL; no truth value: compare it."""
         return self.judgement.verdict
 
+    @property
+    def weaknesses(self) -> str:
+        """The weaknesses that it showed and the contract knows, as one line; empty when it showed none."""
+        return "; ".join(self.judgement.weaknesses)
+
     def enforce(self) -> None:
         """Hold the test to the verdict; done for it at its end.
 
@@ -53,8 +58,8 @@ class Run:
                 raise StageFailed(self.judgement, self.evidence)
             case Verdict.UNKNOWN:
                 raise StageUnknown(self.judgement, self.evidence)
-            case Verdict.PASS if self.judgement.weaknesses:
-                pytest.xfail("; ".join(self.judgement.weaknesses))
+            case Verdict.PASS if self.weaknesses:
+                pytest.xfail(self.weaknesses)
 
     def names(self, blame: Blame, *said: str) -> None:
         """Hold the test to a verdict of FAIL that puts the blame there, says those words, and breaks no other promise.
@@ -122,6 +127,10 @@ class Staged:
         self.settle()
         for run in sorted(pending, key=lambda run: -run.verdict):  # a known weakness must not hide a failure
             run.enforce()
+
+    def shows(self, weaknesses: str) -> bool:
+        """Whether a run of the test showed these, and no other reason to expect a failure."""
+        return any(run.weaknesses == weaknesses for run in self.runs)
 
     def settle(self) -> None:
         """The test answers for all of its runs by something else."""

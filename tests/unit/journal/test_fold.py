@@ -5,7 +5,6 @@ import pytest
 from harness.journal.fold import fold
 from harness.journal.record import (
     AttemptRecord,
-    FlakyPolicy,
     PhaseReport,
     Record,
     SessionEnd,
@@ -17,6 +16,7 @@ from harness.journal.record import (
     TestStart,
 )
 from harness.journal.session import Entry
+from harness.model.flavour import FlakyPolicy
 from harness.model.units import Ns
 
 START = SessionStart(host="lab7", pid=42, boot_id="first", at_ns=Ns(1_000_000_000), realtime_ns=Ns(10**18))

@@ -7,7 +7,6 @@ import pytest
 from harness.journal.fold import fold
 from harness.journal.record import (
     AttemptRecord,
-    FlakyPolicy,
     HealthRecord,
     KernelLog,
     PhaseReport,
@@ -21,6 +20,7 @@ from harness.journal.record import (
     TestStart,
 )
 from harness.journal.session import Session
+from harness.model.flavour import FlakyPolicy
 from harness.model.units import Ns
 
 S = 1_000_000_000

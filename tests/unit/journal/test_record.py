@@ -10,7 +10,6 @@ from harness.errors import HistoryError
 from harness.journal.lines import from_line, to_line
 from harness.journal.record import (
     AttemptRecord,
-    FlakyPolicy,
     HealthRecord,
     KernelLog,
     Latency,
@@ -24,6 +23,7 @@ from harness.journal.record import (
     TestPlan,
     TestStart,
 )
+from harness.model.flavour import FlakyPolicy
 from harness.model.units import Ns
 
 STAGE = StageRecord(

@@ -11,7 +11,6 @@ import xmlschema
 from harness.journal.fold import fold
 from harness.journal.record import (
     AttemptRecord,
-    FlakyPolicy,
     HealthRecord,
     KernelLog,
     Latency,
@@ -27,6 +26,7 @@ from harness.journal.record import (
     TestStart,
 )
 from harness.journal.session import Session
+from harness.model.flavour import FlakyPolicy
 from harness.model.units import Ns
 
 SCHEMA = Path(__file__).parents[2] / "data" / "junit-10.xsd"

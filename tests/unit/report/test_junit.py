@@ -18,7 +18,8 @@ from lxml import etree
 from harness.journal.fold import fold
 from harness.journal.record import AttemptRecord, SessionEnd, SessionStart, StageRecord, Status
 from harness.journal.session import Entry, Session
-from harness.report.junit import Dialect, to_junit
+from harness.model.flavour import Dialect
+from harness.report.junit import to_junit
 from tests.unit.report.conftest import REFUSED, RETRIED, ROWS, SCHEMA, records
 
 SUREFIRE = [

@@ -9,11 +9,12 @@ import pytest
 from harness.history.history import History
 from harness.journal.record import KernelLog, SessionEnd, StageRecord, Status
 from harness.journal.session import Entry, Session
+from harness.model.flavour import Dialect
 from harness.model.operation import HOLD_CONFIG, STEAL, Operation
 from harness.model.plan import Actor, File, Op, Plan, Step
 from harness.model.units import Ns
 from harness.model.verdict import Blame, Finding, Judgement, Verdict
-from harness.report.junit import Dialect, to_junit
+from harness.report.junit import to_junit
 from harness.report.stage import stage_record
 from tests.unit.report.served import late_after_reset
 

@@ -1,4 +1,4 @@
-"""Wishes: what a user tells a command reaches the pytest that it starts, and both are read alike."""
+"""Options: what a user tells a command reaches the pytest that it starts, and both are read alike."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from harness import cli
-from harness.wishes import OPTIONS, declare, for_pytest, wishes_of
+from harness.options import LAB, RUN, SOAK, a_time, declare, for_pytest, wishes_of
+from harness.statistics.comparison import FACTOR
 from lab.place import Wishes
 
 
 def as_pytest_reads(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    declare(parser.add_argument, *OPTIONS, prefix="hil-")
+    declare(parser.add_argument, {**LAB, **RUN, **SOAK}, prefix="hil-")
     return parser.parse_args(arguments)
 
 
@@ -55,3 +56,36 @@ def test_who_wishes_for_nothing_gets_the_default(command: str) -> None:
 def test_no_wish_is_no_argument(command: str) -> None:
     told, _ = cli._parser().parse_known_args(command.split())
     assert for_pytest(told) == []
+
+
+def test_a_soak_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = "soak flr --for 1h30m --baseline b --update-baseline --until-failure --factor 3"
+    told, _ = cli._parser().parse_known_args(words.split())
+    read = as_pytest_reads(for_pytest(told))
+    assert told.hil_soak == 5400
+    assert (read.hil_baseline, read.hil_factor) == (tmp_path / "b", 3)
+    assert (read.hil_update_baseline, read.hil_until_failure) == (True, True)
+
+
+def test_a_run_that_goes_on_says_so() -> None:
+    told, _ = cli._parser().parse_known_args(["run", "--resume"])
+    assert for_pytest(told) == ["--hil-resume"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400), ("1.5 m", 90), ("0.4s", 0.4)],
+)
+def test_times_as_people_write_them(text: str, seconds: float) -> None:
+    assert a_time(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "2 hours", "0s", "-3s", "h", "3d", "30s2h"])
+def test_times_that_are_none(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"Write how long: 90s, 10m, 2h"):
+        a_time(text)
+
+
+def test_the_usual_factor_is_said() -> None:
+    assert f"(default: {FACTOR:g} times)" in SOAK["factor"]["help"]
