@@ -140,8 +140,8 @@ with Cache() as cache, clone(prepare(cache).template) as guest:
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_no_guest_outlives_a_runner_that_is_killed(place: Place, *, stopped: bool) -> None:
-    assert place  # prepared, so that the runner finds everything in the cache
+@pytest.mark.usefixtures("place")  # prepared, so that the runner finds everything in the cache
+def test_no_guest_outlives_a_runner_that_is_killed(*, stopped: bool) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as runner:

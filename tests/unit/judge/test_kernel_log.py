@@ -11,6 +11,7 @@ from harness.judge.evidence.log_events import LogEvent, log_events
 from harness.judge.questions import kernel_log as checker
 from harness.judge.questions.kernel_log import kernel_log
 from harness.model.terms import LogClass
+from harness.model.units import Ns
 from harness.model.verdict import Blame, Finding, Verdict
 from tests.unit.judge.build import CONTRACT, Stage, at, terms, worst
 
@@ -163,7 +164,7 @@ def test_a_claim_says_when_it_was_outside_of_the_operations(us: float, when: str
 def test_a_log_without_times_says_nothing_of_them() -> None:
     history = staged(WARNING)
     (line,) = history.log
-    for unknown in (replace(history, log=(replace(line, time_us=0),)), replace(history, begin_ns=0)):
+    for unknown in (replace(history, log=(replace(line, time_us=0),)), replace(history, begin_ns=Ns(0))):
         (bad,) = kernel_log(unknown, terms(unknown))
         assert "release" not in bad.claim
 

@@ -65,7 +65,7 @@ KEPT = [name for name in EVERY_VERB if not name.startswith("opens")]
 def container(monkeypatch: pytest.MonkeyPatch) -> vfio.Container:
     made = vfio.Container()
     monkeypatch.setattr(module, "Container", lambda: made)
-    monkeypatch.setattr(module.vfio, "arm_irqs", lambda *_: None)
+    monkeypatch.setattr("harness.bindings.vfio.arm_irqs", lambda *_: None)
     return made
 
 
