@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-_SHIPPED = re.compile(r"^def .*\bshipped: Invocation", re.MULTILINE)
+from tests.gate.groups import GROUPS, left_out
+
+_SHIPPED = re.compile(r"^def .*\bshipped: Shipped", re.MULTILINE)
 
 if find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
@@ -19,6 +21,26 @@ if find_spec("hypothesis"):
         "repository", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.load_profile("repository")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each group is a marker."""
+    for group in GROUPS:
+        config.addinivalue_line("markers", f"{group.name}: {group.holds}; runs when it is asked for")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is in a group that nobody asked for."""
+    asked = re.findall(r"\w+", config.option.markexpr)
+    named = {(config.invocation_params.dir / word.partition("::")[0]).resolve() for word in config.args}
+    waiting = [
+        item
+        for item in items
+        if left_out((one.name for one in item.iter_markers()), asked=asked, named=item.path in named)
+    ]
+    if waiting:
+        config.hook.pytest_deselected(items=waiting)
+        items[:] = [item for item in items if item not in waiting]
 
 
 def pytest_sessionstart() -> None:
