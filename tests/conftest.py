@@ -5,6 +5,7 @@
 
 import os
 import re
+import signal
 from importlib.util import find_spec
 from typing import Any
 
@@ -44,9 +45,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionstart() -> None:
-    """A pytest that a test starts is no worker of ours."""
+    """A pytest that a test starts is no worker of ours; what a test interrupts hears it, in the background, too."""
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
         del os.environ[name]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it starts with `&`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -46,11 +46,11 @@ def request(arguments: Sequence[str], root: Path) -> Request:
     Raises:
         SystemExit: 0 after `--help`, 2 for a mistake, which is printed.
     """
-    parser = _parser()
-    asked, rest = parser.parse_known_args(arguments)
+    reading = parser()
+    asked, rest = reading.parse_known_args(arguments)
     choosing = [word for word in rest if word == "-m" or (root / word.partition("::")[0]).exists()]
     if choosing and (asked.quick or asked.group):
-        parser.error(f"--quick and --group choose the tests, and so does {choosing[0]}: use one of them")
+        reading.error(f"--quick and --group choose the tests, and so does {choosing[0]}: use one of them")
     again = () if "--pdb" in rest else _AGAIN  # it stops at the first failure
     chosen: tuple[str, ...]
     if asked.quick:
@@ -67,10 +67,11 @@ def request(arguments: Sequence[str], root: Path) -> Request:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Make what knows the options and says them."""
     width = max(len(group.name) for group in GROUPS)
     lines = "".join(f"  {group.name:{width}}  {group.holds}\n" for group in GROUPS)
-    parser = argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog="lab/test",
         usage="%(prog)s [--quick | --group NAME[,NAME...]] [pytest arguments]",
         description=_WHAT.format(default=DEFAULT_S // 60),
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    choice = parser.add_mutually_exclusive_group()
+    choice = made.add_mutually_exclusive_group()
     choice.add_argument(
         "--quick",
         action="store_true",
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument(
         "--group", type=_names, default=[], metavar="NAME[,NAME...]", help="only these groups, see below"
     )
-    return parser
+    return made
 
 
 def _names(text: str) -> list[str]:
