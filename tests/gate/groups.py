@@ -72,7 +72,7 @@ FOLDERS: Final = {
     "tests/plugin": 150,
     "tests/property": 15,
     "tests/repo": 45,
-    "tests/setup": 100,
+    "tests/setup": 40,
     "tests/unit": 220,
 }
 """How long the tests of a folder that are in no group may take together, in seconds of one worker."""

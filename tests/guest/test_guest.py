@@ -24,7 +24,7 @@ from lab.machine import EmulatedFunction, Machine
 from lab.template import clone, cold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lab.place import Place
     from lab.template import Recipe
@@ -243,9 +243,9 @@ def _openings(guest: Guest) -> list[bool]:
     return [one.data["open"] for one in guest.events if one.name == "VSERPORT_CHANGE"]
 
 
-def _until(condition: object, guest: Guest, timeout_s: float = 30.0) -> bool:
+def _until(condition: Callable[[], bool], guest: Guest, timeout_s: float = 30.0) -> bool:
     deadline = time.monotonic() + timeout_s
-    while not condition():  # type: ignore[operator] # a callable without arguments
+    while not condition():
         if time.monotonic() > deadline:
             return False
         guest.monitor.wait_closed(0.05)
