@@ -15,6 +15,7 @@ import pytest
 from tests.gate.groups import account, budget_s
 
 SLOWEST: Final = 10
+_ACCOUNT: Final = "account"
 
 
 class Accounts:
@@ -36,7 +37,7 @@ class Accounts:
         """Take one phase of one test."""
         file = report.nodeid.partition("::")[0]
         self._files[file] += report.duration
-        self._accounts[account(file, report.keywords)] += report.duration
+        self._accounts[str(dict(report.user_properties).get(_ACCOUNT, file))] += report.duration
         outcome: str = report.outcome  # one more than pytest knows: pytest-rerunfailures
         self._again[report.nodeid] += outcome == "rerun"
 
@@ -82,6 +83,13 @@ class _Plugin:
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         for line in self._accounts.again():
             config.get_terminal_writer().line(line)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Write down whose account a test is on: a report knows names, and no longer which of them are markers."""
+    for item in items:
+        markers = (marker.name for marker in item.iter_markers())
+        item.user_properties.append((_ACCOUNT, account(item.nodeid.partition("::")[0], markers)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -26,6 +26,13 @@ def test_takes_a_while():
 def test_of_a_group():
     time.sleep(0.2)
 """
+NAMED_LIKE_A_GROUP = """
+import pytest
+
+@pytest.mark.parametrize("name", [1], ids=["kills"])
+def test_of_no_group(name):
+    pass
+"""
 
 
 @pytest.fixture
@@ -35,6 +42,7 @@ def repository(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> py
     folder = pytester.mkdir("tests") / "unit"
     folder.mkdir()
     (folder / "test_flaky.py").write_text(FLAKY)
+    (folder / "test_named.py").write_text(NAMED_LIKE_A_GROUP)
     for number in range(11):
         (folder / f"test_{number}.py").write_text("def test_quick(): pass\n")
     pytester.makeini("[pytest]\nmarkers = soak: rounds\naddopts = --import-mode=importlib\n")
