@@ -118,7 +118,8 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
     }
 
     def build(folder: Path) -> None:
-        entries = [*_skeleton(init), *_binaries(sources), *_code(sources), *_modules(kernel)]
+        drivers = [*_modules(kernel)]  # first of all: a kernel that lacks one is refused before anything is compiled
+        entries = [*_skeleton(init), *_binaries(sources), *_code(sources), *drivers]
         (folder / IMAGE).write_bytes(cpio.archive(entries))
 
     return cache.publish("root", key_of(inputs), build, need_bytes=80 << 20) / IMAGE
