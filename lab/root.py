@@ -118,9 +118,7 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
     }
 
     def build(folder: Path) -> None:
-        drivers = [
-            *_modules(kernel)
-        ]  # first of all: a kernel that lacks one is refused before anything is compiled
+        drivers = [*_modules(kernel)]  # first: a kernel that lacks one is refused before anything is compiled
         entries = [*_skeleton(init), *_binaries(sources), *_code(sources), *drivers]
         (folder / IMAGE).write_bytes(cpio.archive(entries))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -128,6 +129,17 @@ def test_a_missing_lint_stops_it_and_says_what_to_do(tree: Path, tmp_path: Path,
     assert why.missing
     assert f"cannot start {programs / missing}: No such file" in why.line
     assert why.line.endswith("Type: rm -r .venv, and run this again")
+
+
+def test_the_command_ends_with_that_line_and_runs_no_test(tree: Path) -> None:
+    shutil.copytree(ROOT / "tests" / "gate", tree / "tests" / "gate")
+    spoil(tree / OF_TESTS, "double(number: int) -> int", "double(number)")
+    command = [sys.executable, "-m", "tests.gate", OF_TESTS]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    *above, last = done.stderr.splitlines()
+    assert last == "lab/test stops, no test was run: lint: ruff is red (ruff check --fix mends some)"
+    assert any(OF_TESTS in line for line in above)
 
 
 def test_all_python_that_is_tracked_is_looked_at_by_all() -> None:
