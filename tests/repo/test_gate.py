@@ -5,6 +5,7 @@ The tools are real, and so are their settings; the tree is a small one.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -31,6 +32,15 @@ def double(number: int) -> int:
     return 2 * number
 '''
 OF_TESTS = "tests/unit/test_x.py"
+SMALL_CONTRACT = """\
+[tool.importlinter]
+root_packages = ["harness", "lab"]
+
+[[tool.importlinter.contracts]]
+name = "Two packages"
+type = "independence"
+modules = ["harness", "lab"]
+"""
 
 
 @pytest.fixture
@@ -131,11 +141,31 @@ def test_a_missing_lint_stops_it_and_says_what_to_do(tree: Path, tmp_path: Path,
     assert why.line.endswith("Type: rm -r .venv, and run this again")
 
 
+def gate(tree: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.gate", *arguments]
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_where_no_guest_can_be_had_only_quick_tests_run(tree: Path) -> None:
+    shutil.copytree(ROOT / "tests" / "gate", tree / "tests" / "gate")
+    settings = tree / "pyproject.toml"
+    ours = re.search(r"\[tool\.importlinter\].*?(?=\n\[tool\.poe)", settings.read_text(), re.DOTALL)
+    assert ours
+    spoil(settings, ours[0], SMALL_CONTRACT)
+    nowhere = {"VFIO_HARNESS_CACHE": str(settings)}
+    done = gate(tree, OF_TESTS, **nowhere)
+    assert (done.returncode, done.stdout) == (125, ""), done.stderr
+    assert "green in" in done.stderr
+    assert str(settings) in done.stderr.splitlines()[-1]
+    quick = gate(tree, "--quick", **nowhere)
+    assert "test session starts" in quick.stdout
+
+
 def test_the_command_ends_with_that_line_and_runs_no_test(tree: Path) -> None:
     shutil.copytree(ROOT / "tests" / "gate", tree / "tests" / "gate")
     spoil(tree / OF_TESTS, "double(number: int) -> int", "double(number)")
-    command = [sys.executable, "-m", "tests.gate", OF_TESTS]
-    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
+    done = gate(tree, OF_TESTS)
     assert (done.returncode, done.stdout) == (1, "")
     *above, last = done.stderr.splitlines()
     assert last == "lab/test stops, no test was run: lint: ruff is red (ruff check --fix mends some)"
