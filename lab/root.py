@@ -119,8 +119,9 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
 
     def build(folder: Path) -> None:
         drivers = [*_modules(kernel)]  # first: a kernel that lacks one is refused before anything is compiled
-        entries = [*_skeleton(init), *_binaries(sources), *_code(sources), *drivers]
-        (folder / IMAGE).write_bytes(cpio.archive(entries))
+        (folder / IMAGE).write_bytes(
+            cpio.archive([*_skeleton(init), *_binaries(sources), *_code(sources), *drivers])
+        )
 
     return cache.publish("root", key_of(inputs), build, need_bytes=80 << 20) / IMAGE
 
