@@ -156,7 +156,7 @@ class Cache:
         self,
         kind: str,
         key: str,
-        build: Callable[[Path], None],
+        build: Callable[[Path], object],
         *,
         need_bytes: int = 0,
         replace: bool = False,
@@ -293,7 +293,7 @@ class Cache:
     # --- inside ---------------------------------------------------------------------------------------
 
     def _build(
-        self, where: Path, kind: str, key: str, build: Callable[[Path], None], need_bytes: int
+        self, where: Path, kind: str, key: str, build: Callable[[Path], object], need_bytes: int
     ) -> None:
         """Build and publish; the caller holds the entry's lock exclusively, so all rubbish here is dead."""
         for rubbish in (self.root / "building").glob(f"{kind}@{key}@*"):

@@ -118,8 +118,10 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
     }
 
     def build(folder: Path) -> None:
-        entries = [*_skeleton(init), *_binaries(sources), *_code(sources), *_modules(kernel)]
-        (folder / IMAGE).write_bytes(cpio.archive(entries))
+        drivers = [*_modules(kernel)]  # first: a kernel that lacks one is refused before anything is compiled
+        (folder / IMAGE).write_bytes(
+            cpio.archive([*_skeleton(init), *_binaries(sources), *_code(sources), *drivers])
+        )
 
     return cache.publish("root", key_of(inputs), build, need_bytes=80 << 20) / IMAGE
 

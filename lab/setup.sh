@@ -1,8 +1,9 @@
 # Sourced by lab/run, lab/test, lab/bench and lab/shell: makes `.venv` and names its interpreter in $venv_python.
 #
 # Before sourcing, set lab_folder to the folder of this file, lab_extras to the name of an extra of pyproject.toml
-# ("dev", "bench"), or to nothing, and lab_command to the command of `harness` that the script is, if it is one.
-# Asked for help, it makes nothing: it prints the head of the script, and the command's options, and ends.
+# ("dev", "bench"), or to nothing, and lab_program to the module, and its first arguments, that the script runs, if that
+# can say its options without being installed.
+# Asked for help, it makes nothing: it prints the head of the script, and the program's options, and ends.
 # A virtual environment without a stamp is half-made and is never used: the stamp is removed before every
 # change and written after the last step, all under one lock.  Users keep the lock shared while they run.
 # Meanwhile what was there before stands aside, whole: whatever becomes of the change, this process or the next one puts
@@ -29,8 +30,9 @@ for lab_word; do
     case $lab_word in
     -h | --help)
         sed -n '2,/^set -eu$/s/^# //p' -- "$0" || lab_give_up "standard output takes nothing"
-        [ -z "${lab_command:-}" ] || (cd -- "$lab_root" &&
-            "${PYTHON:-python3}" -B -m harness.cli "$lab_command" --help) || lab_give_up "no options are listed here"
+        # shellcheck disable=SC2086 # a module and its arguments
+        [ -z "${lab_program:-}" ] || (cd -- "$lab_root" &&
+            "${PYTHON:-python3}" -B -m $lab_program --help) || lab_give_up "no options are listed here"
         exit 0
         ;;
     esac

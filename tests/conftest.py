@@ -5,12 +5,15 @@
 
 import os
 import re
+import signal
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
-_SHIPPED = re.compile(r"^def .*\bshipped: Invocation", re.MULTILINE)
+from tests.gate.groups import GROUPS, left_out
+
+_SHIPPED = re.compile(r"^def .*\bshipped: Shipped", re.MULTILINE)
 
 if find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
@@ -21,10 +24,32 @@ if find_spec("hypothesis"):
     settings.load_profile("repository")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Each group is a marker."""
+    for group in GROUPS:
+        config.addinivalue_line("markers", f"{group.name}: {group.holds}; runs when it is asked for")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is in a group that nobody asked for."""
+    asked = re.findall(r"\w+", config.option.markexpr)
+    named = {(config.invocation_params.dir / word.partition("::")[0]).resolve() for word in config.args}
+    waiting = [
+        item
+        for item in items
+        if left_out((one.name for one in item.iter_markers()), asked=asked, named=item.path in named)
+    ]
+    if waiting:
+        config.hook.pytest_deselected(items=waiting)
+        items[:] = [item for item in items if item not in waiting]
+
+
 def pytest_sessionstart() -> None:
-    """A pytest that a test starts is no worker of ours."""
+    """A pytest that a test starts is no worker of ours; what a test interrupts hears it, in the background, too."""
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
         del os.environ[name]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it starts with `&`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

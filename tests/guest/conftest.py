@@ -9,7 +9,9 @@ import pytest
 from harness.contract import Contract, load
 from lab.cache import Cache
 from lab.place import Place, prepare
-from tests.guest.invocation import Invocation, harness
+from tests.gate.groups import BY_NAME
+from tests.guest.invocation import harness
+from tests.guest.shipped import PARTS, Shipped
 from tests.guest.surgery import Patient, addresses, on_the_table
 
 if TYPE_CHECKING:
@@ -44,21 +46,23 @@ def console(tmp_path: Path) -> Path:
     return tmp_path / "console.log"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(name, marks=getattr(pytest.mark, name) if name in BY_NAME else ()) for name in PARTS
+    ],
+)
 def shipped(
     place: Place,  # noqa: ARG001  prepared, so that the run finds everything in the cache
     tmp_path_factory: pytest.TempPathFactory,
-) -> Invocation:
-    """All shipped scenarios, run once by the command a user types; takes minutes."""
-    folder = tmp_path_factory.mktemp("shipped")
-    return harness(
-        "run",
-        "--results",
-        folder / "results",
-        cwd=folder,
-        results_folder=folder / "results",
-        timeout_s=1500.0,
-    )
+    request: pytest.FixtureRequest,
+) -> Shipped:
+    """The shipped scenarios, run once by the command a user types; takes minutes.  Those of the adapter are a group."""
+    folder, part = tmp_path_factory.mktemp("shipped"), PARTS[request.param]
+    results = folder / "results"
+    asked: tuple[str | Path, ...] = ("run", *part.asked, "--results", results)
+    run = harness(*asked, cwd=folder, results_folder=results, timeout_s=1500.0)
+    return Shipped(status=run.status, output=run.output, errors=run.errors, results=run.results, part=part)
 
 
 @pytest.fixture(scope="session")

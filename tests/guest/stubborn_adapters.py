@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.model.served import Happened
-from lab.models.function import Told
+from lab.models.interface import Told
 from lab.models.ipr import CROCODILE, Ipr
 
 

@@ -24,6 +24,8 @@ from lab.place import Place
 from tests.guest import stubborn_adapters
 from tests.guest.surgery import Cut, Patient, on_the_table
 
+pytestmark = pytest.mark.adapter
+
 
 @pytest.fixture
 def ipr64(patient: Patient) -> Function:

@@ -17,6 +17,8 @@ from harness.staging.function import Function
 from harness.staging.part import Part, plan_of
 from tests.guest.surgery import Cut, Outcome, Patient
 
+pytestmark = pytest.mark.kernels
+
 
 def readers_and_a_reset(function: Function, method: str = "flr") -> tuple[Part, ...]:
     return function.reads("sysfs", at=COMMAND, actors=2), function.resets(method, at="50ms")

@@ -24,7 +24,7 @@ from lab.machine import EmulatedFunction, Machine
 from lab.template import clone, cold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lab.place import Place
     from lab.template import Recipe
@@ -140,8 +140,8 @@ with Cache() as cache, clone(prepare(cache).template) as guest:
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_no_guest_outlives_a_runner_that_is_killed(place: Place, *, stopped: bool) -> None:
-    assert place  # prepared, so that the runner finds everything in the cache
+@pytest.mark.usefixtures("place")  # prepared, so that the runner finds everything in the cache
+def test_no_guest_outlives_a_runner_that_is_killed(*, stopped: bool) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as runner:
@@ -243,9 +243,9 @@ def _openings(guest: Guest) -> list[bool]:
     return [one.data["open"] for one in guest.events if one.name == "VSERPORT_CHANGE"]
 
 
-def _until(condition: object, guest: Guest, timeout_s: float = 30.0) -> bool:
+def _until(condition: Callable[[], bool], guest: Guest, timeout_s: float = 30.0) -> bool:
     deadline = time.monotonic() + timeout_s
-    while not condition():  # type: ignore[operator] # a callable without arguments
+    while not condition():
         if time.monotonic() > deadline:
             return False
         guest.monitor.wait_closed(0.05)

@@ -342,6 +342,7 @@ def test_a_panic_is_read_from_the_console(target: GuestTarget, contract: Contrac
     assert "a panic on request" in panic.text
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize(
     ("kind", "expected", "symbol"),
     [

@@ -33,6 +33,7 @@ ALWAYS = {
 }
 
 
+@pytest.mark.kernels
 def test_one_run_over_several_kernels_judges_on_each(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(SCENARIO)
     run = harness("run", "--kernels", "6.1,7.x", "test_mine.py", cwd=tmp_path, timeout_s=600.0)
@@ -103,6 +104,7 @@ def target(request: pytest.FixtureRequest, cache: Cache, console: Path) -> Itera
         yield clone
 
 
+@pytest.mark.kernels
 def test_an_unbind_that_waits_for_the_user_is_seen(target: GuestTarget) -> None:
     """By the name of the function, which lies two structures away from the argument."""
     bdf = str(target.address("igb0"))

@@ -18,6 +18,8 @@ import pytest
 from tests.guest.invocation import Invocation, cases, harness
 from tests.guest.processes import whose_command_names
 
+pytestmark = pytest.mark.kills
+
 SILENCE_S = 8
 """On a busy machine an agent that opens files and arms its probes has been silent for more than four."""
 READERS = r"reader-[12] was in config-read/sysfs of igb0"

@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 from harness import results
 from tests.guest.invocation import cases, command, environment, harness, red, report_in
 
-pytestmark = pytest.mark.usefixtures("place")  # prepared, so that the run finds everything in the cache
+pytestmark = [pytest.mark.kills, pytest.mark.usefixtures("place")]  # the run finds everything in the cache
 
 GONE_WITHIN_S = 180.0  # of which a quiet machine needs a few
 

@@ -10,7 +10,7 @@ import pytest
 from harness.history import container
 from tests.guest.invocation import cases, harness, red
 
-pytestmark = pytest.mark.usefixtures("place")  # prepared, so that the run finds everything in the cache
+pytestmark = [pytest.mark.soak, pytest.mark.usefixtures("place")]  # the run finds everything in the cache
 
 QUICK = """
 import pathlib

@@ -20,11 +20,17 @@ from harness.cli import _parser
 from harness.errors import HarnessError
 from harness.staging.function import Function
 from lab.needs import PACKAGES, apt_line
+from tests.gate.groups import BY_NAME
+from tests.gate.request import parser as gate
 from tests.repo.tree import ROOT, tracked
 
 DOCUMENTS: Final = [
-    ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "tests/README.md")
+    ROOT / name
+    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "tests/README.md")
 ] + [*sorted((ROOT / "docs").glob("*.md"))]
+
+OF_OTHERS: Final = {"--pdeathsig", "--check", "--cpu-list"}
+"""Options of programs that are not ours."""
 
 # in pieces, or this file would name what it forbids
 FORBIDDEN: Final = tuple(
@@ -171,14 +177,20 @@ def test_options_that_documents_name_exist() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    known |= set(re.findall(r"--[a-z][a-z-]+", done.stdout))
+    known |= set(re.findall(r"--[a-z][a-z-]+", done.stdout)) | set(gate()._option_string_actions)
     for document in DOCUMENTS:
         for code in re.findall(r"`[^`]+`|```.*?```", document.read_text(), re.DOTALL):
-            if re.search(r"\b(harness|lab/run|lab/shell|pytest|replay)\b|^`--", code):
-                unknown = (
-                    set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", code)) - known - {"--pdeathsig", "--check"}
-                )
+            if re.search(r"\b(harness|lab/run|lab/shell|lab/test|pytest|replay)\b|^`--", code):
+                unknown = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", code)) - known - OF_OTHERS
                 assert not unknown, f"{document.name}: {unknown} in {code}"
+
+
+def test_groups_that_documents_name_exist() -> None:
+    (table,) = re.findall(r"\n\| group .*\n((?:\|.*\n)+)", (ROOT / "CONTRIBUTING.md").read_text())
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == BY_NAME.keys()
+    for document in DOCUMENTS:
+        for names in re.findall(r"--group ([a-z,]+)", document.read_text()):
+            assert set(names.split(",")) <= BY_NAME.keys(), f"{document.name} names --group {names}"
 
 
 def test_the_first_scenario_of_the_readme_uses_verbs_that_exist() -> None:

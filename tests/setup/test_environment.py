@@ -76,14 +76,14 @@ class Repository:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for folder in ("lab", "harness", "cdefs"):
+        for folder in ("lab", "harness", "cdefs", "tests"):
             (root / folder).mkdir(parents=True)
         for script in SCRIPTS:
             shutil.copy(LAB / script, root / "lab" / script)
         (root / "pyproject.toml").write_text(PYPROJECT)
         (root / "backend.py").write_text(BACKEND)
         (root / "cdefs" / "x.c").write_text("int x;\n")
-        for module in ("harness/cli.py", "lab/figures.py", "pytest.py"):
+        for module in ("harness/cli.py", "lab/figures.py", "tests/gate.py"):
             (root / module).write_text(PROGRAM)
         self.stamp = root / ".venv" / ".harness-stamp"
 
@@ -160,8 +160,9 @@ def test_help_makes_nothing(fresh: Repository, script: str, word: str) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     head, *options = result.stdout.splitlines()
     assert f"lab/{script}" in head
-    command = [f"cli.py {script} --help"] if script in ("run", "shell") else []
-    assert [line.partition(" in ")[0] for line in options if line.startswith("cli.py")] == command
+    program = {"run": ["cli.py run --help"], "shell": ["cli.py shell --help"], "test": ["gate.py --help"]}
+    said = [line.partition(" in ")[0] for line in options if line.endswith(f" in {sys.prefix}")]
+    assert said == program.get(script, [])
     assert sorted(fresh.root.rglob("*")) == before
 
 
@@ -178,7 +179,7 @@ def test_a_link_to_the_script_works_from_anywhere(
 ) -> None:
     (tmp_path / "link").symlink_to(ready.root / "lab" / "run")
     monkeypatch.chdir(tmp_path)
-    command = [tmp_path / "link", "x"]
+    command: list[str | Path] = [tmp_path / "link", "x"]
     assert subprocess.check_output(command, text=True) == f"cli.py run x in {ready.root}/.venv\n"
 
 
@@ -194,28 +195,16 @@ def test_changed_c_sources_are_built_again_in_place(ready: Repository) -> None:
     assert ready.call("run").stderr == ""
 
 
-def test_tests_add_their_extras_and_return_the_status_of_pytest(ready: Repository) -> None:
+def test_tests_add_their_extras_and_return_the_status_of_the_gate(ready: Repository) -> None:
     result = ready.call("test", "units", EXIT_UNITS="4")
     assert result.returncode == 4, result.stderr
-    dealt, again = "-n 2 --dist=loadfile --no-loadscope-reorder", "--reruns 1 --max-suite-reruns 5"
-    assert [line.partition(" in ")[0] for line in result.stdout.splitlines()] == [
-        "cli.py setup",
-        f"pytest.py {dealt} {again} --rerun-show-tracebacks units",
-    ]
+    assert result.stdout.startswith("gate.py units in ")
     assert "the extra 'dev'" in result.stderr
-    debugged = ready.call("test", "-n", "0", "--pdb")
-    assert debugged.stdout.splitlines()[-1].startswith(f"pytest.py {dealt} -n 0 --pdb in ")
     assert ready.call("bench").returncode == 0
     assert set(ready.stamp.read_text().splitlines()[-1].split()) == {"none", "dev", "bench"}
     # Neither takes away what the other asked for.
     for again in ("run", "test", "bench"):
         assert ready.call(again).stderr == ""
-
-
-def test_without_a_lab_there_are_no_tests(ready: Repository) -> None:
-    result = ready.call("test", EXIT_SETUP="125")
-    assert result.returncode == 125
-    assert "pytest.py" not in result.stdout
 
 
 STRANGERS = (
@@ -289,6 +278,7 @@ def test_what_decides_nothing_changes_nothing(ready: Repository, added: str) -> 
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.setup
 @pytest.mark.parametrize(
     "changed", ["setup.py", "[tool.setuptools]", "[tool.distutils]", "[project.scripts]"]
 )
@@ -307,6 +297,7 @@ def test_how_our_own_is_built_is_changed_in_place(ready: Repository, changed: st
     assert ready.call("run").returncode == 0
 
 
+@pytest.mark.setup
 @pytest.mark.parametrize("change", ["dependencies", "an extra", "sources"])
 def test_a_change_that_cannot_be_made_leaves_what_was_there(ready: Repository, change: str) -> None:
     """Without network, say, after a `git pull`: who goes back to what it was has what was there."""
@@ -337,6 +328,7 @@ def test_a_change_that_cannot_be_made_leaves_what_was_there(ready: Repository, c
     assert ready.call("run").returncode == 0
 
 
+@pytest.mark.setup
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("change", ["dependencies", "sources"])
 def test_what_is_killed_in_a_change_leaves_what_was_there(
@@ -412,6 +404,7 @@ def test_what_asks_for_a_new_environment(ready: Repository, tmp_path: Path, chan
     assert ready.call("run", CC="no-such-cc").returncode == 0
 
 
+@pytest.mark.setup
 def test_killed_in_the_middle_it_starts_again_once_pip_has_ended(fresh: Repository) -> None:
     (fresh.root / "wait").touch()
     first = fresh.start("run")
@@ -431,6 +424,7 @@ def test_killed_in_the_middle_it_starts_again_once_pip_has_ended(fresh: Reposito
     assert fresh.builds() == 2
 
 
+@pytest.mark.setup
 def test_two_at_once_make_it_once(fresh: Repository) -> None:
     (fresh.root / "wait").touch()
     both = [fresh.start("run", "x"), fresh.start("run", "x")]
@@ -457,6 +451,7 @@ def test_a_change_waits_for_those_who_run(ready: Repository) -> None:
     assert changer.returncode == 0
 
 
+@pytest.mark.setup
 def test_pip_without_network_is_one_line_and_leaves_nothing_half_made(fresh: Repository) -> None:
     (fresh.root / "pyproject.toml").write_text(
         PYPROJECT.replace("requires = []", 'requires = ["no-such-part"]')
@@ -504,6 +499,7 @@ class HangsUp(socketserver.BaseRequestHandler):
     """Nobody who refuses the certificate gets that far."""
 
 
+@pytest.mark.setup
 def test_a_wrong_clock_is_named_with_what_it_says(
     fresh: Repository, server_of_tomorrow: tuple[str, Path]
 ) -> None:

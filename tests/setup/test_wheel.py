@@ -19,7 +19,7 @@ from typing import Final
 import pytest
 from packaging.requirements import Requirement
 
-from harness.report.exit import ExitStatus
+from harness.model.exit_status import ExitStatus
 from tests.repo.tree import ROOT, tracked
 from tests.setup.environments import environment, install, pythons, run
 
@@ -255,7 +255,8 @@ def test_the_sdist_builds_and_works_with_the_oldest_of_everything(built: Built, 
     offline = ("--no-deps", "--no-build-isolation")
     wheel = run(programs / "pip", "wheel", *offline, "--wheel-dir", tmp_path, ".", at=tree)
     assert wheel.returncode == 0, wheel.stdout
-    assert set(zipfile.ZipFile(*tmp_path.glob("*.whl")).namelist()) == built.in_wheel()
+    (built_wheel,) = tmp_path.glob("*.whl")
+    assert set(zipfile.ZipFile(built_wheel).namelist()) == built.in_wheel()
     install(programs, *offline, "--editable", tree)
     done = run(programs / "python", "-m", "pytest", "-q", "-n", "0", *QUICK, at=tree)
     assert done.returncode == 0, done.stdout[-4000:]

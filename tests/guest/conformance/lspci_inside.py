@@ -64,7 +64,14 @@ def said_of(target: GuestTarget, cache: Cache, functions: list[str]) -> dict[str
 def _packed(tree: Path) -> bytes:
     """The program, its loader, and the libraries that it is linked with, as a compressed archive."""
     libraries, loader = tree / "lib/x86_64-linux-gnu", tree / "lib64" / _LOADER
-    command = [loader, "--inhibit-cache", "--library-path", libraries, "--list", tree / "bin/lspci"]
+    command: list[str | Path] = [
+        loader,
+        "--inhibit-cache",
+        "--library-path",
+        libraries,
+        "--list",
+        tree / "bin/lspci",
+    ]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     linked = [Path(path) for path in re.findall(r"=> (\S+/lib[^/ ]+)", listed)]
     assert linked, listed

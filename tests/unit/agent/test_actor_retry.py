@@ -54,7 +54,7 @@ def file(tmp_path: Path) -> Path:
 
 def pauses(table: Table) -> list[int]:
     """From the end of each attempt to the begin of the next, in nanoseconds."""
-    return (table["begin_ns"][1:] - table["end_ns"][:-1]).tolist()
+    return [int(pause) for pause in table["begin_ns"][1:] - table["end_ns"][:-1]]
 
 
 def test_a_refusal_that_clears_is_tried_until_it_does(fifo: Path, file: Path) -> None:

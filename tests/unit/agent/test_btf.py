@@ -18,8 +18,8 @@ class Types:
 
     def __init__(self, base: Types | None = None) -> None:
         self.strings = b"" if base else b"\0"
-        self.first_string = base.first_string + len(base.strings) if base else 0
-        self.count = base.count if base else 0
+        self.first_string: int = base.first_string + len(base.strings) if base else 0
+        self.count: int = base.count if base else 0
         self.base = base
         self.types = b""
 

@@ -17,6 +17,7 @@ import pytest
 
 from harness.agent import stage as module
 from harness.agent.kernel_log import KernelLog
+from harness.agent.program import compile_actor
 from harness.agent.stage import Phase, Tell, carry_out, untold
 from harness.agent.trace import KernelTrace
 from harness.bindings.actor import now
@@ -250,6 +251,7 @@ def test_config_space_is_read_when_whoever_waits_for_a_file_has_it(
 ) -> None:
     """A disk comes when its driver has set the function up: before that config space is not what it will be."""
     order: list[str] = []
+    modules: list[str] = []
 
     class Anything(Silence):
         def begin(self, functions: list[Bdf]) -> None:
@@ -263,10 +265,9 @@ def test_config_space_is_read_when_whoever_waits_for_a_file_has_it(
         order.append("config")
         return b""
 
-    compile_actor = module.compile_actor
     monkeypatch.setattr(module, "compile_actor", compiled)
-    monkeypatch.setattr(module.sysfs, "read_config", read)
-    monkeypatch.setattr(module.functions, "facts", lambda _: {})
+    monkeypatch.setattr("harness.pci.sysfs.read_config", read)
+    monkeypatch.setattr("harness.pci.functions.facts", lambda _: {})
     step = Step(op=Op.READ, means=ATTRIBUTE_READ, file=File(function="igb0", role=str(attribute)), width=8)
     plan = Plan(
         title="order",
@@ -277,5 +278,5 @@ def test_config_space_is_read_when_whoever_waits_for_a_file_has_it(
     )
     addresses = Anywhere(igb0=Bdf.parse("0000:ff:1f.7"))
     with log_of_our_own() as listen:
-        carry_out(plan, addresses, nursery, cast(KernelTrace, Anything()), [].append, listen=listen)
+        carry_out(plan, addresses, nursery, cast(KernelTrace, Anything()), modules.append, listen=listen)
     assert order == ["file", "config"]

@@ -239,7 +239,7 @@ def test_an_interrupt_signals_an_eventfd_that_the_actor_is_given(
     container: vfio.Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     armed: list[tuple[int, int, list[int]]] = []
-    monkeypatch.setattr(module.vfio, "arm_irqs", lambda *how: armed.append(how))
+    monkeypatch.setattr("harness.bindings.vfio.arm_irqs", lambda *how: armed.append(how))
     user = actor("a", RING, TAKE)
     with Files(plan(user), WHERE) as files:
         (device,) = next(iter(container.groups.values())).devices
@@ -260,6 +260,6 @@ def test_an_interrupt_signals_an_eventfd_that_the_actor_is_given(
 def test_who_takes_no_interrupts_arms_none(
     container: vfio.Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.vfio, "arm_irqs", pytest.fail)
+    monkeypatch.setattr("harness.bindings.vfio.arm_irqs", pytest.fail)
     with Files(plan(actor("a", READ)), WHERE):
         assert container.groups

@@ -250,7 +250,7 @@ def test_intx_is_let_through_again_by_a_request_on_the_device() -> None:
 
 @pytest.mark.usefixtures("container")
 def test_an_interrupt_is_counted_on_a_descriptor_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.vfio, "arm_irqs", lambda *_: None)
+    monkeypatch.setattr("harness.bindings.vfio.arm_irqs", lambda *_: None)
     taken = File(function="igb0", role="vfio-msi")
     actor = Actor(name="a", steps=(Step(op=Op.COUNT, means=TAKE, file=taken, width=8),))
     with files_of(actor) as files:

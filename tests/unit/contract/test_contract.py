@@ -372,7 +372,10 @@ def test_msi_pending_bits_move_with_the_control_word(control: int, offset: int |
 def test_every_shipped_entry_names_its_source() -> None:
     contract = load()
     sources = [
-        e.source for e in (*contract.promises, *contract.oracles, *contract.volatile, *contract.log_rules)
+        *(promise.source for promise in contract.promises),
+        *(oracle.source for oracle in contract.oracles),
+        *(field.source for field in contract.volatile),
+        *(rule.source for rule in contract.log_rules),
     ]
     assert all(
         re.search(r"Linux|PCI|QEMU|NVM|Virtual I/O|as for|82|lab/models/", source) for source in sources

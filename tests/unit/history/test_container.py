@@ -59,7 +59,10 @@ def _histories(draw: st.DrawFn) -> History:
         plan,
         functions=aliases,
         actors=actors,
-        **{name: moved(getattr(plan, name)) for name in ("settings", "oracles", "faults", "incidents")},
+        settings=moved(plan.settings),
+        oracles=moved(plan.oracles),
+        faults=moved(plan.faults),
+        incidents=moved(plan.incidents),
         ports=dict.fromkeys(aliases[:1], aliases[-1] if aliases else ""),
     )
     end = draw(st.integers(begin, 2**60))

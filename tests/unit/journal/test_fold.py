@@ -68,7 +68,7 @@ def test_an_error_in_teardown_after_a_good_call_is_an_error() -> None:
     ],
 )
 def test_a_test_in_flight_is_an_error(end: SessionEnd | None, boot_id: str, kind: str) -> None:
-    records = [TestStart(test="a"), phase("setup", Status.OK), *([end] if end else [])]
+    records: list[Record] = [TestStart(test="a"), phase("setup", Status.OK), *([end] if end else [])]
     folded = entry(*records, boot_id=boot_id)
     assert (folded.status, folded.type) == (Status.ERROR, kind)
     assert "phases that were complete: setup" in folded.details

@@ -131,10 +131,10 @@ class Stage:
         step = Step(op=Op.READ, means=means, file=File(function=ALIAS, role=role), offset=offset, width=width)  # type: ignore[arg-type]
         return self.actor(name, step)
 
-    def writer(self, offset: int, value: bytes, *, means: str = WRITE) -> int:
+    def writer(self, offset: int, value: bytes, *, means: Operation = WRITE) -> int:
         step = Step(
             op=Op.WRITE, means=means, file=File(function=ALIAS, role="config"), offset=offset, value=value
-        )  # type: ignore[arg-type]
+        )
         return self.actor(f"writer-{len(self._actors)}", step)
 
     def resetter(self, name: str = "resetter", *, means: str = FLR) -> int:

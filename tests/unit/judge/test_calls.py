@@ -18,8 +18,8 @@ from harness.model.plan import Retries
 from harness.model.promise import WindowKind
 from harness.model.units import MS, SECOND, Ns
 from harness.model.verdict import Blame, Finding, Verdict
-from tests.unit.judge.build import CONTRACT, FLR, worst
-from tests.unit.judge.witness import ALIAS, HOT, PORT, PORT_NUMBER, SIBLING, SIBLING_NUMBER, CallStage
+from tests.unit.judge.build import ALIAS, CONTRACT, FLR, worst
+from tests.unit.judge.witness import HOT, PORT, PORT_NUMBER, SIBLING, SIBLING_NUMBER, CallStage
 
 STRANGER = 900  # a thread that is no actor's
 

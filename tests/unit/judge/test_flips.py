@@ -10,7 +10,14 @@ from harness.history.columns import Edge
 from harness.history.history import History
 from harness.history.windows import HOLD_DEVICE_LOCK
 from harness.judge import judge
-from harness.model.operation import ATTRIBUTE_READ, FLR_BIT, SELF_TEST, SELF_TEST_RESULT
+from harness.model.operation import (
+    ATTRIBUTE_READ,
+    FLR_BIT,
+    SELF_TEST,
+    SELF_TEST_RESULT,
+    config_write,
+)
+from harness.model.pci import AccessPath
 from harness.model.plan import File, Op, Step
 from harness.model.promise import Promise, WindowKind
 from harness.model.verdict import Verdict
@@ -50,7 +57,7 @@ def serialised(method: str, platform: str) -> History:
         stage.reader("sysfs"),
         stage.reader("proc", means=PROC_READ),
         stage.writer(0x0C, b"\x00", means=WRITE),
-        stage.writer(0x0C, b"\x00", means="config-write/proc"),
+        stage.writer(0x0C, b"\x00", means=config_write(AccessPath.PROC)),
     ]
     for access in accesses:
         stage.op(access, 100, 120)

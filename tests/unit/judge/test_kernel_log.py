@@ -17,6 +17,7 @@ from harness.judge.questions.kernel_log import kernel_log
 from harness.model.fault import Fault, Misbehaviour, PlannedFault
 from harness.model.plan import Setting
 from harness.model.terms import LogClass
+from harness.model.units import Ns
 from harness.model.verdict import Blame, Finding, Verdict
 from tests.unit.judge.build import ALIAS, CONTRACT, Stage, at, terms, worst
 
@@ -179,7 +180,7 @@ def test_a_claim_says_when_it_was_outside_of_the_operations(us: float, when: str
 def test_a_log_without_times_says_nothing_of_them() -> None:
     history = staged(WARNING)
     (line,) = history.log
-    for unknown in (replace(history, log=(replace(line, time_us=0),)), replace(history, begin_ns=0)):
+    for unknown in (replace(history, log=(replace(line, time_us=0),)), replace(history, begin_ns=Ns(0))):
         (bad,) = kernel_log(Evidence(unknown), terms(unknown))
         assert "release" not in bad.claim
 

@@ -313,7 +313,7 @@ def test_a_busy_machine_is_to_blame_only_for_what_could_have_collided_on_another
 
 def starved_at(history: History, *moments: float) -> list[bool]:
     times = np.array([at(moment) for moment in moments])
-    return Evidence(history).starvation.during(times, times).tolist()
+    return [bool(one) for one in Evidence(history).starvation.during(times, times)]
 
 
 def test_a_late_beat_starves_from_its_planned_time_to_its_waking() -> None:

@@ -143,8 +143,7 @@ def test_success_without_a_traced_reset_convicts(result: int | None) -> None:
 def test_an_absent_probe_on_the_method_is_unknown() -> None:
     history = one_reset().history()
     probes = tuple(replace(p, present=False) if p.symbol == "pcie_flr" else p for p in history.probes)
-    for change in ({"probes": probes}, {"lost_kernel_events": 2}):
-        doubtful = replace(history, **change)  # type: ignore[arg-type]
+    for doubtful in (replace(history, probes=probes), replace(history, lost_kernel_events=2)):
         assert worst(reset_happened(Evidence(doubtful), terms(doubtful))) is Verdict.UNKNOWN
         assert worst(reset_time(Evidence(doubtful), terms(doubtful))) is Verdict.UNKNOWN
 

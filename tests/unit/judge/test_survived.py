@@ -14,6 +14,7 @@ from harness.judge.questions.finished import finished
 from harness.judge.questions.survived import survived
 from harness.judge.verdict import CHECKERS, LAST_QUESTIONS
 from harness.model import operation as words
+from harness.model.units import Ns
 from harness.model.verdict import Blame, EventKind, Verdict
 from tests.unit.judge.build import Stage, terms
 
@@ -66,7 +67,7 @@ def test_nothing_else_is_asked_of_what_it_left() -> None:
 
 
 def test_what_could_not_be_read_is_said() -> None:
-    history = dataclasses.replace(lost(), begin_ns=0, actors=(), operations=empty(OPERATION))
+    history = dataclasses.replace(lost(), begin_ns=Ns(0), actors=(), operations=empty(OPERATION))
     (bad,) = survived(Evidence(history), terms(history))
     assert bad.claim == (
         "The kernel panicked during the stage: Fatal exception; what the actors were doing could not be read."

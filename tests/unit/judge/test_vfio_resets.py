@@ -14,9 +14,8 @@ from harness.judge.questions.reset_happened import reset_happened
 from harness.judge.questions.reset_time import reset_time
 from harness.model import operation as words
 from harness.model.verdict import Blame, Finding, Verdict
-from tests.unit.judge.build import CONTRACT, worst
+from tests.unit.judge.build import ALIAS, CONTRACT, worst
 from tests.unit.judge.witness import (
-    ALIAS,
     HOT,
     ORACLE,
     PORT,

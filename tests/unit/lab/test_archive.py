@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -238,7 +239,7 @@ class SmallArchive:
 
 
 @pytest.fixture
-def small_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def small_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallArchive]:
     for tool in ("apt-get", "dpkg-deb", "gpg", "setpriv"):
         if not shutil.which(tool):
             pytest.skip(f"needs {tool} to make and read a small archive")

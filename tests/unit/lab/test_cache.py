@@ -91,7 +91,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path) -> None:
             cache.publish("thing", "one", build)
         assert cache.entry("thing", "one") is None
         assert not list((tmp_path / "building").iterdir())
-        assert cache.publish("thing", "one", write_hello)
+        assert cache.publish("thing", "one", write_hello) == cache.entry("thing", "one")
 
 
 def test_a_folder_without_a_stamp_is_not_an_entry(tmp_path: Path) -> None:

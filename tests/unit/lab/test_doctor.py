@@ -103,7 +103,7 @@ def test_disk_counts_only_what_is_still_to_come(tmp_path: Path, monkeypatch: pyt
 def test_what_is_used_is_what_du_says(tmp_path: Path) -> None:
     """Whatever it is for: working folders, half-made entries and locks, too; sparse files by what they hold."""
     with Cache(tmp_path / "cache") as cache:
-        cache.publish("thing", "one", lambda folder: (folder / "file").write_bytes(bytes(3_000_000)) and None)
+        cache.publish("thing", "one", lambda folder: (folder / "file").write_bytes(bytes(3_000_000)))
         with cache.workspace("apt") as folder:
             (folder / "lists").write_bytes(bytes(5_000_000))
             (folder / "a name as long as it takes for a link to have a block of its own").symlink_to(
@@ -138,7 +138,7 @@ def test_a_cache_where_no_program_may_be_started_and_that_is_memory(tmp_path: Pa
         "-c",
         mount,
         "sh",
-        tmp_path,
+        str(tmp_path),
         sys.executable,
         look,
     ]
@@ -186,7 +186,7 @@ def test_kvm_tells_what_the_last_probe_said(
     with Cache(tmp_path / "cache") as cache:
         assert doctor.kvm(cache.entries()).state is State.WARN  # no device
         (tmp_path / "kvm").touch()
-        cache.publish("accelerator", "x", lambda folder: (folder / "answer").write_text(answer) and None)
+        cache.publish("accelerator", "x", lambda folder: (folder / "answer").write_text(answer))
         assert doctor.kvm(cache.entries()).state is state
 
 
@@ -195,7 +195,7 @@ def test_the_module_for_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert "lab/run builds it" in doctor.windows(cache.root, cache.entries()).todo
         cache.publish("kmod", "6.12", lambda folder: (folder / "hil_windows.ko").touch())
         assert doctor.windows(cache.root, cache.entries()).state is State.OK
-        cache.publish("kmod", "mine", lambda folder: (folder / "why-not").write_text("error: old") and None)
+        cache.publish("kmod", "mine", lambda folder: (folder / "why-not").write_text("error: old"))
         failed = doctor.windows(cache.root, cache.entries())
         assert (failed.state, "error: old" in failed.what) == (State.WARN, True)
         monkeypatch.setenv("PATH", str(tmp_path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def lives(pid: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def cache():  # type: ignore[no-untyped-def]  # noqa: ANN201
+def cache() -> Iterator[Cache]:
     with Cache() as opened:
         yield opened
 

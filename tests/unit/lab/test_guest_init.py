@@ -8,7 +8,7 @@ import pytest
 
 from harness import cli
 from harness.errors import SetupError
-from harness.report.exit import ExitStatus
+from harness.model.exit_status import ExitStatus
 from lab.cache import Cache
 from lab.guest_init import compiled_init
 from lab.place import prepare

@@ -117,7 +117,7 @@ def test_a_module_that_never_ends_is_refused(suffix: str, tmp_path: Path) -> Non
                 ["zstd", "-qc", "--single-thread"], input=bytes(MODULE.most + 1), stdout=file, check=True
             )
     else:
-        with (lzma.LZMAFile if suffix == "xz" else gzip.GzipFile)(path, "wb") as packed:  # type: ignore[operator]
+        with (lzma.LZMAFile if suffix == "xz" else gzip.GzipFile)(path, "wb") as packed:
             for _ in range((MODULE.most >> 20) + 1):
                 packed.write(bytes(1 << 20))
     most = (MODULE_FILE if suffix == "ko" else MODULE).most

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +24,8 @@ SIGNATURE = b"~Module signature appended~\n"
 def module(folder: Path, file: str = "ipr.ko", info: str = f"name=ipr depends= {MAGIC}") -> Path:
     """A module in a file, packed as the file's name says."""
     path = folder / file
-    packed = {".xz": lzma.compress, ".gz": gzip.compress}.get(path.suffix, bytes)
-    path.write_bytes(packed(elf(info)))
+    pack: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.compress, ".gz": gzip.compress}
+    path.write_bytes(pack.get(path.suffix, bytes)(elf(info)))
     return path
 
 

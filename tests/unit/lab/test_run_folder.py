@@ -59,7 +59,7 @@ def test_what_a_dead_owner_left_is_swept_unless_it_is_new(base: Path) -> None:
 
 def test_a_path_too_long_for_a_socket_is_avoided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(run_folder.tempfile, "gettempdir", lambda: "/" + "x" * 90)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/" + "x" * 90)
     assert len(str(run_folder._base())) < 20
 
 

@@ -84,8 +84,10 @@ def qemu(tmp_path: Path) -> Iterator[Qemu]:
 
 
 @pytest.fixture
-def slots(qemu: Qemu, tmp_path: Path) -> Iterator[Slots]:
-    assert qemu
+def slots(
+    qemu: Qemu,  # noqa: ARG001 - it listens
+    tmp_path: Path,
+) -> Iterator[Slots]:
     monitor = Monitor("a guest")
     monitor.connect(tmp_path / "qmp", DEADLINE_S)
     one = Slots(MACHINE, monitor, tmp_path)

@@ -85,6 +85,7 @@ def _faults(draw: st.DrawFn) -> Fault:
     what, when = draw(st.sampled_from(Misbehaviour)), draw(st.sampled_from(Occasion))
     passing = when not in (Occasion.NOW, Occasion.TIME)
     lasting = TIMES.filter(bool)
+    lasts: st.SearchStrategy[Ns | None]
     match what:
         case Misbehaviour.NOT_READY:
             lasts = lasting

@@ -95,10 +95,11 @@ def incident(kind: IncidentKind, **what: Any) -> Incident:
 
 @pytest.mark.parametrize("kind", IncidentKind)
 def test_what_an_incident_must_say_depends_on_its_kind(kind: IncidentKind) -> None:
-    right = {
+    ways: dict[IncidentKind, dict[str, object]] = {
         IncidentKind.SERVER_STALLED: {"lasting_ns": Ns(5 * MS)},
         IncidentKind.LINK_ERROR: {"detail": "DLP"},
-    }.get(kind, {})
+    }
+    right = ways.get(kind, {})
     assert incident(kind, **right).kind is kind
     for wrong in ({"lasting_ns": Ns(5 * MS)}, {"detail": "DLP"}):
         if wrong != right:

@@ -28,7 +28,7 @@ from harness.model.units import MS, SECOND, US, Ns
 from harness.model.verdict import Blame
 
 WORDS = [
-    value
+    Operation(value)
     for name, value in vars(operation).items()
     if name.isupper() and isinstance(value, str) and name != "LOCK_PORT"
 ]

@@ -12,6 +12,7 @@ from harness.history.history import History
 from harness.history.reading import Reading
 from harness.history.windows import DRIVER_STEPS, UNLOCK, Callback, DriverStep
 from harness.model.operation import TRY_CONFIG, UNBIND
+from harness.model.units import Ns
 from harness.model.verdict import Judgement
 from harness.report.ascii.timeline import timeline_text
 from harness.report.svg.timeline import timeline_svg
@@ -222,7 +223,7 @@ def test_tellings_are_instants_of_the_driver() -> None:
         (1_160, Callback.DONE),
     ]
     assert lane.tellings[0].text == "reset_prepare called by resetter (thread 802)"
-    near = replace(told(), end_ns=told().begin_ns + 1_500 * MS)
+    near = replace(told(), end_ns=Ns(told().begin_ns + 1_500 * MS))
     text = timeline_text(near, UNJUDGED)
     (row,) = rows(text, lane.name)
     assert row.strip()[0] == "P"
@@ -233,7 +234,7 @@ def test_tellings_are_instants_of_the_driver() -> None:
 
 
 def test_the_words_of_tellings_stand_outside_of_the_reset() -> None:
-    svg = timeline_svg(replace(told(), end_ns=told().begin_ns + 1_500 * MS), UNJUDGED).decode()
+    svg = timeline_svg(replace(told(), end_ns=Ns(told().begin_ns + 1_500 * MS)), UNJUDGED).decode()
     places = {word: float(x) for x, word in re.findall(r'<text x="([\d.]+)"[^>]*>(prepare|done)<', svg)}
     edges = [
         float(x) for x in re.findall(r'<path d="M([\d.]+) [^"]*" stroke="[^"]*" stroke-width="2.5">', svg)
@@ -251,7 +252,7 @@ def test_what_lies_outside_of_the_view_is_not_drawn() -> None:
 
 def test_in_a_single_column_the_reset_itself_is_what_shows() -> None:
     history = history_of(*again(1_000))
-    long = replace(history, end_ns=history.begin_ns + 3_000_000 * MS)
+    long = replace(history, end_ns=Ns(history.begin_ns + 3_000_000 * MS))
     (row,) = rows(timeline_text(long, UNJUDGED), "driver ipr0")
     assert row.strip() == ">"  # and that it was done, above all
     undone = replace(long, kernel=long.kernel[:-1])
@@ -268,7 +269,7 @@ def test_without_what_drivers_did_there_is_no_lane() -> None:
 
 def test_a_driver_at_rest_in_the_view_keeps_its_lane() -> None:
     history, judgement = race()
-    cut = overview(replace(history, end_ns=history.begin_ns + 19_000 * MS), judgement)
+    cut = overview(replace(history, end_ns=Ns(history.begin_ns + 19_000 * MS)), judgement)
     assert [lane.function for lane in cut.drivers] == ["ipr0"]
 
 

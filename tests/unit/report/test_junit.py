@@ -129,7 +129,7 @@ def test_a_round_trip_keeps_counts_and_retries(tmp_path: Path) -> None:
     path = tmp_path / "junit.xml"
     path.write_bytes(to_junit(fold(records())))
     (suite,) = list(xunit2.JUnitXml.fromfile(str(path)))
-    by_name = {case.name: case for case in suite}
+    by_name = {case.name: case for case in suite if isinstance(case, xunit2.TestCase)}
     assert suite.tests == len(by_name)
     spent = 1  # of its own: too many of these tests needed a retry
     assert suite.failures == sum(status is Status.FAILURE for status, _ in ROWS.values()) + spent

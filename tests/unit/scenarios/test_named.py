@@ -9,7 +9,7 @@ import pytest
 
 from harness import cli
 from harness.errors import UsageError
-from harness.report.exit import ExitStatus
+from harness.model.exit_status import ExitStatus
 from harness.scenarios.named import named
 
 SHIPPED = Path(__file__).parents[3] / "harness" / "scenarios"

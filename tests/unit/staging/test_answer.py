@@ -208,7 +208,16 @@ def test_what_is_told_meanwhile_has_its_shape_too(name: str) -> None:
     told.hear(TOLD)
     before = getattr(told, name)
     told.hear({"another": 1})
-    for wrong in (*WRONG, {"x": 1}, {0: None}, {-1: 1}, {None: 1}, [{}], dict.fromkeys(range(5000), 0)):
+    wrongs: tuple[object, ...] = (
+        *WRONG,
+        {"x": 1},
+        {0: None},
+        {-1: 1},
+        {None: 1},
+        [{}],
+        dict.fromkeys(range(5000), 0),
+    )
+    for wrong in wrongs:
         with suppress(AgentLost):
             told.hear({name: wrong})
             assert isinstance(wrong, type(before)), wrong

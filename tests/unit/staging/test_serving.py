@@ -194,7 +194,12 @@ def test_without_a_release_nothing_is_done() -> None:
 def test_the_end_waits_for_an_incident_that_has_begun() -> None:
     going, one = threading.Event(), Fake()
     serving = Serving(plan(incidents=[incident()]), {"one": one}.get)
-    one.meanwhile = lambda: (going.set(), serving._over.wait(20))
+
+    def meanwhile() -> None:
+        going.set()
+        serving._over.wait(20)
+
+    one.meanwhile = meanwhile
     with serving:
         serving.released(now_on_target(ago_ns=SECOND), reading(0))
         assert going.wait(20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,6 @@ def test_its_size_does_not_grow() -> None:
     one, many = of([5]), of([5])
     for number in range(1000):
         many.add(np.arange(1, 1000, dtype=np.int64) * (number + 1))
-    assert one._counts.nbytes == many._counts.nbytes
+    assert len(pickle.dumps(one)) >= len(pickle.dumps(many)) - 100  # numbers may need some bytes more
     assert len(json.dumps(many.to_json())) < 30_000
     assert many.max_ns == Ns(999_000)

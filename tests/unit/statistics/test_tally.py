@@ -12,6 +12,8 @@ import pytest
 from harness.errors import HistoryError
 from harness.history.history import History
 from harness.judge.synthetic import synthetic
+from harness.model.operation import config_read, reset
+from harness.model.pci import AccessPath, ResetMethod
 from harness.model.units import MS, US
 from harness.statistics.comparison import ENOUGH, Aspect, Weight, compare
 from harness.statistics.histogram import Histogram
@@ -48,8 +50,8 @@ def claims(now: Tally, before: Tally, **options: float) -> list[tuple[Aspect, We
 def test_spans_are_those_of_the_table() -> None:
     found = dict(spans(HISTORY))
     assert set(found) == {"config-read/sysfs", "reset/flr", "heartbeat"}
-    assert len(found["config-read/sysfs"]) == 4000
-    assert int(found["reset/flr"].min()) > 100 * MS
+    assert len(found[config_read(AccessPath.SYSFS)]) == 4000
+    assert int(found[reset(ResetMethod.FLR)].min()) > 100 * MS
 
 
 def test_operations_that_never_returned_have_no_latency() -> None:

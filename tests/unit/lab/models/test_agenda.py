@@ -6,17 +6,7 @@ import pytest
 
 from harness.model.units import Ns
 from lab.models.agenda import Agenda
-
-BEGIN = 1_000_000
-
-
-class Clock:
-    """Time that passes when a test says so."""
-
-    now = BEGIN
-
-    def __call__(self) -> int:
-        return self.now
+from tests.unit.lab.models.surroundings import Clock
 
 
 @pytest.fixture
@@ -38,7 +28,7 @@ def test_what_is_due_is_done_in_its_order(agenda: Agenda, clock: Clock) -> None:
     agenda.add(Ns(20), lambda: done.append("second"))
     agenda.add(Ns(10), lambda: done.append("first"))
     agenda.add(Ns(20), lambda: done.append("third"))
-    assert (agenda.run_due(), done) == (BEGIN + 10, [])
+    assert (agenda.run_due(), done) == (clock.now + 10, [])
     clock.now += 20
     assert (agenda.run_due(), done) == (None, ["first", "second", "third"])
 
@@ -53,6 +43,6 @@ def test_a_task_may_add_others_and_those_of_now_are_done_at_once(agenda: Agenda,
 
     agenda.add(Ns(0), first)
     assert done == [], "whoever adds is answered first"
-    assert (agenda.run_due(), done) == (BEGIN + 5, ["first", "at once"])
+    assert (agenda.run_due(), done) == (clock.now + 5, ["first", "at once"])
     clock.now += 5
     assert (agenda.run_due(), done) == (None, ["first", "at once", "later"])

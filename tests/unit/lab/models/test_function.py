@@ -16,47 +16,13 @@ from lab.models.declared import INTX_PENDING
 from lab.models.endpoint import ACKNOWLEDGE, SCRATCH, SIGNATURE, TRIGGER, endpoint
 from lab.models.function import Function, SelfTest
 from lab.models.interface import CONFIG_REGION, INTX, MSI, Refused, Told
+from tests.unit.lab.models.surroundings import Clock, Machine
 
 BAR = 0
 COMMAND, REVISION, BIST, PIN = 0x04, 0x08, 0x0F, 0x3D
 ONES = b"\xff" * 4
 IDS = b"\xf4\x1a\xf0\x10"
 SIGNED = SIGNATURE.to_bytes(4, "little")
-
-
-class Clock:
-    """Time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000
-
-    def __call__(self) -> int:
-        return self.now
-
-
-class Machine:
-    """What a function sits in."""
-
-    def __init__(self) -> None:
-        self.signalled: list[tuple[int, int]] = []
-        self.memory = bytearray(64)
-        self.listens = True
-
-    def signal(self, kind: int, vector: int) -> bool:
-        self.signalled.append((kind, vector))
-        return self.listens
-
-    def dma_read(self, address: int, count: int) -> bytes:
-        self._check(address, count)
-        return bytes(self.memory[address : address + count])
-
-    def dma_write(self, address: int, data: bytes) -> None:
-        self._check(address, len(data))
-        self.memory[address : address + len(data)] = data
-
-    def _check(self, address: int, count: int) -> None:
-        if address + count > len(self.memory):
-            raise OSError(errno.EFAULT, "nobody mapped that")
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def rows(model: ModelProcess) -> Table:
 
 
 def seen(model: ModelProcess) -> list[int]:
-    return rows(model)["what"].tolist()
+    return [int(what) for what in rows(model)["what"]]
 
 
 def until(model: ModelProcess, what: Happened) -> list[int]:
@@ -133,11 +133,16 @@ def test_its_log_outlives_it(model: ModelProcess, connect: Connect) -> None:
 
 def test_the_clock_of_the_stage_is_set_afterwards(model: ModelProcess, connect: Connect) -> None:
     one = connect()
-    timed = {"when": Occasion.TIME, "at_ns": Ns(1500 * MS)}  # a busy machine may tell of the release late
+    at_ns = Ns(1500 * MS)  # a busy machine may tell of the release late
     model.load(
         [
-            Fault(what=Misbehaviour.NEVER_READY, **timed),
-            Fault(what=Misbehaviour.INTERRUPT_STORM, lasting_ns=Ns(20 * SECOND), **timed),
+            Fault(what=Misbehaviour.NEVER_READY, when=Occasion.TIME, at_ns=at_ns),
+            Fault(
+                what=Misbehaviour.INTERRUPT_STORM,
+                when=Occasion.TIME,
+                at_ns=at_ns,
+                lasting_ns=Ns(20 * SECOND),
+            ),
         ]
     )
     assert one.ask(client.read(CONFIG_REGION, 0, 4))[16:] == b"\xf4\x1a\xf0\x10"

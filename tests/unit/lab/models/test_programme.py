@@ -15,7 +15,7 @@ from lab.models.programme import Programme
 from tests.unit.model.strategies import FAULTS
 
 NOT_READY, SILENT = Misbehaviour.NOT_READY, Misbehaviour.ALL_ONES_CONFIG
-COUNTED = [one for one in Occasion if one not in (Occasion.NOW, Occasion.TIME)]
+COUNTED: list[Occasion] = [one for one in Occasion if one not in (Occasion.NOW, Occasion.TIME)]
 
 
 class Told:

@@ -10,25 +10,9 @@ from lab.models.catalogue import MODELS
 from lab.models.endpoint import TRIGGER, Endpoint
 from lab.models.interface import CONFIG_REGION, INTX, MSI, MSIX
 from lab.models.variants import PENDING, TABLE, VECTORS, of_two, with_msix
+from tests.unit.lab.models.surroundings import Machine
 
 COMMAND, SUBSYSTEM = 0x04, 0x2C
-
-
-class Machine:
-    """Takes interrupts."""
-
-    def __init__(self) -> None:
-        self.signalled: list[tuple[int, int]] = []
-
-    def signal(self, kind: int, vector: int) -> bool:
-        self.signalled.append((kind, vector))
-        return True
-
-    def dma_read(self, address: int, count: int) -> bytes:
-        raise OSError(f"{count} bytes at {address:#x}")
-
-    def dma_write(self, address: int, data: bytes) -> None:
-        raise OSError(f"{len(data)} bytes at {address:#x}")
 
 
 @pytest.fixture
