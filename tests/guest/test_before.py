@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.model.command import CommandRecord
 from tests.guest.invocation import cases, command, harness
 
 SCENARIO = r"""
@@ -56,7 +55,7 @@ def test_commands_run_before_a_stage(tmp_path: Path) -> None:
     assert (shell.status, int(shell.output) > 20) == (0, True)
     assert (failed.status, failed.output) == (3, "Linux\n\n")
     assert slow.status is None
-    assert all(isinstance(one, CommandRecord) and one.end_ns < history.begin_ns for one in history.commands)
+    assert all(one.end_ns < history.begin_ns for one in history.commands)
 
     (error,) = found["test_a_command_fails[igb0]"].iter("error")
     assert error.get("type") == "hil.infra.staging"

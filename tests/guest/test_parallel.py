@@ -33,6 +33,7 @@ WITHIN_S = 180.0  # of which a quiet machine needs a few
 MINE = """
 import time
 import pytest
+from harness.model.request import ReadClocks
 
 ENDED = []
 

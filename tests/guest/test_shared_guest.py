@@ -12,6 +12,7 @@ from tests.guest.invocation import Invocation, cases, harness, red
 
 TESTS = r"""
 import pytest
+from harness.model.request import Bind, DescribeFunction, LoadModule
 from harness.model.verdict import Blame
 
 ANOTHER_PROCESS = '''

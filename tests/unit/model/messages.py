@@ -30,7 +30,7 @@ MESSAGES: tuple[type[Message], ...] = (
 )
 BDFS = st.builds(Bdf, st.integers(0, 2**32 - 1), st.integers(0, 255), st.integers(0, 31), st.integers(0, 7))
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
-_MADE = {
+_MADE: dict[Any, st.SearchStrategy[Any]] = {
     Plan: PLANS,
     Bdf: BDFS,
     Command: COMMANDS,
@@ -56,7 +56,7 @@ def any_of(hint: Any) -> st.SearchStrategy[Any]:
                     return st.integers(int(demand.least), int(demand.most))
             return any_of(hint.__origin__)
         case _ if origin in (types.UnionType, typing.Union):
-            return st.one_of(map(any_of, arguments))
+            return st.one_of([any_of(one) for one in arguments])
         case _ if origin is tuple:
             return st.lists(any_of(arguments[0]), max_size=2).map(tuple)
         case _ if origin is Mapping:

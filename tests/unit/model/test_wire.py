@@ -80,7 +80,23 @@ def fields(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
             yield from fields(inner, (*path, at))
 
 
-OTHERS = (2.5, float("nan"), True, 7, -1, "x", "\x1b[2J", b"x", b"", [], [None], {}, {"x": 1}, (), ("x",))
+OTHERS: tuple[Any, ...] = (
+    2.5,
+    float("nan"),
+    True,
+    7,
+    -1,
+    "x",
+    "\x1b[2J",
+    b"x",
+    b"",
+    [],
+    [None],
+    {},
+    {"x": 1},
+    (),
+    ("x",),
+)
 
 
 def damages(said: Any, path: Path, key: str) -> Iterator[tuple[str, Any]]:
@@ -146,7 +162,8 @@ def test_requests_are_a_closed_set(wrong: object) -> None:
 def test_what_is_told_before_an_answer_is_a_closed_set() -> None:
     reached = Reached(phase=Phase.OPENING, alive_ns=5)
     assert read_progress({"Reached": reached.to_wire()}) == reached
-    for wrong in (None, {}, {"Failure": {}}, {"Reached": {}, "Beat": {}}, [], {5: {}}):
+    others: tuple[Any, ...] = (None, {}, {"Failure": {}}, {"Reached": {}, "Beat": {}}, [], {5: {}})
+    for wrong in others:
         with pytest.raises(Misfit):
             read_progress(wrong)
     with pytest.raises(Misfit, match=r"Beat\.alive_ns is missing"):

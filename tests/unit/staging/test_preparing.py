@@ -93,7 +93,7 @@ def test_busybox_is_brought_once_when_it_is_named(target: Bringing) -> None:
 def test_what_fails_is_an_error_of_the_lab_and_nothing_comes_after_it(
     target: Bringing, command: Command, said: str
 ) -> None:
-    ran = []
+    ran: list[CommandRecord] = []
     with pytest.raises(StagingError) as raised:
         ran.extend(run(target, ("true",), command, ("true",)))
     assert raised.value.kind == "hil.infra.staging"

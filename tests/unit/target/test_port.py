@@ -118,7 +118,7 @@ def test_only_requests_can_be_asked(agent: Agent) -> None:
     with pytest.raises(AgentError, match="request 'Surprise' is not known: there are Warm") as raised:
         agent.ask(Surprise())
     assert raised.value.kind == "hil.agent"
-    assert agent.ask(ReadClocks())
+    assert agent.ask(ReadClocks()).monotonic_ns
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_source_that_raises_or_never_answers_is_told(agent: Agent) -> None:
     assert "Traceback (most recent call last)" in raised.value.evidence
     with pytest.raises(AgentLost, match="running source"):
         agent.run_source("channel.receive()", deadline_s=0.1)
-    assert agent.ask(DescribeMachine())
+    assert agent.ask(DescribeMachine()).cpus
 
 
 def test_an_exception_that_nobody_expected_is_told_at_once_and_the_agent_goes_on(agent: Agent) -> None:
@@ -430,7 +430,7 @@ def test_an_agent_speaks_before_it_answers(agent: Agent) -> None:
 
 def test_who_speaks_is_not_given_up_before_the_deadline(agent: Agent) -> None:
     """Each pause is longer than a single wait for a word, and all of them are longer than the patience."""
-    assert chat(agent, 6, WAIT_S + 0.25, 0.0).ask(ReadClocks(), patience=Patience(limit_s=2.0))
+    assert chat(agent, 6, WAIT_S + 0.25, 0.0).ask(ReadClocks(), patience=Patience(limit_s=2.0)).monotonic_ns
 
 
 def test_who_falls_silent_is_given_up_long_before_the_deadline(agent: Agent) -> None:
