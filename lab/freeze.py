@@ -20,15 +20,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import GuestError, TargetError
+from harness.model.request import ReadConfig, Warm
 from harness.target import clock
-from harness.target.facts import config, function_facts
 from lab.command_line import Memory
 from lab.guest import Guest, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    from harness.target.agent import Agent
+    from harness.target.port import Line
     from lab.machine import Machine
     from lab.qmp import MonitorEvent
 
@@ -191,8 +192,8 @@ def _frozen(start: Start, state: Path, boot_timeout_s: float) -> ConfigSpaces:
         try:
             first = guest.read_clock()
             # Code is translated and modules are imported once here instead of once in every clone.
-            line.ask("warm")
-            before = _config_spaces(guest.machine, line.ask)
+            line.ask(Warm())
+            before = _config_spaces(guest.machine, line)
             remaining_s = (first.host_after_ns + _CLOCK_WATCH_NS - time.monotonic_ns()) / 1e9
             # Let time pass, for the clocks to drift apart if they do; only the end of QEMU cuts it short.
             guest.monitor.wait_closed(max(0.0, remaining_s))
@@ -223,22 +224,21 @@ def _failed(tried: str, guest: Guest, said: str) -> GuestError:
 def _first_clone(start: Start) -> ConfigSpaces:
     with Guest(start, name="first clone") as guest:
         guest.awaken(_CLONE_S)
-        spaces = _config_spaces(guest.machine, guest.agent.ask)
+        spaces = _config_spaces(guest.machine, guest.agent)
         guest.check_clock()
     return spaces
 
 
-def _config_spaces(machine: Machine, ask: Callable[..., Any]) -> ConfigSpaces:
+def _config_spaces(machine: Machine, asked: Agent | Line) -> ConfigSpaces:
     spaces: ConfigSpaces = {}
     for one in machine.in_template():
-        found = ask("function_below", port=machine.port_bdf(one.alias), number=one.number_below)
+        found = asked.ask(machine.finding(one.alias))
         if found is None:
             raise GuestError(
                 f"find the function {one.alias} in the guest",
                 said=f"nothing is below root port {machine.port_bdf(one.alias) or '(none)'}",
             )
-        bdf = function_facts(f"facts on {one.alias}", found)["bdf"]
-        spaces[one.alias] = config(f"config space of {one.alias}", ask("config_space", bdf=bdf))
+        spaces[one.alias] = asked.ask(ReadConfig(bdf=found.bdf))
     return spaces
 
 

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 from harness.errors import GuestError, HarnessError, TargetError
 from harness.model.lines import short_lines
+from harness.model.request import SetRealtime
 from harness.target import clock
 from harness.target.port import Line
-from harness.target.shapes import Fields
 from lab import memory, post_mortem
 from lab.backtraces import reason_of_panic
 from lab.command_line import Boot, Memory, Wiring, arguments
@@ -156,7 +156,7 @@ class Guest:
         """
         try:
             self._line = Line(self.rpc_socket, deadline_s=timeout_s, opened=self._watch.guard)
-            self.agent_pid = Fields("the agent's greeting", self._line.hello).number("pid", 0)
+            self.agent_pid = self._line.hello.pid
         except HarnessError as error:
             raise self.failure(f"reach the agent in {self.name}", error) from error
         return self._line
@@ -176,7 +176,7 @@ class Guest:
         line = self.connect(timeout_s)
         try:
             self._first_reading = self.read_clock()
-            line.ask("set_realtime", realtime_ns=time.time_ns())
+            line.ask(SetRealtime(realtime_ns=time.time_ns()))
             self.check_clock()
             self._agent, self._line = line.upgrade(), None
         except TargetError as error:
@@ -202,7 +202,7 @@ class Guest:
         self.console = console.absolute()
         self.check_clock()
         self._first_reading = self.read_clock()
-        self.agent.ask("set_realtime", realtime_ns=time.time_ns())
+        self.agent.ask(SetRealtime(realtime_ns=time.time_ns()))
 
     def check_clock(self) -> clock.Rate:
         """Compare the clocks over the whole time since `awaken`.

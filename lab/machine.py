@@ -17,6 +17,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import UsageError
+from harness.model.pci import Bdf
+from harness.model.request import FindFunction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -316,6 +318,12 @@ class Machine:
             return ""
         port = alias if alias in self.empty_ports else self.function(alias).port_name
         return f"0000:00:{_FIRST_PORT_DEVICE + self.ports.index(port):02x}.0"
+
+    def finding(self, alias: str, *, number: int = -1) -> FindFunction:
+        """How the guest's agent is asked for a function, or for one behind a port named directly by its number."""
+        port = self.port_bdf(alias)
+        below = self.function(alias).number_below if number < 0 else number
+        return FindFunction(port=Bdf.parse(port) if port else None, number=below)
 
     def plugged_with(self, alias: str) -> tuple[EmulatedFunction, ...]:
         """Return what is plugged when a function is: all that are plugged behind its port, function 0 last.

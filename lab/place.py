@@ -14,15 +14,17 @@ from typing import Any, Final
 
 from harness.errors import GuestError, ModelError
 from harness.model.loss import Loss
+from harness.model.observation import FunctionFacts
 from harness.model.pci import Bdf
 from harness.model.policy import PLUGGED
+from harness.model.request import DescribeFunction, ReadConfig
 from harness.model.units import as_text
 from harness.pci.capabilities import capabilities
 from harness.target.agent import Agent
 from harness.target.attempts import attempting
-from harness.target.facts import config, function_facts
 from harness.target.served import Model
 from lab.accelerator import probe_accelerator
+from lab.busybox import busybox
 from lab.cache import Cache
 from lab.emulator import find_emulator
 from lab.guest import Guest
@@ -110,7 +112,7 @@ class GuestTarget:
         self.guest: Final = guest
         self._start = start
         self._place = place
-        self._facts: dict[str, dict[str, Any]] = {}
+        self._facts: dict[str, FunctionFacts] = {}
 
     @property
     def agent(self) -> Agent:
@@ -125,10 +127,10 @@ class GuestTarget:
             GuestError: it was plugged and the guest's kernel does not see it.
             ModelError: its model raised, ended or did not return when it was plugged, or looked at.
         """
-        return Bdf.parse(self.facts(alias)["bdf"])
+        return self.facts(alias).bdf
 
-    def facts(self, alias: str) -> dict[str, Any]:
-        """What the guest knew of a function when it was first asked for; see `harness.pci.functions.facts`.
+    def facts(self, alias: str) -> FunctionFacts:
+        """What the guest knew of a function when it was first asked for.
 
         Raises:
             UsageError: the machine has no function of that name.
@@ -149,6 +151,11 @@ class GuestTarget:
         """Versions of everything that is not the harness."""
         return {**self._place.provenance(), "lab.start": self._start}
 
+    def busybox(self) -> bytes:
+        """Debian's, from the cache; fetched the first time that somebody asks."""
+        with Cache() as cache:
+            return busybox(cache)
+
     def post_mortem(self, pages: Mapping[int, int]) -> tuple[Loss, dict[int, bytes]]:
         """How this guest was lost, and pages of its memory; see :class:`~harness.target.protocol.Target`."""
         loss = self.guest.post_mortem(self.agent.lost or "the agent does not answer", pages)
@@ -165,11 +172,11 @@ class GuestTarget:
             if mistake is not None and mistake.__traceback__ is None:  # else it was raised before
                 raise mistake
 
-    def _find(self, alias: str) -> dict[str, Any]:
+    def _find(self, alias: str) -> FunctionFacts:
         if alias.endswith(PORT_SUFFIX):
             self.facts(alias.removesuffix(PORT_SUFFIX))  # one that is hot-plugged must be there
             above = self.guest.port_bdf(alias.removesuffix(PORT_SUFFIX))
-            return function_facts(f"facts on {alias}", self.agent.ask("function", bdf=above))
+            return self.agent.ask(DescribeFunction(bdf=Bdf.parse(above)))
         function = self.guest.machine.function(alias)
         port = self.guest.port_bdf(alias)
 
@@ -182,11 +189,11 @@ class GuestTarget:
             self.guest.slots.plug(alias)
             # A driver that only looks at a function owns it for a moment, as virtio-pci does with all of its vendor.
             attempting(PLUGGED, unsettled=lambda space: not _is_settled(space) and not mistake())(
-                self._config_space, port
+                self.agent.ask, ReadConfig(bdf=Bdf.parse(port))
             )
-        facts = attempting(PLUGGED, unsettled=lambda facts: facts is None and not mistake())(
-            self.agent.ask, "function_below", port=port, number=function.number_below
-        )
+        facts: FunctionFacts | None = attempting(
+            PLUGGED, unsettled=lambda facts: facts is None and not mistake()
+        )(self.agent.ask, self.guest.machine.finding(alias))
         if error := mistake():
             raise error
         if facts is None:
@@ -195,10 +202,7 @@ class GuestTarget:
                 said=f"the guest's kernel saw no function in {as_text(PLUGGED.patience_ns)}",
                 evidence=self.guest.console_text()[-4000:],
             )
-        return function_facts(f"facts on {alias}", facts)
-
-    def _config_space(self, bdf: str) -> bytes:
-        return config(f"config space of {bdf}", self.agent.ask("config_space", bdf=bdf))
+        return facts
 
 
 def _is_settled(space: bytes) -> bool:

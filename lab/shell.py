@@ -15,51 +15,14 @@ import termios
 import threading
 import tty
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from harness.errors import AgentLost, UsageError
+from harness.model.request import BringBusybox, DescribeMachine
+from harness.model.wire import Conversation
 from harness.visible import visible
-from lab import archive
 from lab.cache import Cache
 from lab.place import GuestTarget, Wishes, prepare
 from lab.run_folder import run_folder
-
-BUSYBOX: Final = archive.Request(
-    label="busybox",
-    packages=("busybox-static",),
-    suites=(archive.STABLE, f"{archive.STABLE}-security"),
-    dependencies="^$",
-    expected_bytes=1_000_000,
-    unpacked_bytes=3_000_000,
-    expected_s=3,
-)
-
-_REMOTE: Final = """
-import os, pty, subprocess, threading
-busybox = channel.receive()
-os.makedirs("/bin", exist_ok=True)
-with open("/bin/busybox", "wb") as file:
-    file.write(busybox)
-os.chmod("/bin/busybox", 0o755)
-subprocess.run(["/bin/busybox", "--install", "-s", "/bin"], check=True)
-pid, terminal = pty.fork()
-if pid == 0:
-    os.environ.update(TERM="vt100", HOME="/", PS1="guest# ", PATH="/bin:/sbin:/usr/bin:/usr/sbin")
-    os.execv("/bin/busybox", ["sh", "-i"])
-def forward():
-    for data in channel:
-        os.write(terminal, data)
-threading.Thread(target=forward, daemon=True).start()
-while True:
-    try:
-        data = os.read(terminal, 4096)
-    except OSError:
-        break
-    if not data:
-        break
-    channel.send(data)
-os.waitpid(pid, 0)
-"""
 
 
 def open_shell(wishes: Wishes, plug: Sequence[str], gdb: str | None) -> int:
@@ -85,17 +48,17 @@ def open_shell(wishes: Wishes, plug: Sequence[str], gdb: str | None) -> int:
         )
     with Cache() as cache, run_folder() as folder:
         place = prepare(cache, wishes)
-        busybox = (archive.unpacked(cache, BUSYBOX).path / "usr/bin/busybox").read_bytes()
         with place.clone(folder / "console.log", gdb=gdb) as target:
             print(visible(_welcome(target, plug, gdb)), file=sys.stderr)
-            _carry(target, busybox)
+            target.agent.ask(BringBusybox(program=target.busybox()))
+            _carry(target)
     return 0
 
 
 def _welcome(target: GuestTarget, plug: Sequence[str], gdb: str | None) -> str:
     from lab.machine import Placement  # noqa: PLC0415 - a word for one test
 
-    lines = [f"guest: kernel {target.agent.ask('facts')['release']}, console {target.guest.console}"]
+    lines = [f"guest: kernel {target.agent.ask(DescribeMachine()).release}, console {target.guest.console}"]
     for alias in target.guest.machine.aliases:
         if target.guest.machine.function(alias).placement is Placement.TEMPLATE or alias in plug:
             lines.append(f"  {alias:10} {target.address(alias)}")
@@ -108,10 +71,9 @@ def _welcome(target: GuestTarget, plug: Sequence[str], gdb: str | None) -> str:
     return "\n".join([*lines, "The shell ends the guest when it ends (exit)."])
 
 
-def _carry(target: GuestTarget, busybox: bytes) -> None:
+def _carry(target: GuestTarget) -> None:
     """Carry bytes both ways until the shell ends."""
-    channel = target.agent.open_channel(_REMOTE)
-    channel.send(busybox)
+    channel = target.agent.open_channel(Conversation.SHELL)
     reading, writing = os.pipe()  # tells the loop that the shell has ended
 
     def show() -> None:

@@ -10,7 +10,10 @@ import re
 import time
 import uuid
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
+
+from harness.model.observation import Log, LogLine
 
 MARKER: Final = "hil: stage "
 """What lines between which a stage lies begin with; what follows is different for each stage."""
@@ -42,37 +45,32 @@ class KernelLog:
         self._undo.callback(os.close, self._fd)
         self._say(_BEGINS, "begins")
 
-    def collect(self) -> dict[str, Any]:
+    def collect(self) -> Log:
         """Write the end marker, read everything between the two, and leave the alarms.
 
-        Returns:
-            `lines`: a list of `time_us`, `level`, `facility` (0: the kernel itself), `text`; `complete`: False when
-            a marker is missing or the kernel had to overwrite records that we had not read.  Times are
-            CLOCK_MONOTONIC: the log's own clock is some milliseconds off, by as much as the markers tell.
+        Times are CLOCK_MONOTONIC: the log's own clock is some milliseconds off, by as much as the markers tell.
         """
         with self._undo:
             self._say(_ENDS, "ends")
             records, overwritten = self._read()
         markers = {f"{self._marker} {what}": span for what, span in self._spans.items()}
-        found = [
-            (record["time_us"], *markers[record["text"]]) for record in records if record["text"] in markers
-        ]
-        begins = next((n for n, one in enumerate(records) if one["text"] == f"{self._marker} begins"), None)
-        ends = next((n for n, one in enumerate(records) if one["text"] == f"{self._marker} ends"), None)
+        found = [(one.time_us, *markers[one.text]) for one in records if one.text in markers]
+        begins = next((n for n, one in enumerate(records) if one.text == f"{self._marker} begins"), None)
+        ends = next((n for n, one in enumerate(records) if one.text == f"{self._marker} ends"), None)
         lines = records[0 if begins is None else begins + 1 : ends]
         late_us = _late_us(found)
-        return {
-            "lines": [{**line, "time_us": line["time_us"] + late_us} for line in lines],
-            "complete": begins is not None and ends is not None and not overwritten,
-        }
+        return Log(
+            lines=tuple(replace(line, time_us=line.time_us + late_us) for line in lines),
+            complete=begins is not None and ends is not None and not overwritten,
+        )
 
     def leave(self) -> None:
         """Leave the alarms and the log, if nobody has collected it."""
         self._undo.close()
 
-    def _read(self) -> tuple[list[dict[str, Any]], bool]:
+    def _read(self) -> tuple[list[LogLine], bool]:
         """All records that are left, and whether some were overwritten."""
-        records: list[dict[str, Any]] = []
+        records: list[LogLine] = []
         overwritten = False
         while True:
             try:
@@ -84,7 +82,7 @@ class KernelLog:
                 continue
             record = _parse(raw)
             records.append(record)
-            if record["text"] == f"{self._marker} ends":
+            if record.text == f"{self._marker} ends":
                 return records, overwritten
 
     def _say(self, severity: str, what: str) -> None:
@@ -114,7 +112,7 @@ def _late_us(markers: list[tuple[int, int, int]]) -> int:
     return (least + most) // 2000
 
 
-def _parse(raw: bytes) -> dict[str, Any]:
+def _parse(raw: bytes) -> LogLine:
     """`priority,sequence,time_us,flags;text`, and after it lines of a dictionary.
 
     The text is one line, which may begin with a space; bytes that are no printable ASCII are hexadecimal in it.
@@ -122,9 +120,9 @@ def _parse(raw: bytes) -> dict[str, Any]:
     prefix, _, body = raw.partition(b";")
     fields = prefix.split(b",")
     text = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), body.split(b"\n", 1)[0])
-    return {
-        "time_us": int(fields[2]),
-        "level": int(fields[0]) & 7,
-        "facility": int(fields[0]) >> 3,
-        "text": text.decode(errors="backslashreplace"),
-    }
+    return LogLine(
+        time_us=int(fields[2]),
+        level=int(fields[0]) & 7,
+        facility=int(fields[0]) >> 3,
+        text=text.decode(errors="backslashreplace"),
+    )

@@ -6,6 +6,7 @@ import traceback
 from typing import Any, Final
 
 from harness.errors import AgentError, HarnessError
+from harness.model.observation import Failure
 
 HINT: Final = "A mistake in the agent, which comes again; its traceback is below."
 _MOST_CHARACTERS: Final = 32_000
@@ -28,15 +29,6 @@ def mistake(tried: str, error: BaseException) -> AgentError:
 
 
 def as_answer(tried: str, error: Exception) -> dict[str, Any]:
-    """An exception as the agent's answer, in plain values; see :meth:`harness.agent.service.Service.answer`."""
+    """An exception as the agent's answer, in plain values."""
     told = error if isinstance(error, HarnessError) else mistake(tried, error)
-    return {
-        "error": {
-            "class": type(told).__name__,
-            "tried": told.tried,
-            "said": told.said,
-            "hint": told.hint,
-            "evidence": told.evidence,
-            "errno": getattr(told, "errno", 0),
-        }
-    }
+    return {"error": Failure.of(told).to_wire()}

@@ -1,8 +1,4 @@
-"""What the host can ask the agent: each public method of :class:`Service` is one request.
-
-Arguments and results are plain values (numbers, text, bytes, lists, dictionaries), so that they pass through
-JSON lines as well as through execnet.
-"""
+"""What the agent does for the host: one case for each request of :data:`harness.model.request.AnyRequest`."""
 
 from __future__ import annotations
 
@@ -10,21 +6,25 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from harness.agent import modules
+from harness.agent.command import Programs
 from harness.agent.mistake import as_answer
 from harness.agent.nursery import Nursery
 from harness.agent.stage import Tell, carry_out, untold
 from harness.agent.trace import TRACEFS, KernelTrace
 from harness.bindings.actor import now
-from harness.errors import UsageError
+from harness.errors import AgentError, UsageError
+from harness.model import request as ask
+from harness.model.observation import Clocks, FunctionFacts, Machine, OpenedFunction
 from harness.model.pci import Bdf
-from harness.model.plan import Plan
+from harness.model.plain import Misfit
+from harness.model.wire import plain
 from harness.pci import driver, functions, sysfs
+from harness.pci.condition import conditions, put_back
 from harness.vfio.container import opened
 
 _IDLE_ACTORS: Final = 8
@@ -37,152 +37,142 @@ class Service:
     def __init__(self, nursery: Nursery) -> None:
         self._nursery = nursery
         self._trace = KernelTrace()
-        self._open: dict[str, ExitStack] = {}
-        self._tell: Tell = untold
+        self._open: dict[Bdf, ExitStack] = {}
+        self.programs: Final = Programs()
 
-    def answer(self, name: str, arguments: dict[str, Any], tell: Tell = untold) -> dict[str, Any]:
+    def answer(self, name: object, fields: object, tell: Tell = untold) -> dict[str, Any]:
         """Carry a request out; whatever is raised becomes a value, so that it arrives whole and at once.
 
         Args:
             name: of the request.
-            arguments: of it.
+            fields: of it, in plain values.
             tell: says something to the host before the answer.
 
         Returns:
-            `{"result": …}`, or `{"error": {"class", "tried", "said", "hint", "evidence", "errno"}}`; the class is
-            :class:`~harness.errors.AgentError` when nobody expected the exception.
+            `{"result": …}`, or `{"error": …}`, which is a :class:`~harness.model.observation.Failure`: of class
+            :class:`~harness.errors.AgentError` when the request is none, or nobody expected the exception.
         """
-        self._tell = tell
+        tried = f"request {name!r}"
         try:
-            return {"result": self._request(name)(**arguments)}
+            request = ask.read_request(name, fields)
+            return {"result": plain(self.carry(request, tell))}
+        except Misfit as error:
+            return as_answer(tried, AgentError(tried, said=str(error)))
         except Exception as error:  # noqa: BLE001 - the host must hear of each
-            return as_answer(f"request {name!r}", error)
-
-    def _request(self, name: str) -> Callable[..., Any]:
-        request = None if name.startswith("_") or name in ("answer", "close") else getattr(self, name, None)
-        if request is None:
-            raise UsageError(f"request {name!r}", said="unknown to the agent")
-        found: Callable[..., Any] = request
-        return found
+            return as_answer(tried, error)
 
     def close(self) -> None:
         """Leave nothing behind on this machine."""
         while self._open:
             self._open.popitem()[1].close()
         self._trace.disarm()
+        self.programs.remove()
 
-    def warm(self) -> bool:
-        """Do once what is slow the first time, so that a frozen guest has done it: fork actors, set probes."""
+    def carry(self, request: ask.AnyRequest, tell: Tell = untold) -> object:
+        """Carry a request out; its answer, as the request has it in brackets.
+
+        Raises:
+            HarnessError: what a request is documented to meet.
+        """
+        match request:
+            case ask.Warm():
+                self._warm()
+            case ask.DescribeMachine():
+                return _machine()
+            case ask.ReadClocks():
+                return Clocks(monotonic_ns=now(), realtime_ns=time.time_ns())
+            case ask.SetRealtime():
+                time.clock_settime_ns(time.CLOCK_REALTIME, request.realtime_ns)
+            case ask.LoadModule():
+                _load_module(request.name)
+            case ask.RunCommand():
+                return self.programs.run(request.command)
+            case ask.BringBusybox():
+                self.programs.bring_busybox(request.program)
+            case ask.DescribeFunctions():
+                return functions.everywhere()
+            case ask.DescribeFunction():
+                return functions.facts(request.bdf)
+            case ask.FindFunction():
+                return _found(request)
+            case ask.ReadConfig():
+                return sysfs.read_config(request.bdf)
+            case ask.Bind():
+                driver.bind(request.bdf, request.driver)
+            case ask.Unbind():
+                driver.unbind(request.bdf)
+            case ask.OpenFunction():
+                return self._opened(request.bdf)
+            case ask.CloseFunction():
+                self._close(request.bdf)
+            case ask.LookAt():
+                return conditions(request.functions, request.patience_ns)
+            case ask.PutBack():
+                put_back(request.bdf, request.before, request.patience_ns)
+            case ask.CarryOut():
+                return carry_out(
+                    request.plan, request.addresses, self._nursery, self._trace, _load_module, tell=tell
+                )
+            case _:
+                assert_never(request)
+        return None
+
+    def _warm(self) -> None:
         self._nursery.prepare(_IDLE_ACTORS)
         self._trace.begin([])
         self._trace.end()
         functions.everywhere()
-        return True
+        for kind in ask.REQUESTS.values():
+            with suppress(Misfit):  # how each is read is worked out before that there is nothing is noticed
+                kind.from_wire(None)
 
-    def facts(self) -> dict[str, Any]:
-        """This machine: kernel, boot, Python; what a report must name."""
-        return {
-            "release": platform.release(),
-            "version": platform.version(),
-            "machine": platform.machine(),
-            "host": platform.node(),
-            "command_line": Path("/proc/cmdline").read_text().strip(),
-            "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-            "python": platform.python_version(),
-            "cpus": os.cpu_count() or 1,
-            "root": os.geteuid() == 0,
-            "tracefs": TRACEFS.joinpath("dynamic_events").exists(),
-            "modules": sorted(modules.loaded()),
-            "vfio": Path("/dev/vfio/vfio").exists(),
-            "clocksource": Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-            .read_text()
-            .strip(),
-        }
-
-    def clocks(self) -> dict[str, int]:
-        """CLOCK_MONOTONIC and CLOCK_REALTIME of this machine, nanoseconds."""
-        return {"monotonic_ns": now(), "realtime_ns": time.time_ns()}
-
-    def set_realtime(self, realtime_ns: int) -> bool:
-        """Set CLOCK_REALTIME: a clone of a frozen guest lives in the past."""
-        time.clock_settime_ns(time.CLOCK_REALTIME, realtime_ns)
-        return True
-
-    def functions(self) -> list[dict[str, Any]]:
-        """Facts on every PCI function of this machine."""
-        return functions.everywhere()
-
-    def function(self, bdf: str) -> dict[str, Any]:
-        """Facts on one function."""
-        return functions.facts(Bdf.parse(bdf))
-
-    def function_below(self, port: str, number: int) -> dict[str, Any] | None:
-        """Facts on the function with this number right below a port; None while there is none.
-
-        Without a port (an empty text): the function with this device number on the root bus.
-        """
-        if not port:
-            return functions.facts(Bdf(0, 0, number, 0))
-        bdf = functions.below(Bdf.parse(port), number)
-        return None if bdf is None else functions.facts(bdf)
-
-    def config_space(self, bdf: str) -> bytes:
-        """Config space of a function, 256 or 4096 bytes."""
-        return sysfs.read_config(Bdf.parse(bdf))
-
-    def bind(self, bdf: str, driver_name: str) -> bool:
-        """Bind one driver to a function by `driver_override`."""
-        driver.bind(Bdf.parse(bdf), driver_name)
-        return True
-
-    def unbind(self, bdf: str) -> bool:
-        """Take a function from its driver."""
-        driver.unbind(Bdf.parse(bdf))
-        return True
-
-    def load_module(self, name: str) -> bool:
-        """Load a kernel module and what it needs, by the index that the guest's root image carries."""
-        if not _MODULES.exists():
-            raise UsageError(
-                f"loading module {name}", said=f"no {_MODULES} on this machine", hint="Use modprobe."
-            )
-        index = json.loads(_MODULES.read_text())
-        if name not in index:
-            raise UsageError(f"loading module {name}", said="not in this guest's root image")
-        for path in index[name]:
-            modules.load(Path(path))
-        return True
-
-    def vfio_open(self, bdf: str) -> dict[str, Any]:
-        """Open a function that is bound to vfio-pci, and read COMMAND and STATUS through it; it stays open."""
+    def _opened(self, bdf: Bdf) -> OpenedFunction:
         with ExitStack() as opening:
-            function = opening.enter_context(opened(Bdf.parse(bdf)))
-            answer = {
-                "regions": function.regions,
-                "irqs": function.irqs,
-                "command": function.read_config(4, 4),
-            }
+            function = opening.enter_context(opened(bdf))
+            answer = OpenedFunction(
+                regions=function.regions, irqs=function.irqs, command=function.read_config(4, 4)
+            )
             self._open[bdf] = opening.pop_all()
         return answer
 
-    def vfio_close(self, bdf: str) -> bool:
-        """Close a function that :meth:`vfio_open` opened; closing resets it."""
+    def _close(self, bdf: Bdf) -> None:
         if bdf not in self._open:
             raise UsageError(f"closing {bdf}", said="it was not opened")
         self._open.pop(bdf).close()
-        return True
 
-    def stage(self, plan: str, addresses: dict[str, str]) -> dict[str, Any]:
-        """Carry out a plan (as JSON text) on the functions at `addresses` (alias to BDF).
 
-        Before the answer it tells what :func:`harness.agent.stage.carry_out` says.
-        """
-        where = {alias: Bdf.parse(bdf) for alias, bdf in addresses.items()}
-        return carry_out(
-            Plan.from_json(json.loads(plan)),
-            where,
-            self._nursery,
-            self._trace,
-            self.load_module,
-            tell=self._tell,
+def _machine() -> Machine:
+    return Machine(
+        release=platform.release(),
+        version=platform.version(),
+        machine=platform.machine(),
+        host=platform.node(),
+        command_line=Path("/proc/cmdline").read_text().strip(),
+        boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        python=platform.python_version(),
+        cpus=os.cpu_count() or 1,
+        root=os.geteuid() == 0,
+        tracefs=TRACEFS.joinpath("dynamic_events").exists(),
+        modules=tuple(sorted(modules.loaded())),
+        vfio=Path("/dev/vfio/vfio").exists(),
+        clocksource=Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+        .read_text()
+        .strip(),
+    )
+
+
+def _found(wanted: ask.FindFunction) -> FunctionFacts | None:
+    bdf = functions.below(wanted.port, wanted.number) if wanted.port else Bdf(0, 0, wanted.number, 0)
+    return functions.facts(bdf) if bdf else None
+
+
+def _load_module(name: str) -> None:
+    if not _MODULES.exists():
+        raise UsageError(
+            f"loading module {name}", said=f"no {_MODULES} on this machine", hint="Use modprobe."
         )
+    index = json.loads(_MODULES.read_text())
+    if name not in index:
+        raise UsageError(f"loading module {name}", said="not in this guest's root image")
+    for path in index[name]:
+        modules.load(Path(path))

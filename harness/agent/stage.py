@@ -6,13 +6,13 @@ first and the settings are put back last, whatever happened in between.
 
 from __future__ import annotations
 
-import enum
 import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.agent.alarms import armed
 from harness.agent.files import Files
@@ -22,8 +22,18 @@ from harness.agent.program import RECORDED, compile_actor
 from harness.agent.settings import DRIVER, applied
 from harness.agent.trace import KernelTrace
 from harness.agent.uevents import Uevents
-from harness.bindings.actor import Code, Instruction, LaneState, SharedStage, now
+from harness.bindings.actor import Code, Instruction, Lane, LaneState, SharedStage, now
 from harness.errors import StagingError
+from harness.model.observation import (
+    ActorRecord,
+    Beat,
+    Observation,
+    Phase,
+    Progress,
+    Reached,
+    Ready,
+    StagedFunction,
+)
 from harness.model.pci import Bdf
 from harness.model.plan import Plan, Privilege
 from harness.model.taint import OOPS
@@ -37,23 +47,12 @@ _LEFT: Final[list[ExitStack]] = []  # what cannot be undone behind a stuck actor
 _ARRIVAL: Final = Ns(20 * SECOND)  # for opening files and meeting, on a slow machine
 _BEAT: Final = Ns(1 * SECOND)
 
-Tell = Callable[[dict[str, Any]], None]
+Tell = Callable[[Progress], None]
 """Says something to the host before the answer."""
 
 
-def untold(progress: dict[str, Any]) -> None:
+def untold(progress: Progress) -> None:
     """Tell nobody."""
-
-
-class Phase(enum.StrEnum):
-    """What the agent is at, said when it begins: the last one that was heard tells where it got stuck."""
-
-    SETTING_UP = "loading modules and putting settings in place"
-    OPENING = "opening files and reading config space"
-    OBSERVING = "setting probes and starting actors"
-    RUNNING = "waiting for the actors"
-    COLLECTING = "collecting what was seen"
-    PUTTING_BACK = "reading config space and putting settings back"
 
 
 def alarmed(patience_ns: Ns) -> KernelLog:
@@ -70,64 +69,55 @@ def carry_out(
     *,
     tell: Tell = untold,
     listen: Callable[[Ns], KernelLog] = alarmed,
-) -> dict[str, Any]:
+) -> Observation:
     """Stage `plan` on the functions at `addresses`.
 
     When an actor is stuck in the kernel, or the kernel killed one in the middle of an operation, nothing is put back:
     whoever tries would get stuck behind it, or behind the locks that it left.
 
-    The host is told before the answer, in dictionaries with some of these keys: `phase` (see :class:`Phase`),
-    `stage` (id of the shared memory), `pages` (:meth:`SharedStage.pages`), `functions` (as in the result, without
-    `config_after`), `taint` (before the stage) and, about once a second, `alive_ns` (CLOCK_MONOTONIC) and
-    `release_ns`, both also as soon as the actors were released.
+    The host is told before the answer: of each phase, of what it must know should the target be lost, and about once a
+    second, and as soon as the actors were released, that the agent lives.
 
     The kernel log is what `listen` opens, which hears how long an operation may be blocked.
-
-    Returns:
-        Plain values, tables as bytes: `begin_ns`, `end_ns`, `records` (one bytes each actor), `actors`, `functions`,
-        `trace`, `log`, `uevents`, `taint_before`, `taint_after`, `left` (settings that were not put back).
 
     Raises:
         KernelRefusal: a setting was refused.
         StagingError: an actor could not open its files.
     """
-    tell({"phase": Phase.SETTING_UP.value})
+
+    def reach(phase: Phase) -> None:
+        tell(Reached(phase=phase, alive_ns=now()))
+
+    reach(Phase.SETTING_UP)
     for module in plan.modules:
         load_module(module)
-    seen: dict[str, Any] = {"taint_before": _taint(), "left": []}
+    taint, left = _taint(), tuple[str, ...]()
     about = {alias: functions.facts(bdf) for alias, bdf in addresses.items()}
     with ExitStack() as undo:
         for setting in plan.settings:
             undo.enter_context(applied(setting, addresses))
         for setting in plan.settings:
             if setting.attribute == DRIVER:
-                about[setting.function]["driver"] = setting.value
-        tell({"phase": Phase.OPENING.value})
+                about[setting.function] = replace(about[setting.function], driver=setting.value)
+        reach(Phase.OPENING)
         files = undo.enter_context(Files(plan, addresses))
         programs = [compile_actor(actor, files) for actor in plan.actors]
         # Only now: whoever wanted a disk has waited for it, and its driver has set the function up.
-        before = {alias: sysfs.read_config(bdf) for alias, bdf in addresses.items()}
+        staged = tuple(
+            StagedFunction(alias=alias, facts=about[alias], config_before=sysfs.read_config(bdf))
+            for alias, bdf in addresses.items()
+        )
         memory = SharedStage(programs, plan.lasting_ns, [_room(p, plan.lasting_ns) for p in programs])
         undo.callback(memory.close)
-        tell({"phase": Phase.OBSERVING.value})
+        reach(Phase.OBSERVING)
         processes = nursery.borrow(len(programs))
         log = listen(Ns(plan.lasting_ns + plan.deadline_ns))
         undo.callback(log.leave)
         uevents = Uevents()
         undo.callback(uevents.leave)
         trace.begin(list(addresses.values()))
-        tell(
-            {
-                "phase": Phase.RUNNING.value,
-                "stage": memory.id,
-                "pages": memory.pages(),
-                "functions": [
-                    {"alias": alias, **about[alias], "config_before": before[alias]} for alias in addresses
-                ],
-                "taint": seen["taint_before"],
-                "alive_ns": now(),
-            }
-        )
+        tell(Ready(stage=memory.id, pages=memory.pages(), functions=staged, taint=taint))
+        reach(Phase.RUNNING)
         begun = now()
         try:
             for number, process in enumerate(processes):
@@ -136,37 +126,31 @@ def carry_out(
             ends = _wait(plan, programs, memory, processes, nursery, tell=tell, check=uevents.check)
         finally:
             memory.stop()
-            tell({"phase": Phase.COLLECTING.value, "alive_ns": now()})
-            seen["trace"] = trace.end()
-            seen["uevents"] = uevents.collect()
-            seen["log"] = log.collect()
-        seen["begin_ns"] = memory.release_ns or begun
-        seen["records"] = [memory.records(number) for number in range(len(programs))]
-        seen["actors"] = [
-            {"name": actor.name, **_lane_facts(memory, number), **ends[number]}
-            for number, actor in enumerate(plan.actors)
-        ]
-        tell({"phase": Phase.PUTTING_BACK.value, "alive_ns": now()})
-        killed = bool(_taint() & ~seen["taint_before"] & OOPS) and any(end["end"] == "died" for end in ends)
-        stuck = killed or any(end["end"] == "abandoned" for end in ends)
+            reach(Phase.COLLECTING)
+            hits, events, lines = trace.end(), uevents.collect(), log.collect()
+        released, records = memory.release_ns, tuple(map(memory.records, range(len(programs))))
+        reach(Phase.PUTTING_BACK)
+        killed = bool(_taint() & ~taint & OOPS) and any(one.end == "died" for one in ends)
+        stuck = killed or any(one.end == "abandoned" for one in ends)
         if stuck:
             _LEFT.append(undo.pop_all())
-            seen["left"] = [f"{one.attribute} of {one.function}" for one in plan.settings]
-        # A function whose lock nobody gives back would take the agent with it: do not read it again.
-        seen["functions"] = [
-            {
-                "alias": alias,
-                **about[alias],
-                "config_before": before[alias],
-                "config_after": b""
-                if stuck or not sysfs.path_of(bdf, "config").exists()
-                else sysfs.read_config(bdf),
-            }
-            for alias, bdf in addresses.items()
-        ]
-        seen["end_ns"] = now()
-    seen["taint_after"] = _taint()
-    return seen
+            left = tuple(f"{one.attribute} of {one.function}" for one in plan.settings)
+        else:  # a function whose lock nobody gives back would take the agent with it: do not read it again
+            staged = tuple(replace(one, config_after=_config(addresses[one.alias])) for one in staged)
+        ended = now()
+    return Observation(
+        begin_ns=Ns(released or begun),
+        end_ns=ended,
+        records=records,
+        actors=ends,
+        functions=staged,
+        trace=hits,
+        log=lines,
+        uevents=events,
+        taint_before=taint,
+        taint_after=_taint(),
+        left=left,
+    )
 
 
 def _wait(
@@ -178,11 +162,11 @@ def _wait(
     *,
     tell: Tell = untold,
     check: Callable[[], None] = lambda: None,
-) -> list[dict[str, str]]:
+) -> tuple[ActorRecord, ...]:
     """Wait for all actors, or until the deadline; how each of them ended.  What `check` raises ends it."""
     beat = _Beat(memory, tell)
     running = {process.pid: number for number, process in enumerate(processes)}
-    ends: list[dict[str, str]] = [{} for _ in processes]
+    ends: dict[int, dict[str, str]] = {}
     arrival = now() + _ARRIVAL
     while running:
         if not memory.release_ns:
@@ -214,7 +198,16 @@ def _wait(
         ends[number] = {"end": "abandoned", **_where(lane.tid or pid)}
         if lane.state is LaneState.NEW:
             ends[number]["detail"] = _intention(programs[number], lane.at)
-    return ends
+    return tuple(_record(actor.name, memory.lane(at), ends[at]) for at, actor in enumerate(plan.actors))
+
+
+def _record(name: str, lane: Lane, end: dict[str, str]) -> ActorRecord:
+    return ActorRecord(name=name, tid=lane.tid, rounds=lane.rounds, lost=lane.lost, **end)
+
+
+def _config(bdf: Bdf) -> bytes:
+    """Config space; empty of a function that has left."""
+    return sysfs.read_config(bdf) if sysfs.path_of(bdf, "config").exists() else b""
 
 
 class _Beat:
@@ -235,7 +228,7 @@ class _Beat:
         if (at := now()) >= self._due or self._released_untold:
             self._told_of_release = bool(self._memory.release_ns)
             self._due = at + _BEAT
-            self._tell({"alive_ns": at, "release_ns": self._memory.release_ns, "pages": self._memory.pages()})
+            self._tell(Beat(alive_ns=at, release_ns=self._memory.release_ns, pages=self._memory.pages()))
 
     @property
     def _released_untold(self) -> bool:
@@ -269,11 +262,6 @@ def _intention(program: list[Instruction], at: int) -> str:
     source = next(i for i in program if i.op in (Code.OPEN, Code.TAKE) and i.slot == slot)
     file = os.fsdecode(source.data) if source.op is Code.OPEN else "a VFIO device or group"
     return f"{'mapping' if wanted.op is Code.MAP else 'opening'} {file}"
-
-
-def _lane_facts(memory: SharedStage, number: int) -> dict[str, int]:
-    lane = memory.lane(number)
-    return {"tid": lane.tid, "rounds": lane.rounds, "lost": lane.lost}
 
 
 def _room(program: list[Instruction], lasting: Ns) -> int:

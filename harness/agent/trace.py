@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.agent.btf import Btf
 from harness.agent.modules import loaded
 from harness.errors import KernelRefusal
+from harness.model.observation import Edge, Probe, Trace
 from harness.model.pci import Bdf
 from harness.model.probe import NO_SUCH_FUNCTION
 
@@ -194,37 +195,29 @@ class KernelTrace:
         self._lost_before = self._lost()
         self._set("tracing_on", "1")
 
-    def end(self) -> dict[str, Any]:
-        """Record no more, and say what was recorded.
-
-        Returns:
-            `text`: the trace as the kernel prints it; `lost`: events that the buffer dropped; `probes`: for each
-            point `symbol`, `edge`, `present`, `missed`, `reason`, in the order of the `pN` in the text.
-        """
+    def end(self) -> Trace:
+        """Record no more, and say what was recorded."""
         if not self._instance.exists():
-            return {"text": "", "lost": 0, "probes": self._probes()}
+            return Trace(text="", lost=0, probes=self._probes())
         self._set("tracing_on", "0")
-        return {
-            "text": self._instance.joinpath("trace").read_text(
-                errors="backslashreplace"
-            ),  # any bytes name a thread
-            "lost": self._lost() - self._lost_before,
-            "probes": self._probes(),
-        }
+        text = self._instance.joinpath("trace").read_text(
+            errors="backslashreplace"
+        )  # any bytes name a thread
+        return Trace(text=text, lost=max(0, self._lost() - self._lost_before), probes=self._probes())
 
-    def _probes(self) -> list[dict[str, Any]]:
+    def _probes(self) -> tuple[Probe, ...]:
         missed = Counter(self._missed())
         missed.subtract(self._missed_before)
-        return [
-            {
-                "symbol": point.symbol,
-                "edge": "return" if point.returns else "entry",
-                "present": not reason,
-                "missed": missed[f"p{number}"],
-                "reason": reason,
-            }
+        return tuple(
+            Probe(
+                symbol=point.symbol,
+                edge=Edge.RETURN if point.returns else Edge.ENTRY,
+                present=not reason,
+                missed=max(0, missed[f"p{number}"]),  # a module that was loaded anew counts from 0
+                reason=reason,
+            )
             for number, (point, reason) in enumerate(zip(POINTS, self._reasons, strict=True))
-        ]
+        )
 
     def _try_again(self) -> None:
         before, self._modules = self._modules, loaded()

@@ -7,6 +7,7 @@ from typing import Any
 import pyudev
 
 from harness.bindings.actor import now
+from harness.model.observation import Uevent
 from harness.pci.functions import context
 
 
@@ -38,18 +39,18 @@ class Uevents:
         Args:
             monitor: of pyudev; None: one for the kernel's events of PCI functions.
         """
-        self._seen: list[dict[str, Any]] = []
+        self._seen: list[Uevent] = []
         if monitor is None:
             monitor = pyudev.Monitor.from_netlink(context(), source="kernel")
             monitor.filter_by("pci")
         self._observer = _Observer(monitor, callback=self._note, name="uevents")
         self._observer.start()
 
-    def collect(self) -> list[dict[str, Any]]:
-        """Stop listening; what was heard, oldest first: `time_ns` of reception, `action`, `path`."""
+    def collect(self) -> tuple[Uevent, ...]:
+        """Stop listening; what was heard, oldest first, with the time of reception."""
         self._observer.stop()
         self.check()
-        return self._seen
+        return tuple(self._seen)
 
     def leave(self) -> None:
         """Stop listening, if nobody has collected what was heard."""
@@ -62,4 +63,4 @@ class Uevents:
             raise self._observer.raised
 
     def _note(self, device: Any) -> None:
-        self._seen.append({"time_ns": now(), "action": device.action or "", "path": device.device_path})
+        self._seen.append(Uevent(time_ns=now(), action=device.action or "", path=device.device_path))

@@ -1,8 +1,8 @@
 """The agent's process in a guest: wait for a host on the virtio-serial port, answer it, and start over.
 
 The conversation begins with JSON lines, `{"ask": NAME, "with": {…}}` and one line back, which need nothing but
-this process; `{"ask": "execnet"}` then hands the port to execnet.  When the host goes away the process ends and
-init starts a new one.
+this process: first `hello`, in which each end says its version of the wire; `{"ask": "execnet"}` hands the port to
+execnet.  When the host goes away the process ends and init starts a new one.
 
 Source of the port's behaviour: Linux drivers/char/virtio_console.c, `port_fops_read()` returns 0 while no host is
 connected, and a write takes at most 32 KiB.
@@ -10,7 +10,6 @@ connected, and a write takes at most 32 KiB.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import sys
@@ -21,23 +20,29 @@ from typing import Any, Final, Protocol
 
 from execnet import gateway_base
 
+from harness.agent import shell
+from harness.agent.command import Programs
 from harness.agent.mistake import as_answer, traceback_of
 from harness.agent.nursery import Nursery
 from harness.agent.service import Service
 from harness.agent.stage import Tell, untold
 from harness.bindings.actor import now
+from harness.model.observation import Greeting, Progress
+from harness.model.wire import PROTOCOL, Conversation, from_line, to_line
 
-PROTOCOL: Final = 1
 PORT: Final = "hil.rpc"
-SERVE: Final = "from harness.agent.worker import serve_channel\nserve_channel(channel)"
-"""What the host sends to begin (harness/target/agent.py)."""
+SERVE: Final = Conversation.SERVE
 UPGRADED: Final = b'{"result": "execnet"}\n'
 
 
 class Answering(Protocol):
     """What :class:`~harness.agent.service.Service` is to whoever carries requests to it."""
 
-    def answer(self, name: str, arguments: dict[str, Any], tell: Tell = ...) -> dict[str, Any]:
+    @property
+    def programs(self) -> Programs:
+        """What a shell can run."""
+
+    def answer(self, name: object, fields: object, tell: Tell = ...) -> dict[str, Any]:
         """Carry a request out."""
 
     def close(self) -> None:
@@ -49,8 +54,9 @@ class Unfit:
 
     def __init__(self, error: Exception) -> None:
         self._error = error
+        self.programs: Final = Programs()
 
-    def answer(self, name: str, arguments: dict[str, Any], tell: Tell = untold) -> dict[str, Any]:  # noqa: ARG002
+    def answer(self, name: object, fields: object, tell: Tell = untold) -> dict[str, Any]:  # noqa: ARG002
         """Say why nothing is carried out."""
         return as_answer("starting the agent", self._error)
 
@@ -58,7 +64,14 @@ class Unfit:
         """Nothing was begun."""
 
 
-_service: Answering | None = None  # execnet runs source text, which finds the service of this process here
+_service: Answering | None = None
+"""That of this process; figures and tests, which run source of their own in it, find it here."""
+
+
+def _this_service() -> Answering:
+    if _service is None:
+        raise RuntimeError("this process is no agent")
+    return _service
 
 
 class Port:
@@ -116,19 +129,23 @@ class Port:
 
 
 class AgentGateway(gateway_base.WorkerGateway):
-    """execnet's end in the agent; what every host asks for first is run without compiling it.
+    """execnet's end in the agent: the host opens channels for what :class:`Conversation` names.
 
-    Under emulation a first run of Python's compiler costs a tenth of a second, in every clone.
+    Whatever else it sends execnet runs as Python source: figures and tests measure so, nothing that a run uses.
     """
 
     def executetask(self, item: Any) -> None:
-        """Run source that the host sent, or :func:`serve_channel` when that is all it says."""
-        channel, (source, *_) = item
-        if source.strip() != SERVE:
+        """Hold a conversation."""
+        channel, (purpose, *_) = item
+        if purpose not in list(Conversation):
             super().executetask(item)
             return
         try:
-            serve_channel(channel)
+            match Conversation(purpose):
+                case Conversation.SERVE:
+                    serve(channel, _this_service())
+                case Conversation.SHELL:
+                    shell.converse(channel, _this_service().programs)
         except BaseException as error:
             with suppress(OSError):  # the host has left: there is nobody to tell
                 channel.close(traceback_of(error))
@@ -150,9 +167,11 @@ def find_port() -> Path:
     raise FileNotFoundError(f"no virtio-serial port named {PORT}")
 
 
-def hello() -> dict[str, Any]:
-    """First answer of every conversation."""
-    return {"hello": "hil-agent", "protocol": PROTOCOL, "pid": os.getpid(), "monotonic_ns": now()}
+def hello(spoken: object) -> dict[str, Any]:
+    """First answer of every conversation; a host that speaks another version is told ours, and the console of it."""
+    if spoken != PROTOCOL:
+        sys.stderr.write(f"hil-agent: the host speaks protocol {spoken!r}, this agent speaks {PROTOCOL}\n")
+    return Greeting(protocol=PROTOCOL, pid=os.getpid(), monotonic_ns=now()).to_wire()
 
 
 def converse(port: Port, service: Answering) -> None:
@@ -178,32 +197,30 @@ def converse(port: Port, service: Answering) -> None:
 def answer_line(line: bytes, service: Answering) -> bytes:
     """The line that answers a line; :data:`UPGRADED` when execnet takes over after it."""
     try:
-        request = json.loads(line)
+        request = from_line(line)
         match request["ask"]:
             case "hello":
-                answer = hello()
+                answer = hello(request.get("protocol"))
             case "execnet":
                 return UPGRADED
             case name:
                 answer = service.answer(name, request.get("with", {}))
-        return json.dumps(answer, default=bytes.hex).encode() + b"\n"
+        return to_line(answer)
     except Exception as error:  # noqa: BLE001 - the host must hear of each
-        return json.dumps(as_answer(f"answering the line {line[:200]!r}", error)).encode() + b"\n"
+        return to_line(as_answer(f"answering the line {line[:200]!r}", error))
 
 
-def serve_channel(channel: Any) -> None:
-    """What the host runs through execnet: requests in, answers out, one at a time.
+def serve(channel: Any, service: Answering) -> None:
+    """Requests in, answers out, one at a time: `(number, name, fields)`, and `(number, {"result": …})` or an error.
 
-    Before its answer a request may say how far it is: `(number, {"progress": {…}})`.
+    Before its answer a request may say how far it is: `(number, {"progress": {NAME: {…}}})`.
     """
-    if _service is None:
-        raise RuntimeError("this process is no agent")
-    for number, name, arguments in channel:
+    for number, name, fields in channel:
 
-        def tell(progress: dict[str, Any], number: int = number) -> None:
-            channel.send((number, {"progress": progress}))
+        def tell(progress: Progress, number: int = number) -> None:
+            channel.send((number, {"progress": {type(progress).__name__: progress.to_wire()}}))
 
-        channel.send((number, _service.answer(name, arguments, tell)))
+        channel.send((number, service.answer(name, fields, tell)))
 
 
 def main() -> None:
@@ -222,7 +239,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # execnet imports this module by its name: run that one, not the copy called __main__
+    # whoever imports this module by its name finds its service: run that one, not the copy called __main__
     from harness.agent import worker
 
     worker.main()

@@ -5,7 +5,6 @@ A million operations must not be a million Python objects: checkers work on whol
 
 from __future__ import annotations
 
-import enum
 import re
 from typing import Any, Final
 
@@ -14,7 +13,20 @@ import numpy.typing as npt
 
 from harness.errors import HistoryError
 from harness.model.limits import Limit
+from harness.model.observation import Edge
 from harness.model.plain import shown
+
+__all__ = [
+    "HEADER_BYTES",
+    "INTERRUPT",
+    "KERNEL",
+    "OPERATION",
+    "SERVED",
+    "Edge",
+    "Table",
+    "empty",
+    "read_table",
+]
 
 Table = npt.NDArray[np.void]
 """A structured array, one row an event."""
@@ -63,13 +75,6 @@ SERVED: Final = np.dtype(
     ]
 )
 """What a model of ours saw or did (`harness.model.served`); rows are sorted by `time_ns`."""
-
-
-class Edge(enum.StrEnum):
-    """Where in a kernel function a probe sits."""
-
-    ENTRY = "entry"
-    RETURN = "return"
 
 
 def empty(dtype: np.dtype[Any], rows: int = 0) -> Table:

@@ -12,8 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from harness.history.history import KERNEL_FACILITY, MOST_FACILITY, LogLine
+from harness.history.history import LogLine
 from harness.model.lines import CUT, short_lines
+from harness.model.observation import KERNEL_FACILITY, MOST_FACILITY
 
 STAGE_MARKER: Final = re.compile(r"^hil: stage [0-9a-f]{32} (begins|ends)$")
 """What the agent writes into the kernel log around each stage (harness/agent/kernel_log.py)."""

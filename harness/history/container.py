@@ -1,11 +1,11 @@
-"""A history as bytes and back: the container `hil-history`, version 4.
+"""A history as bytes and back: the container `hil-history`, version 5.
 
 The container is a ZIP archive (deflate) that any tool can open:
 
 ============== ======================================================================================
 member         contents
 ============== ======================================================================================
-`history.json` an object: `container` = "hil-history", `version` = 4, then every field of
+`history.json` an object: `container` = "hil-history", `version` = 5, then every field of
                :class:`~harness.history.history.History` that is no table, bytes as hexadecimal
 `operations.npy` table :data:`~harness.history.columns.OPERATION`, NumPy format 1.0
 `kernel.npy`   table :data:`~harness.history.columns.KERNEL`, NumPy format 1.0
@@ -14,8 +14,8 @@ member         contents
 
 A later version may add members and fields; every version is readable for ever.  Version 2 added to plans `modules`,
 `ports`, `owners` and `retries` of a step, `privilege` of an actor, and ways to act on a function through VFIO; version
-3 `lost` and `lost_reason`; version 4 `faults` and `incidents` of a plan, and what models of ours saw.  What an older
-version does not say is read as nothing.
+3 `lost` and `lost_reason`; version 4 `faults` and `incidents` of a plan, and what models of ours saw; version 5
+`before` of a plan, and `commands`.  What an older version does not say is read as nothing.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ import numpy as np
 from harness.errors import HistoryError
 from harness.history.archive import unpacked
 from harness.history.columns import HEADER_BYTES, KERNEL, OPERATION, SERVED, Table, read_table
-from harness.history.history import KERNEL_FACILITY, History
+from harness.history.history import History
 from harness.history.possible import refuse_impossible
 from harness.model.limits import HISTORY_JSON, KERNEL_ROWS, OPERATIONS, SERVED_ROWS, Limit
+from harness.model.observation import KERNEL_FACILITY
 from harness.model.plain import HISTORIES, Misfit, parse, shown
 
 CONTAINER: Final = "hil-history"
-VERSION: Final = 4
+VERSION: Final = 5
 SUFFIX: Final = ".history.zip"
 
 _TABLES: Final[Mapping[str, tuple[int, np.dtype[Any], Limit]]] = {

@@ -5,106 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
-from harness.history.columns import KERNEL, OPERATION, SERVED, Edge, Table, empty
+from harness.history.columns import KERNEL, OPERATION, SERVED, Table, empty
+from harness.model.command import CommandRecord
 from harness.model.limits import LOG_LINES, PROBES, UEVENTS
 from harness.model.loss import LossKind
+from harness.model.observation import ActorRecord, LogLine, Probe, Uevent
 from harness.model.operation import Operation
 from harness.model.pci import CONFIG_SPACE_BYTES, EXTENDED_CONFIG_SPACE_BYTES
-from harness.model.plain import SINCE, U16, Between, Form, Lengths, OneOf, Span, Thread
+from harness.model.plain import SINCE, U16, Between, Form, Lengths, OneOf, Span
 from harness.model.plan import Plan
 from harness.model.units import Ns
 
-KERNEL_FACILITY: Final = 0
-"""The syslog facility of what the kernel says; a program that writes to /dev/kmsg gets any other."""
-MOST_FACILITY: Final = 127
-"""The kernel keeps seven bits of what a program says (`LOG_FACILITY()`)."""
+__all__ = ["ActorRecord", "FunctionRecord", "History", "LogLine", "Probe", "Uevent"]
+
 _ADDRESS: Final = r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]"
 _LIKE: Final = "0000:01:00.0"
 _Config = Annotated[bytes, Lengths((0, CONFIG_SPACE_BYTES, EXTENDED_CONFIG_SPACE_BYTES))]
 _Ratio = Annotated[float, Between(0.001, 1000.0)]
-_End = Annotated[str, OneOf(("done", "abandoned", "died", "refused", "lost"))]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """A kernel probe that was asked for.
-
-    Attributes:
-        symbol: kernel function, as `pci_cfg_access_lock`.
-        edge: entry or return.
-        present: False when this kernel has no such probe point; why is in `reason`.
-        missed: hits that the kernel had to drop.
-        reason: what the kernel said when the probe could not be set.
-    """
-
-    symbol: str
-    edge: Edge
-    present: bool = True
-    missed: int = 0
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActorRecord:
-    """What became of an actor.
-
-    Attributes:
-        name: as in the plan.
-        tid: its thread id on the target.
-        rounds: how many rounds it began.
-        lost: operations that found no room in the shared memory and are missing from the table.
-        end: `done`, `abandoned` (stuck past the deadline), `died` (a signal), `refused` (a file could not be opened) or
-            `lost` (with the kernel that ran it).
-        detail: for `refused` the file and errno, for `died` the signal, for `abandoned` what of its set-up it was doing
-            (empty: it was past that).
-        wchan: for `abandoned`: the kernel function it sleeps in (`/proc/TID/wchan`).
-        stack: for `abandoned`: its kernel stack (`/proc/TID/stack`).
-    """
-
-    name: str
-    tid: Thread
-    rounds: int = 0
-    lost: int = 0
-    end: _End = "done"
-    detail: str = ""
-    wchan: str = ""
-    stack: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogLine:
-    """One record of /dev/kmsg between the stage's markers.
-
-    Attributes:
-        time_us: CLOCK_MONOTONIC, as well as the markers of the stage tell how far the log's own clock is behind it
-            (histories of earlier harnesses, and consoles: the log's own clock, some milliseconds off); order within
-            the log is exact.
-        level: syslog level 0 (emergency) … 7 (debug).
-        text: without the prefix, continuation lines joined by newline.
-        facility: who speaks, :data:`KERNEL_FACILITY` or a program; the kernel where it was not recorded (histories of
-            earlier harnesses, and consoles).
-    """
-
-    time_us: int
-    level: Annotated[int, Between(0, 7)]
-    text: str
-    facility: Annotated[int, Between(KERNEL_FACILITY, MOST_FACILITY)] = field(
-        default=KERNEL_FACILITY, metadata={SINCE: 4}
-    )
-
-    @property
-    def of_the_kernel(self) -> bool:
-        """Whether it is the kernel's word: what programs write beside it proves nothing."""
-        return self.facility == KERNEL_FACILITY
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uevent:
-    """A kernel uevent during the stage."""
-
-    time_ns: Ns
-    action: str
-    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +81,7 @@ class History:
             empty.  Then of each actor only the operation in flight is known, `log` is the end of the console, and
             there is no trace.
         lost_reason: the kernel's own word for it, or the best piece of evidence.
+        commands: what became of the commands of the plan; one that never returned is not in it.
     """
 
     plan: Plan
@@ -189,6 +107,7 @@ class History:
         default="", metadata={SINCE: 3}
     )
     lost_reason: str = field(default="", metadata={SINCE: 3})
+    commands: tuple[CommandRecord, ...] = field(default=(), metadata={SINCE: 5})
 
     def means(self, actor: int, step: int) -> Operation:
         """What an operation of `actor` at `step` is, in the contract's words."""

@@ -44,6 +44,9 @@ def _names(history: History) -> Iterator[str]:
         "actors", [one.name for one in history.actors], [one.name for one in plan.actors], history
     )
     yield from _alike("functions", [one.alias for one in history.functions], list(plan.functions), history)
+    ran, wanted = len(history.commands), len(plan.before)
+    if ran > wanted or (ran < wanted and not history.lost):
+        yield f"{ran} commands came to something, and the plan has {wanted}"
     if len(set(plan.functions)) != len(plan.functions):
         yield f"two functions of the plan share an alias: {shown(plan.functions)}"
     steps = [step for actor in plan.actors for step in actor.steps]

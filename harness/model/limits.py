@@ -103,5 +103,10 @@ UNREAD_BYTES: Final = Limit(what="what an agent sends and nobody takes", most=64
 """Counted with what the values cost here."""
 TRACEBACK: Final = Limit(what="a traceback of an agent", most=64_000, unit="characters")
 SENTENCE: Final = Limit(what="a sentence of an agent", most=4_000, unit="characters")
+PAGES: Final = Limit(what="the shared memory of a stage", most=1024, unit="pages")
+"""One for each actor, and one more; reading each stops the guest for a moment."""
+OUTPUT: Final = Limit(what="the output of a command", most=1 << 16, unit="characters")
+"""The agent keeps a quarter as many bytes, each of which may be written as `\\x1b`."""
+PROGRAM: Final = Limit(what="a program that is brought to a target", most=16 << 20)
 CONSOLE_LINE: Final = Limit(what="a line of a console", most=2048, unit="characters")
 """The kernel's own are half as long (kernel/printk/printk.c, LOG_LINE_MAX)."""

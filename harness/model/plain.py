@@ -3,8 +3,8 @@
 The annotation of a field is the only place that says what is taken: its type, and in `Annotated` what else is asked of
 it (:class:`Between`, :class:`OneOf`, :class:`Form`, :class:`Lengths`, a :class:`~harness.model.limits.Limit`).  Where
 nothing is said, an integer is 0 to 2^63-1, a text and a list have the limits of their kind.  Fields that a class does
-not know are ignored: a later writer may have added them.  Everything else is a :class:`Misfit`, which names the
-field and shows the value.
+not know are ignored: a later writer may have added them (on the wire nobody may: :mod:`harness.model.wire`).
+Everything else is a :class:`Misfit`, which names the field and shows the value.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import reprlib
 import types
 import typing
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol, TypeVar, cast
 
 from harness.errors import UsageError
 from harness.model import limits
 from harness.model.limits import Limit
+from harness.model.pci import Bdf
 from harness.model.units import Ns
 
 _Kind = TypeVar("_Kind")
@@ -210,6 +212,24 @@ class Reader:
         """
         return self._fields(kind, without)(value)
 
+    def strange(self, names: AbstractSet[Any]) -> None:
+        """Take note of fields that a class does not know.
+
+        Raises:
+            Misfit: this kind of reader knows all there can be.
+        """
+
+    def data(self, value: Any) -> bytes:
+        """Read bytes: in a file they are hexadecimal.
+
+        Raises:
+            Misfit: it is nothing of the kind.
+        """
+        try:
+            return bytes.fromhex(value)
+        except (TypeError, ValueError) as error:
+            raise Misfit(f"is {shown(value)}, no bytes in hexadecimal") from error
+
     def _of(self, hint: Any) -> _Read:
         known = self._known.get(hint)
         if known is None:
@@ -226,7 +246,7 @@ class Reader:
         if origin is tuple:
             return self._list(arguments[0], self._entries)
         if origin in (dict, Mapping):
-            return self._table(arguments[1])
+            return self._table(*arguments)
         if hint is Ns:
             return _asked(_typed(int, "an integer"), _TIME)
         if hint is int:
@@ -234,9 +254,11 @@ class Reader:
         if hint is str:
             return self._text()
         if hint is bytes:
-            return _asked(_bytes, limits.BYTES)
-        if hint is bool:
-            return _typed(bool, "true or false")
+            return _asked(self.data, limits.BYTES)
+        if hint in (bool, types.NoneType):
+            return _typed(hint, "true or false" if hint is bool else "nothing")
+        if hint is Bdf:
+            return _address
         if hint is float:
             return _number
         if hint is Any:
@@ -262,10 +284,13 @@ class Reader:
             for field in dataclasses.fields(kind)
             if field.name not in without
         ]
+        names = {name for name, _, _ in known}
 
         def fields(value: Any) -> dict[str, Any]:
             if not isinstance(value, dict):
                 raise Misfit(f"is {shown(value)}, not an object")
+            if strangers := value.keys() - names:
+                self.strange(strangers)
             taken = {}
             for name, read, may_be_absent in known:
                 if name in value:
@@ -288,6 +313,8 @@ class Reader:
                 return self._text(*demands)
             case _ if hint in (int, Ns):
                 return _asked(_typed(int, "an integer"), *demands)
+            case _ if hint is bytes:
+                return _asked(self.data, *demands)
             case _:
                 return _asked(self._of(hint), *demands)
 
@@ -312,16 +339,16 @@ class Reader:
 
         return entries
 
-    def _table(self, hint: Any) -> _Read:
-        text, read = self._of(str), self._of(hint)
+    def _table(self, key: Any, hint: Any) -> _Read:
+        named, read = self._of(key), self._of(hint)
 
-        def table(value: Any) -> dict[str, Any]:
+        def table(value: Any) -> dict[Any, Any]:
             if not isinstance(value, dict):
                 raise Misfit(f"is {shown(value)}, not an object")
             taken = {}
             for name, one in value.items():
                 try:
-                    taken[text(name)] = read(one)
+                    taken[named(name)] = read(one)
                 except Misfit as wrong:
                     raise wrong.inside(f"[{shown(name)}]") from None
             return taken
@@ -376,11 +403,14 @@ def _number(value: Any) -> float:
     raise Misfit(f"is {shown(value)}, not a number that can be")
 
 
-def _bytes(value: Any) -> bytes:
+def _address(value: Any) -> Bdf:
     try:
-        return bytes.fromhex(value)
-    except (TypeError, ValueError) as error:
-        raise Misfit(f"is {shown(value)}, no bytes in hexadecimal") from error
+        bdf = Bdf.parse(value)
+    except (AttributeError, TypeError, UsageError) as error:
+        raise Misfit(f"is {shown(value)}, not the address of a function") from error
+    if str(bdf) != value:
+        raise Misfit(f"is {shown(value)}, not written {bdf}")
+    return bdf
 
 
 def _word(words: type[enum.StrEnum]) -> _Read:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from harness.errors import HistoryError, UsageError
+from harness.model.command import Command
 from harness.model.fault import Fault, Incident, PlannedFault
 from harness.model.limits import STEPS
 from harness.model.operation import Operation
@@ -214,6 +215,8 @@ class Plan:
         seed: of everything random in the plan.
         faults: what functions that a model of ours serves are to do wrong.
         incidents: what the host does to functions meanwhile.
+        before: what the target runs before anything else, one after the other.  `{ALIAS}` in a word stands for the
+            address of a function of the plan.
     """
 
     title: str
@@ -229,6 +232,7 @@ class Plan:
     seed: int = 0
     faults: tuple[PlannedFault, ...] = field(default=(), metadata={SINCE: 4})
     incidents: tuple[Incident, ...] = field(default=(), metadata={SINCE: 4})
+    before: tuple[Command, ...] = field(default=(), metadata={SINCE: 5})
 
     def __post_init__(self) -> None:
         names = [actor.name for actor in self.actors]

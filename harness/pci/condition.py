@@ -6,91 +6,81 @@ A function whose lock is held for ever puts whoever reads it into state D, so ea
 from __future__ import annotations
 
 import os
-import threading
-import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from harness.errors import KernelRefusal
+from harness.bindings.actor import now
+from harness.errors import KernelRefusal, TargetError
+from harness.model.observation import BARS_AT, Condition, Conditions
 from harness.model.pci import Bdf
+from harness.model.units import Ns, as_text
 from harness.pci import driver, sysfs
+from harness.pci.aside import Aside
 
 _HEADER_BYTES: Final = 64
-_BARS_AT: Final = 0x10  # PCIe r6.0 §7.5.1.2.1
 _TAINTED: Final = Path("/proc/sys/kernel/tainted")
 
 
-def conditions(bdfs: list[str], patience_s: float) -> dict[str, Any]:
+def conditions(bdfs: Sequence[Bdf], patience: Ns) -> Conditions:
     """Look at functions.
 
     Args:
         bdfs: which.
-        patience_s: how long all of them together may take.
-
-    Returns:
-        Plain values: `taint`, and `functions`, which has for each address a dictionary for
-        :class:`harness.plugin.lab.quarantine.Condition`, or None when it did not answer in time.
+        patience: how long all of them together may take.
 
     Raises:
         Exception: what looking at one of them raised; nobody expects any.
     """
-    seen: dict[str, Any] = {}
-    raised: list[Exception] = []
-
-    def look(bdf: str) -> None:
-        try:
-            seen[bdf] = condition(Bdf.parse(bdf))
-        except Exception as error:  # noqa: BLE001 - raised below, where somebody hears it
-            raised.append(error)
-
-    threads = [threading.Thread(target=look, args=(bdf,), daemon=True) for bdf in bdfs]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + patience_s
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    for error in raised:
-        raise error
-    return {"taint": int(_TAINTED.read_text()), "functions": {bdf: seen.get(bdf) for bdf in bdfs}}
+    looks = {bdf: Aside(partial(condition, bdf)) for bdf in bdfs}
+    until = Ns(now() + patience)
+    functions = {bdf: next(iter(look.results(until)), None) for bdf, look in looks.items()}
+    return Conditions(taint=int(_TAINTED.read_text()), functions=functions)
 
 
-def condition(bdf: Bdf) -> dict[str, Any]:
+def condition(bdf: Bdf) -> Condition:
     """Look at one function; one that is not there, or leaves while it is looked at, is not `present`."""
     try:
-        return {
-            "present": True,
-            "vendor": int(_attribute(bdf, "vendor"), 16),
-            "device": int(_attribute(bdf, "device"), 16),
-            "virtual": sysfs.path_of(bdf, "physfn").exists(),
-            "driver": driver.bound_driver(bdf),
-            "override": _override(bdf),
-            "resources": _attribute(bdf, "resource"),
-            "header": sysfs.read_config(bdf)[:_HEADER_BYTES],
-        }
+        return Condition(
+            present=True,
+            vendor=int(_attribute(bdf, "vendor"), 16),
+            device=int(_attribute(bdf, "device"), 16),
+            virtual=sysfs.path_of(bdf, "physfn").exists(),
+            driver=driver.bound_driver(bdf),
+            override=_override(bdf),
+            resources=_attribute(bdf, "resource"),
+            header=sysfs.read_config(bdf)[:_HEADER_BYTES],
+        )
     except KernelRefusal:
-        return {"present": False}
+        return Condition()
 
 
-def put_back(bdf: Bdf, *, driver_name: str, override: str, bars: bytes) -> None:
+def put_back(bdf: Bdf, before: Condition, patience: Ns) -> None:
     """Give a function back to the driver that it had before, with its base address registers as they were.
 
     Waits, uninterruptibly, for a VFIO user that still has it open.
 
     Args:
         bdf: the function.
-        driver_name: the driver that had it; empty for none.
-        override: its `driver_override`; empty for none.
-        bars: its base address registers.
+        before: as it was; driver, override and base address registers count.
+        patience: how long it may take.
 
     Raises:
         KernelRefusal: with the errno.
+        TargetError: it took longer.
     """
+    if not Aside(partial(_give_back, bdf, before)).results(Ns(now() + patience)):
+        raise TargetError(f"putting {bdf} back", said=f"no end after {as_text(patience)}")
+
+
+def _give_back(bdf: Bdf, before: Condition) -> None:
     driver.unbind(bdf)
-    if sysfs.read_config(bdf)[_BARS_AT:][: len(bars)] != bars:
-        _write_config(bdf, _BARS_AT, bars)
-    sysfs.write_attribute(sysfs.path_of(bdf, "driver_override"), override)
-    if driver_name:
-        sysfs.write_attribute(sysfs.DRIVERS / driver_name / "bind", str(bdf))
+    if sysfs.read_config(bdf)[BARS_AT:][: len(before.bars)] != before.bars:
+        _write_config(bdf, BARS_AT, before.bars)
+    sysfs.write_attribute(sysfs.path_of(bdf, "driver_override"), before.override)
+    if before.driver:
+        sysfs.write_attribute(sysfs.DRIVERS / before.driver / "bind", str(bdf))
 
 
 def _override(bdf: Bdf) -> str:

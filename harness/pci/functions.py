@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import pyudev
 
 from harness.errors import KernelRefusal, TargetError
+from harness.model.observation import FunctionFacts
 from harness.model.pci import Bdf
 from harness.pci import sysfs
 
@@ -18,12 +18,8 @@ def context() -> pyudev.Context:
     return pyudev.Context()
 
 
-def facts(bdf: Bdf) -> dict[str, Any]:
+def facts(bdf: Bdf) -> FunctionFacts:
     """What is known of a function: identity, driver, reset methods, IOMMU group.
-
-    Returns:
-        Plain values: `bdf`, `vendor`, `device`, `class` (integers), `driver`, `reset_methods` (list), `iommu_group`
-        (text, empty without one), `port` (address of the port above, empty on a root bus).
 
     Raises:
         TargetError: there is no such function.
@@ -35,27 +31,27 @@ def facts(bdf: Bdf) -> dict[str, Any]:
             f"looking for function {bdf}", said="not there", hint="`lspci -D` lists what is."
         ) from error
     try:
-        methods = sysfs.read_attribute(sysfs.path_of(bdf, "reset_method")).split()
+        methods = tuple(sysfs.read_attribute(sysfs.path_of(bdf, "reset_method")).split())
     except KernelRefusal:
-        methods = []  # a function that nothing can reset has no such file
+        methods = ()  # a function that nothing can reset has no such file
     group = sysfs.path_of(bdf, "iommu_group")
     above = (sysfs.DEVICES / str(bdf)).resolve().parent
-    return {
-        "bdf": str(bdf),
-        "vendor": _number(bdf, "vendor"),
-        "device": _number(bdf, "device"),
-        "class": _number(bdf, "class"),
-        "driver": device.driver or "",
-        "reset_methods": methods,
-        "iommu_group": group.resolve().name if group.exists() else "",
-        "port": above.name if (above / "vendor").exists() else "",
-    }
+    return FunctionFacts(
+        bdf=bdf,
+        vendor=_number(bdf, "vendor"),
+        device=_number(bdf, "device"),
+        class_code=_number(bdf, "class"),
+        driver=device.driver or "",
+        reset_methods=methods,
+        iommu_group=group.resolve().name if group.exists() else "",
+        port=Bdf.parse(above.name) if (above / "vendor").exists() else None,
+    )
 
 
-def everywhere() -> list[dict[str, Any]]:
+def everywhere() -> tuple[FunctionFacts, ...]:
     """Facts on every PCI function of this machine, in order of their addresses."""
     names = sorted(device.sys_name for device in context().list_devices(subsystem="pci"))
-    return [facts(Bdf.parse(name)) for name in names]
+    return tuple(facts(Bdf.parse(name)) for name in names)
 
 
 def below(port: Bdf, function: int) -> Bdf | None:

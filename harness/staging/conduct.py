@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from json import dumps
 from typing import Any, Final
 
 import harness
 from harness.errors import AgentLost
 from harness.history.history import History
+from harness.model.observation import Machine, Progress
 from harness.model.plan import Plan
+from harness.model.request import CarryOut, DescribeMachine
 from harness.model.units import SECOND
-from harness.staging.answer import read_answer
+from harness.staging.answer import kernel, operations, refuse_strangers
 from harness.staging.lost import PlatformOf, Told, function_record
+from harness.staging.preparing import prepared
 from harness.staging.serving import Serving
 from harness.target import clock
 from harness.target.protocol import Target
-from harness.target.shapes import Fields
 from harness.target.silence import PATIENT, Patience
 
 _OVERHEAD_S: Final = 60.0  # probes, actors and transfer on a slow, busy, emulated machine
@@ -39,7 +40,7 @@ def conduct(
         patience: how long the agent may say nothing.
 
     Raises:
-        StagingError: it could not be staged as written.
+        StagingError: it could not be staged as written, or a command before it failed.
         ClockError: the target's clock ran wild meanwhile: what was timed cannot be believed.
         TargetError: the agent failed, is gone, or answers what no agent answers.
         AgentError: the agent raised what nobody expected.
@@ -48,27 +49,27 @@ def conduct(
         GuestError: an incident could not be carried out.
         ModelError: a model of a function raised, ended, or did not return; at once.
     """
-    addresses = {alias: str(target.address(alias)) for alias in plan.functions}
+    addresses = {alias: target.address(alias) for alias in plan.functions}
     told = told or Told()
+    for record in prepared(plan, target, addresses):
+        told.commands = (*told.commands, record)
     told.clock = before = clock.read(target.agent.ask)
     budget_s = (plan.lasting_ns + plan.deadline_ns) / SECOND + _OVERHEAD_S
     serving = Serving(plan, target.model)
 
-    def hear(progress: dict[str, Any]) -> None:
+    def hear(progress: Progress) -> None:
         told.hear(progress)
         if told.release_ns:
             serving.released(told.release_ns, before)
 
     try:
         with serving:
-            answer = target.agent.ask(
-                "stage",
+            seen = target.agent.ask(
+                CarryOut(plan=plan, addresses=addresses),
                 deadline_s=budget_s,
                 observe=hear,
                 meanwhile=serving.check,
                 patience=patience,
-                plan=dumps(plan.to_json()),
-                addresses=addresses,
             )
     except AgentLost:
         serving.check()
@@ -76,45 +77,47 @@ def conduct(
         raise
     if serving.failed is not None:
         raise serving.failed
-    seen = read_answer(answer, plan, addresses)
+    refuse_strangers(seen, plan, addresses)
+    rows, (hits, lost_hits) = operations(seen.records, plan), kernel(seen, addresses)
     after = clock.read(target.agent.ask)
     rate = clock.check(before, after, where=f"stage {plan.title!r}")
-    facts = Fields("the answer to 'facts'", target.agent.ask("facts"))
+    machine = target.agent.ask(DescribeMachine())
     witnessed = serving.witnessed(before, after)
     return History(
         plan=plan,
         begin_ns=seen.begin_ns,
         end_ns=seen.end_ns,
-        operations=seen.operations,
-        kernel=seen.kernel,
-        lost_kernel_events=seen.lost_kernel_events,
-        probes=seen.probes,
+        operations=rows,
+        kernel=hits,
+        lost_kernel_events=lost_hits,
+        probes=seen.trace.probes,
         actors=seen.actors,
         functions=tuple(function_record(one, platform_of) for one in seen.functions),
-        log=seen.log,
-        log_complete=seen.log_complete,
+        log=seen.log.lines,
+        log_complete=seen.log.complete,
         uevents=seen.uevents,
         clock_ratio=round(rate.middle, 4),
         taint_before=seen.taint_before,
         taint_after=seen.taint_after,
-        provenance=_provenance(facts, target, seen.left),
+        provenance=_provenance(machine, target, seen.left),
         served=witnessed.table,
         served_error_ns=witnessed.error_ns,
         served_lost=witnessed.lost,
+        commands=told.commands,
     )
 
 
-def _provenance(facts: Fields, target: Target, left: tuple[str, ...]) -> dict[str, Any]:
+def _provenance(machine: Machine, target: Target, left: tuple[str, ...]) -> dict[str, Any]:
     """What was there, and which settings could not be put back because an actor was stuck."""
     return {
-        **_modules(target.provenance(), facts.texts("modules")),
+        **_modules(target.provenance(), machine.modules),
         **({"settings.left": ", ".join(left)} if left else {}),
-        "kernel.release": facts.text("release"),
-        "kernel.build": facts.text("version"),
-        "kernel.command_line": facts.text("command_line"),
-        "target.boot_id": facts.text("boot_id"),
-        "target.cpus": facts.number("cpus", 1),
-        "target.clocksource": facts.text("clocksource"),
+        "kernel.release": machine.release,
+        "kernel.build": machine.version,
+        "kernel.command_line": machine.command_line,
+        "target.boot_id": machine.boot_id,
+        "target.cpus": machine.cpus,
+        "target.clocksource": machine.clocksource,
         "harness.version": harness.__version__,
     }
 

@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import numpy as np
 
@@ -20,14 +20,13 @@ from harness.errors import AgentLost, EmulatorLost, GuestError, HarnessError
 from harness.history.columns import OPERATION, Table, empty
 from harness.history.console import read_console
 from harness.history.history import ActorRecord, FunctionRecord, History
-from harness.model.limits import SENTENCE
+from harness.model.command import CommandRecord
 from harness.model.loss import Loss, LossKind, doing
+from harness.model.observation import Beat, Progress, Reached, Ready, StagedFunction
 from harness.model.plan import Plan
 from harness.model.units import Ns, as_text
 from harness.staging.serving import Witnessed
 from harness.target.clock import ClockReading
-from harness.target.facts import function_facts
-from harness.target.shapes import Fields, wrong
 
 PlatformOf = Callable[[int, int], str]
 """Vendor and device id to the contract's word for the model."""
@@ -53,9 +52,6 @@ _ERRORS: Final[Mapping[LossKind, tuple[type[HarnessError], str, str]]] = {
 }
 """What is raised for a loss that is no fault of the kernel under test: class, words, and what to do next."""
 
-_MOST_PAGES: Final = 1024  # one for each actor, and one more; reading each stops the guest for a moment
-_MOST_NS: Final = 1 << 60  # 36 years of uptime
-
 _OUR_NMI: Final = re.compile(r"^Uhhuh\. NMI received|^Kernel panic - not syncing: NMI: Not continuing")
 """What the console shows from here on is our doing (Linux arch/x86/kernel/nmi.c, `unknown_nmi_error()`)."""
 
@@ -67,66 +63,40 @@ class Told:
     Attributes:
         stage: id of the shared memory; 0 before there was one.
         pages: offset in it to physical address.
-        functions: facts on each, as `harness.agent.stage.carry_out` tells them.
+        functions: those that take part.
         taint: before the stage.
         phase: what the agent was doing when it was last heard; empty: it had not begun.
         alive_ns: CLOCK_MONOTONIC of the target when it was last heard.
         release_ns: when the stage began, on the same clock; 0: not yet, or not heard.
         clock: of the target, against the host's.
+        commands: what became of those that ran before.
         witnessed: what models of ours saw, of a stage whose agent was lost.
     """
 
     stage: int = 0
-    pages: dict[int, int] = field(default_factory=dict)
-    functions: list[dict[str, Any]] = field(default_factory=list)
+    pages: Mapping[int, int] = field(default_factory=dict)
+    functions: tuple[StagedFunction, ...] = ()
     taint: int = 0
     phase: str = ""
     alive_ns: int = 0
     release_ns: int = 0
     clock: ClockReading | None = None
+    commands: tuple[CommandRecord, ...] = ()
     witnessed: Witnessed = field(default_factory=Witnessed)
 
-    def hear(self, progress: dict[str, Any]) -> None:
-        """Take in one message of the agent.
-
-        Raises:
-            AgentLost: what it says has another shape.
-        """
-        said = Fields("what the agent told of the stage", progress)
-        for name, read in _TOLD.items():
-            if name in said:
-                setattr(self, name, read(said, name))
-
-
-def _pages(said: Fields, name: str) -> dict[int, int]:
-    found = said.numbers(name)
-    if len(found) > _MOST_PAGES:
-        raise wrong(f"{name!r} of {said.where}", found, f"at most {_MOST_PAGES} pages")
-    return found
-
-
-def _functions(said: Fields, name: str) -> list[dict[str, Any]]:
-    parts = said.parts(name)
-    for one in parts:
-        one.text("alias")
-        one.data("config_before")
-    return [function_facts(one.where, one.raw) for one in parts]
-
-
-def _time(said: Fields, name: str) -> int:
-    return said.number(name, 0, _MOST_NS)
-
-
-_TOLD: Final[Mapping[str, Callable[[Fields, str], object]]] = {
-    "stage": lambda said, name: said.number(name, 0, (1 << 64) - 1),
-    "pages": _pages,
-    "functions": _functions,
-    "taint": lambda said, name: said.number(name, 0),
-    "phase": lambda said, name: said.text(name)[: SENTENCE.most],
-    "alive_ns": _time,
-    "release_ns": _time,
-}
-"""What is taken from the agent's messages, and as what; anything else is for hosts that are newer."""
+    def hear(self, progress: Progress) -> None:
+        """Take in one message of the agent."""
+        match progress:
+            case Reached():
+                self.phase, self.alive_ns = progress.phase, progress.alive_ns
+            case Ready():
+                self.stage, self.pages = progress.stage, progress.pages
+                self.functions, self.taint = progress.functions, progress.taint
+            case Beat():
+                self.alive_ns, self.release_ns = progress.alive_ns, progress.release_ns
+                self.pages = progress.pages
+            case _:
+                assert_never(progress)
 
 
 def examined(loss: Loss, pages: Mapping[int, bytes], told: Told) -> Loss:
@@ -172,6 +142,7 @@ def last_history(
         served=told.witnessed.table,
         served_error_ns=told.witnessed.error_ns,
         served_lost=told.witnessed.lost,
+        commands=told.commands,
     )
 
 
@@ -213,20 +184,21 @@ def evidence(plan: Plan, loss: Loss, cause: AgentLost) -> str:
     return "\n\n".join(parts)
 
 
-def function_record(one: dict[str, Any], platform_of: PlatformOf) -> FunctionRecord:
-    """Facts on a function, as the agent tells them, as a record."""
+def function_record(one: StagedFunction, platform_of: PlatformOf) -> FunctionRecord:
+    """A function that took part, as a history has it."""
+    facts = one.facts
     return FunctionRecord(
-        alias=one["alias"],
-        platform=platform_of(one["vendor"], one["device"]),
-        bdf=one["bdf"],
-        vendor=one["vendor"],
-        device=one["device"],
-        driver=one["driver"],
-        reset_methods=tuple(one["reset_methods"]),
-        iommu_group=one["iommu_group"],
-        port=one["port"],
-        config_before=one["config_before"],
-        config_after=one.get("config_after", b""),
+        alias=one.alias,
+        platform=platform_of(facts.vendor, facts.device),
+        bdf=str(facts.bdf),
+        vendor=facts.vendor,
+        device=facts.device,
+        driver=facts.driver,
+        reset_methods=facts.reset_methods,
+        iommu_group=facts.iommu_group,
+        port=str(facts.port or ""),
+        config_before=one.config_before,
+        config_after=one.config_after,
     )
 
 

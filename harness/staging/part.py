@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.errors import UsageError
+from harness.model.command import Command, commands
 from harness.model.fault import Incident, PlannedFault
 from harness.model.operation import HEARTBEAT, verb
 from harness.model.plan import Actor, Op, Oracle, Plan, Setting, Step
@@ -62,6 +63,7 @@ def plan_of(
     meets: int = 0,
     deadline: str | Ns = DEADLINE,
     seed: int = 0,
+    before: Sequence[Command | Sequence[str]] = (),
 ) -> Plan:
     """Put parts together.
 
@@ -72,10 +74,12 @@ def plan_of(
         meets: how many operations must meet a window for a PASS.
         deadline: for the last operation, counted from the end.
         seed: of everything random.
+        before: what the target runs before, each a command or its words.
 
     Raises:
-        UsageError: no parts, two parts set the same attribute to different values, an actor would come to something
-            only after the end of the stage, or windows are to be met and nobody does anything but look.
+        UsageError: no parts, what is no command, two parts set the same attribute to different values, an actor would
+            come to something only after the end of the stage, or windows are to be met and nobody does anything but
+            look.
     """
     if not parts:
         raise UsageError(f"stage {title!r}", said="nobody acts", hint="Name at least one reader or resetter.")
@@ -121,6 +125,7 @@ def plan_of(
         seed=seed,
         faults=tuple(fault for part in parts for fault in part.faults),
         incidents=tuple(sorted((one for part in parts for one in part.incidents), key=lambda one: one.at_ns)),
+        before=commands(before),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from execnet.gateway import Gateway
 from execnet.gateway_base import RemoteError
@@ -21,25 +21,25 @@ from harness.errors import (
     UsageError,
 )
 from harness.model.limits import SENTENCE, TRACEBACK
+from harness.model.observation import Failure, Progress
+from harness.model.plain import Misfit, shown
+from harness.model.request import Request, read_progress
+from harness.model.wire import Conversation
 from harness.target.gateway import Refused
-from harness.target.shapes import Fields, wrong
 from harness.target.silence import WAIT_S, Patience, Silence
 
-Observer = Callable[[dict[str, Any]], None]
+Answer = TypeVar("Answer")
+Observer = Callable[[Progress], None]
 """Is told what an agent says before its answer."""
-
-_SERVE: Final = "from harness.agent.worker import serve_channel\nserve_channel(channel)"
-
 
 _RAISED: Final[Mapping[str, type[HarnessError]]] = {
     kind.__name__: kind
     for kind in (HarnessError, UsageError, TargetError, KernelRefusal, AgentLost, AgentError, StagingError)
 }
 """What an agent may raise here, by name; of any other class only the words are believed."""
-_MOST_ERRNO: Final = 4095  # Linux include/linux/err.h, MAX_ERRNO
 
 
-def ignored(progress: dict[str, Any]) -> None:
+def ignored(progress: Progress) -> None:
     """Let an agent say what it likes."""
 
 
@@ -61,48 +61,46 @@ class Agent:
             heard: how many bytes have arrived so far.
         """
         self._gateway, self._disconnect, self._heard = gateway, disconnect, heard
-        self._channel = self.open_channel(_SERVE)
+        self._channel = self.open_channel(Conversation.SERVE)
         self._number = 0
         self._lost = ""
         self._silent = False
 
     def ask(
         self,
-        name: str,
+        request: Request[Answer],
         /,
         *,
         deadline_s: float = 60.0,
         observe: Observer = ignored,
         patience: Patience | None = None,
         meanwhile: Callable[[], None] = undisturbed,
-        **arguments: Any,
-    ) -> Any:
-        """Make a request of :class:`~harness.agent.service.Service`.
+    ) -> Answer:
+        """Make a request.
 
         Args:
-            name: of the method.
+            request: one of :data:`~harness.model.request.AnyRequest`.
             deadline_s: for the answer, in seconds from now.
             observe: is told what the agent says before the answer, in the thread of the caller.
             patience: how long it may say nothing; as long as the deadline when None.
             meanwhile: is called before each wait, twice a second at least; what it raises ends the conversation.
-            **arguments: plain values.
 
         Raises:
             AgentLost: no answer in time, silence for too long, no answer that an agent gives, or the connection ended.
             AgentError: the agent raised what nobody expected.
             HarnessError: what the agent raised, of its own class.
         """
-        what = f"asking the agent for {name!r}"
+        what = asking(request)
         if self._lost:
             raise AgentLost(what, said=f"lost before: {self._lost}")
         self._number += 1
         try:
-            self._channel.send((self._number, name, arguments))
+            self._channel.send((self._number, type(request).__name__, request.to_wire()))
             silence = Silence(patience or Patience(limit_s=deadline_s))
             until = time.monotonic() + deadline_s
             number, answer = self._receive(until, silence, meanwhile)
             while number == self._number and "progress" in answer:
-                observe(answer["progress"])
+                observe(_progress(answer["progress"]))
                 number, answer = self._receive(until, silence, meanwhile)
         except RemoteError as error:
             raised = _raised(what, error)
@@ -121,7 +119,7 @@ class Agent:
         if number != self._number:
             self._lost = f"answer {number} to request {self._number}"
             raise AgentLost(what, said=self._lost)
-        return self.unpack(answer)
+        return answer_to(request, answer)
 
     def _receive(
         self, until: float, silence: Silence, meanwhile: Callable[[], None]
@@ -161,7 +159,7 @@ class Agent:
         return self._silent
 
     def run_source(self, source: str, *values: Any, deadline_s: float = 60.0) -> Any:
-        """Run Python source on the target, beside the agent: for measurements and for shells.
+        """Run Python source on the target, beside the agent: for measurements alone.
 
         Args:
             source: sees `channel`; `channel.receive()` gives `values` one by one, and what it sends first is returned.
@@ -184,16 +182,18 @@ class Agent:
         finally:
             channel.close()
 
-    def open_channel(self, source: str) -> Any:
-        """Run Python source on the target that goes on talking; returns execnet's channel to it.
+    def open_channel(self, purpose: str) -> Any:
+        """Begin a :class:`~harness.model.wire.Conversation`; returns execnet's channel to it.
+
+        Anything else is Python source, which the target runs: for measurements alone.
 
         Raises:
             AgentLost: the connection has ended.
         """
         try:
-            return self._gateway.remote_exec(source)
+            return self._gateway.remote_exec(str(purpose))
         except OSError as error:
-            raise AgentLost("running source on the target", said=self._why(error)) from error
+            raise AgentLost("talking to the target", said=self._why(error)) from error
 
     @property
     def _refused(self) -> Refused | None:
@@ -212,27 +212,57 @@ class Agent:
         self._disconnect()
         self._gateway.join()
 
-    @staticmethod
-    def unpack(answer: object) -> Any:
-        """The result of an answer, or its error raised as the class that the agent raised.
 
-        Raises:
-            AgentLost: it is neither.
-            HarnessError: what the agent raised.
-        """
-        fields = Fields("the answer of the agent", answer)
-        if "error" not in fields:
-            fields.only("result")
-            return fields.value("result")
-        fields.only("error")
-        error = fields.part("error")
-        error.only("class", "tried", "said", "hint", "evidence", "errno")
-        tried, said, hint = (error.text(name, "")[: SENTENCE.most] for name in ("tried", "said", "hint"))
-        evidence = error.text("evidence", "")[-TRACEBACK.most :]
-        kind = _RAISED.get(error.text("class"), HarnessError)
-        if kind is KernelRefusal:
-            raise KernelRefusal(tried, errno=error.number("errno", 0, _MOST_ERRNO), hint=hint)
-        raise kind(tried, said=said, hint=hint, evidence=evidence)
+def asking(request: Request[Any]) -> str:
+    """What the host does when it makes a request, for errors."""
+    return f"asking the agent for {type(request).__name__}"
+
+
+def answer_to(request: Request[Answer], said: object) -> Answer:
+    """The result of an answer, or its error raised as the class that the agent raised.
+
+    Raises:
+        AgentLost: it is neither.
+        HarnessError: what the agent raised.
+    """
+    match said:
+        case {"result": result, **others} if not others:
+            try:
+                return request.read_answer(result)
+            except Misfit as error:
+                raise misread(f"the answer to {type(request).__name__}", str(error)) from error
+        case {"error": told, **others} if not others:
+            raise _told(told)
+    raise misread(f"the answer to {type(request).__name__}", f"it is {shown(said)}, not a result or an error")
+
+
+def misread(what: str, said: str) -> AgentLost:
+    """The error for what no agent of this version says."""
+    return AgentLost(
+        f"reading {what}",
+        said=said,
+        hint="Whoever answers is no agent of this harness, or is out of its mind.",
+    )
+
+
+def _told(value: object) -> HarnessError:
+    """The error that an agent tells of."""
+    try:
+        told = Failure.from_wire(value)
+    except Misfit as error:
+        raise misread("an error of the agent", str(error)) from error
+    tried, said, hint = (words[: SENTENCE.most] for words in (told.tried, told.said, told.hint))
+    kind = _RAISED.get(told.kind, HarnessError)
+    if kind is KernelRefusal:
+        return KernelRefusal(tried, errno=told.errno, hint=hint)
+    return kind(tried, said=said, hint=hint, evidence=told.evidence[-TRACEBACK.most :])
+
+
+def _progress(value: object) -> Progress:
+    try:
+        return read_progress(value)
+    except Misfit as error:
+        raise misread("what the agent tells before its answer", str(error)) from error
 
 
 def _numbered(message: object) -> tuple[int, dict[str, Any]]:
@@ -244,10 +274,10 @@ def _numbered(message: object) -> tuple[int, dict[str, Any]]:
     if isinstance(message, tuple) and len(message) == 2:
         number, said = message
         if type(number) is int and isinstance(said, dict) and len(said) == 1:
-            ((name, value),) = said.items()
-            if name in ("result", "error") or (name == "progress" and isinstance(value, dict)):
+            (name,) = said
+            if name in ("result", "error", "progress"):
                 return number, said
-    raise wrong("a message of the agent", message, "a number and what it answers")
+    raise misread("a message of the agent", f"it is {shown(message)}, not a number and what it answers")
 
 
 def _raised(what: str, error: RemoteError) -> AgentError:

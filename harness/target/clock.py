@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from harness.errors import ClockError
-from harness.target.shapes import Fields
+from harness.model.observation import Clocks
+from harness.model.request import ReadClocks
 
 TOLERANCE: Final = 0.05
 """By how much the rates may differ: a twentieth spoils no time bound of the contract."""
@@ -64,14 +65,14 @@ class Rate:
         return f"{self.least:.3f} to {self.most:.3f}"
 
 
-def read(ask: Callable[[str], Any]) -> ClockReading:
+def read(ask: Callable[[ReadClocks], Clocks]) -> ClockReading:
     """Read the clock of the machine that `ask` asks: `Agent.ask`, or `Line.ask` before there is an agent.
 
     Raises:
         AgentLost: it does not answer, or answers another thing.
     """
     before_ns = time.monotonic_ns()
-    guest_ns = Fields("the answer to 'clocks'", ask("clocks")).number("monotonic_ns", 0)
+    guest_ns = ask(ReadClocks()).monotonic_ns
     return ClockReading(host_before_ns=before_ns, guest_ns=guest_ns, host_after_ns=time.monotonic_ns())
 
 

@@ -6,7 +6,6 @@ QEMU keeps what we send until the guest opens the port, so one may connect befor
 from __future__ import annotations
 
 import contextlib
-import json
 import select
 import socket
 import time
@@ -18,13 +17,16 @@ from execnet import gateway_base
 
 from harness.errors import AgentLost
 from harness.model.limits import LINE
+from harness.model.observation import Greeting
+from harness.model.plain import Misfit, shown
 from harness.model.policy import CONNECT
-from harness.target.agent import Agent
+from harness.model.request import Request
+from harness.model.wire import PROTOCOL, from_line, to_line
+from harness.target.agent import Agent, Answer, answer_to, misread
 from harness.target.attempts import Deadline, attempting
 from harness.target.gateway import GuestGateway
-from harness.target.shapes import Fields
 
-PROTOCOL: Final = 1  # PROTOCOL of harness/agent/worker.py
+_STALE: Final = "Its root image is stale: remove the template with `harness cache --clean`."
 
 
 class SocketIO:
@@ -92,7 +94,7 @@ class Line:
         deadline_s: float,
         opened: Callable[[socket.socket], None] = lambda connection: None,  # noqa: ARG005
     ) -> None:
-        """Connect and say hello.
+        """Connect, and say hello: each end tells which version of the wire it speaks.
 
         Args:
             path: of the unix socket.
@@ -101,30 +103,36 @@ class Line:
                 more may shut it down, and whoever waits learns it at once.
 
         Raises:
-            AgentLost: no socket, or no answer.
+            AgentLost: no socket, no answer, or another version.
         """
         self._until = time.monotonic() + deadline_s
         self._socket = _connect(path, deadline_s)
         opened(self._socket)
         self._rest = b""
         try:
-            self.hello = self._ask({"ask": "hello"}, self._until)
+            self.hello = _greeting(self._ask({"ask": "hello", "protocol": PROTOCOL}, self._until))
         except BaseException:
             self.close()
             raise
 
-    def ask(self, name: str, /, *, deadline_s: float = 60.0, **arguments: Any) -> Any:
-        """Make a request of :class:`~harness.agent.service.Service`; bytes come back as hexadecimal text.
+    def ask(self, request: Request[Answer], /, *, deadline_s: float = 60.0) -> Answer:
+        """Make a request.
 
         Raises:
-            AgentLost: no answer in time.
+            AgentLost: no answer in time, or none that an agent gives.
             HarnessError: what the agent raised.
         """
-        return Agent.unpack(self._ask({"ask": name, "with": arguments}, time.monotonic() + deadline_s))
+        line = {"ask": type(request).__name__, "with": request.to_wire()}
+        return answer_to(request, self._ask(line, time.monotonic() + deadline_s))
 
     def upgrade(self) -> Agent:
-        """Hand the connection to execnet."""
-        Agent.unpack(self._ask({"ask": "execnet"}, time.monotonic() + 30))
+        """Hand the connection to execnet.
+
+        Raises:
+            AgentLost: no answer in time, or another one.
+        """
+        if (said := self._ask({"ask": "execnet"}, time.monotonic() + 30)) != {"result": "execnet"}:
+            raise misread("the answer to 'execnet'", f"it is {shown(said)}")
         stream = SocketIO(self._socket)
         return Agent(GuestGateway(stream), stream.close, lambda: stream.heard)
 
@@ -132,10 +140,10 @@ class Line:
         """Close the socket; the guest's worker starts over."""
         self._socket.close()
 
-    def _ask(self, request: dict[str, Any], until: float) -> dict[str, Any]:
-        what = f"asking the agent for {request['ask']!r}"
+    def _ask(self, request: dict[str, Any], until: float) -> Any:
+        what = f"asking the agent for {request['ask']}"
         try:
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            self._socket.sendall(to_line(request))
             while b"\n" not in self._rest:
                 ready, _, _ = select.select([self._socket], [], [], max(0.0, until - time.monotonic()))
                 chunk = self._socket.recv(65536) if ready else b""
@@ -149,11 +157,9 @@ class Line:
             raise AgentLost(what, said=str(error)) from error
         line, _, self._rest = self._rest.partition(b"\n")
         try:
-            answer: dict[str, Any] = json.loads(line)
+            return from_line(line)
         except (ValueError, RecursionError) as error:
             raise AgentLost(what, said=f"it is no agent that says {line[:80]!r}") from error
-        Fields(f"the answer to {request['ask']!r}", answer)
-        return answer
 
 
 def connect(path: Path, *, deadline_s: float) -> Agent:
@@ -164,16 +170,28 @@ def connect(path: Path, *, deadline_s: float) -> Agent:
     """
     line = Line(path, deadline_s=deadline_s)
     try:
-        if (spoken := Fields("the agent's greeting", line.hello).number("protocol", 0)) != PROTOCOL:
-            raise AgentLost(
-                "greeting the agent",
-                said=f"it speaks protocol {spoken}, we speak {PROTOCOL}",
-                hint="Its root image is stale: remove the template with `harness cache --clean`.",
-            )
         return line.upgrade()
     except BaseException:
         line.close()
         raise
+
+
+def _greeting(said: object) -> Greeting:
+    """The first words of an agent; its version is looked at before anything that depends on it.
+
+    Raises:
+        AgentLost: it is none, or speaks another version.
+    """
+    if not isinstance(said, dict) or type(spoken := said.get("protocol")) is not int:
+        raise misread("the agent's greeting", f"{shown(said)} tells no protocol")
+    if spoken != PROTOCOL:
+        raise AgentLost(
+            "greeting the agent", said=f"it speaks protocol {spoken}, we speak {PROTOCOL}", hint=_STALE
+        )
+    try:
+        return Greeting.from_wire(said)
+    except Misfit as error:
+        raise misread("the agent's greeting", str(error)) from error
 
 
 def _connect(path: Path, deadline_s: float) -> socket.socket:

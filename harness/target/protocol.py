@@ -35,6 +35,13 @@ class Target(Protocol):
     def provenance(self) -> dict[str, Any]:
         """What a report must name: QEMU, kernel, packages, machine; JSON values."""
 
+    def busybox(self) -> bytes:
+        """The ELF file of a busybox that runs on this target.
+
+        Raises:
+            SetupError: it could not be had.
+        """
+
     def post_mortem(self, pages: Mapping[int, int]) -> tuple[Loss, dict[int, bytes]]:
         """Find out how this target was lost; it is of no use afterwards.
 

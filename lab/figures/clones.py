@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
+from harness.model.request import ReadClocks
 from lab.cache import default_root
 from lab.figures.row import Row
 from lab.place import GuestTarget, Place
@@ -82,7 +83,7 @@ def _one(place: Place, console: Path) -> Held:
 
 
 def _ask(target: GuestTarget) -> None:
-    target.agent.ask("clocks")
+    target.agent.ask(ReadClocks())
 
 
 def _held() -> Held:

@@ -18,12 +18,12 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Final
 
-from lab import archive
+from harness.model.request import Bind, OpenFunction
+from lab.busybox import busybox as busybox_of
 from lab.cache import Cache
 from lab.figures.row import Row, median
 from lab.place import GuestTarget, Place
 from lab.progress import note
-from lab.shell import BUSYBOX
 
 _CLONES: Final = 7
 _BOOTS: Final = 3
@@ -65,9 +65,9 @@ def measure(place: Place, folder: Path) -> list[Row]:
 def _seconds(make: Callable[[Path], AbstractContextManager[GuestTarget]], folder: Path) -> float:
     begin = time.monotonic()
     with make(folder / "fresh_guest.console.log") as target:
-        bdf = str(target.address("igb0"))
-        target.agent.ask("bind", bdf=bdf, driver_name="vfio-pci")
-        target.agent.ask("vfio_open", bdf=bdf)
+        bdf = target.address("igb0")
+        target.agent.ask(Bind(bdf=bdf, driver="vfio-pci"))
+        target.agent.ask(OpenFunction(bdf=bdf))
         return time.monotonic() - begin
 
 
@@ -88,7 +88,8 @@ def _vng(place: Place) -> float | None:
         wrapper.chmod(wrapper.stat().st_mode | stat.S_IXUSR)
         busybox = Path(folder, "busybox")
         with Cache() as cache:
-            shutil.copy(archive.unpacked(cache, BUSYBOX).path / "usr/bin/busybox", busybox)
+            busybox.write_bytes(busybox_of(cache))
+        busybox.chmod(0o755)
         tree = _tree_for_vng(Path(folder), kernel.image, kernel.modules, kernel.release)
         command = [str(vng), "--verbose", "--run", str(tree), "--qemu", str(wrapper)]
         command += [

@@ -5,7 +5,6 @@ Through sysfs, and through VFIO's config region.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ from harness.history.columns import OPERATION
 from harness.model.operation import VFIO_READ, config_read
 from harness.model.pci import COMMAND, REVISION_ID, AccessPath
 from harness.model.plan import Actor, File, Op, Plan, Setting, Step
+from harness.model.request import CarryOut
 from harness.model.units import MS, SECOND, Ns
 from lab.figures.row import Row, median
 from lab.place import GuestTarget, Place
@@ -131,9 +131,9 @@ def _plan(step: Step, *settings: Setting) -> Plan:
 
 
 def _our_rate(target: GuestTarget, plan: Plan) -> float:
-    addresses = {"igb0": str(target.address("igb0"))}
-    seen = target.agent.ask("stage", plan=json.dumps(plan.to_json()), addresses=addresses, deadline_s=60)
-    records = np.frombuffer(seen["records"][0], dtype=OPERATION)
+    request = CarryOut(plan=plan, addresses={"igb0": target.address("igb0")})
+    seen = target.agent.ask(request, deadline_s=60)
+    records = np.frombuffer(seen.records[0], dtype=OPERATION)
     return float(len(records) * SECOND / (records["end_ns"][-1] - records["begin_ns"][0]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +10,7 @@ import numpy as np
 from harness.history.columns import OPERATION
 from harness.model.operation import ATTRIBUTE_READ
 from harness.model.plan import Actor, File, Op, Plan, Step
+from harness.model.request import CarryOut
 from harness.model.units import MS, SECOND, Ns
 from lab.figures.row import Row, median
 from lab.place import GuestTarget, Place
@@ -60,7 +60,7 @@ def _our_skew(target: GuestTarget, parties: int) -> float:
         lasting_ns=Ns(20 * MS),
         deadline_ns=Ns(10 * SECOND),
     )
-    addresses = {"igb0": str(target.address("igb0"))}
-    seen = target.agent.ask("stage", plan=json.dumps(plan.to_json()), addresses=addresses, deadline_s=60)
-    first = [int(np.frombuffer(lane, dtype=OPERATION)["begin_ns"][0]) for lane in seen["records"]]
+    request = CarryOut(plan=plan, addresses={"igb0": target.address("igb0")})
+    seen = target.agent.ask(request, deadline_s=60)
+    first = [int(np.frombuffer(lane, dtype=OPERATION)["begin_ns"][0]) for lane in seen.records]
     return float(max(first) - min(first))

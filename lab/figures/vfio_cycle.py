@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import HarnessError, SetupError
+from harness.model.request import Bind
 from lab.figures.row import Row, median
 from lab.place import Place
 
@@ -52,9 +53,9 @@ def measure(place: Place, folder: Path) -> list[Row]:
     program = _compiled()
     ours, theirs = [], []
     with place.clone(folder / "vfio_cycle.console.log") as target:
-        bdf = str(target.address("igb0"))
-        group = target.facts("igb0")["iommu_group"]
-        target.agent.ask("bind", bdf=bdf, driver_name="vfio-pci")
+        facts = target.facts("igb0")
+        bdf, group = str(facts.bdf), facts.iommu_group
+        target.agent.ask(Bind(bdf=facts.bdf, driver="vfio-pci"))
         for _ in range(_ROUNDS + 1):
             ours.append(float(target.agent.run_source(_OURS, bdf)))
             said, failed = target.agent.run_source(_THEIRS, program, [bdf, group])

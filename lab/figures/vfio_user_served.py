@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import GuestError
+from harness.model.observation import FunctionFacts
 from harness.model.pci import VENDOR_ID
 from harness.model.policy import PLUGGED
 from harness.target.attempts import attempting
@@ -64,7 +65,7 @@ def _plugged(target: GuestTarget, model: ModelProcess, port: str) -> str:
     device = {"driver": "vfio-user-pci", "bus": port_id(port), "x-msg-timeout": 60_000, "socket": socket}
     monitor.run("device_add", device)
     wait = attempting(PLUGGED, unsettled=lambda facts: facts is None)
-    facts = wait(target.agent.ask, "function_below", port=machine.port_bdf(port), number=0)
+    facts: FunctionFacts | None = wait(target.agent.ask, machine.finding(port, number=0))
     if facts is None:
         raise GuestError(f"waiting for a function below port {port}", said="the guest's kernel saw none")
-    return str(facts["bdf"])
+    return str(facts.bdf)

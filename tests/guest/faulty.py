@@ -19,6 +19,7 @@ from harness.contract import Contract
 from harness.judge import judge
 from harness.model.operation import Operation
 from harness.model.plan import File, Op, Step
+from harness.model.request import LoadModule
 from harness.model.verdict import Verdict
 from harness.plugin.lab.guests import TargetSource
 from harness.plugin.staging import Stage, carry_out
@@ -62,7 +63,7 @@ def breaks(hil_source: TargetSource) -> Breaks:
 
     def prepare(todo: str) -> None:
         agent = hil_source.target.agent
-        agent.ask("load_module", name="hil_faults")
+        agent.ask(LoadModule(name="hil_faults"))
         agent.run_source(IN_THE_GUEST, AFTER_S, todo)
 
     return prepare
@@ -195,7 +196,7 @@ def test_agent_killed(dut: Function, stage: Stage, breaks: Breaks) -> None:
 @igb
 def test_agent_stuck(dut: Function, stage: Stage, breaks: Breaks, hil_source: TargetSource) -> None:
     """Somebody locks config space for ever when the actors are done: the agent cannot read it any more."""
-    hil_source.target.agent.ask("load_module", name="hil_windows")
+    hil_source.target.agent.ask(LoadModule(name="hil_windows"))
     breaks(f"os.write(os.open('/dev/hil_windows', os.O_WRONLY), b'forever {dut.bdf}')")
     stage(dut.reads_attribute(), dut.resets("flr", at="30ms"), lasting="2s")
 

@@ -38,7 +38,7 @@ def test_an_exception_in_the_agent_reaches_the_host_at_once(tmp_path: Path) -> N
     case = cases(run.report())["test_a_kernel_without_what_everybody_takes_for_granted[igb0]"]
     (error,) = case.iter("error")
     assert error.get("type") == "hil.agent", run.said
-    assert "request 'stage': FileNotFoundError" in str(error.get("message"))
+    assert "request 'CarryOut': FileNotFoundError" in str(error.get("message"))
     assert "/proc/sys/kernel/tainted" in str(error.text)
     assert "in carry_out" in str(error.text), "the agent's traceback tells where"
     assert not list(case.iter("rerunFailure")), "a mistake comes again: nobody tries twice"

@@ -19,6 +19,7 @@ import pytest
 
 from harness.contract import Nature, load
 from harness.judge import judge
+from harness.model.request import DescribeMachine
 from harness.model.verdict import Verdict
 from harness.plugin.lab import describe
 from harness.staging.conduct import conduct
@@ -93,7 +94,7 @@ def test_no_tracefs_is_no_verdict(place: Place, console: Path) -> None:
             "assert libc.umount2(b'/sys/kernel/tracing', 2) == 0, ctypes.get_errno()\n"  # MNT_DETACH
             "channel.send(None)"
         )
-        assert not target.agent.ask("facts")["tracefs"]
+        assert not target.agent.ask(DescribeMachine()).tracefs
         igb0 = describe("igb0", target, contract)
         parts = (igb0.reads("sysfs", actors=2), igb0.resets("flr", at="50ms"))
         plan = plan_of(parts, title="no tracefs", lasting="250ms", meets=2)

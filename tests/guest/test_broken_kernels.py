@@ -10,6 +10,7 @@ from harness.errors import AgentLost
 from harness.history.reading import Reading
 from harness.judge import judge
 from harness.model.pci import COMMAND
+from harness.model.request import DescribeMachine
 from harness.model.verdict import Blame, EventKind, Verdict
 from harness.plugin.staging import carry_out
 from harness.report.ascii.timeline import timeline_text
@@ -116,7 +117,7 @@ def test_a_lock_that_is_never_given_back(patient: Patient) -> None:
     assert_drawn(outcome)
     # The run goes on, beside the two that sleep for ever.
     patient.heal()
-    assert patient.target.agent.ask("facts", deadline_s=20.0)["cpus"] == 2
+    assert patient.target.agent.ask(DescribeMachine(), deadline_s=20.0).cpus == 2
     parts = readers_and_a_reset(nvme0)
     after = patient.stage(plan_of(parts, title="next", lasting="300ms", meets=2))
     assert after.judgement.verdict is Verdict.PASS, after.judgement

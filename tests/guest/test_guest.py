@@ -18,10 +18,12 @@ import pytest
 
 from harness.errors import ClockError, GuestError, UsageError
 from harness.model.loss import LossKind
+from harness.model.request import Bind, DescribeMachine, LoadModule, ReadConfig
 from lab import cpio
 from lab.guest import Guest
 from lab.machine import EmulatedFunction, Machine
 from lab.template import clone, cold
+from tests.guest.found import found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +53,7 @@ def with_parameters(recipe: Recipe, *added: str) -> Recipe:
 @pytest.mark.cold
 def test_a_cold_boot_answers_like_a_clone(place: Place, console: Path) -> None:
     with cold(place.recipe, console=console) as booted:
-        assert booted.agent.ask("facts")["cpus"] == place.recipe.machine.vcpus
+        assert booted.agent.ask(DescribeMachine()).cpus == place.recipe.machine.vcpus
         assert booted.check_clock().is_believable
 
 
@@ -191,7 +193,7 @@ def test_memory_can_be_read_where_there_is_any(guest: Guest) -> None:
     for address in (size - 2048, size, 1 << 40):
         with pytest.raises(GuestError, match="no memory"):
             guest.read_physical(address, 4096)
-    assert guest.agent.ask("facts"), "reading does not disturb"
+    assert guest.agent.ask(DescribeMachine()).cpus, "reading does not disturb"
 
 
 def test_a_guest_that_was_paused_says_so_and_what_it_was_doing(place: Place, console: Path) -> None:
@@ -223,7 +225,7 @@ def test_an_agent_that_ends_is_started_again_and_says_so(place: Place, console: 
     start = dataclasses.replace(place.template.start(), console=console)
     with Guest(start) as guest:
         line = guest.connect(30.0)
-        first = line.hello["pid"]
+        first = line.hello.pid
         guest.disconnect()
         with socket.socket(socket.AF_UNIX) as host:
             host.connect(str(guest.rpc_socket))
@@ -235,7 +237,7 @@ def test_an_agent_that_ends_is_started_again_and_says_so(place: Place, console: 
             guest,
         )
         assert "init: agent ended" in guest.console_text()
-        assert guest.connect(30.0).hello["pid"] != first
+        assert guest.connect(30.0).hello.pid != first
 
 
 def _openings(guest: Guest) -> list[bool]:
@@ -256,30 +258,29 @@ def test_the_empty_port_has_nothing_behind_it_and_every_template_function_is_whe
     guest: Guest,
 ) -> None:
     for one in guest.machine.in_template():
-        found = guest.agent.ask("function_below", port=guest.port_bdf(one.alias), number=one.number_below)
+        facts = found(guest, one.alias)
         assert found is not None
-        assert found["driver"] == "", f"{one.alias} came up bound"
-        assert found["iommu_group"]
-    assert guest.agent.ask("function_below", port=guest.port_bdf("empty"), number=0) is None
+        assert facts.driver == "", f"{one.alias} came up bound"
+        assert facts.iommu_group
+    assert guest.agent.ask(guest.machine.finding("empty", number=0)) is None
 
 
 @pytest.mark.parametrize("alias", ["edu0", "nvmesriov"])
 def test_a_hot_plugged_function_appears_unbound_and_with_a_bus_reset(guest: Guest, alias: str) -> None:
-    port = guest.port_bdf(alias)
-    assert guest.agent.ask("function_below", port=port, number=0) is None
+    wanted = guest.machine.finding(alias)
+    assert guest.agent.ask(wanted) is None
     guest.slots.plug(alias)
-    assert _until(lambda: guest.agent.ask("function_below", port=port, number=0) is not None, guest)
-    found = guest.agent.ask("function_below", port=port, number=0)
-    assert found["driver"] == ""
-    assert "bus" in found["reset_methods"]
+    assert _until(lambda: guest.agent.ask(wanted) is not None, guest)
+    facts = found(guest, alias)
+    assert facts.driver == ""
+    assert "bus" in facts.reset_methods
 
 
 def test_the_hot_plugged_nvme_can_have_virtual_functions(guest: Guest) -> None:
-    port = guest.port_bdf("nvmesriov")
+    wanted = guest.machine.finding("nvmesriov")
     guest.slots.plug("nvmesriov")
-    assert _until(lambda: guest.agent.ask("function_below", port=port, number=0) is not None, guest)
-    bdf = guest.agent.ask("function_below", port=port, number=0)["bdf"]
-    space = bytes(guest.agent.ask("config_space", bdf=bdf))
+    assert _until(lambda: guest.agent.ask(wanted) is not None, guest)
+    space = guest.agent.ask(ReadConfig(bdf=found(guest, "nvmesriov").bdf))
     assert 0x0010 in _extended_capabilities(space), "no SR-IOV capability"
 
 
@@ -294,10 +295,10 @@ def _extended_capabilities(space: bytes) -> list[int]:
 
 
 def test_a_shipped_driver_loads_with_what_it_needs_and_binds(guest: Guest) -> None:
-    bdf = guest.agent.ask("function_below", port=guest.port_bdf("igb0"), number=0)["bdf"]
-    guest.agent.ask("load_module", name="igb")
-    guest.agent.ask("bind", bdf=bdf, driver_name="igb")
-    assert guest.agent.ask("function_below", port=guest.port_bdf("igb0"), number=0)["driver"] == "igb"
+    bdf = found(guest, "igb0").bdf
+    guest.agent.ask(LoadModule(name="igb"))
+    guest.agent.ask(Bind(bdf=bdf, driver="igb"))
+    assert found(guest, "igb0").driver == "igb"
 
 
 def test_plugging_an_unknown_function_names_the_known_ones(guest: Guest) -> None:

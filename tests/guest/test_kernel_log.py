@@ -16,6 +16,7 @@ from harness.judge.evidence import Evidence
 from harness.judge.evidence.log_events import LogEvent, log_events
 from harness.judge.questions.kernel_log import kernel_log
 from harness.model.plan import Plan
+from harness.model.request import LoadModule
 from harness.model.terms import LogClass
 from harness.model.units import Ns
 from harness.model.verdict import Blame, Finding, Verdict
@@ -51,7 +52,7 @@ def break_it(kind, after_s=0):
 
 def told(log):
     collected = log.collect()
-    return [collected["complete"], [[line["time_us"], line["level"], line["text"]] for line in collected["lines"]]]
+    return [collected.complete, [[line.time_us, line.level, line.text] for line in collected.lines]]
 """
 
 # So that a kernel that is as impatient as these tests are tells of them.
@@ -114,7 +115,7 @@ def broken(place: Place, folder: Any) -> Iterator[GuestTarget]:
     if place.without_windows_module:
         pytest.skip(place.without_windows_module)
     with place.clone(folder / "console.log") as clone:
-        clone.agent.ask("load_module", name="hil_faults")
+        clone.agent.ask(LoadModule(name="hil_faults"))
         yield clone
 
 

@@ -76,14 +76,17 @@ def test_a_mistake_costs_no_download(tmp_path: Path, options: tuple[str, ...], s
 _UNBIND = """
 import threading, time
 from harness.agent import trace, worker
+from harness.pci import driver
+from harness.vfio.container import opened
 from harness.model.pci import Bdf
 
-bdf, service = channel.receive(), worker._service
+bdf, service = Bdf.parse(channel.receive()), worker._service
 numbers = [n for n, point in enumerate(trace.POINTS) if point.symbol == "vfio_unregister_group_dev"]
-service.bind(bdf, "vfio-pci")
-service.vfio_open(bdf)
-service._trace.begin([Bdf.parse(bdf)])
-unbinding = threading.Thread(target=service.unbind, args=(bdf,))
+driver.bind(bdf, "vfio-pci")
+user = opened(bdf)
+user.__enter__()
+service._trace.begin([bdf])
+unbinding = threading.Thread(target=driver.unbind, args=(bdf,))
 unbinding.start()
 end = time.monotonic() + 20
 while f" p{numbers[0]}: " not in (service._trace._instance / "trace").read_text():
@@ -92,9 +95,9 @@ while f" p{numbers[0]}: " not in (service._trace._instance / "trace").read_text(
     time.sleep(0.01)
 waiting = unbinding.is_alive()
 closing = time.monotonic_ns()
-service.vfio_close(bdf)
+user.__exit__(None, None, None)
 unbinding.join()
-channel.send([service._trace.end()["text"], numbers, waiting, closing])
+channel.send([service._trace.end().text, numbers, waiting, closing])
 """
 
 

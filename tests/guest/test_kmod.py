@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.model.request import LoadModule
 from harness.staging.trace_text import parse
 from lab.place import Wishes, prepare
 
@@ -77,7 +78,7 @@ holder.join()
 ended = trace.end()
 began = [one for one in seen if answer[2] <= one[0] < answer[3]] if answer[0] == 0 else []
 longest = max(seen, key=lambda one: one[1] - one[0])
-channel.send([answer, longest, began, ended["text"], [[p["symbol"], p["edge"]] for p in ended["probes"]]])
+channel.send([answer, longest, began, ended.text, [[p.symbol, p.edge.value] for p in ended.probes]])
 """
 )
 
@@ -92,7 +93,7 @@ def target(
         pytest.skip(place.without_windows_module)
     with place.clone(tmp_path_factory.mktemp("kmod") / "console.log") as clone:
         assert run(clone, 'channel.send(open("/proc/sys/kernel/tainted").read().strip())') == "0"
-        clone.agent.ask("load_module", name="hil_windows")
+        clone.agent.ask(LoadModule(name="hil_windows"))
         yield clone
 
 
@@ -195,7 +196,7 @@ _UNBALANCED = (
 from harness.agent.kernel_log import KernelLog
 log = KernelLog()
 answer = command(f"unbalanced {channel.receive()} 20")
-channel.send([answer, [line["text"] for line in log.collect()["lines"]]])
+channel.send([answer, [line.text for line in log.collect().lines]])
 """
 )
 
@@ -211,7 +212,7 @@ stolen = command(f"steal {bdf}")
 os.pread(os.open(f"/sys/bus/pci/devices/{bdf}/config", os.O_RDONLY), 4, 4)
 read = time.monotonic_ns()
 holder.join()
-channel.send([answer, stolen, read, [line["text"] for line in log.collect()["lines"]]])
+channel.send([answer, stolen, read, [line.text for line in log.collect().lines]])
 """
 )
 

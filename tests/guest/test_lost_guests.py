@@ -14,6 +14,7 @@ import pytest
 
 from harness.errors import AgentLost, GuestError
 from harness.model.loss import Loss, LossKind
+from harness.model.request import DescribeMachine, LoadModule, ReadConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ def fork_in_guest(target: GuestTarget, source: str) -> None:
 
 def fault(target: GuestTarget, command: str, module: str = "hil_faults") -> None:
     """Have one fault; on the console it is told when it is about to happen."""
-    target.agent.ask("load_module", name=module)
+    target.agent.ask(LoadModule(name=module))
     says = f"open('/dev/kmsg', 'w').write('<0>{ABOUT_TO}\\n')"
     fork_in_guest(target, f"{says}; open('/dev/{module}', 'w').write({command!r})")
 
@@ -52,7 +53,7 @@ def until_lost(target: GuestTarget, deadline_s: float) -> float:
     begun_s = time.monotonic()
     while (asked_s := time.monotonic()) < begun_s + 60.0:
         try:
-            target.agent.ask("facts", deadline_s=deadline_s)
+            target.agent.ask(DescribeMachine(), deadline_s=deadline_s)
         except AgentLost:
             return time.monotonic() - asked_s
     pytest.fail("the agent still answers after a minute")
@@ -114,7 +115,7 @@ def test_a_guest_that_is_paused_for_a_moment_is_not_lost(target: GuestTarget) ->
     target.guest.monitor.wait_closed(0.05)  # the shorter, the longer a busy machine may take for the rest
     target.guest.monitor.execute("cont")
     target.guest.monitor.wait_closed(1.2)
-    assert target.agent.ask("facts")
+    assert target.agent.ask(DescribeMachine()).cpus
 
 
 def test_a_qemu_that_is_stopped_is_woken_to_tell_what_it_knows(target: GuestTarget) -> None:
@@ -160,10 +161,10 @@ def test_a_kernel_that_hangs_with_interrupts_off(target: GuestTarget, command: s
 
 def test_an_agent_that_is_stuck_in_the_kernel(target: GuestTarget) -> None:
     bdf = target.address("igb0")
-    target.agent.ask("load_module", name="hil_windows")
+    target.agent.ask(LoadModule(name="hil_windows"))
     target.agent.run_source(f"open('/dev/hil_windows', 'w').write('forever {bdf}')\nchannel.send(0)")
     with pytest.raises(AgentLost):
-        target.agent.ask("config_space", bdf=str(bdf), deadline_s=6.0)
+        target.agent.ask(ReadConfig(bdf=bdf), deadline_s=6.0)
     loss, pages = target.post_mortem(PAGES)
     assert loss.kind is LossKind.SILENT
     assert loss.said.startswith("the agent (python3, pid ")
@@ -183,7 +184,9 @@ def test_an_agent_that_sleeps_for_ever_is_silent_and_nothing_is_stuck(target: Gu
 def test_a_flood_on_the_console_stops_nobody_and_its_end_is_kept(target: GuestTarget, console: Path) -> None:
     fault(target, "flood 2000")
     assert target.guest.wait_console(lambda text: "flood 00000100" in text, 30.0)
-    assert target.agent.ask("facts", deadline_s=60.0), "a guest that writes a lot still answers"
+    assert target.agent.ask(DescribeMachine(), deadline_s=60.0).cpus, (
+        "a guest that writes a lot still answers"
+    )
     target.guest.inject_nmi()
     assert target.guest.wait_panic(30.0)
     target.guest.kill()
@@ -202,5 +205,5 @@ def test_a_guest_whose_console_nobody_records_any_more_goes_on(
     size = console.stat().st_size
     write = "for _ in range(300): open('/dev/kmsg', 'w').write('<0>' + 'x' * 900)"
     target.agent.run_source(f"{write}\nchannel.send(0)")
-    assert target.agent.ask("facts")
+    assert target.agent.ask(DescribeMachine()).cpus
     assert console.stat().st_size == size

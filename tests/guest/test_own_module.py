@@ -9,6 +9,7 @@ import pytest
 
 from harness.history.windows.drivers import PROPOSED
 from harness.model.probe import NO_SUCH_FUNCTION
+from harness.model.request import LoadModule
 from lab.place import Wishes, prepare
 from tests.guest.invocation import harness
 
@@ -89,7 +90,7 @@ _ARMED = """
 from harness.agent import worker
 trace = worker._service._trace
 trace.begin([])
-channel.send(trace.end()["probes"])
+channel.send([[probe.symbol, probe.present, probe.reason] for probe in trace.end().probes])
 """
 
 
@@ -99,11 +100,11 @@ def test_a_callback_that_a_stock_driver_lacks_is_told_from_one_that_cannot_be_pr
 ) -> None:
     """The kernel answers both alike, with EINVAL, when the probe has arguments."""
     with prepare(cache, Wishes(branch=branch)).clone(console) as target:
-        target.agent.ask("load_module", name="ipr")
+        target.agent.ask(LoadModule(name="ipr"))
         absent = {
-            probe["symbol"]: probe["reason"]
-            for probe in target.agent.run_source(_ARMED)
-            if not probe["present"] and "ipr" in probe["symbol"]
+            symbol: reason
+            for symbol, present, reason in target.agent.run_source(_ARMED)
+            if not present and "ipr" in symbol
         }
     assert set(absent) == PROPOSED
     assert all(NO_SUCH_FUNCTION in reason for reason in absent.values()), absent

@@ -33,6 +33,7 @@ WITHIN_S = 180.0  # of which a quiet machine needs a few
 MINE = """
 import time
 import pytest
+from harness.model.request import ReadClocks
 
 ENDED = []
 
@@ -63,7 +64,7 @@ def test_guest(hil_source, hil_ahead, request, number):
     )
     assert not used
     before_ns = time.time_ns()
-    told_ns = guest.agent.ask("clocks")["realtime_ns"]
+    told_ns = guest.agent.ask(ReadClocks()).realtime_ns
     assert before_ns - 1e9 < told_ns < time.time_ns() + 1e9
     if ENDED:
         assert (guest.started_ns < ENDED[-1]) == (request.config.option.hil_ahead == "on")
@@ -254,6 +255,7 @@ def test_a_supervisor_that_is_killed_takes_workers_and_guests_with_it(tmp_path: 
 HOLDER = """
     import subprocess, sys
     from pathlib import Path
+    from harness.model.request import ReadClocks
     from lab.cache import Cache
     from lab.place import prepare
     from lab.template import KIND, Template, clone
@@ -267,7 +269,7 @@ HOLDER = """
         mine.close()  # as if whoever held it had died: what is left is the clone
         print("cloned", flush=True)
         sys.stdin.readline()
-        print(guest.agent.ask("clocks")["monotonic_ns"] > 0, flush=True)
+        print(guest.agent.ask(ReadClocks()).monotonic_ns > 0, flush=True)
     sys.stdin.readline()
 """
 

@@ -33,10 +33,11 @@ def test_panic(functions, stage, hil_source):
 
 BIRTH = """
 import time
+from harness.model.request import ReadClocks
 
 def test_birth(hil_source, request, functions, stage):
     guest = hil_source.target.guest
-    lived = guest.agent.ask("clocks")["monotonic_ns"]
+    lived = guest.agent.ask(ReadClocks()).monotonic_ns
     # A clone has lived longer than its QEMU has run; a guest that was booted has not.
     assert (lived < time.monotonic_ns() - guest.started_ns) == request.config.option.hil_cold
     igb0 = functions("igb0")

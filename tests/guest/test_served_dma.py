@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from harness.errors import GuestError
+from harness.model.request import Bind
 
 if TYPE_CHECKING:
     from lab.models.process import ModelProcess
@@ -69,9 +70,9 @@ def model(target: GuestTarget) -> ModelProcess:
 @pytest.fixture
 def physical(target: GuestTarget) -> int:
     """Where a page lies that the guest has written to and given to the function, in bytes."""
-    bdf = str(target.address(ALIAS))
-    target.agent.ask("bind", bdf=bdf, driver_name="vfio-pci")
-    found: int = target.agent.run_source(_MAP, bdf, BUS_ADDRESS, WRITTEN_BY_THE_GUEST)
+    bdf = target.address(ALIAS)
+    target.agent.ask(Bind(bdf=bdf, driver="vfio-pci"))
+    found: int = target.agent.run_source(_MAP, str(bdf), BUS_ADDRESS, WRITTEN_BY_THE_GUEST)
     return found
 
 

@@ -12,12 +12,13 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
 
 from harness.history.columns import SERVED, Table
+from harness.model.observation import FunctionFacts
 from harness.model.policy import PLUGGED
 from harness.model.served import Happened
 from harness.target.attempts import attempting
@@ -72,7 +73,7 @@ class Seen:
     """
 
     version: str
-    facts: dict[str, Any]
+    facts: FunctionFacts
     registers: dict[str, list[bytes]]
     log: Table
     said: list[str]
@@ -96,7 +97,7 @@ def seen(
             facts = _plugged(target, model)
             said = _said(recording.read_bytes())
             registers = {
-                method: target.agent.run_source(_RESET, facts["bdf"], SCRATCH, method)
+                method: target.agent.run_source(_RESET, str(facts.bdf), SCRATCH, method)
                 for method in ("flr", "bus")
             }
             _unplug(target)
@@ -105,13 +106,14 @@ def seen(
     return Seen(version=version, facts=facts, registers=registers, log=log, said=said)
 
 
-def _plugged(target: GuestTarget, model: ModelProcess) -> dict[str, Any]:
+def _plugged(target: GuestTarget, model: ModelProcess) -> FunctionFacts:
     machine: Machine = target.guest.machine
     arguments = machine.plug_arguments(_ALIAS)[0]
     socket = {"type": "unix", "path": str(model.socket)}
     target.guest.monitor.run("device_add", {**arguments, "socket": socket})
     wait = attempting(PLUGGED, unsettled=lambda facts: facts is None)
-    facts: dict[str, Any] = wait(target.agent.ask, "function_below", port=machine.port_bdf(_ALIAS), number=0)
+    facts: FunctionFacts | None = wait(target.agent.ask, machine.finding(_ALIAS))
+    assert facts is not None
     return facts
 
 
@@ -169,8 +171,8 @@ def test_it_is_a_qemu_with_a_client(seen: Seen) -> None:
 
 
 def test_the_guest_enumerates_it(seen: Seen) -> None:
-    assert (seen.facts["vendor"], seen.facts["device"]) == (VENDOR, DEVICE)
-    assert {"flr", "bus"} <= set(seen.facts["reset_methods"])
+    assert (seen.facts.vendor, seen.facts.device) == (VENDOR, DEVICE)
+    assert {"flr", "bus"} <= set(seen.facts.reset_methods)
 
 
 @pytest.mark.parametrize("method", ["flr", "bus"])

@@ -12,6 +12,7 @@ from tests.guest.invocation import Invocation, cases, harness, red
 
 TESTS = r"""
 import pytest
+from harness.model.request import Bind, DescribeFunction, LoadModule
 from harness.model.verdict import Blame
 
 ANOTHER_PROCESS = '''
@@ -50,11 +51,11 @@ def test_d_others_go_on(dut, stage):
     stage(dut.reads("sysfs"), lasting="50ms")
 
 def test_d_leaves_its_driver(functions, hil_source):
-    hil_source.target.agent.ask("bind", bdf=str(functions("e1000e0").bdf), driver_name="vfio-pci")
+    hil_source.target.agent.ask(Bind(bdf=functions("e1000e0").bdf, driver="vfio-pci"))
 
 def test_d_finds_none(functions, hil_source):
-    facts = hil_source.target.agent.ask("function", bdf=str(functions("e1000e0").bdf))
-    assert facts["driver"] == ""
+    facts = hil_source.target.agent.ask(DescribeFunction(bdf=functions("e1000e0").bdf))
+    assert facts.driver == ""
 
 @pytest.mark.dut("pair0")
 def test_d_gets_stuck(dut, stage, locks):
@@ -74,7 +75,7 @@ def test_f_is_fresh(dut, stage):
     stage(dut.reads("sysfs"), lasting="50ms")
 
 def test_g_warns(hil_source):
-    hil_source.target.agent.ask("load_module", name="hil_faults")
+    hil_source.target.agent.ask(LoadModule(name="hil_faults"))
     write(hil_source, "/dev/hil_faults", "warn")
 
 def test_i_is_fresh_again(hil_source):

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import GuestError
+from harness.model.request import Bind, OpenFunction, ReadClocks, ReadConfig, Warm
 from lab import freeze
 from lab.cache import Cache, key_of
 from lab.command_line import Memory
 from lab.guest import Guest, Start
 from lab.machine import EmulatedFunction, Machine, Placement
 from lab.template import KIND, clone, template
+from tests.guest.found import found
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +35,7 @@ def test_a_clone_answers_much_sooner_than_a_boot(place: Place) -> None:
     while not took_s or (min(took_s) >= QUICK_S and len(took_s) < 5):
         before_s = time.monotonic()
         with clone(place.template) as guest:
-            guest.agent.ask("clocks")
+            guest.agent.ask(ReadClocks())
             took_s.append(time.monotonic() - before_s)
     assert min(took_s) < QUICK_S
 
@@ -41,7 +43,7 @@ def test_a_clone_answers_much_sooner_than_a_boot(place: Place) -> None:
 def test_a_clone_knows_the_time_of_day_and_its_clock_agrees(place: Place) -> None:
     with clone(place.template) as guest:
         before_ns = time.time_ns()
-        told_ns = guest.agent.ask("clocks")["realtime_ns"]
+        told_ns = guest.agent.ask(ReadClocks()).realtime_ns
         assert before_ns - 1e9 < told_ns < time.time_ns() + 1e9
         for _ in range(30):  # the longer it runs, the less it matters how late a busy machine answers
             guest.monitor.wait_closed(1.0)
@@ -57,31 +59,28 @@ def test_clones_share_one_file_and_none_changes_it(place: Place) -> None:
     before = freeze.digest(ram)
     with ExitStack() as stack:
         guests = [stack.enter_context(clone(place.template, name=f"clone {n}")) for n in range(3)]
-        guests[0].agent.ask("warm")
+        guests[0].agent.ask(Warm())
     assert freeze.digest(ram) == before
     assert ram.stat().st_mode & 0o777 == 0o444
 
 
 def test_what_one_clone_does_no_other_sees(place: Place) -> None:
     with clone(place.template) as one, clone(place.template) as other:
-        port = one.port_bdf("e1000e0")
-        bdf = one.agent.ask("function_below", port=port, number=0)["bdf"]
-        one.agent.ask("bind", bdf=bdf, driver_name="vfio-pci")
-        assert one.agent.ask("function_below", port=port, number=0)["driver"] == "vfio-pci"
-        assert other.agent.ask("function_below", port=port, number=0)["driver"] == ""
+        bdf = found(one, "e1000e0").bdf
+        one.agent.ask(Bind(bdf=bdf, driver="vfio-pci"))
+        assert found(one, "e1000e0").driver == "vfio-pci"
+        assert found(other, "e1000e0").driver == ""
 
 
 @pytest.mark.parametrize("alias", ["nvme0", "igb0", "e1000e0", "rng0", "pair1"])
 def test_a_function_of_the_template_works_in_a_clone(place: Place, alias: str) -> None:
     """Config space was compared by the builder; here its driver-side life goes on: bound, opened, read."""
     with clone(place.template) as guest:
-        number = guest.machine.function(alias).function_number
-        port = guest.port_bdf(alias)
-        bdf = guest.agent.ask("function_below", port=port, number=number)["bdf"]
+        bdf = found(guest, alias).bdf
         if alias != "pair1":
-            guest.agent.ask("bind", bdf=bdf, driver_name="vfio-pci")
-            assert guest.agent.ask("vfio_open", bdf=bdf)["regions"] == 9
-        space = bytes(guest.agent.ask("config_space", bdf=bdf))
+            guest.agent.ask(Bind(bdf=bdf, driver="vfio-pci"))
+            assert guest.agent.ask(OpenFunction(bdf=bdf)).regions == 9
+        space = guest.agent.ask(ReadConfig(bdf=bdf))
         assert len(space) == 4096
         assert space[:4] != b"\xff\xff\xff\xff"
 
@@ -146,7 +145,7 @@ def test_a_damaged_template_is_made_again(place: Place, tmp_path: Path) -> None:
         assert made.path == damaged
         assert freeze.damage(made.path, thoroughly=True) == ""
         with clone(made) as guest:
-            assert guest.agent.ask("clocks")
+            assert guest.agent.ask(ReadClocks()).monotonic_ns
 
 
 def test_the_template_in_use_is_sound_to_the_last_byte(place: Place) -> None:

@@ -13,9 +13,12 @@ import pytest
 
 from harness.bindings import vfio
 from harness.errors import KernelRefusal
+from harness.model.pci import Bdf
+from harness.model.request import Bind, LoadModule, OpenFunction, ReadConfig
 from harness.pci.capabilities import capabilities
 from lab.template import cold
 from tests.guest.conformance import inside, lspci
+from tests.guest.found import found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +40,9 @@ def target(place: Place, console: Path) -> Iterator[GuestTarget]:
 
 def give_to_vfio(target: GuestTarget, alias: str) -> str:
     """Bind vfio-pci to a function; its address."""
-    bdf = str(target.address(alias))
-    target.agent.ask("bind", bdf=bdf, driver_name="vfio-pci")
-    return bdf
+    bdf = target.address(alias)
+    target.agent.ask(Bind(bdf=bdf, driver="vfio-pci"))
+    return str(bdf)
 
 
 # --- the same facts from somebody else --------------------------------------------------------------------
@@ -72,13 +75,13 @@ def said(place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sa
     with place.clone(folder / "console.log") as target:
         for alias in _FUNCTIONS:
             bdf = give_to_vfio(target, alias)
-            facts = target.agent.ask("function_below", port=target.guest.port_bdf(alias), number=0)
+            facts = target.facts(alias)
             found[alias] = Said(
                 bdf=bdf,
-                group=int(facts["iommu_group"]),
+                group=int(facts.iommu_group),
                 ours=inside.python(target, _OURS, bdf=bdf),
-                theirs=inside.c(target, program, bdf, facts["iommu_group"]),
-                config=target.agent.ask("config_space", bdf=bdf),
+                theirs=inside.c(target, program, bdf, facts.iommu_group),
+                config=target.agent.ask(ReadConfig(bdf=facts.bdf)),
             )
     return found
 
@@ -165,9 +168,9 @@ def test_a_group_that_was_closed_can_be_attached_again(target: GuestTarget) -> N
 
 
 def test_a_borrowed_function_goes_back_to_its_driver(target: GuestTarget) -> None:
-    bdf = str(target.address("e1000e0"))
-    target.agent.ask("load_module", name="e1000e")
-    target.agent.ask("bind", bdf=bdf, driver_name="e1000e")
+    bdf = target.address("e1000e0")
+    target.agent.ask(LoadModule(name="e1000e"))
+    target.agent.ask(Bind(bdf=bdf, driver="e1000e"))
     source = """
         bdf = Bdf.parse(bdf)
         before = driver.bound_driver(bdf)
@@ -178,7 +181,7 @@ def test_a_borrowed_function_goes_back_to_its_driver(target: GuestTarget) -> Non
         override = Path(f"/sys/bus/pci/devices/{bdf}/driver_override").read_text().strip()
         answer = [before, within, driver.bound_driver(bdf), override]
     """
-    assert inside.python(target, source, bdf=bdf) == ["e1000e", "vfio-pci", "e1000e", "e1000e"]
+    assert inside.python(target, source, bdf=str(bdf)) == ["e1000e", "vfio-pci", "e1000e", "e1000e"]
 
 
 # --- memory -----------------------------------------------------------------------------------------------
@@ -329,7 +332,7 @@ def test_a_function_alone_on_its_bus_is_reset_both_ways(
 
 
 def test_a_hot_reset_needs_every_function_of_the_bus(target: GuestTarget) -> None:
-    pair0, pair1 = give_to_vfio(target, "pair0"), str(target.address("pair1"))
+    pair0, pair1 = give_to_vfio(target, "pair0"), target.address("pair1")
     source = """
         with Container() as container:
             group = container.attach(Bdf.parse(pair0))
@@ -347,7 +350,7 @@ def test_a_hot_reset_needs_every_function_of_the_bus(target: GuestTarget) -> Non
 
 
 def test_a_function_on_the_root_bus_has_no_hot_reset(target: GuestTarget) -> None:
-    target.agent.ask("bind", bdf=_ON_THE_ROOT_BUS, driver_name="vfio-pci")
+    target.agent.ask(Bind(bdf=Bdf.parse(_ON_THE_ROOT_BUS), driver="vfio-pci"))
     source = """
         with Container() as container:
             group = container.attach(Bdf.parse(bdf))
@@ -405,9 +408,9 @@ def test_what_the_kernel_refuses_names_step_function_errno_and_remedy(target: Gu
 
 
 def test_a_group_with_a_function_of_another_driver_is_not_viable(target: GuestTarget) -> None:
-    target.agent.ask("load_module", name="nvme")
-    pair0, pair1 = give_to_vfio(target, "pair0"), str(target.address("pair1"))
-    target.agent.ask("bind", bdf=pair1, driver_name="nvme")
+    target.agent.ask(LoadModule(name="nvme"))
+    pair0, pair1 = give_to_vfio(target, "pair0"), target.address("pair1")
+    target.agent.ask(Bind(bdf=pair1, driver="nvme"))
     said = inside.python(target, "answer = refusal(lambda: Container().attach(Bdf.parse(bdf)))", bdf=pair0)
     assert said["class"] == "TargetError"
     assert "is not viable" in said["text"]
@@ -439,13 +442,13 @@ def test_without_interrupt_remapping_the_reason_is_said(place: Place, console: P
     machine = place.recipe.machine
     machine = dataclasses.replace(machine, parameters=(*machine.parameters, "intremap=off"))
     with cold(dataclasses.replace(place.recipe, machine=machine), console=console) as guest:
-        bdf = str(guest.agent.ask("function_below", port=guest.port_bdf("igb0"), number=0)["bdf"])
-        guest.agent.ask("bind", bdf=bdf, driver_name="vfio-pci")
+        bdf = found(guest, "igb0").bdf
+        guest.agent.ask(Bind(bdf=bdf, driver="vfio-pci"))
         with pytest.raises(KernelRefusal) as refused:
-            guest.agent.ask("vfio_open", bdf=bdf)
+            guest.agent.ask(OpenFunction(bdf=bdf))
     assert refused.value.errno == errno.EPERM
     assert "No interrupt remapping" in str(refused.value)
-    assert bdf in str(refused.value)
+    assert str(bdf) in str(refused.value)
 
 
 # --- features and the newer way ---------------------------------------------------------------------------

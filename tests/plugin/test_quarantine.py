@@ -13,9 +13,10 @@ from harness.journal.record import HealthRecord, SessionEnd, SessionStart, Statu
 from harness.journal.session import Session
 from harness.model.exit_status import ExitStatus
 from harness.model.loss import Loss, LossKind
+from harness.model.observation import Condition
+from harness.model.pci import Bdf
 from harness.model.verdict import Blame, EventId, EventKind, Finding, Judgement, Verdict
 from harness.plugin.lab.quarantine import (
-    Condition,
     Lost,
     Quarantine,
     Spot,
@@ -164,14 +165,15 @@ def test_settings_that_were_left_cost_every_function_of_the_stage() -> None:
 
 # --- who is blocked by whom -------------------------------------------------------------------------------
 
-NVME = Spot(alias="nvme0", bdf="0000:01:00.0", port="0000:00:05.0", iommu_group="7")
-NVME_PORT = Spot(alias="nvme0.port", bdf="0000:00:05.0", iommu_group="2")
-IGB = Spot(alias="igb0", bdf="0000:02:00.0", port="0000:00:06.0", iommu_group="8")
+NVME = Spot(alias="nvme0", bdf=Bdf.parse("0000:01:00.0"), port=Bdf.parse("0000:00:05.0"), iommu_group="7")
+NVME_PORT = Spot(alias="nvme0.port", bdf=Bdf.parse("0000:00:05.0"), iommu_group="2")
+IGB = Spot(alias="igb0", bdf=Bdf.parse("0000:02:00.0"), port=Bdf.parse("0000:00:06.0"), iommu_group="8")
 PAIR = (
-    Spot(alias="pair0", bdf="0000:05:00.0", port="0000:00:09.0", iommu_group="11"),
-    Spot(alias="pair1", bdf="0000:05:00.1", port="0000:00:09.0", iommu_group="12"),
+    Spot(alias="pair0", bdf=Bdf.parse("0000:05:00.0"), port=Bdf.parse("0000:00:09.0"), iommu_group="11"),
+    Spot(alias="pair1", bdf=Bdf.parse("0000:05:00.1"), port=Bdf.parse("0000:00:09.0"), iommu_group="12"),
 )
-LEFT_ON_ROOT, RIGHT_ON_ROOT = Spot(alias="rng", bdf="0000:00:04.0"), Spot(alias="other", bdf="0000:00:03.0")
+LEFT_ON_ROOT = Spot(alias="rng", bdf=Bdf.parse("0000:00:04.0"))
+RIGHT_ON_ROOT = Spot(alias="other", bdf=Bdf.parse("0000:00:03.0"))
 
 
 def after(gone: Spot, *, history: str = "att/b.history.zip") -> Quarantine:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from harness.contract import Contract, Nature
 from harness.model.pci import ResetMethod
+from harness.model.request import ReadConfig
 from harness.pci.capabilities import CAPABILITY_IDS, capabilities
 from harness.staging.function import Function
-from harness.target.facts import config as config_space
 
 if TYPE_CHECKING:
     from lab.place import GuestTarget
@@ -26,10 +26,10 @@ def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
     Raises:
         UsageError: the lab has no function of that name.
     """
-    bdf, facts = target.address(alias), target.facts(alias)
-    config = config_space(f"config space of {alias}", target.agent.ask("config_space", bdf=str(bdf)))
-    platform = contract.platform(facts["vendor"], facts["device"], Nature.EMULATED)
-    methods = tuple(method for method in ResetMethod if method in facts["reset_methods"])
+    facts = target.facts(alias)
+    config = target.agent.ask(ReadConfig(bdf=facts.bdf))
+    platform = contract.platform(facts.vendor, facts.device, Nature.EMULATED)
+    methods = tuple(method for method in ResetMethod if method in facts.reset_methods)
     express = next(
         (one.offset for one in capabilities(config) if not one.extended and one.id == CAPABILITY_IDS["pcie"]),
         0,
@@ -38,7 +38,7 @@ def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
     return Function(
         alias=alias,
         platform=platform,
-        bdf=bdf,
+        bdf=facts.bdf,
         reset_methods=methods,
         config_bytes=len(config),
         express=express,

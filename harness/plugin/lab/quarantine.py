@@ -7,13 +7,15 @@ real machine, is there for the next test: in the condition in which it was borro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from harness.history.history import History
 from harness.history.steps import Steps, steps_of
 from harness.journal.record import HealthRecord, Status
 from harness.model.loss import Loss, LossKind
+from harness.model.observation import Condition
+from harness.model.pci import Bdf
 from harness.model.verdict import Blame, EventKind, Finding, Judgement, Verdict
 
 DEVICES_RETURNED: Final = "devices_returned"
@@ -21,44 +23,12 @@ GUEST_KEPT: Final = "shared_guest_kept"
 ALL_RETURNED: Final = "every function was given back as it was"
 _LOSSES: Final = (Blame.DEVICE_LOST, Blame.RESET_FAILED)
 _COMMAND: Final = slice(0x04, 0x06)
-_HEADER_TYPE: Final = 0x0E
-_BARS_AT: Final = 0x10  # PCIe r6.0 §7.5.1.2.1: six of them, two for a bridge
 _DECODING: Final = {0: "I/O decoding", 1: "memory decoding", 2: "bus mastering"}
 """Bits of COMMAND without which no driver can work (PCIe r6.0 §7.5.1.1.3)."""
 _WORDS: Final = {LossKind.PANIC: "its kernel panicked: ", LossKind.HANG: "its kernel hangs: "}
 
 
 # -- what makes a function lost ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """A function at one moment, as its machine tells (`harness.pci.condition`).
-
-    Attributes:
-        present: whether it is in sysfs, at the address where it was.
-        vendor, device: as the kernel read them when it found the function.
-        virtual: whether it is a virtual function, whose first dword reads all-ones.
-        driver: bound driver, or empty.
-        override: its `driver_override`, or empty.
-        resources: the addresses that the kernel has given it, as sysfs prints them.
-        header: the first 64 bytes of config space as they read now.
-    """
-
-    present: bool = False
-    vendor: int = 0
-    device: int = 0
-    virtual: bool = False
-    driver: str = ""
-    override: str = ""
-    resources: str = ""
-    header: bytes = b""
-
-    @property
-    def bars(self) -> bytes:
-        """Its base address registers."""
-        bridge = bool(self.header) and self.header[_HEADER_TYPE] & 0x7F == 1
-        return self.header[_BARS_AT : _BARS_AT + (8 if bridge else 24)]
 
 
 def lost(before: Condition, now: Condition | None) -> str:
@@ -152,13 +122,13 @@ class Spot:
     Attributes:
         alias: its name in tests, as "igb0" or "igb0.port".
         bdf: its address.
-        port: address of the port above it; empty on the root bus.
+        port: address of the port above it; None on the root bus.
         iommu_group: number as text, or empty.
     """
 
     alias: str
-    bdf: str
-    port: str = ""
+    bdf: Bdf
+    port: Bdf | None = None
     iommu_group: str = ""
 
 
@@ -210,7 +180,7 @@ def _tie(wanted: Spot, gone: Spot) -> str:
         return f"is the port above {gone.alias}"
     if wanted.port == gone.bdf:
         return f"is below {gone.alias}"
-    if wanted.bdf.rpartition(".")[0] == gone.bdf.rpartition(".")[0]:
+    if replace(wanted.bdf, function=gone.bdf.function) == gone.bdf:
         return f"is a function of the same device as {gone.alias}"
     if wanted.iommu_group and wanted.iommu_group == gone.iommu_group:
         return f"is in the IOMMU group of {gone.alias}"

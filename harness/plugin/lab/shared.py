@@ -12,17 +12,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.errors import AgentError, AgentLost, ClockError, GuestError
+from harness.errors import (
+    AgentError,
+    AgentLost,
+    ClockError,
+    GuestError,
+    KernelRefusal,
+    TargetError,
+    UsageError,
+)
 from harness.history.history import History
 from harness.journal.record import HealthRecord, Status
+from harness.model.observation import Condition
 from harness.model.operation import MISUSE, verb
+from harness.model.request import LookAt, PutBack, Request
 from harness.model.taint import faults_since
+from harness.model.units import SECOND, Ns
 from harness.model.verdict import Judgement
 from harness.plugin import verdicts
 from harness.plugin.lab import quarantine
 from harness.plugin.lab.guests import Start, TargetSource
-from harness.plugin.lab.quarantine import Condition, Lost, Quarantine, Spot
-from harness.target.shapes import Fields
+from harness.plugin.lab.quarantine import Lost, Quarantine, Spot
+from harness.target.agent import Answer
 from harness.visible import visible
 
 if TYPE_CHECKING:
@@ -31,24 +42,9 @@ if TYPE_CHECKING:
 Say = Callable[[HealthRecord], None]
 """Tells the report something about the session as a whole."""
 
-_LOOK_S: Final = 10.0
+_LOOK: Final = Ns(10 * SECOND)
 """How long all functions may take to be looked at; some 50 ms are usual."""
 _ANSWER_S: Final = 30.0  # to a call that waits for nothing, on a busy host
-_LOOK: Final = """
-from harness.pci.condition import conditions
-channel.send(conditions(channel.receive(), channel.receive()))
-"""
-_PUT_BACK: Final = """
-from harness.errors import HarnessError
-from harness.model.pci import Bdf
-from harness.pci.condition import put_back
-try:
-    put_back(Bdf.parse(channel.receive()), **channel.receive())
-except HarnessError as error:
-    channel.send(str(error))
-else:
-    channel.send("")
-"""
 
 
 class SharedGuest(TargetSource):
@@ -195,16 +191,14 @@ class SharedGuest(TargetSource):
 
     def _put_back(self, target: GuestTarget, alias: str, odd: Iterable[str]) -> str:
         """Put a function back; how it is lost when that fails."""
-        before, what = self._before[alias], "; ".join(odd)
+        before, what, refused = self._before[alias], "; ".join(odd), ""
         try:
-            refused = target.agent.run_source(
-                _PUT_BACK,
-                self._spots[alias].bdf,
-                {"driver_name": before.driver, "override": before.override, "bars": before.bars},
-                deadline_s=_LOOK_S,
-            )
+            try:
+                self._ask(target, PutBack(bdf=self._spots[alias].bdf, before=before, patience_ns=_LOOK))
+            except (KernelRefusal, UsageError) as error:
+                refused = str(error)
             _, now = self._look(target, [alias])
-        except (AgentLost, AgentError) as error:
+        except (TargetError, AgentError) as error:
             return f"{what}, and putting it back ended in: {error.said}"
         seen = now[alias]
         still = quarantine.lost(before, seen) or "; ".join(quarantine.astray(before, seen) if seen else ())
@@ -247,10 +241,8 @@ class SharedGuest(TargetSource):
         """Where functions are, and their condition before anybody has used them; the kernel's taint."""
         for alias in aliases:
             facts = target.facts(alias)
-            port = "" if alias.endswith(".port") else target.guest.port_bdf(alias)
-            self._spots[alias] = Spot(
-                alias=alias, bdf=facts["bdf"], port=port, iommu_group=facts["iommu_group"]
-            )
+            port = None if alias.endswith(".port") else facts.port
+            self._spots[alias] = Spot(alias=alias, bdf=facts.bdf, port=port, iommu_group=facts.iommu_group)
         taint, seen = self._look(target, aliases)
         for alias, one in seen.items():
             if one is None or not one.present:
@@ -264,28 +256,11 @@ class SharedGuest(TargetSource):
         Raises:
             AgentLost: the guest gave none.
         """
-        target.agent.ask("clocks", deadline_s=_ANSWER_S)  # a stage may have left it behind as lost
-        by_bdf = {self._spots[alias].bdf: alias for alias in aliases}
-        told = target.agent.run_source(_LOOK, list(by_bdf), _LOOK_S, deadline_s=_LOOK_S + _ANSWER_S)
-        seen = Fields("what the shared guest looks like", told)
-        functions = seen.part("functions")
-        found = {
-            alias: None if functions.value(bdf) is None else _condition(functions.part(bdf))
-            for bdf, alias in by_bdf.items()
-        }
-        return seen.number("taint", 0), found
+        seen = self._ask(
+            target, LookAt(functions=tuple(self._spots[one].bdf for one in aliases), patience_ns=_LOOK)
+        )
+        return seen.taint, {alias: seen.functions.get(self._spots[alias].bdf) for alias in aliases}
 
-
-def _condition(one: Fields) -> Condition:
-    if not one.flag("present"):
-        return Condition()
-    return Condition(
-        present=True,
-        vendor=one.number("vendor", 0),
-        device=one.number("device", 0),
-        virtual=one.flag("virtual"),
-        driver=one.text("driver"),
-        override=one.text("override"),
-        resources=one.text("resources"),
-        header=one.data("header"),
-    )
+    def _ask(self, target: GuestTarget, request: Request[Answer]) -> Answer:
+        """Ask what the agent gives up in time by itself."""
+        return target.agent.ask(request, deadline_s=_LOOK / SECOND + _ANSWER_S)

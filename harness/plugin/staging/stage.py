@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from harness.history.history import History
 from harness.journal.record import AttemptRecord
 from harness.judge import judge
 from harness.judge.evidence import Evidence
+from harness.model.command import Command
 from harness.model.plan import Plan
 from harness.model.policy import STARVED, WILD_CLOCK
 from harness.model.units import MS, Ns
@@ -47,6 +49,7 @@ class Stage:
         meets: int = 0,
         deadline: str | Ns = DEADLINE,
         title: str = "",
+        before: Sequence[Command | Sequence[str]] = (),
     ) -> Run:
         """Carry parts out together, and judge what happened.
 
@@ -56,6 +59,9 @@ class Stage:
             meets: how many operations must meet a lock window for a PASS.
             deadline: for the return of the last operation, counted from the end.
             title: for people; the test's name when empty.
+            before: what the target runs first, one after the other: each the words of a command, or a
+                :class:`~harness.model.command.Command`, which says more.  A guest has Python; whoever names
+                `busybox` first is brought it.
 
         Returns:
             The run; it is judged already.
@@ -73,6 +79,7 @@ class Stage:
             meets=meets,
             deadline=deadline,
             seed=zlib.crc32(self._node.nodeid.encode()),
+            before=before,
         )
         return self.plan(plan)
 

@@ -9,17 +9,24 @@ from pathlib import Path
 from random import Random
 
 from harness.errors import HarnessError
+from harness.model.observation import Greeting
+from harness.model.request import DescribeMachine
+from harness.model.units import Ns
+from harness.model.wire import PROTOCOL
 from harness.target.port import connect
 from tests.fuzz.bad_input.values import mutated, spoilt
 
-_HELLO = {"hello": "hil-agent", "protocol": 1, "pid": 7}
+_HELLO = Greeting(protocol=PROTOCOL, pid=7, monotonic_ns=Ns(1)).to_wire()
 
 
 def stream(random: Random) -> bytes:
     """A greeting, perhaps, and then anything."""
     hello = json.dumps(mutated(random, _HELLO) if random.random() < 0.5 else _HELLO).encode() + b"\n"
     said = (
-        hello + json.dumps({"ok": True}).encode() + b"\n1" + random.randbytes(random.choice((0, 9, 15, 400)))
+        hello
+        + json.dumps({"result": "execnet"}).encode()
+        + b"\n1"
+        + random.randbytes(random.choice((0, 9, 15, 400)))
     )
     return spoilt(random, said) if random.random() < 0.3 else said
 
@@ -41,7 +48,7 @@ def heard(said: bytes, scratch: Path) -> str:
         try:
             agent = connect(path, deadline_s=1)
             try:
-                agent.ask("facts", deadline_s=1)
+                agent.ask(DescribeMachine(), deadline_s=1)
             finally:
                 agent.close()
         except HarnessError:

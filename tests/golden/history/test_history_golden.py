@@ -21,6 +21,7 @@ from harness.history.history import History
 from harness.history.reading import Reading
 from harness.history.windows import doubts
 from harness.judge import judge
+from harness.model.command import Command, CommandRecord
 from harness.model.fault import Fault, Incident, IncidentKind, Misbehaviour, Occasion, PlannedFault
 from harness.model.pci import ResetMethod
 from harness.model.plan import Op, Privilege, Retries
@@ -30,7 +31,7 @@ from harness.model.units import MS, SECOND, Ns
 from harness.model.verdict import Blame, Verdict
 
 HERE = Path(__file__).parent
-V1, V2, V3, V4 = (HERE / f"v{number}.history.zip" for number in (1, 2, 3, 4))
+V1, V2, V3, V4, V5 = (HERE / f"v{number}.history.zip" for number in (1, 2, 3, 4, 5))
 NEWEST = HERE / f"v{VERSION}.history.zip"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "history.md"
 
@@ -102,7 +103,7 @@ ASKED_OF_BOTH = {
 }
 
 
-@pytest.mark.parametrize("path", [V1, V2, V4], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [V1, V2, V4, V5], ids=lambda path: path.name)
 def test_each_of_a_whole_stage_is_still_judged_pass(path: Path) -> None:
     history = from_bytes(path.read_bytes())
     judgement = judge(history, load().terms_of(history))
@@ -183,6 +184,25 @@ def test_what_is_known_of_version_4_is_in_it() -> None:
     assert reset.begin_ns - v4.served_error_ns < begun < reset.end_ns < ended + 300 * MS
 
 
+@pytest.mark.parametrize("path", [V1, V2, V3, V4], ids=lambda path: path.name)
+def test_before_version_5_nothing_was_run(path: Path) -> None:
+    old = from_bytes(path.read_bytes())
+    assert (old.plan.before, old.commands) == ((), ())
+
+
+def test_what_is_known_of_version_5_is_in_it() -> None:
+    """A program that was brought, told of a function by its alias, and one that may fail."""
+    v5 = from_bytes(V5.read_bytes())
+    assert v5.plan.title == "two commands and a reset"
+    looks = Command(("busybox", "cat", "/sys/bus/pci/devices/{igb0}/vendor"))
+    assert v5.plan.before == (looks, Command(("python3", "-c", "raise SystemExit(3)"), may_fail=True))
+    looked, failed = v5.commands
+    assert looked.argv[2] == f"/sys/bus/pci/devices/{v5.functions[0].bdf}/vendor"
+    assert (looked.status, looked.output, looked.lost_bytes) == (0, "0x8086\n", 0)
+    assert (failed.status, failed.output) == (3, "")
+    assert looked.begin_ns < looked.end_ns <= failed.begin_ns < failed.end_ns < v5.begin_ns
+
+
 def test_the_command_judges_it_without_a_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["judge", str(V1)]) == 0
     first = capsys.readouterr().out.splitlines()[0]
@@ -207,7 +227,7 @@ def contents(history: History) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("path", [V1, V2, V4], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [V1, V2, V4, V5], ids=lambda path: path.name)
 def test_what_is_read_can_be_written(path: Path) -> None:
     history = from_bytes(path.read_bytes())
     assert contents(from_bytes(to_bytes(history))) == contents(history)
@@ -256,7 +276,7 @@ def test_the_document_names_every_field() -> None:
     assert not missing
     missing = [op for op in Op if f"`{op}`" not in text]
     assert not missing
-    for kind in (Retries, Fault, Incident):
+    for kind in (Retries, Fault, Incident, Command, CommandRecord):
         missing = [field.name for field in dataclasses.fields(kind) if f"`{field.name}`" not in text]
         assert not missing, (kind, missing)
     missing = [one.name for one in Happened if f"`{one.name}`" not in text]

@@ -18,10 +18,11 @@ import pytest
 from harness.agent import stage as module
 from harness.agent.kernel_log import KernelLog
 from harness.agent.program import compile_actor
-from harness.agent.stage import Phase, Tell, carry_out, untold
+from harness.agent.stage import Tell, carry_out, untold
 from harness.agent.trace import KernelTrace
 from harness.bindings.actor import now
 from harness.errors import StagingError
+from harness.model.observation import Beat, FunctionFacts, Observation, Phase, Progress, Reached, Ready, Trace
 from harness.model.operation import ATTRIBUTE_READ
 from harness.model.pci import Bdf
 from harness.model.plan import Actor, File, Op, Plan, Setting, Step
@@ -29,6 +30,17 @@ from harness.model.units import MS, SECOND, Ns
 from tests.unit.agent.conftest import Watched
 from tests.unit.agent.gate import guarded
 from tests.unit.agent.run import descriptors, until
+
+FACTS = FunctionFacts(
+    bdf=Bdf.parse("0000:ff:1f.7"),
+    vendor=0x8086,
+    device=0x10C9,
+    class_code=0x20000,
+    driver="",
+    reset_methods=(),
+    iommu_group="",
+    port=None,
+)
 
 
 class Anywhere(dict[str, Bdf]):
@@ -44,8 +56,8 @@ class Silence:
     def begin(self, functions: list[Bdf]) -> None:
         assert functions == []
 
-    def end(self) -> dict[str, Any]:
-        return {"text": ""}
+    def end(self) -> Trace:
+        return Trace(text="", lost=0, probes=())
 
 
 @contextmanager
@@ -80,7 +92,7 @@ def carried_out(
     tell: Tell = untold,
     starts_ms: int = 0,
     deadline_ms: int = 20_000,
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[Observation, list[str]]:
     """One actor reads these files once; what was seen, and which modules were loaded.
 
     Nobody waits for the deadline but whoever is to be abandoned at it, and says a shorter one.
@@ -109,10 +121,10 @@ def test_settings_are_there_during_the_stage_and_put_back_after_it(
     nursery: Watched, attribute: Path, left: list[Any]
 ) -> None:
     seen, _ = carried_out(nursery, attribute, attribute)
-    assert seen["records"][0][16:22] == b"during"
+    assert seen.records[0][16:22] == b"during"
     assert attribute.read_text() == "before"
-    assert (seen["left"], left) == ([], [])
-    assert [actor["end"] for actor in seen["actors"]] == ["done"]
+    assert (seen.left, left) == ((), [])
+    assert [actor.end for actor in seen.actors] == ["done"]
 
 
 def test_nothing_is_left_open(nursery: Watched, attribute: Path) -> None:
@@ -141,8 +153,8 @@ def test_nothing_is_put_back_behind_a_stuck_actor(
         seen, _ = carried_out(nursery, attribute, locked, deadline_ms=2000)
         rehearsal.join()
         gc.collect()
-        assert [actor["end"] for actor in seen["actors"]] == ["abandoned"]
-        assert seen["left"] == [f"{attribute} of igb0"]
+        assert [actor.end for actor in seen.actors] == ["abandoned"]
+        assert seen.left == (f"{attribute} of igb0",)
         assert attribute.read_text().startswith("during")
         assert len(left) == 1
         (stuck,) = nursery.forked
@@ -163,14 +175,17 @@ def test_settings_are_put_back_when_an_actor_is_refused(
 def test_the_host_is_told_what_the_agent_is_at_and_where_its_memory_lies(
     nursery: Watched, attribute: Path, left: list[Any]
 ) -> None:
-    heard: list[dict[str, Any]] = []
+    heard: list[Progress] = []
     before = now()
     carried_out(nursery, attribute, attribute, tell=heard.append)
-    assert [one["phase"] for one in heard if "phase" in one] == [phase.value for phase in Phase]
-    (running,) = [one for one in heard if "stage" in one]
-    assert running["phase"] == Phase.RUNNING.value
-    assert before < running["stage"] < running["alive_ns"] < now()
-    assert len(running["pages"]) == (2 if os.geteuid() == 0 else 0)
+    reached = [one for one in heard if isinstance(one, Reached)]
+    assert [one.phase for one in reached] == list(Phase)
+    (ready,) = [one for one in heard if isinstance(one, Ready)]
+    running = heard[heard.index(ready) + 1]
+    assert isinstance(running, Reached)
+    assert running.phase is Phase.RUNNING
+    assert before < ready.stage < running.alive_ns < now()
+    assert len(ready.pages) == (2 if os.geteuid() == 0 else 0)
     assert left == []
 
 
@@ -180,16 +195,14 @@ def test_the_agent_says_once_a_second_that_it_lives(
     """Never sooner, and on a busy machine later: so it is staged until each came in its second."""
 
     def in_time() -> bool:
-        heard: list[tuple[int, dict[str, Any]]] = []
+        heard: list[tuple[int, Progress]] = []
         carried_out(
             nursery, attribute, attribute, tell=lambda one: heard.append((now(), one)), starts_ms=2600
         )
-        beats = [(at, one) for at, one in heard if "phase" not in one]
-        assert all(set(one) == {"alive_ns", "release_ns", "pages"} for _, one in beats)
-        beats = [(at, one) for at, one in beats if one["release_ns"]]
-        (release,) = {one["release_ns"] for _, one in beats}
+        beats = [(at, one) for at, one in heard if isinstance(one, Beat) and one.release_ns]
+        (release,) = {one.release_ns for _, one in beats}
         for (_, before), (_, after) in pairwise(beats):
-            assert after["alive_ns"] - before["alive_ns"] >= SECOND
+            assert after.alive_ns - before.alive_ns >= SECOND
         assert left == []
         return (
             len(beats) == 3
@@ -210,11 +223,11 @@ def test_an_actor_that_never_comes_back_from_its_set_up_is_data(
     locked.write_bytes(bytes(64))
     with guarded(locked):  # nobody admits even the rehearsal
         seen, _ = carried_out(nursery, attribute, locked)
-        (actor,) = seen["actors"]
-        assert (actor["end"], actor["detail"]) == ("abandoned", "rehearsing its first read")
-        assert "fanotify" in actor["wchan"] + actor["stack"]
-        assert seen["records"] == [b""]
-        assert 0 < seen["begin_ns"] < seen["end_ns"]
+        (actor,) = seen.actors
+        assert (actor.end, actor.detail) == ("abandoned", "rehearsing its first read")
+        assert "fanotify" in actor.wchan + actor.stack
+        assert seen.records == (b"",)
+        assert 0 < seen.begin_ns < seen.end_ns
         assert len(left) == 1
     left.pop().close()
 
@@ -233,13 +246,13 @@ def test_nothing_is_put_back_where_the_kernel_gave_an_actor_up(
     taints = iter([0, taint, taint, taint])
     monkeypatch.setattr(module, "_taint", lambda: next(taints))
 
-    def kill_when_released(told: dict[str, Any]) -> None:
-        if told.get("release_ns"):
+    def kill_when_released(told: Progress) -> None:
+        if isinstance(told, Beat) and told.release_ns:
             (actor,) = nursery.forked
             os.kill(actor.pid, signal.SIGKILL)
 
     seen, _ = carried_out(nursery, attribute, attribute, starts_ms=5000, tell=kill_when_released)
-    assert [actor["end"] for actor in seen["actors"]] == ["died"]
+    assert [actor.end for actor in seen.actors] == ["died"]
     assert attribute.read_text().strip() == ("during" if kept else "before")
     assert len(left) == kept
     while left:
@@ -267,7 +280,7 @@ def test_config_space_is_read_when_whoever_waits_for_a_file_has_it(
 
     monkeypatch.setattr(module, "compile_actor", compiled)
     monkeypatch.setattr("harness.pci.sysfs.read_config", read)
-    monkeypatch.setattr("harness.pci.functions.facts", lambda _: {})
+    monkeypatch.setattr("harness.pci.functions.facts", lambda _: FACTS)
     step = Step(op=Op.READ, means=ATTRIBUTE_READ, file=File(function="igb0", role=str(attribute)), width=8)
     plan = Plan(
         title="order",

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness.agent.kernel_log import KernelLog, _late_us, _parse
+from harness.model.observation import Log, LogLine
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_a_record_has_a_prefix_a_text_and_a_dictionary(
     raw: bytes, time_us: int, level: int, text: str
 ) -> None:
     facility = 3 if "daemon" in text else 1 if raw.startswith(b"12,") else 0
-    assert _parse(raw) == {"time_us": time_us, "level": level, "facility": facility, "text": text}
+    assert _parse(raw) == LogLine(time_us=time_us, level=level, facility=facility, text=text)
 
 
 def test_what_was_said_between_the_markers_is_collected() -> None:
@@ -50,17 +51,17 @@ def test_what_was_said_between_the_markers_is_collected() -> None:
             kernel.send(f"{8 + level},1,{now_us},-;{text}\n".encode())
         collected = log.collect()
         assert kernel.recv(8192).decode() == f"<14>{marker.replace('begins', 'ends')}\n"
-    assert collected["complete"] is True
-    (line,) = collected["lines"]
-    assert (line["level"], line["facility"], line["text"]) == (4, 1, "hil unit test: hello")
-    assert abs(line["time_us"] - now_us) < 1_000_000
+    assert collected.complete
+    (line,) = collected.lines
+    assert (line.level, line.facility, line.text) == (4, 1, "hil unit test: hello")
+    assert abs(line.time_us - now_us) < 1_000_000
 
 
 def test_a_log_without_its_markers_is_not_complete() -> None:
     ours, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     with kernel:
-        assert KernelLog(descriptor=ours.detach()).collect() == {"lines": [], "complete": False}
+        assert KernelLog(descriptor=ours.detach()).collect() == Log(lines=(), complete=False)
 
 
 @pytest.mark.parametrize(

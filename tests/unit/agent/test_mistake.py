@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,10 +14,11 @@ from harness.agent.mistake import mistake
 from harness.agent.nursery import wait_any
 from harness.agent.stage import _wait
 from harness.agent.uevents import Uevents
-from harness.errors import AgentError, AgentLost, HarnessError
+from harness.errors import AgentError, AgentLost
 from harness.model.operation import HEARTBEAT
+from harness.model.pci import Bdf
 from harness.model.plan import Actor, Op, Plan, Step
-from harness.model.units import MS, Ns
+from harness.model.units import MS, SECOND, Ns
 from harness.pci.condition import conditions
 from tests.unit.agent.conftest import Watched
 from tests.unit.agent.run import pause, program, staged, until
@@ -88,15 +89,15 @@ def test_a_thread_that_listens_and_raises_is_told_while_the_stage_waits(
 
 
 def test_a_thread_that_looks_at_a_function_and_raises_is_told() -> None:
-    with pytest.raises(HarnessError, match="not a PCI function"):
-        conditions(["nonsense"], 10.0)
+    with pytest.raises(ValueError, match="null"):
+        conditions([cast(Bdf, "\0")], Ns(10 * SECOND))
 
 
 def test_an_agent_that_could_not_begin_says_why_to_whoever_asks() -> None:
     unfit = worker.Unfit(OSError(24, "Too many open files"))
     assert b'"hello"' in worker.answer_line(b'{"ask": "hello"}', unfit)
-    error = json.loads(worker.answer_line(b'{"ask": "warm"}', unfit))["error"]
-    assert error["class"] == "AgentError"
+    error = json.loads(worker.answer_line(b'{"ask": "Warm"}', unfit))["error"]
+    assert error["kind"] == "AgentError"
     assert "Too many open files" in error["said"]
     unfit.close()
 

@@ -70,7 +70,7 @@ def carried_out(nursery: Watched, privilege: Privilege, *steps: Step) -> Table:
         with staged(*programs, lasting=1000 * MS) as stage:
             actors = nursery.borrow(1)
             actors[0].begin(stage, 0, files.granted(plan.actors[0]))
-            assert _wait(plan, programs, stage, actors, nursery) == [{"end": "done"}]
+            assert [one.end for one in _wait(plan, programs, stage, actors, nursery)] == ["done"]
             return rows(stage, 0).copy()
 
 

@@ -12,6 +12,7 @@ import pytest
 from harness.agent.stage import _LARGEST_LANE, _refused, _room, _wait
 from harness.bindings.actor import Code, Instruction, SharedStage
 from harness.errors import StagingError
+from harness.model.observation import ActorRecord
 from harness.model.operation import HEARTBEAT
 from harness.model.plan import Actor, Op, Plan, Step
 from harness.model.units import MS, SECOND, Ns
@@ -59,7 +60,7 @@ def plan(count: int, *, lasting: int = 50 * MS, deadline: int = 20_000 * MS) -> 
     )
 
 
-def run(what: Plan, stage: SharedStage, programs: list[Program], nursery: Watched) -> list[dict[str, str]]:
+def run(what: Plan, stage: SharedStage, programs: list[Program], nursery: Watched) -> tuple[ActorRecord, ...]:
     actors = nursery.borrow(len(programs))
     for number, actor in enumerate(actors):
         actor.begin(stage, number)
@@ -70,7 +71,7 @@ def test_actors_that_end_are_done_and_used_again(nursery: Watched, file: Path) -
     programs = [program([read()], opens=[opening(file)], times=times) for times in (1, 5, 0)]
     for _ in range(2):
         with staged(*programs, lasting=1000 * MS, room=600_000) as stage:
-            assert run(plan(3), stage, programs, nursery) == [{"end": "done"}] * 3
+            assert [one.end for one in run(plan(3), stage, programs, nursery)] == ["done"] * 3
             assert [len(rows(stage, number)) for number in (0, 1)] == [1, 5]
     assert len(nursery.forked) == 3
 
@@ -89,7 +90,7 @@ def test_an_actor_that_dies_is_named_with_its_signal_and_the_others_go_on(
         killing.start()
         ends = run(plan(2, lasting=60_000 * MS), stage, programs, nursery)
         killing.join()
-        assert ends == [{"end": "died", "detail": "killed by SIGKILL"}, {"end": "done"}]
+        assert [(one.end, one.detail) for one in ends] == [("died", "killed by SIGKILL"), ("done", "")]
         assert rows(stage, 0)["end_ns"].tolist() == [0]
         assert len(rows(stage, 1)) == 2
 
@@ -105,7 +106,7 @@ def test_a_register_that_is_gone_is_an_outcome_and_the_actor_is_used_again(
         opens=[opening(target, os.O_RDWR), mapping(size=8192)],
     )
     with staged(dying) as stage:
-        assert run(plan(1), stage, [dying], nursery) == [{"end": "done"}]
+        assert [one.end for one in run(plan(1), stage, [dying], nursery)] == ["done"]
         table = rows(stage, 0)
     assert table["error"].tolist() == [0, -int(signal.SIGBUS), 0]
     assert table["value"].tolist() == [0, 4096 + 8, 0]
@@ -125,8 +126,9 @@ def test_an_actor_that_never_returns_is_abandoned_at_the_deadline(nursery: Watch
         stopping.start()
         ends = run(plan(2, deadline=2000 * MS), stage, programs, nursery)
         stopping.join()
-        assert [end["end"] for end in ends] == ["abandoned", "done"]
-        assert set(ends[0]) == {"end", "wchan", "stack"}
+        assert [one.end for one in ends] == ["abandoned", "done"]
+        assert ends[0].wchan + ends[0].stack
+        assert not ends[0].detail
         assert rows(stage, 0)["end_ns"].tolist() == [0]
     stuck = nursery.forked[0]
     assert stuck not in nursery.borrow(2)  # never used again
@@ -141,8 +143,8 @@ def test_a_read_that_sleeps_in_the_kernel_is_abandoned_with_the_place_it_sleeps_
         gatekeeper.start()
         (end,) = run(plan(1, deadline=2000 * MS), stage, programs, nursery)
         gatekeeper.join()
-        assert end["end"] == "abandoned"
-        assert "fanotify" in end["wchan"] + end["stack"]
+        assert end.end == "abandoned"
+        assert "fanotify" in end.wchan + end.stack
         table = rows(stage, 0)
         assert (len(table), table["end_ns"][0]) == (1, 0)
 

@@ -19,6 +19,7 @@ from harness.history.columns import KERNEL, OPERATION, SERVED, Edge
 from harness.history.container import CONTAINER, VERSION, from_bytes, to_bytes
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
 from harness.judge.synthetic import synthetic
+from harness.model.command import CommandRecord
 from harness.model.limits import HISTORY_JSON
 from harness.model.loss import LossKind
 from harness.model.served import Happened
@@ -111,6 +112,17 @@ def _histories(draw: st.DrawFn) -> History:
         log_complete=draw(st.booleans()),
         uevents=tuple(draw(st.lists(st.builds(Uevent, time_ns=TIMES, action=WORDS, path=WORDS), max_size=2))),
         clock_ratio=draw(st.floats(0.1, 10.0)),
+        commands=tuple(
+            CommandRecord(
+                argv=one.argv,
+                status=draw(st.none() | st.integers(-64, 255)),
+                output=draw(WORDS),
+                lost_bytes=draw(NUMBERS),
+                begin_ns=draw(TIMES),
+                end_ns=draw(TIMES),
+            )
+            for one in plan.before
+        ),
         taint_before=draw(NUMBERS),
         taint_after=draw(NUMBERS),
         provenance=draw(st.dictionaries(WORDS, SCALARS | st.lists(SCALARS, max_size=2), max_size=2)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from harness.model.command import LONGEST, Command
 from harness.model.fault import (
     EARLIEST_INCIDENT,
     OF_A_REGISTER,
@@ -120,6 +121,12 @@ def _incidents(draw: st.DrawFn) -> Incident:
 
 
 FAULTS = _faults()
+COMMANDS = st.builds(
+    Command,
+    argv=st.lists(WORDS, max_size=3).map(lambda rest: ("x", *rest)),
+    within_ns=st.integers(1, LONGEST).map(Ns),
+    may_fail=st.booleans(),
+)
 INCIDENTS = _incidents()
 PLANS = st.builds(
     Plan,
@@ -151,4 +158,5 @@ PLANS = st.builds(
     seed=NUMBERS,
     faults=st.lists(st.builds(PlannedFault, function=WORDS, fault=FAULTS), max_size=3).map(tuple),
     incidents=st.lists(INCIDENTS, max_size=2).map(tuple),
+    before=st.lists(COMMANDS, max_size=2).map(tuple),
 )

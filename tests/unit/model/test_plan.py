@@ -73,7 +73,7 @@ def test_what_a_later_harness_added_is_ignored() -> None:
 
 def test_plans_of_older_histories_lack_what_came_later() -> None:
     step = _without(OLD_STEP, "owners", "retries")
-    data = _without(plan(BEAT).to_json(), "ports", "modules", "faults", "incidents")
+    data = _without(plan(BEAT).to_json(), *LATER)
     data["actors"] = [_without(data["actors"][0], "privilege") | {"steps": [step]}]
     assert Plan.from_json(data) == plan(BEAT)
 
@@ -109,7 +109,7 @@ def _without(data: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name not in keys}
 
 
-LATER = {"modules", "ports", "faults", "incidents"}
+LATER = {"modules", "ports", "faults", "incidents", "before"}
 
 
 @pytest.mark.parametrize("key", sorted({*plan(BEAT).to_json()} - LATER))

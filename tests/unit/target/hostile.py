@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
 import threading
@@ -14,6 +13,9 @@ from typing import Any
 
 from execnet.gateway_base import dumps_internal
 
+from harness.model.observation import Greeting
+from harness.model.units import Ns
+from harness.model.wire import PROTOCOL, to_line
 from harness.target import port
 from harness.target.agent import Agent
 
@@ -63,8 +65,8 @@ def guest(folder: Path, say: Say, *, asked: int = 1) -> Iterator[Agent]:
             with connection, suppress(OSError):
                 lines = connection.makefile("rb")
                 lines.readline()
-                greeting = {"hello": "hil-agent", "protocol": port.PROTOCOL, "pid": 7, "monotonic_ns": 1}
-                connection.sendall(json.dumps(greeting).encode() + b"\n")
+                greeting = Greeting(protocol=PROTOCOL, pid=7, monotonic_ns=Ns(1))
+                connection.sendall(to_line(greeting.to_wire()))
                 lines.readline()
                 connection.sendall(b'{"result": "execnet"}\n')
                 for _ in range(1 + asked):  # the first begins the service

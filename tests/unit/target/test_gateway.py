@@ -18,6 +18,9 @@ from hypothesis import strategies as st
 
 from harness.errors import AgentError, AgentLost, HarnessError, UsageError
 from harness.model.limits import LINE, MESSAGE, MESSAGE_TEXT, MESSAGE_VALUES, UNREAD, UNREAD_BYTES
+from harness.model.observation import Failure
+from harness.model.pci import Bdf
+from harness.model.request import ReadClocks, ReadConfig
 from harness.target.gateway import Refused, loads
 from harness.target.port import Line
 from tests.unit.target.hostile import CHANNEL, CLOSE_ERROR, DATA, frame, guest, in_full, peak, says
@@ -27,6 +30,14 @@ MIB = 1 << 20
 
 def four(number: int) -> bytes:
     return struct.pack("!i", number)
+
+
+BYTES = ReadConfig(bdf=Bdf(0, 1, 0, 0))
+
+
+def failure(**more: Any) -> dict[str, Any]:
+    """An error that the agent tells of, with something else in it."""
+    return {**Failure.of(UsageError("x")).to_wire(), **more}
 
 
 # --- one message ------------------------------------------------------------------------------------------
@@ -92,7 +103,7 @@ def test_a_message_that_lies_is_refused_for_what_it_is(name: str, tmp_path: Path
     assert taken.bytes < 2 * MIB
     with guest(tmp_path, in_full(frame(DATA, CHANNEL, data))) as agent:
         with pytest.raises(AgentLost, match=why):
-            agent.ask("clocks", deadline_s=20)
+            agent.ask(ReadClocks(), deadline_s=20)
         assert not agent.silent, "it said something: nobody need look at its kernel"
 
 
@@ -140,10 +151,10 @@ def lost(folder: Path, *frames: bytes) -> str:
     with guest(folder, in_full(*frames)) as agent:
         begun = time.monotonic()
         with pytest.raises(AgentLost) as raised:
-            agent.ask("clocks", deadline_s=60)
+            agent.ask(ReadClocks(), deadline_s=60)
         assert time.monotonic() - begun < 30
         with pytest.raises(AgentLost, match="lost before"):
-            agent.ask("clocks")
+            agent.ask(ReadClocks())
     return str(raised.value)
 
 
@@ -190,11 +201,12 @@ def test_what_nobody_takes_is_bounded_in_bytes(tmp_path: Path) -> None:
     """As a guest did that sent 1.5 GiB between two questions."""
     flood = Flood(says((1, {"result": b"x" * MIB})))
     with peak() as taken, guest(tmp_path, flood) as agent:
-        assert agent.ask("first", deadline_s=20) == b"x" * MIB
+        with pytest.raises(AgentLost, match="1,048,576 bytes, at most 4,096 are taken"):
+            agent.ask(BYTES, deadline_s=20)
         assert flood.over.wait(60)
         # what was taken before comes first, unless the question can no longer be sent
         with pytest.raises(AgentLost, match=f"at most {UNREAD_BYTES.most:,} are taken|answer 1 to request 2"):
-            agent.ask("second", deadline_s=20)
+            agent.ask(BYTES, deadline_s=20)
     assert flood.sent < 100
     assert taken.bytes < 2 * UNREAD_BYTES.most + 16 * MIB  # as it came, and as it is read
 
@@ -224,8 +236,8 @@ def test_channels_that_nobody_opened_cost_nothing(tmp_path: Path) -> None:
         for kind in (4, 5, 6, 7)
         for channel in (9, 11, 2**31 - 1)
     )
-    with guest(tmp_path, in_full(frames * 50, says((1, {"result": 5})))) as agent:
-        assert agent.ask("five", deadline_s=20) == 5
+    with guest(tmp_path, in_full(frames * 50, says((1, {"result": b"5"})))) as agent:
+        assert agent.ask(BYTES, deadline_s=20) == b"5"
 
 
 def test_nothing_of_a_guest_is_written_to_our_terminal(
@@ -234,7 +246,7 @@ def test_nothing_of_a_guest_is_written_to_our_terminal(
     """Execnet warns on stderr of an end that nobody hears."""
     ends = [frame(CLOSE_ERROR, channel, dumps_internal("\x1b[2Jgone")) for channel in (9, CHANNEL)]
     with guest(tmp_path, in_full(*ends)) as agent, pytest.raises(AgentError) as raised:
-        agent.ask("clocks", deadline_s=20)
+        agent.ask(ReadClocks(), deadline_s=20)
     assert "\x1b" not in str(raised.value) + raised.value.evidence
     assert "gone" not in capfd.readouterr().err
 
@@ -260,29 +272,34 @@ def test_nothing_of_a_guest_is_written_to_our_terminal(
         (1, {"surprise": 1}),
         (1, {"result": 1, "error": 2}),
         (1, {"progress": 5}),
+        (1, {"progress": {}}),
+        (1, {"progress": {"Beat": {}}}),
+        (1, {"progress": {"Beat": {"alive_ns": 1, "release_ns": 0, "pages": {}, "surprise": 1}}}),
+        (1, {"progress": {"Surprise": {}}}),
+        (1, {"result": {"monotonic_ns": 1}}),
+        (1, {"result": {"monotonic_ns": 1, "realtime_ns": 1, "surprise": 1}}),
         (1, {"progress": {}, "result": 5}),
         (1, {1: 2}),
         (1, {"error": None}),
         (1, {"error": []}),
         (1, {"error": {}}),
         (1, {"error": {"tried": "x"}}),
-        (1, {"error": {"class": 5, "tried": "x"}}),
-        (1, {"error": {"class": ["UsageError"], "tried": "x"}}),
-        (1, {"error": {"class": "UsageError", "tried": None}}),
-        (1, {"error": {"class": "UsageError", "tried": "x", "said": b"x"}}),
-        (1, {"error": {"class": "UsageError", "tried": "x", "surprise": "x"}}),
-        (1, {"error": {"class": "KernelRefusal", "tried": "x"}}),
-        (1, {"error": {"class": "KernelRefusal", "tried": "x", "errno": "EBUSY"}}),
-        (1, {"error": {"class": "KernelRefusal", "tried": "x", "errno": 1 << 80}}),
-        (1, {"error": {"class": "KernelRefusal", "tried": "x", "errno": -1}}),
-        (1, {"error": {"class": "KernelRefusal", "tried": "x", "errno": True}}),
+        (1, {"error": failure(kind=5)}),
+        (1, {"error": failure(kind=["UsageError"])}),
+        (1, {"error": failure(tried=None)}),
+        (1, {"error": failure(said=b"x")}),
+        (1, {"error": failure(surprise="x")}),
+        (1, {"error": failure(errno="EBUSY")}),
+        (1, {"error": failure(errno=1 << 80)}),
+        (1, {"error": failure(errno=-1)}),
+        (1, {"error": failure(errno=True)}),
     ],
     ids=repr,
 )
 def test_an_answer_of_a_wrong_shape_is_an_agent_that_is_lost(tmp_path: Path, value: Any) -> None:
     with guest(tmp_path, in_full(says(value))) as agent:
         with pytest.raises(AgentLost, match=r"^reading ") as raised:
-            agent.ask("clocks", deadline_s=20)
+            agent.ask(ReadClocks(), deadline_s=20)
         assert not agent.silent, "it said something: nobody need look at its kernel"
     assert "Traceback" not in str(raised.value)
 
@@ -292,22 +309,22 @@ def test_an_answer_of_a_wrong_shape_is_an_agent_that_is_lost(tmp_path: Path, val
     ["os", "annotations", "ClassVar", "errno_names", "__name__", "Exception", "ClockError", "EmulatorLost"],
 )
 def test_an_error_class_is_of_a_closed_set(tmp_path: Path, name: str) -> None:
-    answer = (1, {"error": {"class": name, "tried": "something"}})
+    answer = (1, {"error": failure(kind=name, tried="something")})
     with (
         guest(tmp_path, in_full(says(answer))) as agent,
         pytest.raises(HarnessError, match="something") as raised,
     ):
-        agent.ask("clocks", deadline_s=20)
+        agent.ask(ReadClocks(), deadline_s=20)
     assert type(raised.value) is HarnessError
 
 
 def test_an_error_is_clean_and_short(tmp_path: Path) -> None:
     words = {name: f"\x1b[31m{name}\u202e\x9b" * 100_000 for name in ("tried", "said", "hint", "evidence")}
     with (
-        guest(tmp_path, in_full(says((1, {"error": {"class": "UsageError", **words}})))) as agent,
+        guest(tmp_path, in_full(says((1, {"error": failure(**words)})))) as agent,
         pytest.raises(UsageError) as raised,
     ):
-        agent.ask("clocks", deadline_s=20)
+        agent.ask(ReadClocks(), deadline_s=20)
     assert not {"\x1b", "\u202e", "\x9b"} & set(str(raised.value))
     assert len(str(raised.value)) < 100_000
     assert len(raised.value.evidence) < 100_000
@@ -321,9 +338,9 @@ def test_an_error_is_clean_and_short(tmp_path: Path) -> None:
     [
         (b"x" * (LINE.most + 70_000), f"at most {LINE.most:,} are taken"),
         (b"[" * 500_000 + b"\n", "it is no agent that says"),
-        (b"[]\n", "is not a dictionary"),
-        (b"7\n", "is not a dictionary"),
-        (b"null\n", "is not a dictionary"),
+        (b"[]\n", "tells no protocol"),
+        (b"7\n", "tells no protocol"),
+        (b"null\n", "tells no protocol"),
         (b'{"hello": ' + b"9" * 5000 + b"}\n", "it is no agent that says"),
         (b"\xff\xfe\n", "it is no agent that says"),
     ],

@@ -11,12 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.agent import worker
 from harness.agent.service import Service
+from harness.agent.stage import Tell, untold
 from harness.bindings.actor import now
 from harness.errors import (
     AgentError,
@@ -27,15 +30,28 @@ from harness.errors import (
     TargetError,
     UsageError,
 )
+from harness.model.observation import Beat, Failure, Progress
+from harness.model.pci import Bdf
 from harness.model.policy import CONNECT
-from harness.target import clock, port
-from harness.target.agent import Agent
+from harness.model.request import (
+    AnyRequest,
+    CloseFunction,
+    DescribeMachine,
+    LookAt,
+    ReadClocks,
+    ReadConfig,
+    Request,
+)
+from harness.model.units import SECOND, Ns
+from harness.model.wire import PROTOCOL, from_line, to_line
+from harness.target import clock
+from harness.target.agent import Agent, answer_to
 from harness.target.attempts import attempting
 from harness.target.port import Line, SocketIO, connect
 from harness.target.silence import WAIT_S, Patience
 from tests.unit.target.conftest import Peer
 
-NOWHERE = "ffff:ff:1f.7"
+NOWHERE = Bdf.parse("ffff:ff:1f.7")
 Peers = Callable[[], Peer]
 
 
@@ -57,21 +73,17 @@ def silent(tmp_path: Path) -> Iterator[tuple[Path, socket.socket]]:
         yield path, listener
 
 
-def test_the_two_ends_speak_one_protocol() -> None:
-    assert port.PROTOCOL == worker.PROTOCOL
-
-
 def test_a_line_says_hello_and_asks(peer: Peers) -> None:
     path, process = peer()
     line = Line(path, deadline_s=20)
     try:
-        assert line.hello["hello"] == "hil-agent"
-        assert line.hello["pid"] == process.pid
-        facts = line.ask("facts")
-        assert facts["release"] == platform.release()
-        assert facts["cpus"] == os.cpu_count()
-        with pytest.raises(UsageError, match="'surprise': unknown to the agent"):
-            line.ask("surprise")
+        assert line.hello.protocol == PROTOCOL
+        assert line.hello.pid == process.pid
+        machine = line.ask(DescribeMachine())
+        assert machine.release == platform.release()
+        assert machine.cpus == os.cpu_count()
+        with pytest.raises(AgentError, match="is not known: there are Warm"):
+            line.ask(Surprise())
     finally:
         line.close()
 
@@ -80,10 +92,10 @@ def test_the_next_host_finds_the_same_agent(peer: Peers) -> None:
     path, process = peer()
     for _ in range(2):
         line = Line(path, deadline_s=20)
-        assert line.hello["pid"] == process.pid
+        assert line.hello.pid == process.pid
         line.close()
     agent = connect(path, deadline_s=20)
-    assert agent.ask("facts")["root"] == (os.geteuid() == 0)
+    assert agent.ask(DescribeMachine()).root == (os.geteuid() == 0)
     agent.close()
     process.wait(20)
     assert process.returncode == 0  # the host that asked for execnet has left, and so does the worker
@@ -91,9 +103,9 @@ def test_the_next_host_finds_the_same_agent(peer: Peers) -> None:
 
 def test_an_agent_answers_through_execnet(agent: Agent) -> None:
     before = now()
-    clocks = agent.ask("clocks")
-    assert before < clocks["monotonic_ns"] < now()
-    assert abs(clocks["realtime_ns"] - time.time_ns()) < 60 * 10**9
+    clocks = agent.ask(ReadClocks())
+    assert before < clocks.monotonic_ns < now()
+    assert abs(clocks.realtime_ns - time.time_ns()) < 60 * 10**9
 
 
 def test_one_clock_is_read_as_one_clock(agent: Agent) -> None:
@@ -102,19 +114,39 @@ def test_one_clock_is_read_as_one_clock(agent: Agent) -> None:
     assert clock.check(first, last, where="here").is_believable
 
 
-@pytest.mark.parametrize("request_name", ["answer", "close", "_trace", "__init__", "no_such"])
-def test_only_requests_can_be_asked(agent: Agent, request_name: str) -> None:
-    with pytest.raises(UsageError, match="unknown to the agent"):
-        agent.ask(request_name)
+def test_only_requests_can_be_asked(agent: Agent) -> None:
+    with pytest.raises(AgentError, match="request 'Surprise' is not known: there are Warm") as raised:
+        agent.ask(Surprise())
+    assert raised.value.kind == "hil.agent"
+    assert agent.ask(ReadClocks()).monotonic_ns
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({}, "ReadConfig.bdf is missing"),
+        ({"bdf": 5}, "ReadConfig.bdf is 5, not the address"),
+        ({"bdf": "somewhere"}, "ReadConfig.bdf is 'somewhere', not the address"),
+        ({"bdf": str(NOWHERE), "surprise": 1}, "ReadConfig.surprise is not known"),
+        ([], "ReadConfig is \\[\\], not an object"),
+    ],
+)
+def test_a_request_that_was_damaged_on_its_way_is_refused_by_name(
+    agent: Agent, fields: Any, why: str
+) -> None:
+    agent._channel.send((1, "ReadConfig", fields))
+    _, answer = agent._channel.receive(20)
+    with pytest.raises(AgentError, match=f"request 'ReadConfig': {why}"):
+        answer_to(ReadClocks(), answer)
 
 
 def test_an_error_of_the_agent_is_raised_as_what_it_was(agent: Agent) -> None:
-    with pytest.raises(UsageError, match="address 'somewhere': not a PCI function"):
-        agent.ask("config_space", bdf="somewhere")
+    with pytest.raises(UsageError, match=r"closing ffff:ff:1f\.7: it was not opened"):
+        agent.ask(CloseFunction(bdf=NOWHERE))
     with pytest.raises(KernelRefusal, match=r"reading .*config: ENOENT") as refused:
-        agent.ask("config_space", bdf=NOWHERE)
+        agent.ask(ReadConfig(bdf=NOWHERE))
     assert refused.value.errno == 2
-    assert agent.ask("facts")["machine"] == platform.machine()  # and the agent is still there
+    assert agent.ask(DescribeMachine()).machine == platform.machine()  # and the agent is still there
 
 
 def test_bytes_arrive_as_bytes(agent: Agent) -> None:
@@ -132,34 +164,37 @@ def test_source_that_raises_or_never_answers_is_told(agent: Agent) -> None:
     assert "Traceback (most recent call last)" in raised.value.evidence
     with pytest.raises(AgentLost, match="running source"):
         agent.run_source("channel.receive()", deadline_s=0.1)
-    assert agent.ask("facts")
+    assert agent.ask(DescribeMachine()).cpus
 
 
 def test_an_exception_that_nobody_expected_is_told_at_once_and_the_agent_goes_on(agent: Agent) -> None:
+    agent.run_source(
+        "from pathlib import Path\n"
+        "from harness.pci import condition\n"
+        "condition._TAINTED = Path('/nowhere')\n"
+        "channel.send(True)"
+    )
     begun = time.monotonic()
-    with pytest.raises(AgentError, match=r"request 'stage': json.decoder.JSONDecodeError") as raised:
-        agent.ask("stage", plan="nonsense", addresses={})
+    with pytest.raises(AgentError, match=r"request 'LookAt': FileNotFoundError") as raised:
+        agent.ask(LookAt(functions=(), patience_ns=Ns(SECOND)))
     assert time.monotonic() - begun < 20
     assert "harness/agent/service.py" in raised.value.evidence
-    with pytest.raises(AgentError, match=r"TypeError.*surprise"):
-        agent.ask("facts", surprise=1)
     assert not agent.lost
-    assert agent.ask("facts")["machine"] == platform.machine()
+    assert agent.ask(DescribeMachine()).machine == platform.machine()
 
 
-@pytest.mark.parametrize(
-    ("request_name", "answer"),
-    [("answer_nothing_sends", "object()"), ("tells_nothing_sends", "self._tell({'x': object()})")],
-)
-def test_what_cannot_be_sent_is_told_at_once(agent: Agent, request_name: str, answer: str) -> None:
+@pytest.mark.parametrize("tells", ["", "tell(type('X', (), {'to_wire': object})())\n    "])
+def test_what_cannot_be_sent_is_told_at_once(agent: Agent, tells: str) -> None:
     agent.run_source(
         "from harness.agent import worker\n"
-        f"type(worker._service).{request_name} = lambda self: {answer}\n"
+        "def carry(request, tell):\n"
+        f"    {tells}return object()\n"
+        "worker._service.carry = carry\n"
         "channel.send(True)"
     )
     begun = time.monotonic()
     with pytest.raises(AgentError, match="can't serialize") as raised:
-        agent.ask(request_name)
+        agent.ask(ReadClocks())
     assert time.monotonic() - begun < 20
     assert "Traceback" in raised.value.evidence
     assert not agent.silent, "nobody need look at its kernel"
@@ -169,24 +204,21 @@ def test_a_request_that_is_none_is_told_at_once(agent: Agent) -> None:
     agent._channel.send("no request")
     begun = time.monotonic()
     with pytest.raises(AgentError, match="ValueError: too many values to unpack"):
-        agent.ask("facts")
+        agent.ask(DescribeMachine())
     assert time.monotonic() - begun < 20
     with pytest.raises(AgentLost, match="lost before: ValueError"):
-        agent.ask("facts")
+        agent.ask(DescribeMachine())
 
 
 def test_a_line_tells_of_an_exception_that_nobody_expected(peer: Peers) -> None:
     path, process = peer()
     line = Line(path, deadline_s=20)
     try:
-        with pytest.raises(AgentError, match=r"request 'facts': TypeError.*surprise") as raised:
-            line.ask("facts", surprise=1)
-        assert "harness/agent/service.py" in raised.value.evidence
         for nonsense in (b"nonsense", b"[]", b"{}", b'{"ask": 5}', b'{"ask": null, "with": 3}', b"\xff"):
             line._socket.sendall(nonsense + b"\n")
             with pytest.raises(HarnessError):
-                Agent.unpack(json.loads(line._socket.makefile("rb").readline()))
-        assert line.ask("facts")["machine"] == platform.machine()
+                answer_to(ReadClocks(), from_line(line._socket.makefile("rb").readline()))
+        assert line.ask(DescribeMachine()).machine == platform.machine()
         assert process.poll() is None
     finally:
         line.close()
@@ -198,13 +230,13 @@ def test_an_agent_that_hangs_is_lost_in_time_and_stays_lost(peer: Peers) -> None
     process.send_signal(signal.SIGSTOP)
     try:
         before = time.monotonic()
-        with pytest.raises(AgentLost, match="asking the agent for 'clocks'"):
-            agent.ask("clocks", deadline_s=0.2)
+        with pytest.raises(AgentLost, match="asking the agent for ReadClocks"):
+            agent.ask(ReadClocks(), deadline_s=0.2)
         assert 0.2 <= time.monotonic() - before < 10
     finally:
         process.send_signal(signal.SIGCONT)
     with pytest.raises(AgentLost, match="lost before"):
-        agent.ask("clocks")
+        agent.ask(ReadClocks())
     agent.close()
 
 
@@ -214,7 +246,7 @@ def test_an_agent_that_dies_is_lost_at_once(peer: Peers) -> None:
     process.kill()
     before = time.monotonic()
     with pytest.raises(AgentLost):
-        agent.ask("clocks", deadline_s=60)
+        agent.ask(ReadClocks(), deadline_s=60)
     assert time.monotonic() - before < 20
     agent.close()
 
@@ -224,7 +256,7 @@ def test_a_closed_agent_says_so(peer: Peers) -> None:
     agent = connect(path, deadline_s=20)
     agent.close()
     with pytest.raises(AgentLost, match="closed"):
-        agent.ask("clocks")
+        agent.ask(ReadClocks())
 
 
 def test_nobody_at_the_socket_is_an_agent_lost_in_time(tmp_path: Path) -> None:
@@ -236,7 +268,7 @@ def test_nobody_at_the_socket_is_an_agent_lost_in_time(tmp_path: Path) -> None:
 
 def test_a_port_without_an_agent_is_an_agent_lost_in_time(silent: tuple[Path, socket.socket]) -> None:
     before = time.monotonic()
-    with pytest.raises(AgentLost, match="'hello': no answer in time"):
+    with pytest.raises(AgentLost, match="hello: no answer in time"):
         connect(silent[0], deadline_s=0.2)
     assert 0.2 <= time.monotonic() - before < 10
 
@@ -262,11 +294,24 @@ def test_a_port_that_is_closed_is_an_agent_lost_at_once(silent: tuple[Path, sock
     thread.join()
 
 
-def test_another_protocol_means_a_stale_template(silent: tuple[Path, socket.socket]) -> None:
-    thread = answering(silent[1], json.dumps({"hello": "hil-agent", "protocol": 99}).encode() + b"\n")
-    with pytest.raises(AgentLost, match=r"it speaks protocol 99, we speak 1.*stale"):
-        connect(silent[0], deadline_s=20)
+@pytest.mark.parametrize("greeting", [{"hello": "hil-agent", "protocol": 1, "pid": 7}, {"protocol": 99}])
+def test_another_protocol_means_a_stale_template(
+    silent: tuple[Path, socket.socket], greeting: dict[str, Any]
+) -> None:
+    """Told in one sentence, whatever else has changed with it."""
+    thread = answering(silent[1], json.dumps(greeting).encode() + b"\n")
+    sentence = rf"it speaks protocol {greeting['protocol']}, we speak {PROTOCOL}\..*stale"
+    with pytest.raises(AgentLost, match=sentence):
+        Line(silent[0], deadline_s=20)
     thread.join()
+
+
+def test_an_agent_says_which_protocol_its_host_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+    unfit = worker.Unfit(OSError())
+    assert from_line(worker.answer_line(b'{"ask": "hello", "protocol": 1}', unfit))["protocol"] == PROTOCOL
+    assert f"the host speaks protocol 1, this agent speaks {PROTOCOL}" in capsys.readouterr().err
+    worker.answer_line(to_line({"ask": "hello", "protocol": PROTOCOL}), unfit)
+    assert not capsys.readouterr().err
 
 
 def test_what_is_no_json_is_no_agent(silent: tuple[Path, socket.socket]) -> None:
@@ -329,12 +374,12 @@ def test_every_class_of_error_crosses_the_wire(
         def __init__(self) -> None:
             """No nursery, no trace: this one only fails."""
 
-        def fail(self) -> None:
+        def carry(self, request: AnyRequest, tell: Tell = untold) -> object:  # noqa: ARG002
             raise error
 
-    answer = json.loads(json.dumps(Failing().answer("fail", {})))
+    answer = from_line(to_line(Failing().answer("ReadClocks", {})))
     with pytest.raises(kind) as raised:
-        Agent.unpack(answer)
+        answer_to(ReadClocks(), answer)
     assert type(raised.value) is kind
     assert str(raised.value).startswith(text)
     assert str(raised.value) == str(error)
@@ -342,75 +387,78 @@ def test_every_class_of_error_crosses_the_wire(
 
 
 def test_an_error_of_a_class_that_we_do_not_know_is_still_an_error() -> None:
+    told = replace(Failure.of(HarnessError("something new")), kind="FutureError")
     with pytest.raises(HarnessError, match="something new"):
-        Agent.unpack({"error": {"class": "FutureError", "tried": "something new"}})
+        answer_to(ReadClocks(), {"error": told.to_wire()})
 
 
 CHATTY = """
 import select
 from harness.agent import worker
+from harness.model.observation import Beat, Clocks
+from harness.model.request import ReadClocks
 
-def chat(self, times, every_s, then_s):
-    for number in range(times):
-        self._tell({"alive": number})
-        select.select([], [], [], every_s)
-    select.select([], [], [], then_s)
-    return "done"
+def chatty(times, every_s, then_s, answer):
+    def carry(request, tell):
+        for number in range(times):
+            tell(Beat(alive_ns=number, release_ns=0, pages={}))
+            select.select([], [], [], every_s)
+        select.select([], [], [], then_s)
+        return answer
+    return carry
 
-def bulk(self, size):
-    return b"x" * size
-
-type(worker._service).chat, type(worker._service).bulk = chat, bulk
+worker._service.carry = chatty(*channel.receive(), ANSWER)
 channel.send(True)
 """
-"""Gives the agent requests that talk, that fall silent, and that answer at length."""
+"""Has the agent talk, fall silent, and answer at length, whatever is asked."""
 
 
-@pytest.fixture
-def chatty(agent: Agent) -> Agent:
-    agent.run_source(CHATTY)
+def chat(agent: Agent, times: int, every_s: float, then_s: float) -> Agent:
+    agent.run_source(
+        CHATTY.replace("ANSWER", "Clocks(monotonic_ns=1, realtime_ns=2)"), (times, every_s, then_s)
+    )
     return agent
 
 
-def test_an_agent_speaks_before_it_answers(chatty: Agent) -> None:
-    heard: list[dict[str, int]] = []
-    assert chatty.ask("chat", observe=heard.append, times=3, every_s=0.01, then_s=0.0) == "done"
-    assert heard == [{"alive": 0}, {"alive": 1}, {"alive": 2}]
-    assert chatty.ask("chat", times=3, every_s=0.01, then_s=0.0) == "done"  # nobody need listen
+def test_an_agent_speaks_before_it_answers(agent: Agent) -> None:
+    heard: list[Progress] = []
+    chatty = chat(agent, 3, 0.01, 0.0)
+    assert chatty.ask(ReadClocks(), observe=heard.append).realtime_ns == 2
+    assert heard == [Beat(alive_ns=number, release_ns=0, pages={}) for number in range(3)]
+    assert chatty.ask(ReadClocks()).monotonic_ns == 1  # nobody need listen
 
 
-def test_who_speaks_is_not_given_up_before_the_deadline(chatty: Agent) -> None:
+def test_who_speaks_is_not_given_up_before_the_deadline(agent: Agent) -> None:
     """Each pause is longer than a single wait for a word, and all of them are longer than the patience."""
-    patience = Patience(limit_s=2.0)
-    assert chatty.ask("chat", patience=patience, times=6, every_s=WAIT_S + 0.25, then_s=0.0) == "done"
+    assert chat(agent, 6, WAIT_S + 0.25, 0.0).ask(ReadClocks(), patience=Patience(limit_s=2.0)).monotonic_ns
 
 
-def test_who_falls_silent_is_given_up_long_before_the_deadline(chatty: Agent) -> None:
-    begun = time.monotonic()
-    with pytest.raises(AgentLost, match="'chat': it has said nothing for 1 s"):
-        chatty.ask("chat", patience=Patience(limit_s=1.0), times=2, every_s=0.1, then_s=20.0)
+def test_who_falls_silent_is_given_up_long_before_the_deadline(agent: Agent) -> None:
+    chatty, begun = chat(agent, 2, 0.1, 20.0), time.monotonic()
+    with pytest.raises(AgentLost, match="ReadClocks: it has said nothing for 1 s"):
+        chatty.ask(ReadClocks(), patience=Patience(limit_s=1.0))
     assert time.monotonic() - begun < 10
     assert "said nothing" in chatty.lost
 
 
-def test_who_speaks_for_ever_is_given_up_at_the_deadline(chatty: Agent) -> None:
+def test_who_speaks_for_ever_is_given_up_at_the_deadline(agent: Agent) -> None:
     with pytest.raises(AgentLost, match="no answer in time"):
-        chatty.ask("chat", deadline_s=3.0, patience=Patience(limit_s=2.0), times=100, every_s=0.2, then_s=0.0)
+        chat(agent, 100, 0.2, 0.0).ask(ReadClocks(), deadline_s=3.0, patience=Patience(limit_s=2.0))
 
 
 @pytest.mark.parametrize("speaks", [0, 100], ids=["silent", "speaking"])
-def test_an_answer_that_is_of_no_use_any_more_is_not_waited_for(chatty: Agent, speaks: int) -> None:
-    begun = time.monotonic()
+def test_an_answer_that_is_of_no_use_any_more_is_not_waited_for(agent: Agent, speaks: int) -> None:
+    chatty, begun = chat(agent, speaks, 0.2, 60.0), time.monotonic()
 
     def useless() -> None:
         if time.monotonic() > begun + 1.0:
             raise StagingError("stage it", said="it has no point")
 
     with pytest.raises(StagingError, match="no point"):
-        chatty.ask("chat", meanwhile=useless, times=speaks, every_s=0.2, then_s=60.0)
+        chatty.ask(ReadClocks(), meanwhile=useless)
     assert time.monotonic() < begun + 15.0
     with pytest.raises(AgentLost, match="interrupted by StagingError"):
-        chatty.ask("chat", times=0, every_s=0.0, then_s=0.0)
+        chatty.ask(ReadClocks())
 
 
 def test_a_long_answer_is_no_silence(peer: Peers) -> None:
@@ -418,11 +466,17 @@ def test_a_long_answer_is_no_silence(peer: Peers) -> None:
     path, _ = peer()
     with slowly(path, bytes_a_second=4_000_000) as slow:
         agent = connect(slow, deadline_s=20)
-        agent.run_source(CHATTY)
+        agent.run_source(CHATTY.replace("ANSWER", "b'x' * 10_000_000"), (0, 0.0, 0.0))
         begun = time.monotonic()
-        assert len(agent.ask("bulk", patience=Patience(limit_s=1.5), size=10_000_000)) == 10_000_000
+        with pytest.raises(AgentLost, match="at most 4,096 are taken"):
+            agent.ask(ReadConfig(bdf=NOWHERE), patience=Patience(limit_s=1.5))
         assert time.monotonic() - begun > 2.0
         agent.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surprise(Request[None]):
+    """Nobody knows it."""
 
 
 @contextmanager
