@@ -7,19 +7,17 @@ JSON lines as well as through execnet.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from harness.agent import modules
+from harness.agent import machine, modules
 from harness.agent.mistake import as_answer
 from harness.agent.nursery import Nursery
 from harness.agent.stage import Tell, carry_out, untold
-from harness.agent.trace import TRACEFS, KernelTrace
+from harness.agent.trace import KernelTrace, can_trace
 from harness.bindings.actor import now
 from harness.errors import UsageError
 from harness.model.pci import Bdf
@@ -81,23 +79,7 @@ class Service:
 
     def facts(self) -> dict[str, Any]:
         """This machine: kernel, boot, Python; what a report must name."""
-        return {
-            "release": platform.release(),
-            "version": platform.version(),
-            "machine": platform.machine(),
-            "host": platform.node(),
-            "command_line": Path("/proc/cmdline").read_text().strip(),
-            "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-            "python": platform.python_version(),
-            "cpus": os.cpu_count() or 1,
-            "root": os.geteuid() == 0,
-            "tracefs": TRACEFS.joinpath("dynamic_events").exists(),
-            "modules": sorted(modules.loaded()),
-            "vfio": Path("/dev/vfio/vfio").exists(),
-            "clocksource": Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-            .read_text()
-            .strip(),
-        }
+        return machine.facts(tracing=can_trace())
 
     def clocks(self) -> dict[str, int]:
         """CLOCK_MONOTONIC and CLOCK_REALTIME of this machine, nanoseconds."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 from harness.agent.alarms import armed
 from harness.agent.files import Files
 from harness.agent.kernel_log import KernelLog
+from harness.agent.machine import told
 from harness.agent.nursery import ActorProcess, Nursery, wait_any
 from harness.agent.program import RECORDED, compile_actor
 from harness.agent.settings import DRIVER, applied
@@ -29,6 +30,7 @@ from harness.model.plan import Plan, Privilege
 from harness.model.taint import OOPS
 from harness.model.units import SECOND, Ns
 from harness.pci import functions, sysfs
+from harness.pci.condition import taint
 
 _LARGEST_LANE: Final = 600_000  # records, 24 MB: 1 us apart for 0.6 s, 10 us apart for 6 s
 _SMALLEST_LANE: Final = 64
@@ -94,7 +96,7 @@ def carry_out(
     tell({"phase": Phase.SETTING_UP.value})
     for module in plan.modules:
         load_module(module)
-    seen: dict[str, Any] = {"taint_before": _taint(), "left": []}
+    seen: dict[str, Any] = {"taint_before": taint(), "left": []}
     about = {alias: functions.facts(bdf) for alias, bdf in addresses.items()}
     with ExitStack() as undo:
         for setting in plan.settings:
@@ -147,7 +149,7 @@ def carry_out(
             for number, actor in enumerate(plan.actors)
         ]
         tell({"phase": Phase.PUTTING_BACK.value, "alive_ns": now()})
-        killed = bool(_taint() & ~seen["taint_before"] & OOPS) and any(end["end"] == "died" for end in ends)
+        killed = bool(taint() & ~seen["taint_before"] & OOPS) and any(end["end"] == "died" for end in ends)
         stuck = killed or any(end["end"] == "abandoned" for end in ends)
         if stuck:
             _LEFT.append(undo.pop_all())
@@ -159,13 +161,13 @@ def carry_out(
                 **about[alias],
                 "config_before": before[alias],
                 "config_after": b""
-                if stuck or not sysfs.path_of(bdf, "config").exists()
+                if stuck or not sysfs.is_there(sysfs.path_of(bdf, "config"))
                 else sysfs.read_config(bdf),
             }
             for alias, bdf in addresses.items()
         ]
         seen["end_ns"] = now()
-    seen["taint_after"] = _taint()
+    seen["taint_after"] = taint()
     return seen
 
 
@@ -290,14 +292,4 @@ def _room(program: list[Instruction], lasting: Ns) -> int:
 
 def _where(tid: int) -> dict[str, str]:
     """Where in the kernel a thread sleeps."""
-    found = {}
-    for name in ("wchan", "stack"):
-        try:
-            found[name] = Path(f"/proc/{tid}/{name}").read_text()
-        except OSError as error:
-            found[name] = f"unreadable: {error.strerror}"
-    return found
-
-
-def _taint() -> int:
-    return int(Path("/proc/sys/kernel/tainted").read_text())
+    return {name: told(Path(f"/proc/{tid}/{name}")) for name in ("wchan", "stack")}

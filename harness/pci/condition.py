@@ -32,6 +32,7 @@ def conditions(bdfs: list[str], patience_s: float) -> dict[str, Any]:
         :class:`harness.plugin.lab.quarantine.Condition`, or None when it did not answer in time.
 
     Raises:
+        KernelRefusal: the kernel does not tell its taint flags.
         Exception: what looking at one of them raised; nobody expects any.
     """
     seen: dict[str, Any] = {}
@@ -51,7 +52,23 @@ def conditions(bdfs: list[str], patience_s: float) -> dict[str, Any]:
         thread.join(max(0.0, deadline - time.monotonic()))
     for error in raised:
         raise error
-    return {"taint": int(_TAINTED.read_text()), "functions": {bdf: seen.get(bdf) for bdf in bdfs}}
+    return {"taint": taint(), "functions": {bdf: seen.get(bdf) for bdf in bdfs}}
+
+
+def taint() -> int:
+    """The kernel's taint flags.
+
+    Raises:
+        KernelRefusal: it does not tell them.
+    """
+    try:
+        return int(_TAINTED.read_text())
+    except OSError as error:
+        raise KernelRefusal(
+            f"reading {_TAINTED}",
+            errno=error.errno or 0,
+            hint="Without it nobody knows what a stage did to the kernel: it needs CONFIG_PROC_SYSCTL.",
+        ) from error
 
 
 def condition(bdf: Bdf) -> dict[str, Any]:
@@ -61,7 +78,7 @@ def condition(bdf: Bdf) -> dict[str, Any]:
             "present": True,
             "vendor": int(_attribute(bdf, "vendor"), 16),
             "device": int(_attribute(bdf, "device"), 16),
-            "virtual": sysfs.path_of(bdf, "physfn").exists(),
+            "virtual": sysfs.is_there(sysfs.path_of(bdf, "physfn")),
             "driver": driver.bound_driver(bdf),
             "override": _override(bdf),
             "resources": _attribute(bdf, "resource"),

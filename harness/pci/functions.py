@@ -47,8 +47,8 @@ def facts(bdf: Bdf) -> dict[str, Any]:
         "class": _number(bdf, "class"),
         "driver": device.driver or "",
         "reset_methods": methods,
-        "iommu_group": group.resolve().name if group.exists() else "",
-        "port": above.name if (above / "vendor").exists() else "",
+        "iommu_group": group.resolve().name if sysfs.is_there(group) else "",
+        "port": above.name if sysfs.is_there(above / "vendor") else "",
     }
 
 
