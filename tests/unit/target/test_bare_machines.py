@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from collections.abc import Callable
@@ -10,13 +11,18 @@ from pathlib import Path
 import pytest
 
 from harness.agent import machine
-from harness.errors import TargetError
+from harness.errors import KernelRefusal, TargetError
+from harness.model.operation import HEARTBEAT
 from harness.model.pci import Bdf
+from harness.model.plan import Actor, Op, Plan, Step
+from harness.model.units import Ns
 from harness.pci import sysfs
 from harness.target.port import connect
 from harness.target.shapes import Fields
 from tests.unit.target.conftest import Peer
 
+IDLE = Actor(name="idle", steps=(Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(1)),))
+NOTHING = Plan(title="nothing", functions=(), actors=(IDLE,), lasting_ns=Ns(1), deadline_ns=Ns(1))
 NOWHERE = "ffff:ff:1f.7"
 APART = ("unshare", "--map-root-user", "--mount", "sh", "-c")
 WITHOUT_POWERS = 'exec setpriv --bounding-set=-all --inh-caps=-all "$@"'
@@ -27,18 +33,18 @@ MACHINES = {
 }
 
 
-@pytest.fixture(params=MACHINES.values(), ids=MACHINES.keys())
-def runner(request: pytest.FixtureRequest) -> tuple[str, ...]:
+def bare(mounts: str) -> tuple[str, ...]:
     """The command that runs another one on a machine without powers, made bare."""
-    words = (*APART, f"{request.param} && {WITHOUT_POWERS}", "sh")
+    words = (*APART, f"{mounts} && {WITHOUT_POWERS}", "sh")
     tried = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
         pytest.skip(f"nothing can be mounted here, not even in a namespace: {tried.stderr.strip()}")
     return words
 
 
-def test_an_agent_on_a_bare_machine_answers(peer: Callable[..., Peer], runner: tuple[str, ...]) -> None:
-    path, _ = peer(*runner)
+@pytest.mark.parametrize("mounts", MACHINES.values(), ids=MACHINES.keys())
+def test_an_agent_on_a_bare_machine_answers(peer: Callable[..., Peer], mounts: str) -> None:
+    path, _ = peer(*bare(mounts))
     agent = connect(path, deadline_s=20)
     facts = Fields("facts", agent.ask("facts"))
     assert facts.text("clocksource").startswith("unreadable: ")
@@ -49,6 +55,17 @@ def test_an_agent_on_a_bare_machine_answers(peer: Callable[..., Peer], runner: t
     for request, more in (("function", {}), ("config_space", {}), ("bind", {"driver_name": "vfio-pci"})):
         with pytest.raises(TargetError):
             agent.ask(request, bdf=NOWHERE, **more)
+    agent.close()
+
+
+def test_a_kernel_that_tells_no_taint_is_a_refusal_that_says_which_option_it_needs(
+    peer: Callable[..., Peer],
+) -> None:
+    path, _ = peer(*bare("mount -t tmpfs none /proc/sys"))
+    agent = connect(path, deadline_s=20)
+    assert agent.ask("facts")["boot_id"] == "unreadable: No such file or directory"
+    with pytest.raises(KernelRefusal, match=r"tainted: ENOENT .*CONFIG_PROC_SYSCTL"):
+        agent.ask("stage", plan=json.dumps(NOTHING.to_json()), addresses={})
     agent.close()
 
 
