@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.model.units import SECOND, Ns
+from harness.pci import sysfs
 
 _WARN_ONCE: Final = "sys/kernel/debug/clear_warn_once"
 _SYSCTL: Final = "proc/sys/kernel"
@@ -40,7 +41,7 @@ def armed(patience_ns: Ns, *, root: Path = Path("/")) -> Iterator[None]:
     with ExitStack() as undo:
         for name, wanted in _wishes(-(-patience_ns // SECOND)).items():
             path = root / _SYSCTL / name
-            before = path.read_text().strip() if path.exists() else ""
+            before = path.read_text().strip() if sysfs.is_there(path) else ""
             if before and (value := wanted(before)) != before and _write(path, value):
                 undo.callback(_write, path, before)
         yield

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import KernelRefusal
+from harness.pci import sysfs
 
 _SYS_FINIT_MODULE: Final = 313  # x86-64; glibc has no wrapper
 
@@ -29,7 +30,7 @@ def load(path: Path) -> None:
     Raises:
         KernelRefusal: with the errno.
     """
-    if Path("/sys/module", path.name.partition(".")[0].replace("-", "_")).exists():
+    if sysfs.is_there(Path("/sys/module", path.name.partition(".")[0].replace("-", "_"))):
         return
     libc = ctypes.CDLL(None, use_errno=True)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from harness.agent import modules
+from harness.agent import machine, modules
 from harness.agent.command import Programs
 from harness.agent.mistake import as_answer
 from harness.agent.nursery import Nursery
 from harness.agent.stage import Tell, carry_out, untold
-from harness.agent.trace import TRACEFS, KernelTrace
+from harness.agent.trace import KernelTrace, can_trace
 from harness.bindings.actor import now
 from harness.errors import AgentError, UsageError
 from harness.model import request as ask
-from harness.model.observation import Clocks, FunctionFacts, Machine, OpenedFunction
+from harness.model.observation import Clocks, FunctionFacts, OpenedFunction
 from harness.model.pci import Bdf
 from harness.model.plain import Misfit
 from harness.model.wire import plain
@@ -78,7 +76,7 @@ class Service:
             case ask.Warm():
                 self._warm()
             case ask.DescribeMachine():
-                return _machine()
+                return machine.facts(tracing=can_trace())
             case ask.ReadClocks():
                 return Clocks(monotonic_ns=now(), realtime_ns=time.time_ns())
             case ask.SetRealtime():
@@ -139,26 +137,6 @@ class Service:
         if bdf not in self._open:
             raise UsageError(f"closing {bdf}", said="it was not opened")
         self._open.pop(bdf).close()
-
-
-def _machine() -> Machine:
-    return Machine(
-        release=platform.release(),
-        version=platform.version(),
-        machine=platform.machine(),
-        host=platform.node(),
-        command_line=Path("/proc/cmdline").read_text().strip(),
-        boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-        python=platform.python_version(),
-        cpus=os.cpu_count() or 1,
-        root=os.geteuid() == 0,
-        tracefs=TRACEFS.joinpath("dynamic_events").exists(),
-        modules=tuple(sorted(modules.loaded())),
-        vfio=Path("/dev/vfio/vfio").exists(),
-        clocksource=Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-        .read_text()
-        .strip(),
-    )
 
 
 def _found(wanted: ask.FindFunction) -> FunctionFacts | None:

@@ -51,7 +51,7 @@ def _path(setting: Setting, addresses: Mapping[str, Bdf]) -> Path:
 
 
 def _put_back(path: Path, before: str) -> None:
-    if not path.parent.exists():
+    if not sysfs.is_there(path.parent):
         return  # its function was unplugged meanwhile
     try:
         sysfs.write_attribute(path, before)

@@ -17,6 +17,7 @@ from typing import Final
 from harness.agent.alarms import armed
 from harness.agent.files import Files
 from harness.agent.kernel_log import KernelLog
+from harness.agent.machine import told
 from harness.agent.nursery import ActorProcess, Nursery, wait_any
 from harness.agent.program import RECORDED, compile_actor
 from harness.agent.settings import DRIVER, applied
@@ -39,6 +40,7 @@ from harness.model.plan import Plan, Privilege
 from harness.model.taint import OOPS
 from harness.model.units import SECOND, Ns
 from harness.pci import functions, sysfs
+from harness.pci.condition import taint
 
 _LARGEST_LANE: Final = 600_000  # records, 24 MB: 1 us apart for 0.6 s, 10 us apart for 6 s
 _SMALLEST_LANE: Final = 64
@@ -91,7 +93,7 @@ def carry_out(
     reach(Phase.SETTING_UP)
     for module in plan.modules:
         load_module(module)
-    taint, left = _taint(), tuple[str, ...]()
+    tainted, left = taint(), tuple[str, ...]()
     about = {alias: functions.facts(bdf) for alias, bdf in addresses.items()}
     with ExitStack() as undo:
         for setting in plan.settings:
@@ -116,7 +118,7 @@ def carry_out(
         uevents = Uevents()
         undo.callback(uevents.leave)
         trace.begin(list(addresses.values()))
-        tell(Ready(stage=memory.id, pages=memory.pages(), functions=staged, taint=taint))
+        tell(Ready(stage=memory.id, pages=memory.pages(), functions=staged, taint=tainted))
         reach(Phase.RUNNING)
         begun = now()
         try:
@@ -130,7 +132,7 @@ def carry_out(
             hits, events, lines = trace.end(), uevents.collect(), log.collect()
         released, records = memory.release_ns, tuple(map(memory.records, range(len(programs))))
         reach(Phase.PUTTING_BACK)
-        killed = bool(_taint() & ~taint & OOPS) and any(one.end == "died" for one in ends)
+        killed = bool(taint() & ~tainted & OOPS) and any(one.end == "died" for one in ends)
         stuck = killed or any(one.end == "abandoned" for one in ends)
         if stuck:
             _LEFT.append(undo.pop_all())
@@ -147,8 +149,8 @@ def carry_out(
         trace=hits,
         log=lines,
         uevents=events,
-        taint_before=taint,
-        taint_after=_taint(),
+        taint_before=tainted,
+        taint_after=taint(),
         left=left,
     )
 
@@ -207,7 +209,7 @@ def _record(name: str, lane: Lane, end: dict[str, str]) -> ActorRecord:
 
 def _config(bdf: Bdf) -> bytes:
     """Config space; empty of a function that has left."""
-    return sysfs.read_config(bdf) if sysfs.path_of(bdf, "config").exists() else b""
+    return sysfs.read_config(bdf) if sysfs.is_there(sysfs.path_of(bdf, "config")) else b""
 
 
 class _Beat:
@@ -278,14 +280,4 @@ def _room(program: list[Instruction], lasting: Ns) -> int:
 
 def _where(tid: int) -> dict[str, str]:
     """Where in the kernel a thread sleeps."""
-    found = {}
-    for name in ("wchan", "stack"):
-        try:
-            found[name] = Path(f"/proc/{tid}/{name}").read_text()
-        except OSError as error:
-            found[name] = f"unreadable: {error.strerror}"
-    return found
-
-
-def _taint() -> int:
-    return int(Path("/proc/sys/kernel/tainted").read_text())
+    return {name: told(Path(f"/proc/{tid}/{name}")) for name in ("wchan", "stack")}

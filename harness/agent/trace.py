@@ -22,6 +22,7 @@ from harness.errors import KernelRefusal
 from harness.model.observation import Edge, Probe, Trace
 from harness.model.pci import Bdf
 from harness.model.probe import NO_SUCH_FUNCTION
+from harness.pci import sysfs
 
 TRACEFS: Final = Path("/sys/kernel/tracing")
 _TYPES: Final = Path("/sys/kernel/btf")
@@ -156,8 +157,8 @@ class KernelTrace:
         """
         if self._reasons:
             return
-        if not TRACEFS.joinpath("dynamic_events").exists():
-            self._reasons = ["tracefs is not there or has no kprobe events"] * len(POINTS)
+        if not can_trace():
+            self._reasons = ["tracefs is not there, not for this user, or has no kprobe events"] * len(POINTS)
             return
         _sweep()
         self._instance.mkdir()
@@ -171,7 +172,7 @@ class KernelTrace:
 
     def disarm(self) -> None:
         """Leave nothing behind in the kernel."""
-        if self._instance.exists():
+        if self._is_there():
             _remove(self._name)
         self._reasons = []
 
@@ -180,10 +181,10 @@ class KernelTrace:
 
         Probes whose symbol was unknown are tried again when their module was loaded meanwhile.
         """
-        if not self._instance.exists():
+        if not self._is_there():
             self._reasons = []  # somebody took tracefs or our instance away: what was set is gone
         self.arm()
-        if not self._instance.exists():
+        if not self._is_there():
             return
         self._try_again()
         condition = " || ".join(f'fn == "{bdf}"' for bdf in functions)
@@ -197,13 +198,16 @@ class KernelTrace:
 
     def end(self) -> Trace:
         """Record no more, and say what was recorded."""
-        if not self._instance.exists():
+        if not self._is_there():
             return Trace(text="", lost=0, probes=self._probes())
         self._set("tracing_on", "0")
         text = self._instance.joinpath("trace").read_text(
             errors="backslashreplace"
         )  # any bytes name a thread
         return Trace(text=text, lost=max(0, self._lost() - self._lost_before), probes=self._probes())
+
+    def _is_there(self) -> bool:
+        return sysfs.is_there(self._instance)
 
     def _probes(self) -> tuple[Probe, ...]:
         missed = Counter(self._missed())
@@ -302,7 +306,7 @@ class KernelTrace:
     def _missed(self) -> dict[str, int]:
         """Hits of our probes that the kernel missed, by event name."""
         profile = TRACEFS / "kprobe_profile"
-        if not profile.exists():
+        if not sysfs.is_there(profile):
             return {}
         missed = {}
         for line in profile.read_text().splitlines():
@@ -328,7 +332,7 @@ def _by_name(point: ProbePoint) -> str:
 def _offsets(steps: Steps, module: str) -> list[int]:
     types = Btf((_TYPES / "vmlinux").read_bytes())
     own = _TYPES / module
-    if module and own.exists():
+    if module and sysfs.is_there(own):
         types = Btf(own.read_bytes(), types)
     return [sum(types.offset(structure, member) for structure, member in group) for group in steps]
 
@@ -336,8 +340,13 @@ def _offsets(steps: Steps, module: str) -> list[int]:
 def _last_error(symbol: str) -> str:
     """What tracefs noted when it refused a probe; empty when that was another one."""
     log = TRACEFS / "error_log"
-    said = log.read_text().rpartition("error: ")[2] if log.exists() else ""
+    said = log.read_text().rpartition("error: ")[2] if sysfs.is_there(log) else ""
     return said if symbol in said else ""
+
+
+def can_trace() -> bool:
+    """Whether the kernel's probes can be set by this user."""
+    return os.access(TRACEFS / "dynamic_events", os.W_OK)
 
 
 def _try(definition: str) -> tuple[int, str]:
@@ -352,13 +361,13 @@ def _try(definition: str) -> tuple[int, str]:
 def _sweep() -> None:
     """Remove what agents left behind that were killed."""
     for instance in TRACEFS.joinpath("instances").glob("hil_*"):
-        if not Path("/proc", instance.name.removeprefix("hil_")).exists():
+        if not sysfs.is_there(Path("/proc", instance.name.removeprefix("hil_"))):
             _remove(instance.name)
 
 
 def _remove(name: str) -> None:
     instance = TRACEFS / "instances" / name
-    if (instance / "events" / name).exists():
+    if sysfs.is_there(instance / "events" / name):
         (instance / "events" / name / "enable").write_text("0")
     instance.rmdir()
     for line in TRACEFS.joinpath("dynamic_events").read_text().splitlines():

@@ -31,12 +31,29 @@ def conditions(bdfs: Sequence[Bdf], patience: Ns) -> Conditions:
         patience: how long all of them together may take.
 
     Raises:
+        KernelRefusal: the kernel does not tell its taint flags.
         Exception: what looking at one of them raised; nobody expects any.
     """
     looks = {bdf: Aside(partial(condition, bdf)) for bdf in bdfs}
     until = Ns(now() + patience)
     functions = {bdf: next(iter(look.results(until)), None) for bdf, look in looks.items()}
-    return Conditions(taint=int(_TAINTED.read_text()), functions=functions)
+    return Conditions(taint=taint(), functions=functions)
+
+
+def taint() -> int:
+    """The kernel's taint flags.
+
+    Raises:
+        KernelRefusal: it does not tell them.
+    """
+    try:
+        return int(_TAINTED.read_text())
+    except OSError as error:
+        raise KernelRefusal(
+            f"reading {_TAINTED}",
+            errno=error.errno or 0,
+            hint="Without it nobody knows what a stage did to the kernel: it needs CONFIG_PROC_SYSCTL.",
+        ) from error
 
 
 def condition(bdf: Bdf) -> Condition:
@@ -46,7 +63,7 @@ def condition(bdf: Bdf) -> Condition:
             present=True,
             vendor=int(_attribute(bdf, "vendor"), 16),
             device=int(_attribute(bdf, "device"), 16),
-            virtual=sysfs.path_of(bdf, "physfn").exists(),
+            virtual=sysfs.is_there(sysfs.path_of(bdf, "physfn")),
             driver=driver.bound_driver(bdf),
             override=_override(bdf),
             resources=_attribute(bdf, "resource"),

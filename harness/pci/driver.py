@@ -19,7 +19,7 @@ _ATTACHED_S: Final = 2.0
 def bound_driver(bdf: Bdf) -> str:
     """Name of the driver that owns a function now; empty when none does."""
     link = sysfs.path_of(bdf, "driver")
-    return link.resolve().name if link.exists() else ""
+    return link.resolve().name if sysfs.is_there(link) else ""
 
 
 def unbind(bdf: Bdf) -> None:
@@ -69,7 +69,7 @@ def borrowed(bdf: Bdf, driver: str) -> Iterator[None]:
             unbind(bdf)
         yield
     finally:
-        if (sysfs.DEVICES / str(bdf)).exists():
+        if sysfs.is_there(sysfs.DEVICES / str(bdf)):
             unbind(bdf)
             sysfs.write_attribute(
                 sysfs.path_of(bdf, "driver_override"), "" if override == NO_OVERRIDE else override

@@ -43,8 +43,8 @@ def facts(bdf: Bdf) -> FunctionFacts:
         class_code=_number(bdf, "class"),
         driver=device.driver or "",
         reset_methods=methods,
-        iommu_group=group.resolve().name if group.exists() else "",
-        port=Bdf.parse(above.name) if (above / "vendor").exists() else None,
+        iommu_group=group.resolve().name if sysfs.is_there(group) else "",
+        port=Bdf.parse(above.name) if sysfs.is_there(above / "vendor") else None,
     )
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from harness.errors import KernelRefusal
+from harness.errors import KernelRefusal, TargetError
 from harness.model.pci import EXTENDED_CONFIG_SPACE_BYTES, Bdf
 from harness.pci import storage
 
@@ -24,7 +24,7 @@ def path_of(bdf: Bdf, role: str) -> Path:
             `disk/NAME`.
 
     Raises:
-        TargetError: its driver has shown no disk.
+        TargetError: its driver has shown no disk, or no UIO node.
     """
     if role.partition("/")[0] in storage.ROLES:
         return storage.path_of(DEVICES / str(bdf), role)
@@ -32,8 +32,15 @@ def path_of(bdf: Bdf, role: str) -> Path:
         bus = f"{bdf.bus:02x}" if bdf.domain == 0 else f"{bdf.domain:04x}:{bdf.bus:02x}"
         return Path("/proc/bus/pci") / bus / f"{bdf.device:02x}.{bdf.function}"
     if role == "uio":
-        return Path("/dev") / next((DEVICES / str(bdf) / "uio").iterdir()).name
+        if (node := next((DEVICES / str(bdf)).glob("uio/*"), None)) is None:
+            raise TargetError(f"UIO node of {bdf}", said="there is none", hint="Is a UIO driver bound to it?")
+        return Path("/dev") / node.name
     return DEVICES / str(bdf) / role
+
+
+def is_there(path: Path) -> bool:
+    """Whether this user sees a file of /sys or /proc; `Path.exists` raises for what is hidden before Python 3.14."""
+    return os.access(path, os.F_OK)
 
 
 def read_attribute(path: Path) -> str:

@@ -25,7 +25,7 @@ def number_of(bdf: Bdf) -> int:
         TargetError: it has none.
     """
     link = sysfs.path_of(bdf, "iommu_group")
-    if not link.exists():
+    if not sysfs.is_there(link):
         raise TargetError(
             f"opening {bdf} through VFIO",
             said="it has no IOMMU group",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from lab.needs import apt_line
 from tests.repo.tree import ROOT
+from tests.tools import tool
 
 BUILD = """\
 olddefconfig modules:
@@ -25,10 +24,12 @@ case $(cat built) in good*) exit 0 ;; bad*) exit 1 ;; mistaken*) exit 2 ;; esac
 """
 """In the place of `lab/run`: it says what the README's table says."""
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("git") and shutil.which("make")),
-    reason=f"git and make are needed.  Type: {apt_line()}",
-)
+
+@pytest.fixture(autouse=True)
+def tools() -> None:
+    """What a bisection needs."""
+    for name in ("git", "make"):
+        tool(name)
 
 
 def recipe() -> str:

@@ -6,6 +6,8 @@ The small repository has this one's scripts, and a build backend of its own in p
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import socketserver
@@ -14,14 +16,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.tools import tool
+
 LAB = Path(__file__).resolve().parents[2] / "lab"
 SCRIPTS = ("run", "test", "shell", "bench", "setup.sh")
 DEADLINE_S = 600
+OTHER = "/var/tmp"  # noqa: S108 - what lab/test falls back to
 MARK = "made by vfio-harness, a Python environment: remove it whenever you like\n"
 
 PYPROJECT = """\
@@ -64,7 +69,8 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 
 PROGRAM = """\
 import os, sys
-print(os.path.basename(__file__), *sys.argv[1:], "in", sys.prefix, flush=True)
+told = map(os.environ.get, os.environ.get("TELL", "").split())
+print(os.path.basename(__file__), *told, *sys.argv[1:], "in", sys.prefix, flush=True)
 if "--fd" in sys.argv:
     sys.stdin.readline()
 sys.exit(int(os.environ.get("EXIT_" + sys.argv[-1].upper(), 0)) if sys.argv[1:] else 0)
@@ -87,10 +93,12 @@ class Repository:
             (root / module).write_text(PROGRAM)
         self.stamp = root / ".venv" / ".harness-stamp"
 
-    def start(self, script: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(
+        self, script: str, *arguments: str, by: Sequence[str] = (), **environment: str
+    ) -> subprocess.Popen[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_"))}
         return subprocess.Popen(
-            [self.root / "lab" / script, *arguments],
+            [*by, self.root / "lab" / script, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -98,8 +106,10 @@ class Repository:
             env={**clean, "PIP_NO_INDEX": "1", "PYTHON": sys.executable, **environment},
         )
 
-    def call(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(script, *arguments, **environment)
+    def call(
+        self, script: str, *arguments: str, by: Sequence[str] = (), **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        process = self.start(script, *arguments, by=by, **environment)
         output, errors = process.communicate(timeout=DEADLINE_S)
         return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
@@ -467,8 +477,7 @@ def test_pip_without_network_is_one_line_and_leaves_nothing_half_made(fresh: Rep
 @pytest.fixture
 def server_of_tomorrow(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of a TLS server on this machine, and its certificate, which is not yet valid."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl here to make a certificate with: apt-get install openssl")
+    tool("openssl")
     key, request, certificate = (tmp_path / name for name in ("key.pem", "request.pem", "certificate.pem"))
     (tmp_path / "index").touch()
     (tmp_path / "ca.conf").write_text(
@@ -550,6 +559,32 @@ def test_a_missing_compiler_header_or_library_is_one_line(fresh: Repository, mis
     assert len(result.stderr.splitlines()) == 1
     assert "apt-get install gcc git make libc6-dev linux-libc-dev python3" in result.stderr
     assert not (fresh.root / ".venv").exists()
+
+
+@pytest.mark.parametrize("everywhere", [False, True], ids=["there is another folder", "there is none"])
+def test_tests_run_their_programs_where_the_temporary_folder_lets_none_run(
+    ready: Repository,
+    tmp_path: Path,
+    everywhere: bool,  # noqa: FBT001
+) -> None:
+    if os.statvfs(OTHER).f_flag & os.ST_NOEXEC:
+        pytest.skip(f"here {OTHER} is mounted noexec, too")
+    assert ready.call("test").returncode == 0  # the extra is there: nothing is made below
+    folders = [str(tmp_path), *([OTHER] if everywhere else [])]
+    mounts = " && ".join(f"mount -t tmpfs -o noexec tmp {shlex.quote(folder)}" for folder in folders)
+    tool("findmnt", package="util-linux")
+    apart = ("unshare", "--map-root-user", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh")
+    result = ready.call("test", by=apart, TMPDIR=str(tmp_path), TELL="TMPDIR")
+    if re.search("unshare:|mount:", result.stderr):
+        pytest.skip(f"nothing can be mounted here, not even in a namespace: {result.stderr.strip()}")
+    (said,) = result.stderr.splitlines()
+    assert said.startswith(f"lab: {tmp_path} is mounted noexec, and tests run programs that they write")
+    if everywhere:
+        assert (result.returncode, result.stdout) == (125, "")
+        assert "Set TMPDIR=/another/folder" in said
+    else:
+        assert result.returncode == 0
+        assert f"pytest.py {OTHER} -n 2" in result.stdout
 
 
 def test_the_same_python_by_another_name_is_no_change(ready: Repository, tmp_path: Path) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.tools import tool
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,7 @@ class Decoded:
 
 def decode(config: bytes, folder: Path) -> Decoded:
     """Let lspci decode a config space."""
-    program = shutil.which("lspci")
-    if program is None:
-        pytest.skip("no lspci here: apt-get install pciutils")
+    program = tool("lspci", package="pciutils")
     lines = [f"{at:02x}: {config[at : at + 16].hex(' ')}" for at in range(0, len(config), 16)]
     dump = folder / "config.txt"
     dump.write_text("\n".join(["00:00.0 function", *lines, ""]))

@@ -244,7 +244,7 @@ def test_nothing_is_put_back_where_the_kernel_gave_an_actor_up(
 ) -> None:
     """It may have held locks; one that was killed from outside has given them back."""
     taints = iter([0, taint, taint, taint])
-    monkeypatch.setattr(module, "_taint", lambda: next(taints))
+    monkeypatch.setattr(module, "taint", lambda: next(taints))
 
     def kill_when_released(told: Progress) -> None:
         if isinstance(told, Beat) and told.release_ns:

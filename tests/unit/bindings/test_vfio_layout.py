@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from harness.bindings import _vfio, iommufd, vfio
-from lab.needs import apt_line
+from tests.tools import tool
 from tests.unit.bindings.layouts import (
     IOMMUFD_NUMBERS,
     LAYOUTS,
@@ -29,9 +28,7 @@ _KNOWN = {**vfio.HEADER.present, **iommufd.HEADER.present}
 @pytest.fixture
 def compiles() -> Callable[[str], str]:
     """Compile C; what the compiler said, empty when it was content."""
-    compiler = os.environ.get("CC", "gcc")
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no {compiler} here.  Type: {apt_line()}")
+    compiler = tool(os.environ.get("CC", "gcc"))
 
     def run(source: str) -> str:
         command = [compiler, "-std=gnu11", "-fsyntax-only", "-x", "c", "-"]

@@ -20,6 +20,7 @@ from lab import apt, archive, contents
 from lab.archive import LOCK_NAME, Package, PackageLock, Request, newest_version, parse_uri_line, unpacked
 from lab.cache import Cache
 from lab.needs import apt_line
+from tests.tools import tool
 
 SHA = "ab" * 32
 
@@ -240,9 +241,13 @@ class SmallArchive:
 
 @pytest.fixture
 def small_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallArchive]:
-    for tool in ("apt-get", "dpkg-deb", "gpg", "setpriv"):
-        if not shutil.which(tool):
-            pytest.skip(f"needs {tool} to make and read a small archive")
+    for name, package in {
+        "apt-get": "apt",
+        "dpkg-deb": "dpkg",
+        "gpg": "gpg",
+        "setpriv": "util-linux",
+    }.items():
+        tool(name, package=package)
     made = SmallArchive(tmp_path / "debian")
     monkeypatch.setattr(apt, "KEYRINGS", (made.keyring,))
     monkeypatch.setenv("VFIO_HARNESS_MIRROR", f"file:{made.root}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from harness.errors import SetupError, UsageError
 from harness.model.limits import MODULE, MODULE_FILE
 from lab import modules
+from tests.tools import tool
 
 
 def elf(info: str) -> bytes:
@@ -110,8 +110,7 @@ def test_a_module_that_never_ends_is_refused(suffix: str, tmp_path: Path) -> Non
         with path.open("wb") as file:
             file.truncate(MODULE_FILE.most + 1)
     elif suffix == "zst":
-        if shutil.which("zstd") is None:
-            pytest.skip("no zstd here to make a module of: apt-get install zstd")
+        tool("zstd")
         with path.open("wb") as file:
             subprocess.run(
                 ["zstd", "-qc", "--single-thread"], input=bytes(MODULE.most + 1), stdout=file, check=True

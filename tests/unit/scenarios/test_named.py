@@ -63,7 +63,6 @@ def test_what_is_no_scenario(words: list[str], says: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["test_mine.py", "--for", "soon"], "a soak of 'soon': not understood"),
         (["--for", "2h"], "no scenario is named"),
         (["--for", "2h", "-n", "2"], "no scenario is named"),
         (["test_absent.py", "--for", "2h"], "there is no such file"),

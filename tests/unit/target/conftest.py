@@ -17,14 +17,14 @@ Peer = tuple[Path, "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Peer]]:
-    """Start the real worker behind a socket: its path, and its process."""
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Peer]]:
+    """Start the real worker behind a socket: its path, and its process; words before it are a command that runs it."""
     environment = {**os.environ, "PYTHONPATH": str(Path(harness.__file__).parents[1])}  # the one under test
     with ExitStack() as stack:
 
-        def start() -> Peer:
+        def start(*runner: str) -> Peer:
             path = tmp_path_factory.mktemp("peer") / "port"
-            command = [sys.executable, str(Path(__file__).with_name("peer.py")), str(path)]
+            command = [*runner, sys.executable, str(Path(__file__).with_name("peer.py")), str(path)]
             process = stack.enter_context(
                 subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
             )
