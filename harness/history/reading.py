@@ -21,7 +21,6 @@ from harness.history.windows import (
     DeviceWindow,
     DriverReset,
     LockFault,
-    LocksTaken,
     LockTry,
     LockWindow,
     ResetSpan,
@@ -120,12 +119,12 @@ class Reading:
     @cached_property
     def windows(self) -> tuple[LockWindow, ...]:
         """Config lock windows of all functions, sorted by opening."""
-        return self._locks.windows
+        return self._locks[0]
 
     @cached_property
     def lock_faults(self) -> tuple[LockFault, ...]:
         """Misuses of config locks, sorted by time."""
-        return self._locks.faults
+        return self._locks[1]
 
     @cached_property
     def device_windows(self) -> tuple[DeviceWindow, ...]:
@@ -178,7 +177,7 @@ class Reading:
         return tellings(self.history)
 
     @cached_property
-    def _locks(self) -> LocksTaken:
+    def _locks(self) -> tuple[tuple[LockWindow, ...], tuple[LockFault, ...]]:
         return locks_taken(self.history, self.threads)
 
     @cached_property

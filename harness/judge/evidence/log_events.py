@@ -247,7 +247,7 @@ class _Reader:
                 self._call(event, rule.kind)
             elif rule.kind is LogClass.LOST:
                 event.rule = rule
-                self._call(event, rule.kind)
+                self._call(event, LogClass.LOST)
         event.hear(match)
         event.functions += functions
 
