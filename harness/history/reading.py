@@ -6,7 +6,7 @@ of the same.  One object goes from the judge to the pictures, so nothing is work
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Self, TypeVar
@@ -21,7 +21,6 @@ from harness.history.windows import (
     DeviceWindow,
     DriverReset,
     LockFault,
-    LocksTaken,
     LockTry,
     LockWindow,
     ResetSpan,
@@ -48,15 +47,11 @@ _KINDS: Final = 256
 _One = TypeVar("_One", LockWindow, DeviceWindow, ResetSpan, DriverReset)
 
 
-def _by(column: Callable[[_One], int], found: Iterable[_One]) -> dict[int, tuple[_One, ...]]:
+def _by_function(found: Iterable[_One]) -> dict[int, tuple[_One, ...]]:
     shares: dict[int, list[_One]] = {}
     for one in found:
-        shares.setdefault(column(one), []).append(one)
+        shares.setdefault(one.function, []).append(one)
     return {number: tuple(share) for number, share in shares.items()}
-
-
-def _function(one: LockWindow | DeviceWindow | ResetSpan | DriverReset) -> int:
-    return one.function
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,12 +119,12 @@ class Reading:
     @cached_property
     def windows(self) -> tuple[LockWindow, ...]:
         """Config lock windows of all functions, sorted by opening."""
-        return self._locks.windows
+        return self._locks[0]
 
     @cached_property
     def lock_faults(self) -> tuple[LockFault, ...]:
         """Misuses of config locks, sorted by time."""
-        return self._locks.faults
+        return self._locks[1]
 
     @cached_property
     def device_windows(self) -> tuple[DeviceWindow, ...]:
@@ -182,7 +177,7 @@ class Reading:
         return tellings(self.history)
 
     @cached_property
-    def _locks(self) -> LocksTaken:
+    def _locks(self) -> tuple[tuple[LockWindow, ...], tuple[LockFault, ...]]:
         return locks_taken(self.history, self.threads)
 
     @cached_property
@@ -193,27 +188,30 @@ class Reading:
     @cached_property
     def windows_of(self) -> dict[int, tuple[LockWindow, ...]]:
         """Config lock windows by the number of their function."""
-        return _by(_function, self.windows)
+        return _by_function(self.windows)
 
     @cached_property
     def device_windows_of(self) -> dict[int, tuple[DeviceWindow, ...]]:
         """Windows of device_lock alone, likewise."""
-        return _by(_function, self.device_windows)
+        return _by_function(self.device_windows)
 
     @cached_property
     def resets_of(self) -> dict[int, tuple[ResetSpan, ...]]:
         """Resets by the kernel, likewise."""
-        return _by(_function, self.resets)
+        return _by_function(self.resets)
 
     @cached_property
-    def resets_by(self) -> dict[int, tuple[ResetSpan, ...]]:
+    def resets_by(self) -> dict[int, list[ResetSpan]]:
         """Resets by the kernel by the thread that performed them."""
-        return _by(lambda span: span.tid, self.resets)
+        found: dict[int, list[ResetSpan]] = {}
+        for span in self.resets:
+            found.setdefault(span.tid, []).append(span)
+        return found
 
     @cached_property
     def driver_resets_of(self) -> dict[int, tuple[DriverReset, ...]]:
         """Resets by drivers, likewise."""
-        return _by(_function, self.driver_resets)
+        return _by_function(self.driver_resets)
 
     @cached_property
     def served_of(self) -> dict[int, Rows]:

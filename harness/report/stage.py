@@ -10,11 +10,12 @@ from harness.history.history import History, LogLine
 from harness.history.reading import Reading
 from harness.journal.record import AttemptRecord, KernelLog, Latency, StageRecord
 from harness.model.fault_words import staged
-from harness.model.operation import MISUSE, RENDEZVOUS, SET_UP, WAIT, verb
+from harness.model.operation import MISUSE, verb
 from harness.model.plan import Plan
 from harness.model.verdict import Blame, Judgement, Verdict
 from harness.report.findings import COLLIDED_CHECKER, as_json, headline
 from harness.report.refusals import refusals
+from harness.statistics.spans import spans
 
 KERNEL_LOG_CHECKER: Final = "kernel_log"
 """Name of the checker whose findings decide `kernel_log_clean`."""
@@ -81,19 +82,14 @@ def stage_record(
 
 def latencies(reading: Reading) -> tuple[Latency, ...]:
     """How long each kind of operation took from call to return, over all actors; pauses do not count."""
-    operations, steps = reading.history.operations, reading.steps
     result = []
-    for means in sorted({step.means for _, step in steps.numbered} - {WAIT, RENDEZVOUS, SET_UP}):
-        rows = steps.rows(lambda step, means=means: step.means == means)  # type: ignore[misc]
-        done = operations[rows[operations["end_ns"][rows] > 0]]
-        mine = done["end_ns"] - done["begin_ns"]
-        if len(mine):
-            p50, p99 = np.percentile(mine, (50, 99), method="higher")
-            result.append(
-                Latency(
-                    operation=means, count=len(mine), p50_ns=int(p50), p99_ns=int(p99), max_ns=int(mine.max())
-                )
+    for means, times in spans(reading.steps):
+        p50, p99 = np.percentile(times, (50, 99), method="higher")
+        result.append(
+            Latency(
+                operation=means, count=len(times), p50_ns=int(p50), p99_ns=int(p99), max_ns=int(times.max())
             )
+        )
     return tuple(result)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from harness.errors import HistoryError
 from harness.history.history import History
+from harness.history.steps import steps_of
 from harness.statistics.histogram import Histogram
 from harness.statistics.proportion import Proportion
 from harness.statistics.spans import spans
@@ -109,7 +110,7 @@ class Tally:
         self.met += met
         self.met_nothing += not met
         self.operations += len(history.operations)
-        for operation, times in spans(history):
+        for operation, times in spans(steps_of(history)):
             self.latencies.setdefault(operation, Histogram()).add(times)
 
     def merge(self, other: Tally) -> None:

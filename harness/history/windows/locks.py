@@ -131,33 +131,23 @@ def doubts(history: History) -> tuple[str, ...]:
     return missing(history, EVIDENCE)
 
 
-@dataclass(frozen=True, slots=True)
-class LocksTaken:
-    """What the trace tells of the config locks of the plan's functions.
+def locks_taken(history: History, threads: Threads) -> tuple[tuple[LockWindow, ...], tuple[LockFault, ...]]:
+    """Follow the config locks of the plan's functions through the trace, hit by hit.
 
-    Attributes:
-        windows: sorted by opening.  One whose lock was stolen ends where the thief unlocked; of one whose lock was
-            unlocked while it was being taken no part is certain, and it closes as it opens.
-        faults: all misuses, sorted by time.  They are certain only where :func:`doubts` has none, and two kinds want
-            more: a lock that is still held may be held rightly by a thread that is still at work, and a lock that
-            nobody took may have been taken before the trace began.
+    Returns:
+        Windows, sorted by opening: one whose lock was stolen ends where the thief unlocked; of one whose lock was
+        unlocked while it was being taken no part is certain, and it closes as it opens.  And all misuses, sorted by
+        time: they are certain only where :func:`doubts` has none, and two kinds want more.  A lock that is still held
+        may be held rightly by a thread that is still at work, and a lock that nobody took may have been taken before
+        the trace began.
     """
-
-    windows: tuple[LockWindow, ...]
-    faults: tuple[LockFault, ...]
-
-
-def locks_taken(history: History, threads: Threads) -> LocksTaken:
-    """Follow the config locks through the trace, hit by hit."""
     followed = _follow(history)
     followed.windows.sort(key=lambda window: (window.opened_ns, window.function))
     followed.faults.sort(key=lambda fault: (fault.time_ns, fault.function))
     through_vfio = _through_vfio(history)
-    windows = []
-    for window in followed.windows:
-        holder = threads.at(window.tid, window.opened_ns)
-        windows.append(replace(window, holder=holder, kind=_kind(history, window, holder, through_vfio)))
-    return LocksTaken(tuple(windows), tuple(followed.faults))
+    held = ((window, threads.at(window.tid, window.opened_ns)) for window in followed.windows)
+    windows = (replace(one, holder=row, kind=_kind(history, one, row, through_vfio)) for one, row in held)
+    return tuple(windows), tuple(followed.faults)
 
 
 def _through_vfio(history: History) -> frozenset[int]:

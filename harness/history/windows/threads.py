@@ -15,13 +15,8 @@ NOBODY = -1
 """Stands for the row of an operation where no actor was doing any."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """All that one actor did: its rows, and their edges as columns."""
-
-    rows: Rows
-    begin: npt.NDArray[np.int64]
-    end: npt.NDArray[np.int64]
+_Done = tuple[Rows, npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""All that one actor did: its rows, and their edges as columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +39,7 @@ class Threads:
         done: dict[int, list[_Done]] = {}
         for number, actor in enumerate(history.actors):
             if (own := rows.get(number)) is not None:
-                part = _Done(own, table["begin_ns"][own], table["end_ns"][own])
-                done.setdefault(actor.tid, []).append(part)
+                done.setdefault(actor.tid, []).append((own, table["begin_ns"][own], table["end_ns"][own]))
         return cls(history, rows, done)
 
     def at(self, tid: int, time_ns: int) -> int:
@@ -55,9 +49,9 @@ class Threads:
             a row of `History.operations`; :data:`NOBODY` for a thread that is no actor's, or between two operations.
         """
         found = NOBODY
-        for done in self._done.get(tid, ()):
+        for rows, begin, end in self._done.get(tid, ()):
             # A thread does one thing at a time: it is in the last operation that had begun by then.
-            last = int(np.searchsorted(done.begin, time_ns + TRACE_RESOLUTION // 2, "right")) - 1
-            if last >= 0 and (done.end[last] == 0 or done.end[last] >= time_ns - TRACE_RESOLUTION):
-                found = int(done.rows[last])
+            last = int(np.searchsorted(begin, time_ns + TRACE_RESOLUTION // 2, "right")) - 1
+            if last >= 0 and (end[last] == 0 or end[last] >= time_ns - TRACE_RESOLUTION):
+                found = int(rows[last])
         return found

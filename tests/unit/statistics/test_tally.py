@@ -11,6 +11,7 @@ import pytest
 
 from harness.errors import HistoryError
 from harness.history.history import History
+from harness.history.steps import steps_of
 from harness.judge.synthetic import synthetic
 from harness.model.operation import config_read, reset
 from harness.model.pci import AccessPath, ResetMethod
@@ -48,7 +49,7 @@ def claims(now: Tally, before: Tally, **options: float) -> list[tuple[Aspect, We
 
 
 def test_spans_are_those_of_the_table() -> None:
-    found = dict(spans(HISTORY))
+    found = dict(spans(steps_of(HISTORY)))
     assert set(found) == {"config-read/sysfs", "reset/flr", "heartbeat"}
     assert len(found[config_read(AccessPath.SYSFS)]) == 4000
     assert int(found[reset(ResetMethod.FLR)].min()) > 100 * MS
@@ -57,7 +58,7 @@ def test_spans_are_those_of_the_table() -> None:
 def test_operations_that_never_returned_have_no_latency() -> None:
     operations = HISTORY.operations.copy()
     operations["end_ns"][operations["actor"] == 4] = 0
-    assert "reset/flr" not in dict(spans(replace(HISTORY, operations=operations)))
+    assert "reset/flr" not in dict(spans(steps_of(replace(HISTORY, operations=operations))))
 
 
 def test_stages_add_up() -> None:
