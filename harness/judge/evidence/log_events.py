@@ -313,7 +313,7 @@ class _Reader:
                 self._call(event, rule.kind)
             elif rule.kind is LogClass.LOST or event.kind is LogClass.AER_CORRECTABLE:
                 event.rule = rule
-                self._call(event, LogClass.LOST)
+                self._call(event, rule.kind)
         event.hear(match)
         event.functions += functions
 
