@@ -183,7 +183,7 @@ def report(options: argparse.Namespace, _: list[str]) -> int:
 
 def doctor(_: argparse.Namespace, __: list[str]) -> int:
     """Say what is there, what is missing, and what to type."""
-    from lab import doctor as examination  # noqa: PLC0415
+    from harness.lab import doctor as examination  # noqa: PLC0415
 
     findings = examination.examine()
     streams.say(examination.render(findings))
@@ -193,8 +193,8 @@ def doctor(_: argparse.Namespace, __: list[str]) -> int:
 
 def setup(options: argparse.Namespace, _: list[str]) -> int:
     """Make everything that a guest needs, so that later runs need no network."""
-    from lab.cache import Cache  # noqa: PLC0415
-    from lab.place import prepare  # noqa: PLC0415
+    from harness.lab.cache.store import Cache  # noqa: PLC0415
+    from harness.lab.place import prepare  # noqa: PLC0415
 
     with Cache() as cache:
         prepare(cache, wishes_of(options))
@@ -203,9 +203,9 @@ def setup(options: argparse.Namespace, _: list[str]) -> int:
 
 def make(options: argparse.Namespace, _: list[str]) -> int:
     """Build the kernel modules in a folder, for the kernel that is tested."""
-    from lab.cache import Cache  # noqa: PLC0415
-    from lab.kernel import find_kernel  # noqa: PLC0415
-    from lab.kmod import make_own, sources_of_own  # noqa: PLC0415
+    from harness.lab.cache.store import Cache  # noqa: PLC0415
+    from harness.lab.kernel.build_module import make_own, sources_of_own  # noqa: PLC0415
+    from harness.lab.kernel.find import find_kernel  # noqa: PLC0415
 
     sources_of_own(options.folder)
     with Cache() as cache:
@@ -217,16 +217,17 @@ def make(options: argparse.Namespace, _: list[str]) -> int:
 
 def shell(options: argparse.Namespace, _: list[str]) -> int:
     """Open a shell in a guest with the functions plugged."""
-    from lab import shell as interactive  # noqa: PLC0415
+    from harness.lab import shell as interactive  # noqa: PLC0415
 
     return interactive.open_shell(wishes_of(options), options.plug, options.hil_gdb)
 
 
 def cache(options: argparse.Namespace, _: list[str]) -> int:
     """Show what is kept, or remove what nobody has used for a while."""
-    from lab import cache_contents, cache_root  # noqa: PLC0415
-    from lab.cache import Cache, default_root  # noqa: PLC0415
-    from lab.cache_table import render  # noqa: PLC0415
+    from harness.lab.cache import contents as cache_contents  # noqa: PLC0415
+    from harness.lab.cache import root as cache_root  # noqa: PLC0415
+    from harness.lab.cache.store import Cache, default_root  # noqa: PLC0415
+    from harness.lab.cache.table import render  # noqa: PLC0415
 
     if options.dry_run and not options.clean:
         raise UsageError("harness cache --dry-run", said="nothing would be done", hint="Add --clean.")

@@ -19,7 +19,7 @@ from harness.model.flavour import Dialect, FlakyPolicy
 from harness.target.silence import DEFAULT_S as SILENCE_S
 
 if TYPE_CHECKING:
-    from lab.place import Wishes
+    from harness.lab.place import Wishes
 
 AUTO: Final = "auto"
 OFF: Final = "off"
@@ -303,8 +303,8 @@ def branches_of(options: argparse.Namespace) -> tuple[str, ...]:
     """
     if options.hil_kernels is None:
         return ()
-    from lab.kernel import parse_branches  # noqa: PLC0415 - to judge and to report, no lab is needed
-    from lab.own_modules import refuse_several_kernels  # noqa: PLC0415
+    from harness.lab.kernel.find import parse_branches  # noqa: PLC0415 - to judge and to report, no lab is needed
+    from harness.lab.kernel.own_modules import refuse_several_kernels  # noqa: PLC0415
 
     if options.hil_kernel is not None:
         raise UsageError("--kernels", said="--kernel names another one", hint="Leave one of them out.")
@@ -323,7 +323,7 @@ def wishes_of(options: argparse.Namespace, branch: str = "") -> Wishes:
     Raises:
         ImportError: there is no lab here.
     """
-    from lab.place import Wishes  # noqa: PLC0415 - as above
+    from harness.lab.place import Wishes  # noqa: PLC0415 - as above
 
     return Wishes(
         emulator=options.hil_qemu,

@@ -184,9 +184,9 @@ def _parts_of_own(options: argparse.Namespace) -> tuple[str, ...]:
             user's own, which is no module, or a model of theirs cannot be served.
         ModelError: a model of theirs never returned while it was loaded, or ended the program.
     """
-    from lab.machine import Machine  # noqa: PLC0415 - the lab is not needed to judge and report
-    from lab.own_models import contents, with_own_models  # noqa: PLC0415
-    from lab.own_modules import own_modules  # noqa: PLC0415
+    from harness.lab.kernel.own_modules import own_modules  # noqa: PLC0415
+    from harness.lab.models.user_models import contents, with_own_models  # noqa: PLC0415
+    from harness.lab.qemu.machine import Machine  # noqa: PLC0415 - the lab is not needed to judge and report
 
     branches_of(options)
     with_own_models(Machine(), options.hil_models)
@@ -202,8 +202,8 @@ def _prepare(options: argparse.Namespace) -> Iterator[str]:
     Raises:
         LabError: there is no lab.
     """
-    from lab.cache import Cache  # noqa: PLC0415
-    from lab.place import prepare  # noqa: PLC0415
+    from harness.lab.cache.store import Cache  # noqa: PLC0415
+    from harness.lab.place import prepare  # noqa: PLC0415
 
     for branch in branches_of(options) or ("",):
         with Cache() as cache:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab.machine import Machine
-from lab.progress import size_text
+from harness.lab.progress import size_text
+from harness.lab.qemu.machine import Machine
 
 GUEST_BYTES: Final = 100_000_000
 """What one more clone takes for itself: Pss of its QEMU (smaps_rollup), 65 to 93 MB while tests ran."""

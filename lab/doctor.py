@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import HarnessError
-from lab import apt, archive, kmod
-from lab.cache import VARIABLE, Cache, Entry, allocated_bytes, default_root
-from lab.capacity import Room, look
-from lab.emulator import MINIMUM, PROGRAM, QEMU, is_new_enough, version_of
-from lab.kernel import DEFAULT_BRANCH, debian_request
-from lab.mirror import host_mirror
-from lab.needs import apt_line
-from lab.progress import size_text
+from harness.lab.cache.store import VARIABLE, Cache, Entry, allocated_bytes, default_root
+from harness.lab.capacity import Room, look
+from harness.lab.debian import apt, archive
+from harness.lab.debian.mirror import host_mirror
+from harness.lab.kernel import build_module as kmod
+from harness.lab.kernel.find import DEFAULT_BRANCH, debian_request
+from harness.lab.needs import apt_line
+from harness.lab.progress import size_text
+from harness.lab.qemu.emulator import MINIMUM, PROGRAM, QEMU, is_new_enough, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

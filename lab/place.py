@@ -13,6 +13,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import GuestError, ModelError
+from harness.lab.cache.store import Cache
+from harness.lab.debian.busybox import busybox
+from harness.lab.guest.guest import Guest
+from harness.lab.image.init_program import compiled_init
+from harness.lab.kernel.build_module import windows_module
+from harness.lab.kernel.find import find_kernel, pvh_image
+from harness.lab.kernel.module_types import made_ready
+from harness.lab.kernel.own_modules import own_modules, refuse_unfit
+from harness.lab.models.user_models import with_own_models
+from harness.lab.progress import note
+from harness.lab.qemu.accelerator import probe_accelerator
+from harness.lab.qemu.emulator import find_emulator
+from harness.lab.qemu.machine import PORT_SUFFIX, Accelerator, Machine, Placement
+from harness.lab.template.template import Recipe, Template, clone, cold, recipe, template
 from harness.model.loss import Loss
 from harness.model.observation import FunctionFacts
 from harness.model.pci import Bdf
@@ -23,20 +37,6 @@ from harness.pci.capabilities import capabilities
 from harness.target.agent import Agent
 from harness.target.attempts import attempting
 from harness.target.served import Model
-from lab.accelerator import probe_accelerator
-from lab.busybox import busybox
-from lab.cache import Cache
-from lab.emulator import find_emulator
-from lab.guest import Guest
-from lab.guest_init import compiled_init
-from lab.kernel import find_kernel, pvh_image
-from lab.kmod import windows_module
-from lab.machine import PORT_SUFFIX, Accelerator, Machine, Placement
-from lab.module_types import made_ready
-from lab.own_models import with_own_models
-from lab.own_modules import own_modules, refuse_unfit
-from lab.progress import note
-from lab.template import Recipe, Template, clone, cold, recipe, template
 
 _EXPRESS, _SLOT_CONTROL = 0x10, 0x18
 _SHINES: Final = 1
@@ -68,8 +68,8 @@ class Place:
     """A lab that is ready: what guests are made from, and the template to clone.
 
     Attributes:
-        without_windows_module: why its guests have no module for lock windows (lab/kmod.py); empty when they
-            have one.
+        without_windows_module: why its guests have no module for lock windows (lab/kernel/build_module.py); empty when
+            they have one.
     """
 
     recipe: Recipe

@@ -17,12 +17,12 @@ import tty
 from collections.abc import Iterator, Sequence
 
 from harness.errors import AgentLost, UsageError
+from harness.lab.cache.store import Cache
+from harness.lab.place import GuestTarget, Wishes, prepare
+from harness.lab.qemu.run_folder import run_folder
 from harness.model.request import BringBusybox, DescribeMachine
 from harness.model.wire import Conversation
 from harness.visible import visible
-from lab.cache import Cache
-from lab.place import GuestTarget, Wishes, prepare
-from lab.run_folder import run_folder
 
 
 def open_shell(wishes: Wishes, plug: Sequence[str], gdb: str | None) -> int:
@@ -56,7 +56,7 @@ def open_shell(wishes: Wishes, plug: Sequence[str], gdb: str | None) -> int:
 
 
 def _welcome(target: GuestTarget, plug: Sequence[str], gdb: str | None) -> str:
-    from lab.machine import Placement  # noqa: PLC0415 - a word for one test
+    from harness.lab.qemu.machine import Placement  # noqa: PLC0415 - a word for one test
 
     lines = [f"guest: kernel {target.agent.ask(DescribeMachine()).release}, console {target.guest.console}"]
     for alias in target.guest.machine.aliases:

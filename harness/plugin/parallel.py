@@ -23,8 +23,8 @@ from harness.plugin.lab.guests import Ahead, TargetSource
 from harness.results import ATTACHMENTS
 
 if TYPE_CHECKING:
-    from lab.capacity import Room
-    from lab.place import Place
+    from harness.lab.capacity import Room
+    from harness.lab.place import Place
 
 DISTRIBUTION: Final = "worksteal"
 """Each worker gets one stretch of the tests in their order, and whoever is done takes from the end of another's.
@@ -101,7 +101,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def _room() -> Room:
-    from lab.capacity import look  # noqa: PLC0415 - optional at run time: only a run with guests needs the lab
+    from harness.lab.capacity import look  # noqa: PLC0415 - optional at run time: only a run with guests needs the lab
 
     return look()
 

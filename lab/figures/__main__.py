@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import HarnessError
-from lab.cache import Cache
-from lab.figures import (
+from harness.lab.cache.store import Cache
+from harness.lab.figures import (
     clones,
     first_verdict,
     fresh_guest,
@@ -24,9 +24,9 @@ from lab.figures import (
     vfio_user_latency,
     vfio_user_served,
 )
-from lab.figures.row import Row, table
-from lab.place import Wishes, prepare
-from lab.progress import step
+from harness.lab.figures.row import Row, table
+from harness.lab.place import Wishes, prepare
+from harness.lab.progress import step
 
 FIGURES: Final = {
     "op_rate": op_rate.measure,

@@ -1,7 +1,7 @@
 """A journal of many cases, and the report of it made in two ways: programs of the figure `report_10k`.
 
-`python -m lab.figures.cases journal|ours|plain COUNT FOLDER`, each a process of its own, so that its peak memory is
-its own; the last two print seconds and MiB as JSON.
+`python -m harness.lab.figures.cases journal|ours|plain COUNT FOLDER`, each a process of its own, so that its peak
+memory is its own; the last two print seconds and MiB as JSON.
 """
 
 from __future__ import annotations

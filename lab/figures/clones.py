@@ -15,10 +15,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
+from harness.lab.cache.store import default_root
+from harness.lab.figures.row import Row
+from harness.lab.place import GuestTarget, Place
 from harness.model.request import ReadClocks
-from lab.cache import default_root
-from lab.figures.row import Row
-from lab.place import GuestTarget, Place
 
 _VARIABLE: Final = "HIL_CLONES"
 _CLONES: Final = 500

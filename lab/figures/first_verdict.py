@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from harness.errors import HarnessError
-from lab.figures.row import Row, median
-from lab.place import Place
+from harness.lab.figures.row import Row, median
+from harness.lab.place import Place
 
 _RUNS = 3
 _RUN = Path(__file__).parents[1] / "run"

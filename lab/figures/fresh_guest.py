@@ -18,12 +18,12 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Final
 
+from harness.lab.cache.store import Cache
+from harness.lab.debian.busybox import busybox as busybox_of
+from harness.lab.figures.row import Row, median
+from harness.lab.place import GuestTarget, Place
+from harness.lab.progress import note
 from harness.model.request import Bind, OpenFunction
-from lab.busybox import busybox as busybox_of
-from lab.cache import Cache
-from lab.figures.row import Row, median
-from lab.place import GuestTarget, Place
-from lab.progress import note
 
 _CLONES: Final = 7
 _BOOTS: Final = 3

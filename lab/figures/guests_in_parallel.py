@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import HarnessError
-from lab.capacity import GUEST_BYTES, WORKER_BYTES, look
-from lab.figures.row import Row
-from lab.place import Place
-from lab.progress import note
+from harness.lab.capacity import GUEST_BYTES, WORKER_BYTES, look
+from harness.lab.figures.row import Row
+from harness.lab.place import Place
+from harness.lab.progress import note
 
 _GUESTS: Final = (1, 2, 4, 8)
 _EACH: Final = 6

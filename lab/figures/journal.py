@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from lab.figures.row import Row, median
-from lab.place import Place
+from harness.lab.figures.row import Row, median
+from harness.lab.place import Place
 
 _TESTS: Final = 2_000
 _ROUNDS: Final = 3

@@ -14,8 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from lab.figures.row import Row
-from lab.place import Place
+from harness.lab.figures.row import Row
+from harness.lab.place import Place
 
 _PROGRAM: Final = """
 import gc, json, resource, sys, time

@@ -16,13 +16,13 @@ import numpy as np
 
 from harness.errors import SetupError
 from harness.history.columns import OPERATION
+from harness.lab.figures.row import Row, median
+from harness.lab.place import GuestTarget, Place
 from harness.model.operation import VFIO_READ, config_read
 from harness.model.pci import COMMAND, REVISION_ID, AccessPath
 from harness.model.plan import Actor, File, Op, Plan, Setting, Step
 from harness.model.request import CarryOut
 from harness.model.units import MS, SECOND, Ns
-from lab.figures.row import Row, median
-from lab.place import GuestTarget, Place
 
 _ROUNDS: Final = 7
 _MS: Final = 400

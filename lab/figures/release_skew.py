@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 
 from harness.history.columns import OPERATION
+from harness.lab.figures.row import Row, median
+from harness.lab.place import GuestTarget, Place
 from harness.model.operation import ATTRIBUTE_READ
 from harness.model.plan import Actor, File, Op, Plan, Step
 from harness.model.request import CarryOut
 from harness.model.units import MS, SECOND, Ns
-from lab.figures.row import Row, median
-from lab.place import GuestTarget, Place
 
 _ROUNDS: Final = 15
 _BARRIER: Final = """

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from lab.figures.row import Row
-from lab.place import Place
+from harness.lab.figures.row import Row
+from harness.lab.place import Place
 
 _MANY: Final = 10_000
 _FEW: Final = 2_000
@@ -59,7 +59,7 @@ def measure(_: Place, folder: Path) -> list[Row]:
 
 def _program(what: str, count: int, folder: Path) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, "-m", "lab.figures.cases", what, str(count), str(folder)],
+        [sys.executable, "-m", "harness.lab.figures.cases", what, str(count), str(folder)],
         capture_output=True,
         text=True,
         check=True,

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import HarnessError, SetupError
+from harness.lab.figures.row import Row, median
+from harness.lab.place import Place
 from harness.model.request import Bind
-from lab.figures.row import Row, median
-from lab.place import Place
 
 _ROUNDS: Final = 9
 _SOURCE: Final = Path(__file__).with_name("vfio_cycle.c")

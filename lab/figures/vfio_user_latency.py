@@ -17,9 +17,9 @@ from typing import Final
 import numpy as np
 
 from harness.errors import HarnessError, SetupError
+from harness.lab.figures.row import Row
+from harness.lab.place import Place
 from harness.model.pci import VENDOR_ID
-from lab.figures.row import Row
-from lab.place import Place
 
 _TURNS: Final = 4000
 _WARMING_UP: Final = 200

@@ -1,7 +1,7 @@
 """`vfio_user_served`: config reads a second that our server answers with its log on, beside the same with its log off.
 
 Two functions of one kind in one guest, read by turns by a bare C loop; one's model takes every access down, the other's
-does not (`--no-log`).  There is no server in C beside them, see :mod:`lab.figures.vfio_user_latency`.
+does not (`--no-log`).  There is no server in C beside them, see :mod:`harness.lab.figures.vfio_user_latency`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import GuestError
+from harness.lab.figures.op_rate import BY_SYSFS, compiled
+from harness.lab.figures.row import Row, median
+from harness.lab.models.process import ModelProcess
+from harness.lab.place import GuestTarget, Place
+from harness.lab.qemu.machine import port_id
 from harness.model.observation import FunctionFacts
 from harness.model.pci import VENDOR_ID
 from harness.model.policy import PLUGGED
 from harness.target.attempts import attempting
-from lab.figures.op_rate import BY_SYSFS, compiled
-from lab.figures.row import Row, median
-from lab.machine import port_id
-from lab.models.process import ModelProcess
-from lab.place import GuestTarget, Place
 
 _ROUNDS: Final = 21
 _MS: Final = 200

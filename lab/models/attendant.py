@@ -1,7 +1,7 @@
 """Attends to the process of a model from outside: sees that it ended, and that a call of it is overdue.
 
-The thin edge of :mod:`lab.models.overdue`, which decides.  From outside, because a model may hold Python's lock while
-it loops, as a regular expression that backtracks does.
+The thin edge of :mod:`harness.lab.models.overdue`, which decides.  From outside, because a model may hold Python's lock
+while it loops, as a regular expression that backtracks does.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from harness.lab.models.handlers import Handler
+from harness.lab.models.overdue import LOOK_EVERY, Account, Look
+from harness.lab.models.row_log import called
 from harness.model.units import MS
-from lab.models.handlers import Handler
-from lab.models.overdue import LOOK_EVERY, Account, Look
-from lab.models.row_log import called
 
 _STACK_WITHIN_S: Final = 2.0
 _TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import UsageError
-from lab.models.chain import chain
-from lab.models.endpoint import endpoint
-from lab.models.function import Function
-from lab.models.ipr import crocodile, obsidian_e, obsidian_e_warm
-from lab.models.journal import journal
-from lab.models.variants import of_two, with_msix
+from harness.lab.models.chain import chain
+from harness.lab.models.endpoint import endpoint
+from harness.lab.models.function import Function
+from harness.lab.models.ipr import crocodile, obsidian_e, obsidian_e_warm
+from harness.lab.models.journal import journal
+from harness.lab.models.variants import of_two, with_msix
 
 Maker = Callable[[Callable[[], int]], Function]
 """Makes a function that has just been powered on, given a clock: CLOCK_MONOTONIC, nanoseconds."""

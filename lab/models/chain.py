@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from lab.models.declared import MSI, PCI_EXPRESS, POWER_MANAGEMENT, UNCLASSIFIED, endpoint_header
-from lab.models.endpoint import VENDOR
-from lab.models.function import Function
-from lab.models.registers import Register, config_space
+from harness.lab.models.declared import MSI, PCI_EXPRESS, POWER_MANAGEMENT, UNCLASSIFIED, endpoint_header
+from harness.lab.models.endpoint import VENDOR
+from harness.lab.models.function import Function
+from harness.lab.models.registers import Register, config_space
 
 DEVICE: Final = 0x10F2
 FIRST: Final = 0x100

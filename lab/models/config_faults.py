@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from harness.errors import UsageError
+from harness.lab.models.declared import POWER_STATE
+from harness.lab.models.programme import Programme
+from harness.lab.models.registers import RegisterFile, Written
 from harness.model.fault import OF_A_REGISTER, Fault, Misbehaviour
-from lab.models.declared import POWER_STATE
-from lab.models.programme import Programme
-from lab.models.registers import RegisterFile, Written
 
 _RETRY_STATUS: Final = b"\x01\x00\xff\xff"
 _ADDRESS_BYTES: Final = 8

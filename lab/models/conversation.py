@@ -2,7 +2,7 @@
 
 Every request is answered before the next one is looked at, so there is no such thing as a late answer; after a late
 one QEMU would take every further message for something else.  Any bytes may come: a request that makes no sense is
-answered with an errno, and :class:`~lab.models.wire.StreamLost` ends the conversation.
+answered with an errno, and :class:`~harness.lab.models.wire.StreamLost` ends the conversation.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from lab.models import wire
-from lab.models.interface import Refused
-from lab.models.wire import (
+from harness.lab.models import wire
+from harness.lab.models.interface import Refused
+from harness.lab.models.wire import (
     DeviceReset,
     DmaMap,
     DmaReply,
@@ -43,7 +43,7 @@ _CAPABILITIES: Final = {
 
 
 class Served(Protocol):
-    """What a conversation is about; :class:`~lab.models.function.Function` is one."""
+    """What a conversation is about; :class:`~harness.lab.models.function.Function` is one."""
 
     @property
     def sizes(self) -> Mapping[int, int]:

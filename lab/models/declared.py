@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lab.models.registers import Capability, Register
+from harness.lab.models.registers import Capability, Register
 
 MEMORY_SPACE: Final = 0x0002
 """Of COMMAND: the function decodes its memory BARs (PCIe §7.5.1.1.3)."""

@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from harness.model.units import MS, Ns
-from lab.models.declared import (
+from harness.lab.models.declared import (
     AER,
     MSI,
     PCI_EXPRESS,
@@ -26,8 +25,9 @@ from lab.models.declared import (
     endpoint_header,
     memory_bar,
 )
-from lab.models.function import INTX_AND_MSI, Function, SelfTest
-from lab.models.registers import Capability, Register, RegisterFile, Written, config_space
+from harness.lab.models.function import INTX_AND_MSI, Function, SelfTest
+from harness.lab.models.registers import Capability, Register, RegisterFile, Written, config_space
+from harness.model.units import MS, Ns
 
 VENDOR: Final = 0x1AF4
 DEVICE: Final = 0x10F0

@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from harness.model.fault import ACTS, Fault, Misbehaviour, Occasion
-from harness.model.served import NO_REGION, Happened
-from harness.model.units import MS, Ns
-from lab.models import config_faults
-from lab.models.agenda import Agenda
-from lab.models.declared import (
+from harness.lab.models import config_faults
+from harness.lab.models.agenda import Agenda
+from harness.lab.models.declared import (
     BIST_CAPABLE,
     BUS_MASTER,
     INITIATE_FLR,
@@ -31,9 +28,12 @@ from lab.models.declared import (
     POWER_STATE,
     START_BIST,
 )
-from lab.models.interface import CONFIG_REGION, INTX, MSI, MSIX, Outlets, Refused, Told
-from lab.models.programme import Programme, Running
-from lab.models.registers import RegisterFile, Written
+from harness.lab.models.interface import CONFIG_REGION, INTX, MSI, MSIX, Outlets, Refused, Told
+from harness.lab.models.programme import Programme, Running
+from harness.lab.models.registers import RegisterFile, Written
+from harness.model.fault import ACTS, Fault, Misbehaviour, Occasion
+from harness.model.served import NO_REGION, Happened
+from harness.model.units import MS, Ns
 
 INTX_AND_MSI: Final[Mapping[int, int]] = {INTX: 1, MSI: 1}
 """How many of each a function has that says nothing else."""
@@ -81,7 +81,7 @@ class Function:
         """Make a function that has just been powered on.
 
         Args:
-            config: of :func:`lab.models.registers.config_space`.
+            config: of :func:`harness.lab.models.registers.config_space`.
             bars: registers behind each BAR.
             clock: CLOCK_MONOTONIC, nanoseconds.
             vectors: how many interrupts of each kind.

@@ -1,7 +1,7 @@
 """What of a model is running: said by the process that serves it, before each call, for whoever looks from outside.
 
 A model that never returns says nothing any more, and QEMU, and with it the guest, waits for it.  So what was called is
-in its log (:mod:`lab.models.row_log`), a file that another process reads at any time.
+in its log (:mod:`harness.lab.models.row_log`), a file that another process reads at any time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
-from lab.models.interface import CONFIG_REGION
+from harness.lab.models.interface import CONFIG_REGION
 
 _WORDS: Final = struct.Struct("<QQIBB?x")
 BYTES: Final = _WORDS.size

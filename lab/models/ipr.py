@@ -18,15 +18,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from harness.lab.models.declared import MSI, PCI_EXPRESS, POWER_MANAGEMENT, endpoint_header, memory_bar
+from harness.lab.models.disk import Disk
+from harness.lab.models.function import Function, SelfTest
+from harness.lab.models.interface import Told
+from harness.lab.models.ipr_requests import ADAPTER, REQUEST_BYTES, SCSI, Layout, Request, Resource, Status
+from harness.lab.models.registers import Register, RegisterFile, Written, config_space
 from harness.model.fault import Misbehaviour
 from harness.model.served import Happened
 from harness.model.units import MS, Ns
-from lab.models.declared import MSI, PCI_EXPRESS, POWER_MANAGEMENT, endpoint_header, memory_bar
-from lab.models.disk import Disk
-from lab.models.function import Function, SelfTest
-from lab.models.interface import Told
-from lab.models.ipr_requests import ADAPTER, REQUEST_BYTES, SCSI, Layout, Request, Resource, Status
-from lab.models.registers import Register, RegisterFile, Written, config_space
 
 VENDOR: Final = 0x1014
 BAR_BYTES: Final = 0x1_0000

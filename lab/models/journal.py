@@ -21,9 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from harness.model.served import Happened
-from harness.model.units import MS, Ns
-from lab.models.declared import (
+from harness.lab.models.declared import (
     AER,
     MSI,
     PCI_EXPRESS,
@@ -32,10 +30,12 @@ from lab.models.declared import (
     endpoint_header,
     memory_bar,
 )
-from lab.models.endpoint import BAR_BYTES, VENDOR
-from lab.models.function import Function
-from lab.models.interface import Told
-from lab.models.registers import Register, RegisterFile, Written, config_space
+from harness.lab.models.endpoint import BAR_BYTES, VENDOR
+from harness.lab.models.function import Function
+from harness.lab.models.interface import Told
+from harness.lab.models.registers import Register, RegisterFile, Written, config_space
+from harness.model.served import Happened
+from harness.model.units import MS, Ns
 
 DEVICE: Final = 0x10F1
 SIGNATURE: Final = int.from_bytes(b"HIL1", "little")

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import UsageError
-from lab.models.catalogue import maker
-from lab.models.function import Function
+from harness.lab.models.catalogue import maker
+from harness.lab.models.function import Function
 
 
 def loaded(model: str, clock: Callable[[], int]) -> Function:
     """Make the function that a model is.
 
     Args:
-        model: which, as :func:`lab.models.catalogue.maker` takes it.
+        model: which, as :func:`harness.lab.models.catalogue.maker` takes it.
         clock: CLOCK_MONOTONIC, nanoseconds.
 
     Raises:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import ModelError
+from harness.lab.models.handlers import Called, Handler
+from harness.lab.models.overdue import LIMIT
 from harness.model.units import SECOND
-from lab.models.handlers import Called, Handler
-from lab.models.overdue import LIMIT
 
 _RAISED: Final = (1, -signal.SIGINT)
 """Python's status after an exception that nobody caught; the other after a KeyboardInterrupt."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from harness.lab.models.handlers import Handler
 from harness.model.units import MS, SECOND, Ns
-from lab.models.handlers import Handler
 
 LIMIT: Final = Ns(4 * SECOND)
 """A call takes microseconds; 5 s are promised until it is told, and finding out where it is takes part of them."""

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from harness.errors import GuestError, HarnessError, ModelError
+from harness.lab.models import mistake
+from harness.lab.models.attendant import attend, stack_of
+from harness.lab.models.handlers import Handler
+from harness.lab.models.row_log import called, read_rows, unanswered
+from harness.lab.models.server import CONTROL, LOG, READY, SOCKET, STACK, WHERE
+from harness.lab.models.undertaker import undertake
 from harness.model.fault import Fault
-from lab.models import mistake
-from lab.models.attendant import attend, stack_of
-from lab.models.handlers import Handler
-from lab.models.row_log import called, read_rows, unanswered
-from lab.models.server import CONTROL, LOG, READY, SOCKET, STACK, WHERE
-from lab.models.undertaker import undertake
 
 ERRORS: Final = "errors"
 _STARTS_WITHIN_S: Final = 30.0
@@ -39,9 +39,9 @@ class ModelProcess:
         """Start it; it listens when this returns.
 
         Args:
-            model: which, as :func:`lab.models.catalogue.maker` takes it.
+            model: which, as :func:`harness.lab.models.catalogue.maker` takes it.
             folder: for its sockets, its own; short, because a unix socket's path holds 108 bytes.
-            options: further ones of :mod:`lab.models.server`.
+            options: further ones of :mod:`harness.lab.models.server`.
             alias: of the function that it serves, for people.
 
         Raises:
@@ -66,7 +66,7 @@ class ModelProcess:
                 subprocess.Popen(
                     [
                         # What a model prints is not lost when it ends the program.
-                        *(sys.executable, "-P", "-u", "-m", "lab.models.server", model, str(folder)),
+                        *(sys.executable, "-P", "-u", "-m", "harness.lab.models.server", model, str(folder)),
                         f"--keeper={keeper.fileno()}",
                         *options,
                     ],
@@ -148,7 +148,7 @@ class ModelProcess:
         self._ask("release", release_ns=release_ns)
 
     def log(self) -> tuple[bytes, int]:
-        """What it saw and did since the log began, were it dead or alive; see :func:`lab.models.row_log.read_rows`.
+        """What it saw and did since the log began, dead or alive; see :func:`harness.lab.models.row_log.read_rows`.
 
         Raises:
             GuestError: there is none.
@@ -213,7 +213,7 @@ class ModelProcess:
         self._process.kill()
 
     def _attend(self) -> None:
-        """See that it ends, and answer for it when it died before its time; see :mod:`lab.models.undertaker`."""
+        """See that it ends; answer for it when it died before its time (:mod:`harness.lab.models.undertaker`)."""
         attend(self._process.pid, self._life, self._log, self._find_out)
         connection = self._inherited()
         if connection is None:

@@ -10,10 +10,10 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from harness.lab.models import handlers
+from harness.lab.models.handlers import Handler
+from harness.lab.models.interface import Told
 from harness.model.served import ROW
-from lab.models import handlers
-from lab.models.handlers import Handler
-from lab.models.interface import Told
 
 _HEADER: Final = struct.Struct("<QQ")
 """Rows written since the log began, and rows that it has room for."""
@@ -48,7 +48,7 @@ class RowLog:
         self._map[_UNANSWERED] = header
 
     def calls(self, handler: bytes) -> None:
-        """Say what has been called of the model, as :meth:`lab.models.handlers.Handler.to_bytes`."""
+        """Say what has been called of the model, as :meth:`harness.lab.models.handlers.Handler.to_bytes`."""
         self._map[_CALLED] = handler
 
     def __call__(self, told: Told) -> None:

@@ -1,12 +1,12 @@
 """The process of one function: serves it to QEMU on one socket, and is told what to do on another.
 
-`python -m lab.models.server MODEL FOLDER` listens on `FOLDER/vfio-user` and `FOLDER/control` (JSON lines) before it
-says `ready` on its standard output, or why it cannot, as a line of JSON; what it sees and does goes to `FOLDER/log`.
-One client at a time; when QEMU hangs up, the next may come, and the function keeps its state.  It ends when its
-standard input is closed, so it never outlives who started it.
+`python -m harness.lab.models.server MODEL FOLDER` listens on `FOLDER/vfio-user` and `FOLDER/control` (JSON lines)
+before it says `ready` on its standard output, or why it cannot, as a line of JSON; what it sees and does goes to
+`FOLDER/log`. One client at a time; when QEMU hangs up, the next may come, and the function keeps its state.  It ends
+when its standard input is closed, so it never outlives who started it.
 
-What it calls of the model is said in the log first (:mod:`lab.models.handlers`), and :data:`WHERE` makes it write its
-stack to `FOLDER/stack`: whoever started it finds out from outside that a model does not return, and where.
+What it calls of the model is said in the log first (:mod:`harness.lab.models.handlers`), and :data:`WHERE` makes it
+write its stack to `FOLDER/stack`: whoever started it finds out from outside that a model does not return, and where.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import HarnessError, UsageError
+from harness.lab.models import wire
+from harness.lab.models.conversation import Conversation, Served, StreamLost
+from harness.lab.models.function import Function
+from harness.lab.models.handlers import Called, Handlers
+from harness.lab.models.interface import Told
+from harness.lab.models.loading import loaded
+from harness.lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame
+from harness.lab.models.row_log import RowLog
 from harness.model.fault import Fault
 from harness.model.served import Happened
 from harness.model.units import SECOND
-from lab.models import wire
-from lab.models.conversation import Conversation, Served, StreamLost
-from lab.models.function import Function
-from lab.models.handlers import Called, Handlers
-from lab.models.interface import Told
-from lab.models.loading import loaded
-from lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame
-from lab.models.row_log import RowLog
 
 SOCKET: Final = "vfio-user"
 CONTROL: Final = "control"
@@ -65,7 +65,7 @@ class Eventfds:
         self._vectors: dict[tuple[int, int], int] = {}
 
     def connect(self, index: int, start: int, descriptors: Sequence[int]) -> None:
-        """See :class:`~lab.models.conversation.Interrupts`."""
+        """See :class:`~harness.lab.models.conversation.Interrupts`."""
         if not descriptors:
             self._forget(index, start)
         for vector, descriptor in enumerate(descriptors, start):
@@ -73,7 +73,7 @@ class Eventfds:
             self._vectors[index, vector] = descriptor
 
     def disable(self, index: int) -> None:
-        """See :class:`~lab.models.conversation.Interrupts`."""
+        """See :class:`~harness.lab.models.conversation.Interrupts`."""
         for kind, vector in list(self._vectors):
             if kind == index:
                 self._forget(kind, vector)
@@ -107,33 +107,33 @@ class _Announced:
 
     @property
     def sizes(self) -> Mapping[int, int]:
-        """See :class:`~lab.models.conversation.Served`."""
+        """See :class:`~harness.lab.models.conversation.Served`."""
         with self._handlers.calling(Called.CONNECTED):
             return self._function.sizes
 
     @property
     def vectors(self) -> Mapping[int, int]:
-        """See :class:`~lab.models.conversation.Served`."""
+        """See :class:`~harness.lab.models.conversation.Served`."""
         with self._handlers.calling(Called.CONNECTED):
             return self._function.vectors
 
     def read(self, region: int, offset: int, count: int) -> bytes:
-        """See :class:`~lab.models.conversation.Served`."""
+        """See :class:`~harness.lab.models.conversation.Served`."""
         with self._handlers.calling(Called.READ, region, offset, count):
             return self._function.read(region, offset, count)
 
     def write(self, region: int, offset: int, data: bytes) -> None:
-        """See :class:`~lab.models.conversation.Served`."""
+        """See :class:`~harness.lab.models.conversation.Served`."""
         with self._handlers.calling(Called.WRITTEN, region, offset, len(data)):
             self._function.write(region, offset, data)
 
     def bus_reset(self) -> None:
-        """See :class:`~lab.models.conversation.Served`."""
+        """See :class:`~harness.lab.models.conversation.Served`."""
         with self._handlers.calling(Called.BUS_RESET):
             self._function.bus_reset()
 
     def unmasked(self) -> None:
-        """See :class:`~lab.models.conversation.Served`."""
+        """See :class:`~harness.lab.models.conversation.Served`."""
         with self._handlers.calling(Called.UNMASKED):
             self._function.unmasked()
 
@@ -194,15 +194,15 @@ class Server:
     # --- what the function may do to the machine ------------------------------------------------------------
 
     def signal(self, kind: int, vector: int) -> bool:
-        """See :class:`~lab.models.interface.Outlets`."""
+        """See :class:`~harness.lab.models.interface.Outlets`."""
         return self._interrupts.signal(kind, vector)
 
     def dma_read(self, address: int, count: int) -> bytes:
-        """See :class:`~lab.models.interface.Outlets`."""
+        """See :class:`~harness.lab.models.interface.Outlets`."""
         return self._dma(lambda talk: talk.ask_dma_read(address, count))
 
     def dma_write(self, address: int, data: bytes) -> None:
-        """See :class:`~lab.models.interface.Outlets`."""
+        """See :class:`~harness.lab.models.interface.Outlets`."""
         self._dma(lambda talk: talk.ask_dma_write(address, data))
 
     # --- QEMU ---------------------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ class Server:
 
 def main() -> int:
     """Serve one model until standard input is closed."""
-    parser = argparse.ArgumentParser(prog="lab.models.server", description=__doc__)
+    parser = argparse.ArgumentParser(prog="harness.lab.models.server", description=__doc__)
     parser.add_argument("model", help="a name of the catalogue, or FILE.py:CALLABLE")
     parser.add_argument("folder", type=Path, help="where its sockets go")
     parser.add_argument(

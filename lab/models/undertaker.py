@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from lab.models import wire
-from lab.models.conversation import Conversation, StreamLost
-from lab.models.interface import Refused
+from harness.lab.models import wire
+from harness.lab.models.conversation import Conversation, StreamLost
+from harness.lab.models.interface import Refused
 
 _CHUNK: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 16

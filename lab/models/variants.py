@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from lab.models.declared import AER, MSI, PCI_EXPRESS, POWER_MANAGEMENT, msix
-from lab.models.endpoint import Endpoint, endpoint
-from lab.models.function import INTX_AND_MSI
-from lab.models.interface import MSIX
+from harness.lab.models.declared import AER, MSI, PCI_EXPRESS, POWER_MANAGEMENT, msix
+from harness.lab.models.endpoint import Endpoint, endpoint
+from harness.lab.models.function import INTX_AND_MSI
+from harness.lab.models.interface import MSIX
 
 WITH_MSIX: Final = 0x10F8
 """Device id; both lie in the range that is set aside for such use."""

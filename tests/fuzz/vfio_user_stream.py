@@ -25,17 +25,17 @@ except ImportError:
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-with atheris.instrument_imports(include=["lab.models"]):
+with atheris.instrument_imports(include=["harness.lab.models"]):
     from harness.errors import UsageError
+    from harness.lab.models import wire
+    from harness.lab.models.conversation import Conversation
+    from harness.lab.models.endpoint import endpoint
+    from harness.lab.models.interface import Told
+    from harness.lab.models.recording import FROM_CLIENT, frames
+    from harness.lab.models.wire import StreamLost
     from harness.model.fault import OF_A_REGISTER, Fault, Misbehaviour, Occasion
     from harness.model.served import ROW
     from harness.model.units import MS, Ns
-    from lab.models import wire
-    from lab.models.conversation import Conversation
-    from lab.models.endpoint import endpoint
-    from lab.models.interface import Told
-    from lab.models.recording import FROM_CLIENT, frames
-    from lab.models.wire import StreamLost
 
 RECORDING = ROOT / "tests" / "golden" / "vfio_user" / "qemu-11-linux-6.12.stream.gz"
 

@@ -32,7 +32,7 @@ LINTS: Final = (
     Lint(title="lint", command=("ruff", "check", *TREE), mend="ruff check --fix mends some"),
     Lint(title="format", command=("ruff", "format", "--check", *TREE), mend="ruff format does it"),
     Lint(title="import contracts", command=("lint-imports",)),
-    Lint(title="types", command=("mypy", *TREE), quiet=True),
+    Lint(title="types", command=("mypy",), quiet=True),
 )
 
 

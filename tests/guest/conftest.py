@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.contract import Contract, load
-from lab.cache import Cache
-from lab.place import Place, prepare
+from harness.lab.cache.store import Cache
+from harness.lab.place import Place, prepare
 from tests.gate.groups import BY_NAME
 from tests.guest.invocation import harness
 from tests.guest.shipped import PARTS, Shipped

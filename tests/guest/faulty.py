@@ -17,6 +17,7 @@ import pytest
 
 from harness.contract import Contract
 from harness.judge import judge
+from harness.lab.guest.guest import Guest
 from harness.model.operation import Operation
 from harness.model.plan import File, Op, Step
 from harness.model.request import LoadModule
@@ -26,7 +27,6 @@ from harness.plugin.staging import Stage, carry_out
 from harness.staging.acting import acting
 from harness.staging.function import Function
 from harness.staging.part import plan_of
-from lab.guest import Guest
 
 AFTER_S = 0.15
 """From the first hit of a probe, which a reset of the stage is, to the fault."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from harness.lab.guest.guest import Guest
     from harness.model.observation import FunctionFacts
-    from lab.guest import Guest
 
 
 def found(guest: Guest, alias: str) -> FunctionFacts:

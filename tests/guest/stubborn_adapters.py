@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harness.lab.models.interface import Told
+from harness.lab.models.ipr import CROCODILE, Ipr
 from harness.model.served import Happened
-from lab.models.interface import Told
-from lab.models.ipr import CROCODILE, Ipr
 
 
 class _Lying(Ipr):

@@ -20,13 +20,13 @@ from harness.contract import Contract, Nature
 from harness.errors import ClockError
 from harness.history.history import History
 from harness.judge import judge
+from harness.lab.place import GuestTarget, Place
 from harness.model.plan import Plan
 from harness.model.verdict import Blame, Finding, Judgement, Verdict
 from harness.plugin.lab import describe
 from harness.plugin.lab.guests import Start, TargetSource
 from harness.staging.conduct import conduct
 from harness.staging.function import Function
-from lab.place import GuestTarget, Place
 from tests.guest.gdbstub import Stub, halted
 
 _LANDING_PAD = re.compile(rb"\xf3\x0f\x1e\xfa|\x66\x0f\x1f\x00")  # endbr64, or a nop where nobody jumps to

@@ -19,12 +19,12 @@ import pytest
 
 from harness.contract import Nature, load
 from harness.judge import judge
+from harness.lab.place import Place
 from harness.model.request import DescribeMachine
 from harness.model.verdict import Verdict
 from harness.plugin.lab import describe
 from harness.staging.conduct import conduct
 from harness.staging.part import plan_of
-from lab.place import Place
 from tests.guest.invocation import Invocation, harness, red
 
 NOBODY = 65534

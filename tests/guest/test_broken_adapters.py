@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.contract import Contract
+from harness.lab.place import Place
 from harness.model.fault import Misbehaviour
 from harness.model.pci import VENDOR_ID
 from harness.model.plan import Plan
@@ -20,7 +21,6 @@ from harness.staging.adapter import Adapter, Disk
 from harness.staging.faulty import Faulty
 from harness.staging.function import Function
 from harness.staging.part import plan_of
-from lab.place import Place
 from tests.guest import stubborn_adapters
 from tests.guest.surgery import Cut, Patient, on_the_table
 

@@ -9,6 +9,7 @@ import errno
 
 import pytest
 
+from harness.lab.place import Place
 from harness.model.operation import HOT_RESET_NOT_OWNED
 from harness.model.verdict import Blame, Finding, Verdict
 from harness.scenarios.registers import NEVER_ZERO
@@ -17,7 +18,6 @@ from harness.staging.locks import Locks
 from harness.staging.ownership import Ownership
 from harness.staging.part import Part, plan_of
 from harness.staging.vfio_user import VfioUser
-from lab.place import Place
 from tests.guest.surgery import Call, Cut, Outcome, Patient
 
 

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import ClockError, GuestError, UsageError
+from harness.lab.guest.guest import Guest
+from harness.lab.image import cpio
+from harness.lab.qemu.machine import EmulatedFunction, Machine
+from harness.lab.template.template import clone, cold
 from harness.model.loss import LossKind
 from harness.model.request import Bind, DescribeMachine, LoadModule, ReadConfig
-from lab import cpio
-from lab.guest import Guest
-from lab.machine import EmulatedFunction, Machine
-from lab.template import clone, cold
 from tests.guest.found import found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lab.place import Place
-    from lab.template import Recipe
+    from harness.lab.place import Place
+    from harness.lab.template.template import Recipe
 
 
 @pytest.fixture
@@ -132,9 +132,9 @@ def test_killing_leaves_no_process_and_no_run_folder(place: Place) -> None:
 
 _RUNNER = """
 import sys
-from lab.cache import Cache
-from lab.place import prepare
-from lab.template import clone
+from harness.lab.cache.store import Cache
+from harness.lab.place import prepare
+from harness.lab.template.template import clone
 with Cache() as cache, clone(prepare(cache).template) as guest:
     print(guest.pid, flush=True)
     sys.stdin.read()

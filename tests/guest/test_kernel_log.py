@@ -15,6 +15,8 @@ from harness.judge import judge
 from harness.judge.evidence import Evidence
 from harness.judge.evidence.log_events import LogEvent, log_events
 from harness.judge.questions.kernel_log import kernel_log
+from harness.lab.cache.store import Cache
+from harness.lab.place import GuestTarget, Place, Wishes, prepare
 from harness.model.plan import Plan
 from harness.model.request import LoadModule
 from harness.model.terms import LogClass
@@ -23,8 +25,6 @@ from harness.model.verdict import Blame, Finding, Verdict
 from harness.plugin.lab import describe
 from harness.staging.conduct import conduct
 from harness.staging.part import plan_of
-from lab.cache import Cache
-from lab.place import GuestTarget, Place, Wishes, prepare
 
 ALIAS = "igb0"
 

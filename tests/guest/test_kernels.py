@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.history.columns import Edge
+from harness.lab.place import Wishes, prepare
 from harness.staging.trace_text import parse
-from lab.place import Wishes, prepare
 from tests.guest.invocation import cases, harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lab.cache import Cache
-    from lab.place import GuestTarget
+    from harness.lab.cache.store import Cache
+    from harness.lab.place import GuestTarget
 
 SCENARIO = """
 import pytest

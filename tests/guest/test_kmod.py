@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.lab.place import Wishes, prepare
 from harness.model.request import LoadModule
 from harness.staging.trace_text import parse
-from lab.place import Wishes, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.cache import Cache
-    from lab.place import GuestTarget
+    from harness.lab.cache.store import Cache
+    from harness.lab.place import GuestTarget
 
 ALIAS = "igb0"
 MS = 1_000_000

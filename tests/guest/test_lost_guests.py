@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lab.place import GuestTarget, Place
+    from harness.lab.place import GuestTarget, Place
 
 ABOUT_TO: Final = "hil-test: about to break"
 TOLD_WITHIN_S: Final = 20.0
@@ -198,7 +198,7 @@ def test_a_flood_on_the_console_stops_nobody_and_its_end_is_kept(target: GuestTa
 def test_a_guest_whose_console_nobody_records_any_more_goes_on(
     target: GuestTarget, console: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.console._ENDS_WITHIN_S", 0.1)
+    monkeypatch.setattr("harness.lab.guest.console._ENDS_WITHIN_S", 0.1)
     recorder = target.guest._recorder
     assert recorder is not None
     recorder.close()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from lab.machine import Machine
-from lab.models.catalogue import maker
-from lab.models.function import Function
+from harness.lab.models.catalogue import maker
+from harness.lab.models.function import Function
+from harness.lab.qemu.machine import Machine
 from tests.guest.conformance import lspci_inside
 
 if TYPE_CHECKING:
-    from lab.cache import Cache
-    from lab.place import Place
+    from harness.lab.cache.store import Cache
+    from harness.lab.place import Place
 
 _GOLDEN: Final = Path(__file__).parents[1] / "golden" / "lspci"
 _SERVED: Final = tuple(one for one in Machine().functions if one.served)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.history.windows.drivers import PROPOSED
+from harness.lab.place import Wishes, prepare
 from harness.model.probe import NO_SUCH_FUNCTION
 from harness.model.request import LoadModule
-from lab.place import Wishes, prepare
 from tests.guest.invocation import harness
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lab.cache import Cache
+    from harness.lab.cache.store import Cache
 
 # In the place of a driver of the kernel that nobody has loaded before.
 MODULE = "igbvf"

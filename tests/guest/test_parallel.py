@@ -19,11 +19,11 @@ from harness import results
 from harness.history.history import History
 from harness.history.steps import steps_of
 from harness.judge.evidence.starvation import LATE
+from harness.lab.cache.budget import LIMIT_VARIABLE, collect
+from harness.lab.cache.store import Cache
+from harness.lab.capacity import look
+from harness.lab.template.template import KIND
 from harness.model.operation import HEARTBEAT
-from lab.cache import Cache
-from lab.cache_budget import LIMIT_VARIABLE, collect
-from lab.capacity import look
-from lab.template import KIND
 from tests.guest.invocation import ROOT, Invocation, cases, command, environment, harness, red, report_in
 
 pytestmark = pytest.mark.usefixtures("place")  # prepared, so that the runs find everything in the cache
@@ -256,9 +256,9 @@ HOLDER = """
     import subprocess, sys
     from pathlib import Path
     from harness.model.request import ReadClocks
-    from lab.cache import Cache
-    from lab.place import prepare
-    from lab.template import KIND, Template, clone
+    from harness.lab.cache.store import Cache
+    from harness.lab.place import prepare
+    from harness.lab.template.template import KIND, Template, clone
     place, mine = prepare(Cache()), Cache(Path(sys.argv[1]))
     def copy(folder):
         for name in ("ram", "state", "manifest.json"):

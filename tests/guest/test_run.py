@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.place import Place
+from harness.lab.place import Place
 from tests.guest.invocation import ROOT, Invocation, cases, harness, red
 
 FAILS = """

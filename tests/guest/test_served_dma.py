@@ -18,8 +18,8 @@ from harness.errors import GuestError
 from harness.model.request import Bind
 
 if TYPE_CHECKING:
-    from lab.models.process import ModelProcess
-    from lab.place import GuestTarget, Place
+    from harness.lab.models.process import ModelProcess
+    from harness.lab.place import GuestTarget, Place
 
 ALIAS: Final = "endpoint0"
 PAGE: Final = 4096

@@ -18,23 +18,23 @@ import numpy as np
 import pytest
 
 from harness.history.columns import SERVED, Table
+from harness.lab.models import wire
+from harness.lab.models.endpoint import DEVICE, SCRATCH, VENDOR
+from harness.lab.models.process import ModelProcess
+from harness.lab.models.recording import FROM_CLIENT, frames
+from harness.lab.models.wire import Command
+from harness.lab.qemu.emulator import QEMU, unpacked
+from harness.lab.qemu.machine import Machine
+from harness.lab.template.template import recipe
 from harness.model.observation import FunctionFacts
 from harness.model.policy import PLUGGED
 from harness.model.served import Happened
 from harness.target.attempts import attempting
-from lab.emulator import QEMU, unpacked
-from lab.machine import Machine
-from lab.models import wire
-from lab.models.endpoint import DEVICE, SCRATCH, VENDOR
-from lab.models.process import ModelProcess
-from lab.models.recording import FROM_CLIENT, frames
-from lab.models.wire import Command
-from lab.template import recipe
 from tests.unit.agent.run import until
 
 if TYPE_CHECKING:
-    from lab.cache import Cache
-    from lab.place import GuestTarget, Place
+    from harness.lab.cache.store import Cache
+    from harness.lab.place import GuestTarget, Place
 
 _GOLDEN: Final = Path(__file__).parents[1] / "golden" / "vfio_user"
 _TESTING: Final = "forky"

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from lab.place import Place
+from harness.lab.place import Place
 from tests.guest.invocation import Invocation, cases, harness, red
 
 TESTS = r"""

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import GuestError
+from harness.lab.cache.store import Cache, key_of
+from harness.lab.guest.guest import Guest, Start
+from harness.lab.qemu.command_line import Memory
+from harness.lab.qemu.machine import EmulatedFunction, Machine, Placement
+from harness.lab.template import freeze
+from harness.lab.template.template import KIND, clone, template
 from harness.model.request import Bind, OpenFunction, ReadClocks, ReadConfig, Warm
-from lab import freeze
-from lab.cache import Cache, key_of
-from lab.command_line import Memory
-from lab.guest import Guest, Start
-from lab.machine import EmulatedFunction, Machine, Placement
-from lab.template import KIND, clone, template
 from tests.guest.found import found
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lab.place import Place
+    from harness.lab.place import Place
 
 QUICK_S = 5.0  # 0.5 s measured on a quiet host; a cold boot takes at least twice this long
 

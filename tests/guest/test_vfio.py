@@ -13,17 +13,17 @@ import pytest
 
 from harness.bindings import vfio
 from harness.errors import KernelRefusal
+from harness.lab.template.template import cold
 from harness.model.pci import Bdf
 from harness.model.request import Bind, LoadModule, OpenFunction, ReadConfig
 from harness.pci.capabilities import capabilities
-from lab.template import cold
 from tests.guest.conformance import inside, lspci
 from tests.guest.found import found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.place import GuestTarget, Place
+    from harness.lab.place import GuestTarget, Place
 
 _HERE: Final = Path(__file__).with_name("conformance")
 _OURS: Final = (_HERE / "ours.py").read_text() + "\nanswer = facts(bdf)"

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from lab import archive
-from lab.kernel import debian_request
+from harness.lab.debian import archive
+from harness.lab.kernel.find import debian_request
 from tests.unit.bindings.layouts import assertions
 
 if TYPE_CHECKING:
-    from lab.cache import Cache
+    from harness.lab.cache.store import Cache
 
 _CDEFS: Final = Path(__file__).parents[2] / "cdefs"
 _HERE: Final = Path(__file__).with_name("conformance")

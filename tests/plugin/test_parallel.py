@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.capacity import look
+from harness.lab.capacity import look
 
 QUICK = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 LAB = ("--hil-lab", "emulated")

@@ -1,4 +1,4 @@
-"""The Python of both packages and their settings, to be spoiled."""
+"""The Python of the package and its settings, to be spoiled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Whoever spoils it heals it."""
     folder = tmp_path_factory.mktemp("copy")
     for name in ("harness", "lab"):
-        shutil.copytree(ROOT / name, folder / name, ignore=lambda at, names: _no_python(Path(at), names))
+        shutil.copytree(
+            ROOT / name, folder / name, symlinks=True, ignore=lambda at, names: _no_python(Path(at), names)
+        )
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
 

@@ -18,8 +18,8 @@ import harness
 from harness import errors
 from harness.cli import _parser
 from harness.errors import HarnessError
+from harness.lab.needs import PACKAGES, apt_line
 from harness.staging.function import Function
-from lab.needs import PACKAGES, apt_line
 from tests.gate.groups import BY_NAME
 from tests.gate.request import parser as gate
 from tests.repo.tree import ROOT, tracked

@@ -18,12 +18,12 @@ ALLOWED: Final = {
     "harness/plugin/lab/guests.py": "the console of a clone that this process made, under a name of its own",
     "harness/plugin/soak/loop.py": "files that this soak's own rounds wrote, below a results folder that is claimed",
     "harness/results.py": "files of a claimed results folder, and those in an `earlier` that carries our marker",
-    "lab/archive.py": "packages that were downloaded, and a tree that was unpacked, a moment ago",
-    "lab/contents.py": "a list that was written a moment ago, in place of an older one",
-    "lab/cache.py": "an entry that was built, or looked at, a moment ago, on its way through removal.py",
-    "lab/freeze.py": "what a first attempt left in a folder that the caller made for this",
-    "lab/guest.py": "the console of a guest that this process started",
-    "lab/memory.py": "a page that QEMU wrote a moment ago, into the guest's own run folder",
+    "lab/debian/archive.py": "packages that were downloaded, and a tree that was unpacked, a moment ago",
+    "lab/cache/unpacked.py": "a list that was written a moment ago, in place of an older one",
+    "lab/cache/store.py": "an entry that was built, or looked at, a moment ago, on its way through removal.py",
+    "lab/template/freeze.py": "what a first attempt left in a folder that the caller made for this",
+    "lab/guest/guest.py": "the console of a guest that this process started",
+    "lab/qemu/memory.py": "a page that QEMU wrote a moment ago, into the guest's own run folder",
 }
 """Files that remove or move something themselves, each with the reason why it may."""
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from lab.needs import apt_line
+from harness.lab.needs import apt_line
 
 ROOT: Final = Path(__file__).parents[2]
 

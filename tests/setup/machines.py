@@ -22,7 +22,7 @@ from typing import Final
 import pytest
 
 from harness import removal
-from lab.mirror import host_mirror
+from harness.lab.debian.mirror import host_mirror
 from tests.tools import tool
 
 USER: Final = "newcomer"

@@ -84,6 +84,7 @@ class Repository:
         self.root = root
         for folder in ("lab", "harness", "cdefs", "tests"):
             (root / folder).mkdir(parents=True)
+        (root / "harness" / "lab").symlink_to("../lab")
         for script in SCRIPTS:
             shutil.copy(LAB / script, root / "lab" / script)
         (root / "pyproject.toml").write_text(PYPROJECT)

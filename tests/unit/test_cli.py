@@ -20,8 +20,8 @@ from harness.history.container import from_bytes, to_bytes
 from harness.journal.lines import to_line
 from harness.journal.record import SessionStart
 from harness.judge.synthetic import synthetic
+from harness.lab import place
 from harness.results import JUNIT
-from lab import place
 from tests.tools import tool
 from tests.unit.lab.test_modules import elf
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness import cli
+from harness.lab.place import Wishes
 from harness.options import LAB, RUN, SOAK, a_time, declare, for_pytest, wishes_of
 from harness.statistics.comparison import FACTOR
-from lab.place import Wishes
 
 
 def as_pytest_reads(arguments: list[str]) -> argparse.Namespace:

@@ -12,7 +12,7 @@ from harness.pci.capabilities import CAPABILITY_IDS, capabilities
 from harness.staging.function import Function
 
 if TYPE_CHECKING:
-    from lab.place import GuestTarget
+    from harness.lab.place import GuestTarget
 
 _DEVICE_CONTROL: Final = 0x08  # in the PCI Express capability (PCIe r6.0 §7.5.3.4)
 

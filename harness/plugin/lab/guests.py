@@ -18,8 +18,8 @@ from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.history.history import History
+    from harness.lab.place import GuestTarget, Place
     from harness.model.verdict import Judgement
-    from lab.place import GuestTarget, Place
 
 
 class Start(enum.Enum):

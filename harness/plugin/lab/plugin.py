@@ -29,9 +29,9 @@ from harness.staging.function import Function
 from harness.staging.locks import Locks
 
 if TYPE_CHECKING:
-    from lab.cache import Cache
-    from lab.machine import Machine
-    from lab.place import Place
+    from harness.lab.cache.store import Cache
+    from harness.lab.place import Place
+    from harness.lab.qemu.machine import Machine
 
 RESULTS: Final = "hil-results"
 SLOW: Final = "hil_slow"
@@ -107,8 +107,8 @@ def _branches(config: pytest.Config) -> tuple[str, ...]:
 
 def _machine(config: pytest.Config) -> Machine:
     """The machine that is tested, with what `--hil-model` names, tried before anything is collected or fetched."""
-    from lab.machine import Machine  # noqa: PLC0415 - optional at run time, as below
-    from lab.own_models import with_own_models  # noqa: PLC0415
+    from harness.lab.models.user_models import with_own_models  # noqa: PLC0415
+    from harness.lab.qemu.machine import Machine  # noqa: PLC0415 - optional at run time, as below
 
     try:
         return with_own_models(Machine(), config.option.hil_models)
@@ -136,8 +136,8 @@ def hil_place(request: pytest.FixtureRequest) -> Iterator[Place]:
     if options.hil_lab is None:
         verdicts.refuse("no lab was asked for: use ./lab/run, or add --hil-lab emulated")
     try:
-        from lab.cache import Cache  # noqa: PLC0415 - optional at run time: only this plugin needs a lab of QEMU guests
-        from lab.place import prepare  # noqa: PLC0415
+        from harness.lab.cache.store import Cache  # noqa: PLC0415 - optional at run time: only this plugin needs a lab of QEMU guests
+        from harness.lab.place import prepare  # noqa: PLC0415
     except ImportError as error:
         raise UsageError(
             "--hil-lab emulated", said=f"the package `lab` cannot be imported: {error}"

@@ -37,7 +37,7 @@ from harness.target.agent import Answer
 from harness.visible import visible
 
 if TYPE_CHECKING:
-    from lab.place import GuestTarget, Place
+    from harness.lab.place import GuestTarget, Place
 
 Say = Callable[[HealthRecord], None]
 """Tells the report something about the session as a whole."""

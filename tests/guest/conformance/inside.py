@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness.errors import SetupError
 
 if TYPE_CHECKING:
-    from lab.place import GuestTarget
+    from harness.lab.place import GuestTarget
 
 _BEGIN: Final = """
 import errno, mmap, os, threading, time

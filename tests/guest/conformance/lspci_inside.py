@@ -9,11 +9,11 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lab import archive
+from harness.lab.debian import archive
 
 if TYPE_CHECKING:
-    from lab.cache import Cache
-    from lab.place import GuestTarget
+    from harness.lab.cache.store import Cache
+    from harness.lab.place import GuestTarget
 
 PCIUTILS: Final = archive.Request(
     label="pciutils",

@@ -15,11 +15,20 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SetupError
+from harness.lab.cache import unpacked as contents
+from harness.lab.cache.store import Cache
+from harness.lab.debian import apt, archive
+from harness.lab.debian.archive import (
+    LOCK_NAME,
+    Package,
+    PackageLock,
+    Request,
+    newest_version,
+    parse_uri_line,
+    unpacked,
+)
+from harness.lab.needs import apt_line
 from harness.removal import MARKER
-from lab import apt, archive, contents
-from lab.archive import LOCK_NAME, Package, PackageLock, Request, newest_version, parse_uri_line, unpacked
-from lab.cache import Cache
-from lab.needs import apt_line
 from tests.tools import tool
 
 SHA = "ab" * 32
@@ -347,7 +356,7 @@ def test_without_apt_the_line_to_type_is_named(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_the_default_suite_has_its_companions_in_the_requests() -> None:
-    from lab.emulator import QEMU  # noqa: PLC0415 - a check of data that rests on this module's constant
+    from harness.lab.qemu.emulator import QEMU  # noqa: PLC0415 - a check of data that rests on this module's constant
 
     assert {suite.split("-", maxsplit=1)[0] for suite in QEMU.suites} == {archive.STABLE}
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from harness.lab.guest.backtraces import StuckTask, first_function, reason_of_panic, stuck_tasks
 from harness.model.lines import short_lines
-from lab.backtraces import StuckTask, first_function, reason_of_panic, stuck_tasks
 
 HANG = """\
 [   38.850000] Kernel panic - not syncing: NMI: Not continuing

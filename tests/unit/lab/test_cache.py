@@ -15,15 +15,15 @@ import pytest
 
 from harness.cli import main
 from harness.errors import SetupError, UsageError
-from harness.removal import MARKER
-from lab.cache import (
+from harness.lab.cache.budget import collect
+from harness.lab.cache.store import (
     STAMP,
     Cache,
     allocated_bytes,
     default_root,
     key_of,
 )
-from lab.cache_budget import collect
+from harness.removal import MARKER
 
 DEADLINE_S = 30
 WORK = "work/thesis"
@@ -35,7 +35,7 @@ def write_hello(folder: Path) -> None:
 
 def other_process(root: Path, body: str, *prefix: str) -> subprocess.Popen[str]:
     """Start Python with an open `cache` on the same folder; it talks over its standard streams."""
-    script = "import os, resource, sys\nfrom pathlib import Path\nfrom lab.cache import Cache\n"
+    script = "import os, resource, sys\nfrom pathlib import Path\nfrom harness.lab.cache.store import Cache\n"
     script += f"cache = Cache(Path({str(root)!r}))\n" + textwrap.dedent(body)
     return subprocess.Popen(
         [*prefix, sys.executable, "-c", script],

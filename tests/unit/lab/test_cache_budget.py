@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from lab.cache import STAMP, Cache
-from lab.cache_budget import FORGOTTEN_S, LIMIT_VARIABLE, budget_bytes, collect
+from harness.lab.cache.budget import FORGOTTEN_S, LIMIT_VARIABLE, budget_bytes, collect
+from harness.lab.cache.store import STAMP, Cache
 
 
 def write_megabytes(folder: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SetupError
-from lab.cache import Cache
-from lab.cache_root import TAG
+from harness.lab.cache.root import TAG
+from harness.lab.cache.store import Cache
 
 
 def test_anybodys_is_refused_with_what_to_type(tmp_path: Path) -> None:

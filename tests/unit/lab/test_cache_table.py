@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.cache import STAMP, Cache, allocated_bytes
-from lab.cache_budget import LIMIT_VARIABLE
-from lab.cache_table import render
-from lab.progress import size_text
+from harness.lab.cache.budget import LIMIT_VARIABLE
+from harness.lab.cache.store import STAMP, Cache, allocated_bytes
+from harness.lab.cache.table import render
+from harness.lab.progress import size_text
 
 
 def write_hello(folder: Path) -> None:

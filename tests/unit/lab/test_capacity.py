@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.capacity import GUEST_BYTES, WORKER_BYTES, Room, look
+from harness.lab.capacity import GUEST_BYTES, WORKER_BYTES, Room, look
 
 GIB = 1 << 30
 BOTH = GUEST_BYTES + WORKER_BYTES

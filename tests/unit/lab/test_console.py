@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import GuestError
-from lab.console import BoundedFile, Recorder
+from harness.lab.guest.console import BoundedFile, Recorder
 
 HEAD, TAIL = 1000, 600
 LEFT_OUT = re.compile(r"\n\[lab: +(\d+) bytes of the console are left out here\]\n")
@@ -72,7 +72,7 @@ def test_waiting_for_what_never_comes_ends(tmp_path: Path) -> None:
 def test_an_inlet_that_somebody_else_holds_does_not_hold_up_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.console._ENDS_WITHIN_S", 0.1)
+    monkeypatch.setattr("harness.lab.guest.console._ENDS_WITHIN_S", 0.1)
     recorder = Recorder(tmp_path / "console.log")
     held = os.dup(recorder.inlet)
     os.write(held, b"before\n")
@@ -119,7 +119,7 @@ def test_two_gigabytes_cost_neither_memory_nor_disk_nor_minutes(tmp_path: Path) 
 _RUNNER = """
 import os, sys
 from pathlib import Path
-from lab.console import Recorder
+from harness.lab.guest.console import Recorder
 recorder = Recorder(Path(sys.argv[1]))
 os.write(recorder.inlet, b"written before\\n" * 1000)
 assert "written" in recorder.text()
@@ -136,7 +136,7 @@ def test_what_was_written_survives_a_recorder_that_is_killed(tmp_path: Path) -> 
 _FULL_DISK = """
 import os, subprocess, sys
 from pathlib import Path
-from lab.console import Recorder
+from harness.lab.guest.console import Recorder
 folder = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], check=True)
 recorder = Recorder(folder / "console.log")

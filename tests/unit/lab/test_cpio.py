@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import cpio
+from harness.lab.image import cpio
 from tests.tools import tool
 
 

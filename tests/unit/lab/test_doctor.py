@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from lab import doctor
-from lab.cache import Cache
-from lab.cache_table import render as render_cache
-from lab.capacity import Room
-from lab.doctor import Finding, State, examine, render
-from lab.needs import apt_line
-from lab.progress import size_text
+from harness.lab import doctor
+from harness.lab.cache.store import Cache
+from harness.lab.cache.table import render as render_cache
+from harness.lab.capacity import Room
+from harness.lab.doctor import Finding, State, examine, render
+from harness.lab.needs import apt_line
+from harness.lab.progress import size_text
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:
@@ -127,7 +127,7 @@ def test_what_is_used_is_what_du_says(tmp_path: Path) -> None:
 
 def test_a_cache_where_no_program_may_be_started_and_that_is_memory(tmp_path: Path) -> None:
     looks = "print(doctor.programs(Path(sys.argv[1])), doctor.in_memory(Path(sys.argv[1])))"
-    look = f"import sys; from pathlib import Path; from lab import doctor; {looks}"
+    look = f"import sys; from pathlib import Path; from harness.lab import doctor; {looks}"
     assert doctor.programs(tmp_path) is None or os.statvfs(tmp_path).f_flag & os.ST_NOEXEC
     mount = 'mount -t tmpfs -o noexec cache "$1" && exec "$2" -c "$3" "$1"'
     command = [
@@ -161,7 +161,7 @@ def test_a_cache_in_memory_says_so(tmp_path: Path, kind: str, said: bool) -> Non
 
 
 def test_what_stands_in_the_way_of_the_module_has_a_cure(tmp_path: Path) -> None:
-    """The same law as where it is built (lab/kmod.py)."""
+    """The same law as where it is built (lab/kernel/build_module.py)."""
     with Cache(tmp_path / "a cache") as cache:
         finding = doctor.windows(cache.root, cache.entries())
     assert finding.state is State.WARN

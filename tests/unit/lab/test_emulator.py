@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SetupError, UsageError
-from lab import emulator as subject
-from lab.accelerator import prints_first_line, probe_accelerator
-from lab.cache import Cache
-from lab.emulator import Emulator, find_emulator, is_new_enough, version_of
-from lab.kernel import find_kernel, pvh_image
+from harness.lab.cache.store import Cache
+from harness.lab.kernel.find import find_kernel, pvh_image
+from harness.lab.qemu import emulator as subject
+from harness.lab.qemu.accelerator import prints_first_line, probe_accelerator
+from harness.lab.qemu.emulator import Emulator, find_emulator, is_new_enough, version_of
 from tests.unit.agent.run import until
 
 
@@ -199,12 +199,14 @@ def test_the_answer_is_remembered(
     image = pvh_image(find_kernel(cache), cache)
     with Cache(tmp_path) as fresh:
         first = probe_accelerator(fresh, qemu, image)
-        monkeypatch.setattr("lab.accelerator.prints_first_line", lambda *_: pytest.fail("probed twice"))
+        monkeypatch.setattr(
+            "harness.lab.qemu.accelerator.prints_first_line", lambda *_: pytest.fail("probed twice")
+        )
         assert probe_accelerator(fresh, qemu, image) == first
 
 
 def test_without_a_kvm_device_it_is_tcg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.accelerator._DEVICE", tmp_path / "kvm")
+    monkeypatch.setattr("harness.lab.qemu.accelerator._DEVICE", tmp_path / "kvm")
     nobody = Emulator(argv=("/nonexistent",), environment={}, version="11", source="given", packages=())
     with Cache(tmp_path / "cache") as cache:
         assert probe_accelerator(cache, nobody, tmp_path / "image") == "tcg"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import GuestError
-from lab import freeze
+from harness.lab.template import freeze
 
 HOLE = 4 << 20
 

@@ -8,10 +8,10 @@ import pytest
 
 from harness import cli
 from harness.errors import SetupError
+from harness.lab.cache.store import Cache
+from harness.lab.image.init_program import compiled_init
+from harness.lab.place import prepare
 from harness.model.exit_status import ExitStatus
-from lab.cache import Cache
-from lab.guest_init import compiled_init
-from lab.place import prepare
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from lab import boot_image
-from lab.cache import Cache
-from lab.kernel import (
+from harness.lab.cache.store import Cache
+from harness.lab.kernel import boot_image
+from harness.lab.kernel.config import NEEDED, checks_itself, parse_config
+from harness.lab.kernel.find import (
     Kernel,
     debian_kernel,
     debian_request,
@@ -23,7 +24,6 @@ from lab.kernel import (
     pvh_image,
     unwelcome_gaps,
 )
-from lab.kernel_config import NEEDED, checks_itself, parse_config
 
 RELEASE = "6.12.0-mine"
 COMPLETE = "".join(f"CONFIG_{name}=y\n" for name in NEEDED)

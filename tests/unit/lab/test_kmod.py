@@ -10,11 +10,18 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SetupError, UsageError
-from lab import kmod
-from lab.cache import Cache
-from lab.kernel import Kernel
-from lab.kmod import NAME, WindowsModule, first_error, headers_request, make_own, windows_module
-from lab.needs import apt_line
+from harness.lab.cache.store import Cache
+from harness.lab.kernel import build_module as kmod
+from harness.lab.kernel.build_module import (
+    NAME,
+    WindowsModule,
+    first_error,
+    headers_request,
+    make_own,
+    windows_module,
+)
+from harness.lab.kernel.find import Kernel
+from harness.lab.needs import apt_line
 
 BUILDS = "modules:\n\techo run >> $(CURDIR)/runs\n\techo $(LLVM) > $(M)/hil_windows.ko\n\ttouch $(M)/hil_faults.ko\n"
 FAILS = "modules:\n\t@echo 'hil_windows.c:7:3: error: too old'\n\t@exit 1\n"

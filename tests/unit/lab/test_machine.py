@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from lab.command_line import Boot, Memory, Wiring, arguments
-from lab.machine import Accelerator, EmulatedFunction, Machine, Placement
+from harness.lab.qemu.command_line import Boot, Memory, Wiring, arguments
+from harness.lab.qemu.machine import Accelerator, EmulatedFunction, Machine, Placement
 
 BOOT = Boot(kernel=Path("/k/vmlinux"), root=Path("/r/guest.cpio"), pvh=True)
 WIRING = Wiring(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.mirror import DEFAULT_MIRROR, Mirror, host_mirror
+from harness.lab.debian.mirror import DEFAULT_MIRROR, Mirror, host_mirror
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from typing import Final
 
 import pytest
 
+from harness.lab.models.catalogue import maker
+from harness.lab.qemu.machine import Machine
 from harness.model.fault import IncidentKind, Misbehaviour
-from lab.machine import Machine
-from lab.models.catalogue import maker
 
 _TEXT: Final = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
 _ROWS: Final = [line.split(" | ") for line in _TEXT.splitlines() if line.startswith("| `")]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import module_types
-from lab.cache import Cache
-from lab.kernel import Kernel
-from lab.module_types import made_ready
-from lab.own_modules import OwnModule
+from harness.lab.cache.store import Cache
+from harness.lab.kernel import module_types
+from harness.lab.kernel.find import Kernel
+from harness.lab.kernel.module_types import made_ready
+from harness.lab.kernel.own_modules import OwnModule
 from tests.unit.lab.test_kernel import vmlinux
 from tests.unit.lab.test_modules import elf
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SetupError, UsageError
+from harness.lab.kernel import modules
 from harness.model.limits import MODULE, MODULE_FILE
-from lab import modules
 from tests.tools import tool
 
 

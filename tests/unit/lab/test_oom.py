@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.oom import OomKills
+from harness.lab.qemu.oom import OomKills
 
 
 @pytest.mark.parametrize(

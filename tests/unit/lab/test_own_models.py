@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ModelError, UsageError
-from lab.command_line import Boot, Memory, Wiring, arguments
-from lab.machine import Machine, Placement
-from lab.own_models import contents, parsed, with_own_models
+from harness.lab.models.user_models import contents, parsed, with_own_models
+from harness.lab.qemu.command_line import Boot, Memory, Wiring, arguments
+from harness.lab.qemu.machine import Machine, Placement
 
 MODEL = """
 import sys
 
-from lab.models.endpoint import endpoint
+from harness.lab.models.endpoint import endpoint
 
 def mine(clock):
     return endpoint(clock)

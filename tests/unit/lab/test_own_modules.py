@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from lab.kernel import Kernel
-from lab.own_modules import OwnModule, own_modules, refuse_several_kernels, refuse_unfit
+from harness.lab.kernel.find import Kernel
+from harness.lab.kernel.own_modules import OwnModule, own_modules, refuse_several_kernels, refuse_unfit
 from tests.unit.lab.test_modules import elf
 
 RELEASE = "6.12.0-mine"

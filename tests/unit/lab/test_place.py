@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from harness.errors import ModelError
-from lab.place import GuestTarget, _is_settled
+from harness.lab.place import GuestTarget, _is_settled
 
 
 def port(indicator: int, *, express: int = 0x48) -> bytes:

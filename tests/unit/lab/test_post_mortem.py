@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.post_mortem import how_the_agent_ended
+from harness.lab.guest.post_mortem import how_the_agent_ended
 
 
 @pytest.mark.parametrize(

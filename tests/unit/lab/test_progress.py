@@ -12,7 +12,7 @@ from typing import TextIO
 
 import pytest
 
-from lab import progress
+from harness.lab import progress
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_lines_are_sparse_and_on_a_terminal_redrawn(
     out: type[io.StringIO], wait_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("lab.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("harness.lab.progress.time.monotonic", lambda: now)
     step = progress.Step(what="downloading x", total_bytes=200, out=out(), _shown_at=now)
     step.advance_to(50)
     assert step.out.getvalue() == ""  # type: ignore[attr-defined]

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import GuestError
-from lab.emulator import Emulator
-from lab.qemu_process import QemuProcess
+from harness.lab.qemu.emulator import Emulator
+from harness.lab.qemu.process import QemuProcess
 
 DEADLINE_S = 30.0
 FOR_EVER = "exec sleep 600"
@@ -136,8 +136,8 @@ def test_one_that_was_stopped_goes_on(tmp_path: Path) -> None:
 _RUNNER = """
 import select, sys
 from pathlib import Path
-from lab.emulator import Emulator
-from lab.qemu_process import QemuProcess
+from harness.lab.qemu.emulator import Emulator
+from harness.lab.qemu.process import QemuProcess
 script = "echo up; exec sleep 600"
 one = Emulator(argv=("sh", "-c", script), environment={}, version="", source="given", packages=())
 process = QemuProcess(one, Path(sys.argv[1]), "a guest")

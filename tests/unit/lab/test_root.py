@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SetupError
-from lab import bytecode, root
-from lab.cache import Cache
-from lab.kernel import Kernel
-from lab.own_modules import OwnModule
+from harness.lab.cache.store import Cache
+from harness.lab.image import bytecode
+from harness.lab.image import initramfs as root
+from harness.lab.kernel.find import Kernel
+from harness.lab.kernel.own_modules import OwnModule
 from tests.unit.lab.test_cpio import unpack
 from tests.unit.lab.test_modules import elf
 

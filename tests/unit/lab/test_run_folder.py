@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness import removal
-from lab import run_folder
-from lab.run_folder import RunFolder
+from harness.lab.qemu import run_folder
+from harness.lab.qemu.run_folder import RunFolder
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_a_held_one_is_never_swept(base: Path) -> None:
 def test_what_a_dead_owner_left_is_swept_unless_it_is_new(base: Path) -> None:
     program = (
         "import os, pathlib\n"
-        "from lab import run_folder\n"
+        "from harness.lab.qemu import run_folder\n"
         f"run_folder._base = lambda: pathlib.Path({str(base)!r})\n"
         "run_folder.RunFolder()\n"
         "os._exit(0)"

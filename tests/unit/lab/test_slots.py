@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from harness.errors import GuestError, UsageError
-from lab.machine import Device, EmulatedFunction, Machine, Placement, served_function
-from lab.qmp import Monitor
-from lab.slots import Slots
+from harness.lab.guest.slots import Slots
+from harness.lab.qemu.machine import Device, EmulatedFunction, Machine, Placement, served_function
+from harness.lab.qemu.qmp import Monitor
 
 DEADLINE_S = 30.0
 REFUSED = "refused0"

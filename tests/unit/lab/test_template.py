@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import ClockError, GuestError
-from lab.template import with_a_sane_clock
+from harness.lab.template.template import with_a_sane_clock
 
 
 class Maker:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lab.qmp import MonitorEvent
-from lab.watch import PANIC_WRITES_S, PAUSE_S, end_of_answers_ns, is_stopped
+from harness.lab.guest.watch import PANIC_WRITES_S, PAUSE_S, end_of_answers_ns, is_stopped
+from harness.lab.qemu.qmp import MonitorEvent
 
 SECOND = 1_000_000_000
 SINCE_NS = 100

@@ -18,6 +18,7 @@ from harness.history.container import to_bytes
 from harness.history.history import History, LogLine
 from harness.journal.record import AttemptRecord, Latency, Refusals, StageRecord, Status
 from harness.journal.session import Entry, Session
+from harness.lab import progress
 from harness.model.verdict import Judgement
 from harness.report.ascii.timeline import timeline_text
 from harness.report.findings import as_text
@@ -26,7 +27,6 @@ from harness.report.svg.timeline import timeline_svg
 from harness.report.terminal import summary
 from harness.report.text import one_line
 from harness.visible import visible
-from lab import progress
 from tests.unit.report.histories import read_in_lock_window
 
 HOSTILE = "\x1b[31mred\x1b]0;t\x07\x9b2J\x7f\x00\u202eevil\u2066\x85\u2028\x1b[8mhidden\x1b(0\r"
@@ -183,7 +183,7 @@ def test_nothing_is_left_of_what_python_would_print(
     def broken(*_: object) -> int:
         raise ValueError(HOSTILE)
 
-    monkeypatch.setattr("lab.doctor.examine", broken)
+    monkeypatch.setattr("harness.lab.doctor.examine", broken)
     assert cli.main(["doctor"]) == 125
     said = capsys.readouterr()
     assert "Traceback" in said.err

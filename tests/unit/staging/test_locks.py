@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import lab
+import harness.lab
 from harness.bindings.actor import Code
 from harness.errors import UsageError
 from harness.model import operation
@@ -21,7 +21,7 @@ from harness.staging.part import Part
 from tests.unit.staging.functions import IGB, compiled, only, opened, repeated
 
 LOCKS = Locks(IGB)
-MODULE = Path(lab.__file__).parent / "kmod" / "hil_windows.c"
+MODULE = Path(harness.lab.__file__).parent / "kmod" / "hil_windows.c"
 EVERY_VERB = {
     "config": LOCKS.holds("config", lasting="20ms"),
     "device": LOCKS.holds("device", lasting="20ms"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from lab.models import wire
-from lab.models.wire import Command
+from harness.lab.models import wire
+from harness.lab.models.wire import Command
 
 VERSION = b'\0\0\0\0{"capabilities":{"max_msg_fds":16}}\0'
 

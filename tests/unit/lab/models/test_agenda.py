@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.lab.models.agenda import Agenda
 from harness.model.units import Ns
-from lab.models.agenda import Agenda
 from tests.unit.lab.models.surroundings import Clock
 
 

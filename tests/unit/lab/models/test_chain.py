@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from harness.lab.models.chain import FIRST, SECOND, chain
+from harness.lab.models.function import Function
+from harness.lab.models.interface import CONFIG_REGION
 from harness.model.fault import Fault, Misbehaviour
 from harness.pci.capabilities import capabilities, loop
-from lab.models.chain import FIRST, SECOND, chain
-from lab.models.function import Function
-from lab.models.interface import CONFIG_REGION
 
 _STANDARD = [0x01, 0x05, 0x10]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import UsageError
+from harness.lab.models import config_faults
+from harness.lab.models.declared import POWER_MANAGEMENT, UNCLASSIFIED, endpoint_header
+from harness.lab.models.programme import Programme
+from harness.lab.models.registers import RegisterFile, config_space
 from harness.model.fault import Fault, Misbehaviour
-from lab.models import config_faults
-from lab.models.declared import POWER_MANAGEMENT, UNCLASSIFIED, endpoint_header
-from lab.models.programme import Programme
-from lab.models.registers import RegisterFile, config_space
 
 NOW = 1_000_000
 COMMAND, REVISION, POWER = 0x04, 0x08, 0x44

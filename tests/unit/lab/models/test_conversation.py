@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import HistoryError
+from harness.lab.models import wire
+from harness.lab.models.conversation import Conversation
+from harness.lab.models.endpoint import BAR_BYTES, endpoint
+from harness.lab.models.function import Function
+from harness.lab.models.interface import CONFIG_REGION, INTX, MSI, Told
+from harness.lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame, frames
+from harness.lab.models.wire import Command, StreamLost
 from harness.model.fault import Fault, Misbehaviour
 from harness.model.served import RESETS, Happened
-from lab.models import wire
-from lab.models.conversation import Conversation
-from lab.models.endpoint import BAR_BYTES, endpoint
-from lab.models.function import Function
-from lab.models.interface import CONFIG_REGION, INTX, MSI, Told
-from lab.models.recording import FROM_CLIENT, TO_CLIENT, Frame, frames
-from lab.models.wire import Command, StreamLost
 from tests.unit.lab.models import client
 
 BAR = 0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.models.disk import BLOCK_BYTES, Answer, Disk
+from harness.lab.models.disk import BLOCK_BYTES, Answer, Disk
 
 BLOCKS = 64
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
+from harness.lab.models.declared import INTX_PENDING
+from harness.lab.models.endpoint import ACKNOWLEDGE, SCRATCH, SIGNATURE, TRIGGER, endpoint
+from harness.lab.models.function import Function, SelfTest
+from harness.lab.models.interface import CONFIG_REGION, INTX, MSI, Refused, Told
 from harness.model.fault import Fault, Misbehaviour, Occasion
 from harness.model.served import NO_REGION, Happened
 from harness.model.units import MS, Ns
-from lab.models.declared import INTX_PENDING
-from lab.models.endpoint import ACKNOWLEDGE, SCRATCH, SIGNATURE, TRIGGER, endpoint
-from lab.models.function import Function, SelfTest
-from lab.models.interface import CONFIG_REGION, INTX, MSI, Refused, Told
 from tests.unit.lab.models.surroundings import Clock, Machine
 
 BAR = 0

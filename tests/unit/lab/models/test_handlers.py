@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab.models.handlers import BYTES, Called, Handler, Handlers
-from lab.models.interface import CONFIG_REGION
+from harness.lab.models.handlers import BYTES, Called, Handler, Handlers
+from harness.lab.models.interface import CONFIG_REGION
 
 
 def test_calls_are_told_apart_and_those_within_one_belong_to_it() -> None:

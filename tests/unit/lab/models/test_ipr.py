@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.lab.models import ipr
+from harness.lab.models.declared import INTX_PENDING
+from harness.lab.models.disk import BLOCK_BYTES
+from harness.lab.models.interface import CONFIG_REGION, Told
+from harness.lab.models.ipr_requests import ADAPTER, Layout, Place, Status
 from harness.model.fault import Fault, Misbehaviour
 from harness.model.served import Happened
 from harness.model.units import MS, Ns
-from lab.models import ipr
-from lab.models.declared import INTX_PENDING
-from lab.models.disk import BLOCK_BYTES
-from lab.models.interface import CONFIG_REGION, Told
-from lab.models.ipr_requests import ADAPTER, Layout, Place, Status
 
 COMMAND, BIST = 0x04, 0x0F
 ONES = 0xFFFF_FFFF

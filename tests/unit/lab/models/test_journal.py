@@ -6,12 +6,21 @@ from collections.abc import Callable
 
 import pytest
 
+from harness.lab.models.function import Function
+from harness.lab.models.interface import CONFIG_REGION, Told
+from harness.lab.models.journal import (
+    CHECKSUM,
+    COMMIT,
+    CRITICAL,
+    RECORD,
+    SIGNATURE,
+    STATUS,
+    checksum,
+    journal,
+)
 from harness.model.fault import Fault, Misbehaviour
 from harness.model.served import RESETS, Happened
 from harness.model.units import MS
-from lab.models.function import Function
-from lab.models.interface import CONFIG_REGION, Told
-from lab.models.journal import CHECKSUM, COMMIT, CRITICAL, RECORD, SIGNATURE, STATUS, checksum, journal
 
 BAR = 0
 FIRST, SECOND, THIRD = 0x1111, 0x2222, 0x3333

@@ -21,10 +21,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ModelError
+from harness.lab.models import wire
+from harness.lab.models.interface import CONFIG_REGION
+from harness.lab.models.process import ModelProcess
 from harness.model.fault import Fault, Misbehaviour
-from lab.models import wire
-from lab.models.interface import CONFIG_REGION
-from lab.models.process import ModelProcess
 from tests.unit.lab.models import client
 
 OWN_TIME_S = 5.0
@@ -42,7 +42,7 @@ DIES = "import os; os.kill(os.getpid(), 9)"
 
 CHIP = """\
 from harness.model.units import Ns
-from lab.models import endpoint
+from harness.lab.models import endpoint
 
 print("a model may print")
 
@@ -266,7 +266,7 @@ def test_one_that_loops_does_not_outlive_its_owner(tmp_path: Path) -> None:
     (tmp_path / "chip.py").write_text(f"import os; print(os.getpid(), flush=True)\n{HOLDS_THE_LOCK}\n")
     with folder() as place:
         owner = (
-            "from pathlib import Path; from lab.models.process import ModelProcess\n"
+            "from pathlib import Path; from harness.lab.models.process import ModelProcess\n"
             f"ModelProcess({str(tmp_path / 'chip.py')!r} + ':chip', Path({str(place)!r}))"
         )
         errors = place / "errors"

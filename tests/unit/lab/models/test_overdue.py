@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from harness.lab.models.handlers import Called, Handler
+from harness.lab.models.overdue import LIMIT, LOOK_EVERY, Account, Look
 from harness.model.units import MS, SECOND
-from lab.models.handlers import Called, Handler
-from lab.models.overdue import LIMIT, LOOK_EVERY, Account, Look
 
 READS = Handler(1, 0x10, 4, Called.READ, 0)
 PROMISED = 5 * SECOND

@@ -22,12 +22,12 @@ import pytest
 
 from harness.errors import GuestError
 from harness.history.columns import SERVED, Table
+from harness.lab.models import wire
+from harness.lab.models.interface import CONFIG_REGION, MSI
+from harness.lab.models.process import ModelProcess
 from harness.model.fault import Fault, Misbehaviour, Occasion
 from harness.model.served import NO_REGION, Happened
 from harness.model.units import MS, SECOND, Ns
-from lab.models import wire
-from lab.models.interface import CONFIG_REGION, MSI
-from lab.models.process import ModelProcess
 from tests.unit.lab.models import client
 
 
@@ -269,7 +269,7 @@ def test_orders_that_make_no_sense_are_refused(model: ModelProcess) -> None:
 
 
 def test_a_model_of_ones_own(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("from lab.models.endpoint import endpoint\n")
+    (tmp_path / "mine.py").write_text("from harness.lab.models.endpoint import endpoint\n")
     with ModelProcess(f"{tmp_path / 'mine.py'}:endpoint", folder) as mine:
         assert mine.resets() == 0
 
@@ -300,7 +300,7 @@ def test_a_model_that_died_says_so(model: ModelProcess) -> None:
 
 def test_it_does_not_outlive_its_owner(folder: Path) -> None:
     owner = (
-        "import sys; from pathlib import Path; from lab.models.process import ModelProcess\n"
+        "import sys; from pathlib import Path; from harness.lab.models.process import ModelProcess\n"
         f"one = ModelProcess('endpoint', Path({str(folder)!r})); print(one.pid, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.lab.models.programme import Programme
 from harness.model.fault import Fault, Misbehaviour, Occasion
 from harness.model.units import Ns
-from lab.models.programme import Programme
 from tests.unit.model.strategies import FAULTS
 
 NOT_READY, SILENT = Misbehaviour.NOT_READY, Misbehaviour.ALL_ONES_CONFIG

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
+from harness.lab.models.catalogue import MODELS
+from harness.lab.models.declared import AER, MSI, PCI_EXPRESS, POWER_MANAGEMENT, endpoint_header
+from harness.lab.models.registers import Capability, Register, RegisterFile, Written, config_space
 from harness.pci.capabilities import CAPABILITY_IDS, capabilities
-from lab.models.catalogue import MODELS
-from lab.models.declared import AER, MSI, PCI_EXPRESS, POWER_MANAGEMENT, endpoint_header
-from lab.models.registers import Capability, Register, RegisterFile, Written, config_space
 
 MIXED = Register(name="mixed", offset=4, width=4, value=0xF0F0_0000, writable=0x0000_FFFF, clears=0xF000_0000)
 

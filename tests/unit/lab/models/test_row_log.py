@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from harness.history.columns import SERVED
+from harness.lab.models import row_log
+from harness.lab.models.interface import Told
+from harness.lab.models.row_log import RowLog, read_rows, unanswered
 from harness.model.served import NO_REGION, Happened
-from lab.models import row_log
-from lab.models.interface import Told
-from lab.models.row_log import RowLog, read_rows, unanswered
 
 READ = Told(Happened.READ, 5, 0x10F0_1AF4, 0, 7, 4)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import UsageError
+from harness.lab.models.endpoint import endpoint
+from harness.lab.models.interface import CONFIG_REGION, Told
 from harness.model.fault import Fault, Misbehaviour
 from harness.model.served import Happened
 from harness.model.units import MS
-from lab.models.endpoint import endpoint
-from lab.models.interface import CONFIG_REGION, Told
 
 BIST, COMMAND = 0x0F, 0x04
 

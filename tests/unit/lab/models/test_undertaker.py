@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ModelError
-from lab.models import wire
-from lab.models.interface import CONFIG_REGION
-from lab.models.process import ModelProcess
-from lab.models.row_log import unanswered
-from lab.models.server import LOG
+from harness.lab.models import wire
+from harness.lab.models.interface import CONFIG_REGION
+from harness.lab.models.process import ModelProcess
+from harness.lab.models.row_log import unanswered
+from harness.lab.models.server import LOG
 from tests.unit.lab.models import client
 
 STUCK = """
 import time
-from lab.models import endpoint
+from harness.lab.models import endpoint
 
 class Stuck(endpoint.Function):
     def read(self, region, offset, count):

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.models.catalogue import MODELS
-from lab.models.endpoint import TRIGGER, Endpoint
-from lab.models.interface import CONFIG_REGION, INTX, MSI, MSIX
-from lab.models.variants import PENDING, TABLE, VECTORS, of_two, with_msix
+from harness.lab.models.catalogue import MODELS
+from harness.lab.models.endpoint import TRIGGER, Endpoint
+from harness.lab.models.interface import CONFIG_REGION, INTX, MSI, MSIX
+from harness.lab.models.variants import PENDING, TABLE, VECTORS, of_two, with_msix
 from tests.unit.lab.models.surroundings import Machine
 
 COMMAND, SUBSYSTEM = 0x04, 0x2C

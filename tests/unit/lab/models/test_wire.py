@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.models import wire
-from lab.models.wire import (
+from harness.lab.models import wire
+from harness.lab.models.wire import (
     Command,
     DeviceReset,
     DmaMap,

@@ -1,0 +1,1 @@
+"""What was fetched or made once, and who may remove it."""

@@ -1,0 +1,1 @@
+"""Debian's packages: found, fetched, verified, unpacked beside the system."""

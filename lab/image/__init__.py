@@ -1,0 +1,1 @@
+"""The root image that a guest boots from."""

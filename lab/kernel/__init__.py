@@ -1,0 +1,1 @@
+"""The kernel that is tested, its modules, and ours for it."""

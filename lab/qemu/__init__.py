@@ -1,0 +1,1 @@
+"""The machine as data, and the QEMU that makes it."""

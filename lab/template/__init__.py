@@ -1,0 +1,1 @@
+"""A guest that was warmed and frozen, and its clones."""
