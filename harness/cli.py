@@ -224,8 +224,7 @@ def shell(options: argparse.Namespace, _: list[str]) -> int:
 
 def cache(options: argparse.Namespace, _: list[str]) -> int:
     """Show what is kept, or remove what nobody has used for a while."""
-    from harness.lab.cache import contents as cache_contents  # noqa: PLC0415
-    from harness.lab.cache import root as cache_root  # noqa: PLC0415
+    from harness.lab.cache import contents, root  # noqa: PLC0415
     from harness.lab.cache.store import Cache, default_root  # noqa: PLC0415
     from harness.lab.cache.table import render  # noqa: PLC0415
 
@@ -233,15 +232,15 @@ def cache(options: argparse.Namespace, _: list[str]) -> int:
         raise UsageError("harness cache --dry-run", said="nothing would be done", hint="Add --clean.")
     unused_for_s = options.older_than_days * 86400.0
     if options.dry_run:
-        cache_root.look(default_root())
-        for one in cache_contents.due(default_root(), unused_for_s=unused_for_s):
+        root.look(default_root())
+        for one in contents.due(default_root(), unused_for_s=unused_for_s):
             streams.say(
                 f"would leave {one.path}: {one.objection}" if one.objection else f"would remove {one}"
             )
         return ExitStatus.GOOD
     with Cache() as kept:
         if options.clean:
-            due = cache_contents.due(kept.root, unused_for_s=unused_for_s)
+            due = contents.due(kept.root, unused_for_s=unused_for_s)
             removed = {one.path for one in kept.clean(unused_for_s=unused_for_s)}
             for one in due:
                 why = one.objection or "somebody uses it"

@@ -16,7 +16,9 @@ from harness.errors import GuestError, ModelError
 from harness.lab.cache.store import Cache
 from harness.lab.debian.busybox import busybox
 from harness.lab.guest.guest import Guest
+from harness.lab.guest.post_mortem import post_mortem
 from harness.lab.image.init_program import compiled_init
+from harness.lab.kernel.added import Added
 from harness.lab.kernel.build_module import windows_module
 from harness.lab.kernel.find import find_kernel, pvh_image
 from harness.lab.kernel.module_types import made_ready
@@ -90,7 +92,7 @@ class Place:
 
     def provenance(self) -> dict[str, Any]:
         """Versions of everything that is not the harness."""
-        emulator, kernel = self.recipe.emulator, self.recipe.kernel
+        emulator, kernel, own = self.recipe.emulator, self.recipe.kernel, self.recipe.added.own
         return {
             "lab": "emulated",
             "lab.accelerator": self.recipe.machine.accelerator.value,
@@ -100,7 +102,7 @@ class Place:
             "qemu.packages": " ".join(emulator.packages),
             "kernel.release": kernel.release,
             "kernel.package": kernel.package,
-            **({"kernel.own_modules": " ".join(map(str, kernel.own))} if kernel.own else {}),
+            **({"kernel.own_modules": " ".join(map(str, own))} if own else {}),
             "lab.windows_module": self.without_windows_module or "there",
         }
 
@@ -113,6 +115,7 @@ class GuestTarget:
         self._start = start
         self._place = place
         self._facts: dict[str, FunctionFacts] = {}
+        self._lost: tuple[Loss, dict[int, bytes]] | None = None
 
     @property
     def agent(self) -> Agent:
@@ -158,8 +161,9 @@ class GuestTarget:
 
     def post_mortem(self, pages: Mapping[int, int]) -> tuple[Loss, dict[int, bytes]]:
         """How this guest was lost, and pages of its memory; see :class:`~harness.target.protocol.Target`."""
-        loss = self.guest.post_mortem(self.agent.lost or "the agent does not answer", pages)
-        return loss, self.guest.pages_read
+        if self._lost is None:
+            self._lost = post_mortem(self.guest, self.agent.lost or "the agent does not answer", pages)
+        return self._lost
 
     def refuse_mistakes(self) -> None:
         """Say what a model did that no model may, unless it was said: nobody may take it for the function's doing.
@@ -240,12 +244,13 @@ def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
     windows = windows_module(cache, kernel)
     if windows.why_not:
         note(f"no module for lock windows: {windows.why_not}")
-    own = tuple(made_ready(cache, kernel, module) for module in own)
-    kernel = dataclasses.replace(kernel, windows=windows.path, own=own)
-    for module in own:
+    added = Added(windows=windows.path, own=tuple(made_ready(cache, kernel, module) for module in own))
+    for module in added.own:
         note(f"kernel {kernel.release} gets {module} of your own ({module.path})")
     chosen = probe_accelerator(cache, emulator, pvh_image(kernel, cache))
-    made_from = recipe(cache, emulator, kernel, dataclasses.replace(machine, accelerator=Accelerator(chosen)))
+    made_from = recipe(
+        cache, emulator, kernel, dataclasses.replace(machine, accelerator=Accelerator(chosen)), added
+    )
     return Place(
         recipe=made_from,
         template=template(cache, made_from),

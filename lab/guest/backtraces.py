@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+_LAST_WORDS: Final = re.compile(r"^.*\b(?:reboot: |sysrq: (?:Resetting|Power Off)).*$", re.MULTILINE)
 _REASON: Final = re.compile(r"Kernel panic - not syncing: (.*)")
 _PROCESSOR: Final = re.compile(r"NMI backtrace for cpu (\d+)\b(.*?)(?=NMI backtrace for cpu |\Z)", re.DOTALL)
 _IN_KERNEL: Final = re.compile(r"RIP: 0010:(\S+?)\+0x\S+( \[\w+\])?")
@@ -43,6 +44,17 @@ class StuckTask:
 
     def __str__(self) -> str:
         return f"{self.name}, pid {self.pid}, is stuck in the kernel, in {self.where or 'a place unknown'}"
+
+
+def has_last_words(console: str) -> bool:
+    """Whether the kernel has said that it goes down by itself."""
+    return _LAST_WORDS.search(console) is not None
+
+
+def last_words(console: str) -> str:
+    """What a kernel that went down by itself wrote last; says so when it wrote nothing."""
+    words = _LAST_WORDS.findall(console)
+    return str(words[-1]) if words else "without a word; a triple fault looks like this"
 
 
 def reason_of_panic(console: str) -> str:

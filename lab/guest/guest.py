@@ -16,11 +16,10 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from harness.errors import GuestError, HarnessError, TargetError
-from harness.lab.guest import post_mortem
-from harness.lab.guest.backtraces import reason_of_panic
+from harness.lab.guest.backtraces import last_words, reason_of_panic
 from harness.lab.guest.console import Recorder
 from harness.lab.guest.slots import Slots
 from harness.lab.guest.watch import PANIC_WRITES_S, PAUSE_S, Watch
@@ -36,10 +35,9 @@ from harness.target import clock
 from harness.target.port import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from harness.lab.qemu.emulator import Emulator
-    from harness.model.loss import Loss
     from harness.target.agent import Agent
 
 _END_FOLLOWS_WITHIN_S: Final = 0.5  # QEMU's sockets close a moment before its process is gone
@@ -73,8 +71,12 @@ class Start:
     inherits: tuple[int, ...] = ()
 
 
+class Unreached(GuestError):
+    """A guest that was started and did not come up: look at it (lab/guest/post_mortem.py) before it is killed."""
+
+
 class Guest:
-    """A guest that runs from `start` (or entering a `with` block) until `kill`.
+    """A guest that runs from `start` until `kill`.
 
     Attributes:
         qemu: its process.
@@ -89,7 +91,6 @@ class Guest:
         # A debugger pauses a guest for as long as it likes.
         self._watch = Watch(self._monitor, pause_s=math.inf if start.gdb else PAUSE_S)
         self._recorder: Recorder | None = None
-        self._lost: tuple[Loss, dict[int, bytes]] | None = None
         self._line: Line | None = None
         self._agent: Agent | None = None
         self._first_reading: clock.ClockReading | None = None
@@ -102,17 +103,6 @@ class Guest:
         self.agent_pid = 0
 
     # --- life -----------------------------------------------------------------------------------------
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.kill()
-            raise
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.kill()
 
     def start(self) -> None:
         """Start QEMU and open its monitor.
@@ -143,7 +133,7 @@ class Guest:
         try:
             self._monitor.connect(self._run / "qmp", _QMP_GREETING_S)
         except GuestError as error:
-            raise self.failure(f"start QEMU for {self.name}", error) from error
+            raise Unreached(f"start QEMU for {self.name}", said=str(error)) from error
         self._watch.begin(self.pid)
 
     def connect(self, timeout_s: float) -> Line:
@@ -159,7 +149,7 @@ class Guest:
             self._line = Line(self.rpc_socket, deadline_s=timeout_s, opened=self._watch.guard)
             self.agent_pid = self._line.hello.pid
         except HarnessError as error:
-            raise self.failure(f"reach the agent in {self.name}", error) from error
+            raise Unreached(f"reach the agent in {self.name}", said=str(error)) from error
         return self._line
 
     def awaken(self, timeout_s: float) -> None:
@@ -181,7 +171,7 @@ class Guest:
             self.check_clock()
             self._agent, self._line = line.upgrade(), None
         except TargetError as error:
-            raise self.failure(f"talk to the agent in {self.name}", error) from error
+            raise Unreached(f"talk to the agent in {self.name}", said=str(error)) from error
 
     def hand_over(self, console: Path) -> None:
         """Make a guest that has waited fit for use: console in its place, time of day and clock as if just awake.
@@ -239,6 +229,11 @@ class Guest:
         if self._recorder is not None:
             self._recorder.close()
         self._run_folder.remove()
+
+    @property
+    def keeps_console(self) -> bool:
+        """Whether its console outlives it."""
+        return self._start.console is not None
 
     # --- what is known about it -----------------------------------------------------------------------
 
@@ -299,7 +294,11 @@ class Guest:
         """Why QEMU ended or its guest went down; empty while it runs."""
         if not self.shut_down:
             self.qemu.wait_end(_END_FOLLOWS_WITHIN_S)
-        return post_mortem.went_down(self) or self.qemu.how_it_ended
+        if self.panicked:
+            return f"its kernel panicked: {self.panic_reason}"
+        if self.shut_down:
+            return f"it went down by itself: {last_words(self.console_text())}"
+        return self.qemu.how_it_ended
 
     def console_text(self) -> str:
         """Return everything written to the console so far, in lines that are not too long to be searched.
@@ -389,39 +388,6 @@ class Guest:
             whether it was within the time.
         """
         return self._recorder is not None and self._recorder.wait_for(wanted, timeout_s)
-
-    def post_mortem(self, silence: str, pages: Mapping[int, int] = {}) -> Loss:
-        """Find out how it was lost, once; it is of no use afterwards.
-
-        Args:
-            silence: how it was noticed.
-            pages: by any key, the physical address of a page to read before anything is changed; see `pages_read`.
-        """
-        if self._lost is None:
-            self._lost = post_mortem.post_mortem(self, silence, pages)
-        return self._lost[0]
-
-    @property
-    def pages_read(self) -> dict[int, bytes]:
-        """By key, the content of those pages that the post-mortem could read."""
-        return self._lost[1] if self._lost else {}
-
-    def failure(self, tried: str, cause: Exception) -> GuestError:
-        """Collect all there is to know about a guest that did not do what it was started for.
-
-        A guest that still runs is asked for registers and backtraces, and is of no use afterwards.
-
-        Args:
-            tried: what was attempted.
-            cause: what went wrong, as far as the host could see.
-
-        Returns:
-            the error to raise: reason of the panic or end, command line, console.
-        """
-        loss = self.post_mortem(str(cause))
-        hint = f"Console: {self.console}" if self._start.console else ""
-        evidence = post_mortem.evidence(self, loss)
-        return GuestError(tried, said=post_mortem.in_words(loss), hint=hint, evidence=evidence)
 
 
 def _is_panic(event: MonitorEvent) -> bool:

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import re
 import signal
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import GuestError
-from harness.lab.guest.backtraces import first_function, stuck_tasks
+from harness.lab.guest.backtraces import first_function, has_last_words, stuck_tasks
+from harness.lab.guest.guest import Guest, Start, Unreached
 from harness.lab.guest.watch import is_end_of_agent, is_stopped
 from harness.model.loss import Loss, LossKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from harness.lab.guest.guest import Guest
     from harness.lab.qemu.qmp import MonitorEvent
 
 PAGE_BYTES: Final = 4096
@@ -36,9 +36,6 @@ _ONE_PLACE_BYTES: Final = 4096
 _INTERRUPT_FLAG: Final = 1 << 9
 _CONSOLE_BYTES: Final = 64 << 10
 _CONSOLE_TAIL_CHARACTERS: Final = 4000
-_NO_WORD: Final = "without a word; a triple fault looks like this"
-
-_LAST_WORDS: Final = re.compile(r"^.*\b(?:reboot: |sysrq: (?:Resetting|Power Off)).*$", re.MULTILINE)
 _AGENT_ENDED: Final = re.compile(
     r"init: agent ended, status (0x[0-9a-f]+|0);"
 )  # not yet whole without its end
@@ -108,14 +105,39 @@ def evidence(guest: Guest, loss: Loss) -> str:
     return "\n\n".join(parts)
 
 
-def went_down(guest: Guest) -> str:
-    """Say how the guest's kernel gave up, in a few words; empty when it did not."""
-    if guest.panicked:
-        return f"its kernel panicked: {guest.panic_reason}"
-    if not guest.shut_down:
-        return ""
-    words = _LAST_WORDS.findall(guest.console_text())
-    return f"it went down by itself: {words[-1] if words else _NO_WORD}"
+@contextmanager
+def examined(guest: Guest) -> Iterator[None]:
+    """Look at a guest that does not come up in this block, and raise all there is to know of it.
+
+    A guest that still runs is asked for registers and backtraces, and is of no use afterwards.
+
+    Raises:
+        GuestError: it did not come up; with reason of the panic or end, command line, console.
+    """
+    try:
+        yield
+    except Unreached as error:
+        loss, _ = post_mortem(guest, error.said, {})
+        hint = f"Console: {guest.console}" if guest.keeps_console else ""
+        raise GuestError(
+            error.tried, said=in_words(loss), hint=hint, evidence=evidence(guest, loss)
+        ) from error
+
+
+@contextmanager
+def started(start: Start, *, name: str = "guest") -> Iterator[Guest]:
+    """Run a guest for the length of a block; nobody is connected to it yet.
+
+    Raises:
+        GuestError: it did not come up.
+    """
+    guest = Guest(start, name=name)
+    try:
+        with examined(guest):
+            guest.start()
+            yield guest
+    finally:
+        guest.kill()
 
 
 def how_the_agent_ended(console: str) -> str:
@@ -155,7 +177,7 @@ class _Examination:
             return LossKind.EMULATOR, guest.qemu.how_it_ended or "QEMU was ended by the harness"
         if guest.shut_down:
             self._look()
-            return LossKind.REBOOT, went_down(guest)
+            return LossKind.REBOOT, guest.cause_of_death
         if stopped:
             self._look()
             return LossKind.FROZEN, "QEMU was stopped (SIGSTOP)"
@@ -212,9 +234,9 @@ class _Examination:
         self._look_in_passing()  # at once: its memory is free to be used by others
         guest = self.guest
         guest.wait_console(
-            lambda text: bool(how_the_agent_ended(text) or _LAST_WORDS.search(text)), _SAYS_WITHIN_S
+            lambda text: bool(how_the_agent_ended(text) or has_last_words(text)), _SAYS_WITHIN_S
         )
-        if _LAST_WORDS.search(guest.console_text()):
+        if has_last_words(guest.console_text()):
             guest.wait_shutdown(_SAYS_WITHIN_S)
         if guest.shut_down or guest.panicked:
             return self.cause()

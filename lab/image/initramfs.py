@@ -33,8 +33,8 @@ from harness.lab.cache.store import key_of
 from harness.lab.image import cpio
 from harness.lab.image.init_program import compiled_init
 from harness.lab.kernel import modules
-from harness.lab.kernel.build_module import FAULTS
-from harness.lab.kernel.build_module import NAME as WINDOWS
+from harness.lab.kernel.added import NOTHING, Added
+from harness.lab.kernel.names import FAULTS, WINDOWS
 from harness.lab.needs import apt_line
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ class _Source:
         return self.host.suffix == ".so" or ".so." in self.host.name or self.guest == "python/bin/python3"
 
 
-def build_root(cache: Cache, kernel: Kernel) -> Path:
+def build_root(cache: Cache, kernel: Kernel, added: Added = NOTHING) -> Path:
     """Provide the initramfs for one kernel, from the cache when nothing changed.
 
     Args:
         cache: where it is kept.
-        kernel: whose modules go in, and those of the user's own; without `modules` everything needed is taken
-            to be built in.
+        kernel: whose modules go in; without `modules` everything needed is taken to be built in.
+        added: modules that go in beside them, or instead.
 
     Returns:
         the path of the archive.
@@ -111,15 +111,17 @@ def build_root(cache: Cache, kernel: Kernel) -> Path:
         "init": _digest(init),
         "kernel": [kernel.release, fingerprint(kernel.modules) if kernel.modules else None],
         "modules": [LOADED_AT_BOOT, SHIPPED],
-        "ours": {path.name: _digest(path) for path in _ours(kernel)},
-        "own": {module.name: hashlib.sha256(module.content).hexdigest() for module in kernel.own},
+        "ours": {path.name: _digest(path) for path in _ours(added)},
+        "own": {module.name: hashlib.sha256(module.content).hexdigest() for module in added.own},
         # stands for all shared libraries of this machine: rewritten whenever one is installed
         "libraries": _digest(Path("/etc/ld.so.cache")),
         "python": sys.version,
     }
 
     def build(folder: Path) -> None:
-        drivers = [*_modules(kernel)]  # first: a kernel that lacks one is refused before anything is compiled
+        drivers = [
+            *_modules(kernel, added)
+        ]  # first: a kernel that lacks one is refused before anything is compiled
         (folder / IMAGE).write_bytes(
             cpio.archive([*_skeleton(init), *_binaries(sources), *_code(sources), *drivers])
         )
@@ -298,11 +300,11 @@ def _code(sources: Iterable[_Source]) -> Iterator[cpio.Entry]:
             yield cpio.file(source.guest + "c", code)
 
 
-def _modules(kernel: Kernel) -> Iterator[cpio.Entry]:
+def _modules(kernel: Kernel, added: Added) -> Iterator[cpio.Entry]:
     at_boot: list[str] = []
     index: dict[str, list[str]] = {}
-    if kernel.modules or kernel.own:
-        own = {module.name: module.content for module in kernel.own}
+    if kernel.modules or added.own:
+        own = {module.name: module.content for module in added.own}
         tree = modules.scan(kernel.modules) if kernel.modules else modules.ModuleTree()
         tree = replace(tree, own=own)
         available = [name for name in (*LOADED_AT_BOOT, *SHIPPED) if tree.has(name)]
@@ -315,16 +317,16 @@ def _modules(kernel: Kernel) -> Iterator[cpio.Entry]:
         # What is part of the kernel need not be loaded, and asking for it is no mistake.
         index.update({name: [] for name in (*LOADED_AT_BOOT, *SHIPPED) if name in tree.built_in})
         at_boot = list(dict.fromkeys(path for name in LOADED_AT_BOOT for path in index.get(name, ())))
-    for path in _ours(kernel):  # never loaded at boot: they taint the kernel
+    for path in _ours(added):  # never loaded at boot: they taint the kernel
         index[path.stem] = [f"/lib/modules/{path.name}"]
         yield cpio.file(index[path.stem][0].lstrip("/"), _stripped(path))
     yield cpio.file("etc/modules.order", "".join(f"{path}\n" for path in at_boot).encode())
     yield cpio.file("etc/modules.index", json.dumps(index, indent=1, sort_keys=True).encode())
 
 
-def _ours(kernel: Kernel) -> list[Path]:
+def _ours(added: Added) -> list[Path]:
     """The modules of lab/kmod that were built for a kernel."""
-    if kernel.windows is None:
+    if added.windows is None:
         return []
-    beside = (kernel.windows.with_name(f"{name}.ko") for name in (WINDOWS, FAULTS))
+    beside = (added.windows.with_name(f"{name}.ko") for name in (WINDOWS, FAULTS))
     return [path for path in beside if path.exists()]

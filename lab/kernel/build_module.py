@@ -27,6 +27,7 @@ from harness.errors import SetupError, UsageError
 from harness.lab.cache.store import VARIABLE, key_of
 from harness.lab.debian import archive
 from harness.lab.kernel.find import debian_request
+from harness.lab.kernel.names import FAULTS, WINDOWS
 from harness.lab.needs import apt_line
 from harness.lab.progress import step
 
@@ -35,11 +36,6 @@ if TYPE_CHECKING:
 
     from harness.lab.cache.store import Cache
     from harness.lab.kernel.find import Kernel
-
-NAME: Final = "hil_windows"
-"""The module that holds locks, and its device file."""
-FAULTS: Final = "hil_faults"
-"""The module that breaks the kernel on request, for tests of the harness, and its device file."""
 
 TOOLS: Final = ("gcc", "make")
 
@@ -118,7 +114,7 @@ def windows_module(cache: Cache, kernel: Kernel) -> WindowsModule:
     why_not = entry / WHY_NOT
     if why_not.exists():
         return WindowsModule(why_not=f"{why_not.read_text()} (see {entry / _LOG})")
-    return WindowsModule(path=entry / f"{NAME}.ko")
+    return WindowsModule(path=entry / f"{WINDOWS}.ko")
 
 
 def obstacle_here(cache_root: Path) -> tuple[str, str] | None:
@@ -238,7 +234,7 @@ def _build(cache: Cache, kernel: Kernel, entry: Path) -> None:
         for source in _SOURCES:
             shutil.copy(_FOLDER / source, sources)
         said = make_modules(cache, kernel, sources, entry / _LOG, what=what, scratch=Path(scratch))
-        built = [sources / f"{name}.ko" for name in (NAME, FAULTS)]
+        built = [sources / f"{name}.ko" for name in (WINDOWS, FAULTS)]
         if not said and all(module.is_file() for module in built):
             for module in built:
                 shutil.copy(module, entry)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.lab.cache.store import Cache
-    from harness.lab.kernel.own_modules import OwnModule
 
 DEFAULT_BRANCH: Final = "6.12"
 """The branch of Debian's newest stable release."""
@@ -47,8 +46,6 @@ class Kernel:
         debug: whether it checks itself (KASAN, LOCKDEP, ...) and so may boot slowly.
         branch: of Debian, "6.12"; empty for a kernel of the user's own.
         build: a folder to build modules against, for a kernel of the user's own that has one.
-        windows: the module for lock windows (lab/kernel/build_module.py), once it was built for this kernel.
-        own: modules of the user's own that it gets instead of its own ones of these names, or beside them.
     """
 
     image: Path
@@ -59,8 +56,6 @@ class Kernel:
     debug: bool
     branch: str = ""
     build: Path | None = None
-    windows: Path | None = None
-    own: tuple[OwnModule, ...] = ()
 
 
 def find_kernel(
@@ -92,7 +87,7 @@ def find_kernel(
         note(
             f"kernel {kernel.release}: no configuration beside or in it; what it lacks will show in the guest"
         )
-    for line in missing_options(kernel):
+    for line in (*missing_options(kernel), *unwelcome_gaps(kernel)):
         note(f"kernel {kernel.release} lacks {line}")
     return kernel
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.errors import SetupError, UsageError
 from harness.lab.kernel import modules
-from harness.lab.kernel.build_module import FAULTS, NAME
+from harness.lab.kernel.names import FAULTS, WINDOWS
 from harness.model.limits import MODULE_FILE
 from harness.outside import read_file
 
@@ -149,7 +149,7 @@ def _obstacles(
             f"it was built for {module.made_for!r}",
             f"{against}, or name the kernel that it was built for with --kernel or --kernels.",
         )
-    if module.name in (NAME, FAULTS):
+    if module.name in (WINDOWS, FAULTS):
         yield "the lab has a module of that name", "Give yours another one."
     if module.name in tree.built_in:
         yield f"{module.name} is built into this kernel", "Build the kernel with it as a module (=m)."

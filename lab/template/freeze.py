@@ -20,7 +20,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import GuestError, TargetError
-from harness.lab.guest.guest import Guest, Start
+from harness.lab.guest.guest import Guest, Start, Unreached
+from harness.lab.guest.post_mortem import started
 from harness.lab.qemu.command_line import Memory
 from harness.model.request import ReadConfig, Warm
 from harness.target import clock
@@ -187,7 +188,7 @@ def digest(path: Path) -> str:
 
 def _frozen(start: Start, state: Path, boot_timeout_s: float) -> ConfigSpaces:
     """Boot, warm the agent up, freeze; return the config spaces as they were."""
-    with Guest(start, name="guest to freeze") as guest:
+    with started(start, name="guest to freeze") as guest:
         line = guest.connect(boot_timeout_s)
         try:
             first = guest.read_clock()
@@ -199,7 +200,7 @@ def _frozen(start: Start, state: Path, boot_timeout_s: float) -> ConfigSpaces:
             guest.monitor.wait_closed(max(0.0, remaining_s))
             last = guest.read_clock()
         except TargetError as error:
-            raise guest.failure("prepare a guest to be frozen", error) from error
+            raise Unreached("prepare a guest to be frozen", said=str(error)) from error
         clock.check(first, last, where="a freshly booted guest")
         # The agent stays, and waits for the next host: that is what clones find it doing.
         guest.disconnect()
@@ -222,7 +223,7 @@ def _failed(tried: str, guest: Guest, said: str) -> GuestError:
 
 
 def _first_clone(start: Start) -> ConfigSpaces:
-    with Guest(start, name="first clone") as guest:
+    with started(start, name="first clone") as guest:
         guest.awaken(_CLONE_S)
         spaces = _config_spaces(guest.machine, guest.agent)
         guest.check_clock()

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from harness.lab.cache.budget import collect
 from harness.lab.cache.store import key_of
 from harness.lab.guest.guest import Guest, Start
+from harness.lab.guest.post_mortem import examined
 from harness.lab.image.initramfs import build_root
+from harness.lab.kernel.added import NOTHING, Added
 from harness.lab.kernel.find import pvh_image
 from harness.lab.progress import note, step
 from harness.lab.qemu.command_line import Boot, Memory, Wiring, arguments
@@ -54,12 +56,14 @@ class Recipe:
     Attributes:
         emulator: the QEMU to run.
         kernel: what boots in it.
+        added: modules that it gets beside its own.
         machine: what it runs on.
         boot: the files that the machine boots.
     """
 
     emulator: Emulator
     kernel: Kernel
+    added: Added
     machine: Machine
     boot: Boot
 
@@ -88,18 +92,24 @@ class Recipe:
         }
 
 
-def recipe(cache: Cache, emulator: Emulator, kernel: Kernel, machine: Machine | None = None) -> Recipe:
+def recipe(
+    cache: Cache,
+    emulator: Emulator,
+    kernel: Kernel,
+    machine: Machine | None = None,
+    added: Added = NOTHING,
+) -> Recipe:
     """Bring together what a guest is made from, building the guest's root when needed.
 
     Raises:
         SetupError: the root could not be built.
     """
-    root = build_root(cache, kernel)
+    root = build_root(cache, kernel, added)
     image = pvh_image(kernel, cache)
     with image.open("rb") as file:
         pvh = file.read(4) == b"\x7fELF"
     boot = Boot(kernel=image, root=root, pvh=pvh)
-    return Recipe(emulator=emulator, kernel=kernel, machine=machine or Machine(), boot=boot)
+    return Recipe(emulator=emulator, kernel=kernel, added=added, machine=machine or Machine(), boot=boot)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,8 +209,9 @@ def cold(
 def _awake(start: Start, name: str, timeout_s: float) -> Guest:
     guest = Guest(start, name=name)
     try:
-        guest.start()
-        guest.awaken(timeout_s)
+        with examined(guest):
+            guest.start()
+            guest.awaken(timeout_s)
     except BaseException:
         guest.kill()
         raise

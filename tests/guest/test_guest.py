@@ -18,6 +18,7 @@ import pytest
 
 from harness.errors import ClockError, GuestError, UsageError
 from harness.lab.guest.guest import Guest
+from harness.lab.guest.post_mortem import post_mortem, started
 from harness.lab.image import cpio
 from harness.lab.qemu.machine import EmulatedFunction, Machine
 from harness.lab.template.template import clone, cold
@@ -102,7 +103,7 @@ def test_a_clock_that_runs_wild_is_an_error(place: Place) -> None:
         guest.monitor.wait_closed(0.5)
         guest.check_clock()
 
-    with Guest(recipe.start()) as guest, pytest.raises(ClockError, match="the guest's ran at"):
+    with started(recipe.start()) as guest, pytest.raises(ClockError, match="the guest's ran at"):
         watch(guest)
 
 
@@ -177,7 +178,7 @@ def test_a_panic_is_noticed_and_its_console_is_complete(guest: Guest) -> None:
 def test_a_guest_that_says_nothing_is_asked_for_registers_and_backtraces_of_all_processors(
     guest: Guest,
 ) -> None:
-    loss = guest.post_mortem("it said nothing")
+    loss, _ = post_mortem(guest, "it said nothing", {})
     assert loss.kind is LossKind.SILENT
     assert loss.said.startswith("it said nothing; no task is stuck")
     assert loss.registers.count("RIP=") == guest.machine.vcpus
@@ -198,7 +199,7 @@ def test_memory_can_be_read_where_there_is_any(guest: Guest) -> None:
 
 def test_a_guest_that_was_paused_says_so_and_what_it_was_doing(place: Place, console: Path) -> None:
     start = dataclasses.replace(place.template.start(), console=console)
-    with Guest(start) as stopped:
+    with started(start) as stopped:
         assert stopped.monitor.wait_event(lambda event: event.name == "RESUME", 30.0)
         stopped.monitor.execute("stop")
         with pytest.raises(GuestError, match=r"the guest was stopped \(paused\)") as caught:
@@ -223,7 +224,7 @@ def test_a_monitor_without_qemu_is_an_error_at_once(guest: Guest) -> None:
 
 def test_an_agent_that_ends_is_started_again_and_says_so(place: Place, console: Path) -> None:
     start = dataclasses.replace(place.template.start(), console=console)
-    with Guest(start) as guest:
+    with started(start) as guest:
         line = guest.connect(30.0)
         first = line.hello.pid
         guest.disconnect()

@@ -13,7 +13,8 @@ import pytest
 
 from harness.errors import GuestError
 from harness.lab.cache.store import Cache, key_of
-from harness.lab.guest.guest import Guest, Start
+from harness.lab.guest.guest import Start
+from harness.lab.guest.post_mortem import started
 from harness.lab.qemu.command_line import Memory
 from harness.lab.qemu.machine import EmulatedFunction, Machine, Placement
 from harness.lab.template import freeze
@@ -103,7 +104,7 @@ def test_a_model_that_silently_loses_its_state_is_refused_by_name(place: Place, 
 def save_at_once(start: Start, folder: Path) -> None:
     """Save the devices of a guest that has hardly begun to boot: this needs no more."""
     shared = dataclasses.replace(start, memory=Memory.SHARED_FILE, ram=folder / freeze.RAM)
-    with Guest(shared) as guest:
+    with started(shared) as guest:
         freeze.save(guest, folder / freeze.STATE)
 
 

@@ -17,6 +17,7 @@ from harness.errors import SetupError
 from harness.lab.cache.store import Cache
 from harness.lab.image import bytecode
 from harness.lab.image import initramfs as root
+from harness.lab.kernel.added import Added
 from harness.lab.kernel.find import Kernel
 from harness.lab.kernel.own_modules import OwnModule
 from tests.unit.lab.test_cpio import unpack
@@ -97,7 +98,7 @@ def test_the_module_for_windows_is_there_and_not_loaded_at_boot(tmp_path: Path) 
     windows.write_bytes(elf("depends="))
     with Cache(tmp_path / "cache") as cache:
         without = root.build_root(cache, found)
-        path = root.build_root(cache, replace(found, windows=windows))
+        path = root.build_root(cache, found, Added(windows=windows))
         assert path != without
         contents = unpack(path.read_bytes())
         assert "hil_windows" not in json.loads(unpack(without.read_bytes())["etc/modules.index"][1])
@@ -176,8 +177,8 @@ def test_a_module_of_the_users_own_takes_the_place_of_the_kernels_or_comes_besid
     found = kernel(tmp_path / "modules", **depends)
     mine = (own("ipr", "scsi_mod"), own("vfio"))
     with Cache(tmp_path / "cache") as cache:
-        path = root.build_root(cache, replace(found, own=(*mine, own("new", "ipr"))))
-        other = root.build_root(cache, replace(found, own=(*mine, own("new"))))
+        path = root.build_root(cache, found, Added(own=(*mine, own("new", "ipr"))))
+        other = root.build_root(cache, found, Added(own=(*mine, own("new"))))
         contents = unpack(path.read_bytes())
     assert path != other, "another module is another root"
     for module in mine:
@@ -193,5 +194,5 @@ def test_a_module_of_the_users_own_takes_the_place_of_the_kernels_or_comes_besid
 def test_a_kernel_without_modules_takes_those_of_the_user(tmp_path: Path) -> None:
     bare = replace(kernel(tmp_path / "modules"), modules=None)
     with Cache(tmp_path / "cache") as cache:
-        contents = unpack(root.build_root(cache, replace(bare, own=(own("ipr"),))).read_bytes())
+        contents = unpack(root.build_root(cache, bare, Added(own=(own("ipr"),))).read_bytes())
     assert json.loads(contents["etc/modules.index"][1]) == {"ipr": ["/lib/modules/ipr.ko"]}
