@@ -13,7 +13,6 @@ from harness.errors import SetupError, UsageError
 from harness.lab.cache.store import Cache
 from harness.lab.kernel import build_module as kmod
 from harness.lab.kernel.build_module import (
-    NAME,
     WindowsModule,
     first_error,
     headers_request,
@@ -21,6 +20,7 @@ from harness.lab.kernel.build_module import (
     windows_module,
 )
 from harness.lab.kernel.find import Kernel
+from harness.lab.kernel.names import WINDOWS
 from harness.lab.needs import apt_line
 
 BUILDS = "modules:\n\techo run >> $(CURDIR)/runs\n\techo $(LLVM) > $(M)/hil_windows.ko\n\ttouch $(M)/hil_faults.ko\n"
@@ -61,7 +61,7 @@ def test_the_module_is_built_once_against_the_users_tree(tmp_path: Path) -> None
     with Cache(tmp_path / "cache") as cache:
         first = windows_module(cache, mine)
         assert first.path is not None
-        assert (first.path.name, first.why_not) == (f"{NAME}.ko", "")
+        assert (first.path.name, first.why_not) == (f"{WINDOWS}.ko", "")
         assert windows_module(cache, mine) == first
         assert (tmp_path / "linux/runs").read_text() == "run\n"
         (tmp_path / "linux/Module.symvers").write_text("2\n")  # the kernel was built again
