@@ -13,7 +13,9 @@ import pytest
 from harness.contract import load as load_contract
 from harness.history.container import from_bytes
 from harness.model.exit_status import ExitStatus
+from harness.model.observation import FunctionFacts
 from harness.model.pci import Bdf, ResetMethod
+from harness.model.request import ReadConfig
 from harness.plugin.lab import describe
 from harness.plugin.lab.guests import Start, TargetSource
 from harness.results import load
@@ -263,14 +265,18 @@ def test_a_function_is_described_from_what_its_kernel_says() -> None:
     """Facts and config space of a recorded e1000e, as the agent of that guest gave them."""
     recorded = from_bytes(GOLDEN.read_bytes()).functions[0]
     config = recorded.config_before[:0xE8] + b"\x10\x28" + recorded.config_before[0xEA:]
-    facts = {
-        "vendor": recorded.vendor,
-        "device": recorded.device,
-        "reset_methods": list(recorded.reset_methods),
-    }
+    facts = FunctionFacts(
+        bdf=Bdf.parse(recorded.bdf),
+        vendor=recorded.vendor,
+        device=recorded.device,
+        class_code=0x02_0000,
+        driver="",
+        reset_methods=recorded.reset_methods,
+        iommu_group="",
+        port=None,
+    )
     target = SimpleNamespace(
-        agent=SimpleNamespace(ask=lambda name, bdf: {("config_space", recorded.bdf): config}[name, bdf]),
-        address=lambda alias: {"e1000e0": Bdf.parse(recorded.bdf)}[alias],
+        agent=SimpleNamespace(ask=lambda request: {ReadConfig(bdf=facts.bdf): config}[request]),
         facts=lambda alias: {"e1000e0": facts}[alias],
     )
     contract = load_contract()

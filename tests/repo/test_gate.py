@@ -176,7 +176,7 @@ def test_all_python_that_is_tracked_is_looked_at_by_all() -> None:
     inside = {path.relative_to(ROOT).parts[0] for path in tracked() if path.suffix == ".py"}
     assert inside == set(TREE)
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
-    assert settings["files"] == list(TREE)
+    assert settings["files"] == [name for name in TREE if name != "lab"]  # it is in harness, by a link
     assert settings["strict"] is True
 
 

@@ -585,7 +585,7 @@ def test_tests_run_their_programs_where_the_temporary_folder_lets_none_run(
         assert "Set TMPDIR=/another/folder" in said
     else:
         assert result.returncode == 0
-        assert f"pytest.py {OTHER} -n 2" in result.stdout
+        assert f"gate.py {OTHER} in " in result.stdout
 
 
 def test_the_same_python_by_another_name_is_no_change(ready: Repository, tmp_path: Path) -> None:
