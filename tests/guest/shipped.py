@@ -34,7 +34,7 @@ _ADAPTER_ONLY = "test_adapter_faults or test_untold_resets or test_silly_root or
 PARTS: Final = {
     "most": Part(asked=("-k", f"not ({_ADAPTER_ONLY})"), cases=120, stages=110, met=95, used=105),
     "adapter": Part(
-        asked=("-m", "ipr"),
+        asked=("-m", "hil_ipr"),
         cases=20,
         stages=20,
         met=4,
