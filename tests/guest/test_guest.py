@@ -199,11 +199,13 @@ def test_memory_can_be_read_where_there_is_any(guest: Guest) -> None:
 
 def test_a_guest_that_was_paused_says_so_and_what_it_was_doing(place: Place, console: Path) -> None:
     start = dataclasses.replace(place.template.start(), console=console)
-    with started(start) as stopped:
+    with (
+        pytest.raises(GuestError, match=r"the guest was stopped \(paused\)") as caught,
+        started(start) as stopped,
+    ):
         assert stopped.monitor.wait_event(lambda event: event.name == "RESUME", 30.0)
         stopped.monitor.execute("stop")
-        with pytest.raises(GuestError, match=r"the guest was stopped \(paused\)") as caught:
-            stopped.connect(30.0)
+        stopped.connect(30.0)
     assert "RIP=" in caught.value.evidence
 
 
