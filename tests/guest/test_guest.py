@@ -198,14 +198,14 @@ def test_memory_can_be_read_where_there_is_any(guest: Guest) -> None:
 
 
 def test_a_guest_that_was_paused_says_so_and_what_it_was_doing(place: Place, console: Path) -> None:
-    start = dataclasses.replace(place.template.start(), console=console)
-    with (
-        pytest.raises(GuestError, match=r"the guest was stopped \(paused\)") as caught,
-        started(start) as stopped,
-    ):
-        assert stopped.monitor.wait_event(lambda event: event.name == "RESUME", 30.0)
-        stopped.monitor.execute("stop")
-        stopped.connect(30.0)
+    def pause_and_connect() -> None:
+        with started(dataclasses.replace(place.template.start(), console=console)) as stopped:
+            assert stopped.monitor.wait_event(lambda event: event.name == "RESUME", 30.0)
+            stopped.monitor.execute("stop")
+            stopped.connect(30.0)
+
+    with pytest.raises(GuestError, match=r"the guest was stopped \(paused\)") as caught:
+        pause_and_connect()
     assert "RIP=" in caught.value.evidence
 
 

@@ -230,7 +230,12 @@ def test_a_fault_is_called_by_its_name(
 ) -> None:
     read = provoke(impatient, kind)
     assert read.complete
-    events = [event for event in read.worst(contract) if event.pid in ("", str(read.writer))]
+    events = [
+        event
+        for event in read.worst(contract)
+        if event.pid in ("", str(read.writer))
+        and event.kind is not LogClass.SLOW  # a busy host makes it slow
+    ]
     assert {event.kind for event in events} == {expected}, read.lines
     assert events[0].pid == str(read.writer)
     assert not symbol or events[0].symbol == symbol
