@@ -8,6 +8,7 @@ from harness.history.history import History
 from harness.judge.evidence import Evidence
 from harness.judge.findings import unknown
 from harness.judge.questions.access_outcome import access_outcome
+from harness.judge.questions.accounted import accounted
 from harness.judge.questions.call_outcome import call_outcome
 from harness.judge.questions.call_time import call_time
 from harness.judge.questions.came_back import came_back
@@ -56,6 +57,7 @@ CHECKERS: Final[tuple[Checker, ...]] = (
     finished,
     came_back,
     stray_dma,
+    accounted,
     interrupts,
     access_outcome,
     values_sane,
