@@ -51,6 +51,10 @@ _ONLY_LOOKS: Final = frozenset(
     }
 )
 """Options of pytest with which nothing is run: then nothing is prepared, and no report is touched."""
+_OUR_OWN: Final = (
+    "ignore:Module already imported so cannot be rewritten; harness:pytest.PytestAssertRewriteWarning"
+)
+"""A warning that is no user's business: this package runs their pytest, so it was imported before it."""
 _COMPLAINT: Final = re.compile(r"^(?:\S+: error|ERROR): (?!usage: )(.+)$", re.MULTILINE)
 """Of all that pytest says of a mistake on its command line the sentence that tells."""
 
@@ -214,6 +218,7 @@ def _prepare(options: argparse.Namespace) -> Iterator[str]:
 
 def _pytest_arguments(options: argparse.Namespace, folder: Path, arguments: Sequence[str]) -> list[str]:
     ours = ["--hil-lab=emulated", f"--hil-results={folder}", "-p", "no:cacheprovider", "--tb=short", "-rN"]
+    ours += ["-W", _OUR_OWN]
     ours += for_pytest(options)
     if options.hil_keep:
         ours.append("--capture=no")

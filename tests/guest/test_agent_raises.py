@@ -12,16 +12,15 @@ SCENARIO = r"""
 import time
 import pytest
 
-HIDE = '''
-import ctypes
-libc = ctypes.CDLL(None, use_errno=True)
-assert libc.mount(b"none", b"/proc/sys/kernel", b"tmpfs", 0, None) == 0, ctypes.get_errno()
+SPOIL = '''
+from harness.pci import condition
+condition._TAINTED = None
 channel.send(True)
 '''
 
 @pytest.mark.dut("igb0")
-def test_a_kernel_without_what_everybody_takes_for_granted(dut, stage, hil_source):
-    hil_source.target.agent.run_source(HIDE)
+def test_with_an_agent_that_makes_a_mistake(dut, stage, hil_source):
+    hil_source.target.agent.run_source(SPOIL)
     begun = time.monotonic()
     try:
         stage(dut.reads("sysfs"), lasting="50ms")
@@ -35,11 +34,10 @@ def test_an_exception_in_the_agent_reaches_the_host_at_once(tmp_path: Path) -> N
     (tmp_path / "test_mine.py").write_text(SCENARIO)
     run = harness("run", "test_mine.py", cwd=tmp_path)
     assert run.status == 125, run.said
-    case = cases(run.report())["test_a_kernel_without_what_everybody_takes_for_granted[igb0]"]
+    case = cases(run.report())["test_with_an_agent_that_makes_a_mistake[igb0]"]
     (error,) = case.iter("error")
     assert error.get("type") == "hil.agent", run.said
-    assert "request 'CarryOut': FileNotFoundError" in str(error.get("message"))
-    assert "/proc/sys/kernel/tainted" in str(error.text)
+    assert "request 'CarryOut': AttributeError" in str(error.get("message"))
     assert "in carry_out" in str(error.text), "the agent's traceback tells where"
     assert not list(case.iter("rerunFailure")), "a mistake comes again: nobody tries twice"
     printed = str(case.findtext("system-out"))
