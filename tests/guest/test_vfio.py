@@ -409,7 +409,7 @@ def test_what_the_kernel_refuses_names_step_function_errno_and_remedy(target: Gu
 
 def test_a_group_with_a_function_of_another_driver_is_not_viable(target: GuestTarget) -> None:
     target.agent.ask(LoadModule(name="nvme"))
-    pair0, pair1 = give_to_vfio(target, "pair0"), str(target.address("pair1"))
+    pair0, pair1 = give_to_vfio(target, "pair0"), target.address("pair1")
     target.agent.ask(Bind(bdf=pair1, driver="nvme"))
     said = inside.python(target, "answer = refusal(lambda: Container().attach(Bdf.parse(bdf)))", bdf=pair0)
     assert said["class"] == "TargetError"
