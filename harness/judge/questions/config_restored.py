@@ -16,7 +16,7 @@ from harness.history.history import FunctionRecord
 from harness.judge import findings
 from harness.judge.evidence import Evidence
 from harness.judge.evidence.calls import Call
-from harness.judge.evidence.config_bits import counting, differing, written
+from harness.judge.evidence.config_bits import differing, written
 from harness.judge.findings import Aspect
 from harness.model.pci import BAR0, COMMAND
 from harness.model.promise import ConfigSpace, Promise
@@ -61,9 +61,7 @@ def _restored(
     evidence: Evidence, terms: Terms, promise: Promise, function: FunctionRecord, call: Call
 ) -> Finding:
     before, after, alias = function.config_before, function.config_after, function.alias
-    mask = counting(len(before), (*terms.volatile, *terms.unrestored), alias)
-    for offset in evidence.written[alias]:
-        mask[offset] = 0
+    mask = evidence.compared(alias, (*terms.volatile, *terms.unrestored))
     count, places = differing(before, after, mask)
     if not count:
         return findings.passed(

@@ -15,7 +15,7 @@ from typing import Final
 from harness.history.windows import DriverReset, driver_doubts
 from harness.judge import findings
 from harness.judge.evidence import Evidence
-from harness.judge.evidence.config_bits import counting, differing
+from harness.judge.evidence.config_bits import differing
 from harness.model.operation import REMOVE, UNBIND
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, Finding
@@ -54,10 +54,7 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, reset: DriverReset) -> 
     before, after = function.config_before, function.config_after
     if not before or len(before) != len(after) or not after.strip(b"\xff"):
         return  # somebody is stuck, or the function is dead, and another checker says so
-    mask = counting(len(before), terms.volatile, alias)
-    for offset in evidence.written[alias]:
-        mask[offset] = 0
-    count, places = differing(before, after, mask)
+    count, places = differing(before, after, evidence.compared(alias, terms.volatile))
     if not count:
         yield findings.passed(
             NAME,
