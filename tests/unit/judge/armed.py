@@ -58,7 +58,9 @@ def rings(
     stage.op(actor, end - 10, end, step=1, value=count, error=error, round_=number)
 
 
-def used(kind: str, after: bytes, *, before: bytes | None = None, reset: str = "reset/flr") -> History:
+def used(
+    kind: str, after: bytes | bytearray, *, before: bytes | bytearray | None = None, reset: str = "reset/flr"
+) -> History:
     """A user of interrupts, and a reset between two of them.
 
     Args:
