@@ -68,7 +68,7 @@ def arming(function: OfFunction) -> Arming:
     times = [int(begins[handled].min())] if len(handled) else []
     return Arming(
         bits={at: bits for kind in asked for at, bits in state_bits(config, kind)},
-        since=0 if unlike else min([_open_until(function), *times]),
+        since=0 if unlike else min([open_until(function), *times]),
         again=bool(len(handled)),
         kinds=() if unlike else armed,
     )
@@ -100,8 +100,11 @@ def _control(config: bytes, at: int) -> int:
     return int.from_bytes(config[at + _CONTROL : at + _CONTROL + 2], "little")
 
 
-def _open_until(function: OfFunction) -> int:
-    """Until when somebody certainly had the function open: the last of its users did something then."""
+def open_until(function: OfFunction) -> int:
+    """Until when somebody certainly had the function open through VFIO: the last of its users did something then.
+
+    0 of a function that nobody has open, or that its user opens himself.
+    """
     reading, alias = function.whole, function.alias
     table, ends = reading.history.operations, [0]
     for number, actor in enumerate(reading.history.plan.actors):

@@ -54,8 +54,8 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, reset: DriverReset) -> 
     before, after = function.config_before, function.config_after
     if not before or len(before) != len(after) or not after.strip(b"\xff"):
         return  # somebody is stuck, or the function is dead, and another checker says so
-    count, places = differing(before, after, evidence.compared(alias, terms.volatile))
-    if not count:
+    missing, places = differing(before, after, evidence.compared(alias, terms.volatile))
+    if not missing:
         yield findings.passed(
             NAME,
             f"Config space of {alias} ({len(before)} bytes) is what it was before its driver reset it.",
@@ -63,7 +63,7 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, reset: DriverReset) -> 
             met=1,
         )
         return
-    events, changed = findings.kernel(reset.steps[-1].row), f"{count} bytes differ ({places})"
+    events, changed = findings.kernel(reset.steps[-1].row), f"{len(missing)} bytes differ ({places})"
     if reasons := driver_doubts(evidence.history, _DRIVER):
         yield findings.unknown(
             NAME,
@@ -74,7 +74,7 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, reset: DriverReset) -> 
         return
     yield findings.failed(
         NAME,
-        Blame.DRIVER_FAULT,
+        Blame.RESET_FAILED,
         f"The driver of {alias} did not restore config space after its own reset: {changed}.",
         events=events,
         source=SOURCE,

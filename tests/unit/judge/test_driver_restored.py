@@ -43,7 +43,7 @@ def test_what_is_as_before_was_restored() -> None:
 
 def test_what_differs_is_named() -> None:
     (bad,) = judged(reset(after=FORGOTTEN))
-    assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.DRIVER_FAULT)
+    assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.RESET_FAILED)
     assert bad.claim == (
         f"The driver of {ALIAS} did not restore config space after its own reset: 1 bytes differ "
         "(0x00c 00000000 → 10000000)."
