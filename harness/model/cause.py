@@ -54,6 +54,7 @@ CAUSES: Final[Mapping[tuple[str, str], Cause]] = {
     ("kernel_log", "hil.reset-failed"): Cause.RESET_NOT_PERFORMED,
     ("config_restored", ""): Cause.NOT_RESTORED,
     ("driver_restored", ""): Cause.NOT_RESTORED,
+    ("interrupts_kept", ""): Cause.NOT_RESTORED,
     ("came_back", "hil.reset-failed"): Cause.TOO_EARLY,
     ("came_back", "hil.timeout"): Cause.UNTIMELY,
     ("values_sane", ""): Cause.WRONG_DATA,

@@ -10,7 +10,7 @@ from harness.model.plan import File, Op, Retries, Step
 from harness.model.units import MS, Ns
 from tests.unit.judge.build import ALIAS, Stage, config_space
 
-MSI_AT, MSIX_AT = 0x60, 0x80
+MSI_AT, MSIX_AT = 0x90, 0xB0
 _PATIENCE = Retries(
     errnos=(errno.EAGAIN,), attempts=9, first_ns=Ns(MS), longest_ns=Ns(MS), patience_ns=Ns(1000 * MS)
 )
