@@ -31,12 +31,13 @@ class Cause(enum.IntEnum):
     """Too long, or not long enough, on the way to the right end."""
     WEAKNESS_GONE = 10
     NOTHING = 11
-    """Of PASS and UNKNOWN."""
+    """Of PASS and UNKNOWN, and of who blames nobody."""
 
 
 _OF_BLAME: Final[Mapping[str, Cause]] = {
     "hil.kernel-fault": Cause.KERNEL_FAULT,
     "hil.xpass": Cause.WEAKNESS_GONE,
+    "hil.unknown": Cause.NOTHING,
 }
 """What these tell of, whoever found them."""
 CAUSES: Final[Mapping[tuple[str, str], Cause]] = {

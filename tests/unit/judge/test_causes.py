@@ -87,3 +87,8 @@ def test_who_did_not_wait_comes_before_what_it_happened_to_see() -> None:
     judgement = judge(stage.history(), terms(stage.history()))
     assert judgement.decisive is not None
     assert (judgement.decisive.checker, judgement.decisive.cause) == ("access_outcome", Cause.DID_NOT_WAIT)
+
+
+def test_who_blames_nobody_is_not_the_headline() -> None:
+    nobody, wrong = broken("somebody", Blame.NOTHING), broken("values_sane", Blame.MISMATCH)
+    assert Judgement(findings=(nobody, wrong)).decisive is wrong
