@@ -17,6 +17,7 @@ from harness.judge import findings
 from harness.judge.evidence import Evidence
 from harness.judge.evidence.config_bits import differing
 from harness.model.operation import REMOVE, UNBIND
+from harness.model.served import RESETS
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, Finding
 
@@ -72,6 +73,14 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, reset: DriverReset) -> 
             events=events,
         )
         return
+    if (row := _taken_again(evidence, alias, reset)) is not None:
+        yield findings.unknown(
+            NAME,
+            f"{alias} was reset once more after its own driver had restored config space, by nobody of the plan, and "
+            f"{changed}.",
+            events=[findings.served(row)],
+        )
+        return
     yield findings.failed(
         NAME,
         Blame.RESET_FAILED,
@@ -80,3 +89,10 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, reset: DriverReset) -> 
         source=SOURCE,
         met=1,
     )
+
+
+def _taken_again(evidence: Evidence, alias: str, reset: DriverReset) -> int | None:
+    """The row in which the function tells of a reset after its driver was done with its own; None without one."""
+    history, rows = evidence.history, evidence.of(alias).served_in_time(*RESETS)
+    later = rows[history.served["time_ns"][rows] > reset.end_ns + history.served_error_ns]
+    return int(later[0]) if len(later) else None

@@ -156,6 +156,7 @@ def _given_up(evidence: Evidence, events: Iterable[LogEvent]) -> Iterator[Findin
             events=[findings.operation(call.row), *(findings.log(one.row) for one, _ in said[:3])],
             source=event.rule.source,
             met=len(said),
+            cause=Cause.BROKEN_RULE,  # what made it give up is nearer to the cause
         )
     if alone:
         yield findings.unknown(
