@@ -60,6 +60,8 @@ def arming(function: OfFunction) -> Arming:
     """What is known of the interrupts by message of a function; without bits where nobody asked for any."""
     steps = [step for _, step in function.whole.steps.numbers(function.alias) if step.file is not None]
     asked = dict.fromkeys(_ROLES[step.file.role] for step in steps if step.file and step.file.role in _ROLES)
+    if not asked:
+        return Arming(bits={}, since=0, again=False, kinds=())
     config = function.record.config_before
     armed = tuple(kind for kind in asked if is_armed(config, kind))
     handled = function.rows(VFIO_OPEN, VFIO_CLOSE)
@@ -96,6 +98,18 @@ def state_bits(config: bytes, kind: str) -> Iterator[tuple[int, int]]:
             yield from ((at, 0xFF) for at in range(one.offset + 4, min(end, len(config))))
 
 
+def moved(config: bytes, kind: str) -> Iterator[int]:
+    """Offsets of bytes that say where armed interrupts of a kind go: the kernel may send them to another processor.
+
+    Nothing where that is lost: an address of 0 leads nowhere.
+    """
+    for one in find(config, kind) if kind == MSI else ():
+        wide = bool(_control(config, one.offset) & _WIDE)
+        address = range(one.offset + 4, one.offset + (0x0C if wide else 0x08))
+        if any(config[address.start : address.stop]):
+            yield from (*address, address.stop, address.stop + 1)
+
+
 def _control(config: bytes, at: int) -> int:
     return int.from_bytes(config[at + _CONTROL : at + _CONTROL + 2], "little")
 
@@ -112,8 +126,7 @@ def open_until(function: OfFunction) -> int:
         opens = any(step.op is Op.OPEN_DEVICE for step in actor.steps)
         if opens or not any(role.startswith("vfio") for role in roles - _EVENTS - {_GROUP}):
             continue
-        mine = table[table["actor"] == number]
+        mine = table["end_ns"][table["actor"] == number]
         if len(mine):
-            flying = not mine["end_ns"].all()
-            ends.append(int(reading.history.end_ns if flying else mine["end_ns"].max()))
+            ends.append(int(mine.max() if mine.all() else reading.history.end_ns))
     return max(ends)

@@ -12,9 +12,12 @@ drivers/vfio/pci/vfio_pci_rdwr.c, `vfio_pci_core_do_io_rw()`.
 from __future__ import annotations
 
 import enum
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
 
 from harness.history.reading import OfFunction
 from harness.history.windows import TRACE_RESOLUTION, LockWindow
@@ -86,22 +89,21 @@ def _heard(function: OfFunction, causes: Sequence[Cause]) -> list[int | None]:
     """The row of the function's log in which it tells of each write; first of those that an interrupt came of."""
     served, error = function.whole.history.served, function.whole.history.served_error_ns
     rows = function.served(Happened.WRITTEN)
-    free = rows[served["error"][rows] == 0].tolist()
+    rows = rows[
+        (served["error"][rows] == 0) & np.isin(served["address"][rows], [one.offset for one in causes])
+    ]
+    free = [(int(served["time_ns"][row]), row) for row in rows.tolist()]
     found: list[int | None] = [None] * len(causes)
     for number in sorted(range(len(causes)), key=lambda number: (not causes[number].came, number)):
         one = causes[number]
-        row = next(
-            (
-                row
-                for row in free
-                if (int(served["region"][row]), int(served["address"][row])) == (one.region, one.offset)
-                and one.begin_ns - error <= int(served["time_ns"][row]) <= one.end_ns + error
-            ),
-            None,
-        )
-        if row is not None:
-            free.remove(row)
-            found[number] = row
+        for place in range(bisect_left(free, (one.begin_ns - error, -1)), len(free)):
+            time_ns, row = free[place]
+            if time_ns > one.end_ns + error:
+                break
+            if (int(served["region"][row]), int(served["address"][row])) == (one.region, one.offset):
+                found[number] = row
+                del free[place]
+                break
     return found
 
 
@@ -117,9 +119,10 @@ def _fate(function: OfFunction, one: Cause, row: int | None, during: bool) -> Fa
         return Fate.UNHEARD if during else Fate.OPEN if unseen else Fate.UNWRITTEN
     served = function.whole.history.served
     until = one.until_ns + function.whole.history.served_error_ns
-    for later in function.served(*RESETS, Happened.INTERRUPT, Happened.INTERRUPT_LOST).tolist():
-        if later < row or int(served["time_ns"][later]) > until:
-            continue
+    rows = function.served(*RESETS, Happened.INTERRUPT, Happened.INTERRUPT_LOST)
+    for later in rows[np.searchsorted(rows, row) :].tolist():
+        if int(served["time_ns"][later]) > until:
+            break
         what = Happened(int(served["what"][later]))
         if what in RESETS:
             return Fate.FORGOTTEN
@@ -195,10 +198,9 @@ def _resetting(function: OfFunction) -> list[LockWindow]:
 def _decodes(function: OfFunction, row: int) -> bool:
     """Whether the function decoded memory at a row of its log: since then neither reset nor switched off."""
     served = function.whole.history.served
-    for at in reversed(function.served(*RESETS, Happened.WRITTEN).tolist()):
+    rows = function.served(*RESETS, Happened.WRITTEN)
+    for at in rows[: np.searchsorted(rows, row)][::-1]:
         event = served[at]
-        if at >= row:
-            continue
         if int(event["what"]) != Happened.WRITTEN:
             return False
         if (int(event["region"]), int(event["address"])) == (_CONFIG_REGION, COMMAND) and not event["error"]:

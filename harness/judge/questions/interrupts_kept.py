@@ -2,7 +2,8 @@
 
 Linux gives MSI and MSI-X back with config space.  The user, who has armed them, does not hear of a reset: one that
 loses them lets him wait for ever.  They are read when all actors are done and the function is still open; what arming
-and disarming change is :mod:`~harness.judge.evidence.arming`.
+and disarming change is :mod:`~harness.judge.evidence.arming`.  To which processor they go may change at any time
+(irqbalance), that they go nowhere may not.
 
 Source: Linux drivers/pci/msi/msi.c, `__pci_restore_msi_state()`, `__pci_restore_msix_state()`.
 """
@@ -14,7 +15,7 @@ from typing import Final
 
 from harness.judge import findings
 from harness.judge.evidence import Evidence
-from harness.judge.evidence.arming import Arming, is_armed
+from harness.judge.evidence.arming import Arming, is_armed, moved
 from harness.judge.evidence.config_bits import counting, differing
 from harness.judge.evidence.config_lost import lost_in
 from harness.judge.evidence.link_errors import link_errors
@@ -53,8 +54,10 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, armed: Arming) -> Itera
         yield findings.unknown(NAME, f"{what}: config space could not be read while it was still open.")
         return
     mask = counting(len(before), terms.volatile, alias)
+    elsewhere = {offset for kind in armed.kinds for offset in moved(still, kind)}
     for offset in range(len(mask)):
-        mask[offset] &= 0 if offset in evidence.written[alias] else armed.bits.get(offset, 0)
+        explained = offset in evidence.written[alias] or offset in elsewhere
+        mask[offset] &= 0 if explained else armed.bits.get(offset, 0)
     if not any(mask):
         return
     missing, places = differing(before, still, mask)

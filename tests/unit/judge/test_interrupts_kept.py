@@ -57,17 +57,26 @@ def test_every_bit_of_its_state_counts_and_no_other(seed: int) -> None:
     config = armed(kind)
     state = (
         [(MSI_AT + 2, bit) for bit in (0x01, 0x10, 0x20, 0x40)]
-        + [(MSI_AT + at, 0x10) for at in range(4, 0x14)]
+        + [(MSI_AT + at, 0x10) for at in range(0x10, 0x14)]
         if kind == "msi"
         else [(MSIX_AT + 3, 0x80), (MSIX_AT + 3, 0x40)]
     )
     other = [(0x05, 4), (0x07, 0x80), (0x10, 0x10), (MSI_AT + 0x14, 1), (MSIX_AT + 5, 1), (0xF0, 1)]
+    other += [(MSI_AT + at, 0x10) for at in range(4, 0x0E)]  # to another processor
     at, bits = dice.choice(other)
     config[at] ^= bits
     assert [one.verdict for one in found(still(used(kind, capable()), config))] == [Verdict.PASS]
     at, bits = dice.choice(state)
     config[at] ^= bits
     assert [one.verdict for one in found(still(used(kind, capable()), config))] == [Verdict.FAIL]
+
+
+def test_an_address_that_leads_nowhere_convicts() -> None:
+    config = armed("msi")
+    config[MSI_AT + 4 : MSI_AT + 0x0C] = bytes(8)
+    (bad,) = found(still(used("msi", capable()), config))
+    assert bad.verdict is Verdict.FAIL
+    assert "3 bytes differ (0x094 0010e0fe → 00000000)" in bad.claim
 
 
 @pytest.mark.parametrize("kind", KINDS)
