@@ -18,6 +18,7 @@ from typing import Final, Self
 
 from harness.bindings import vfio
 from harness.errors import UsageError
+from harness.model.operation import RAW_RESETS, verb
 from harness.model.pci import COMMAND, Bdf
 from harness.model.plan import Actor, File, Op, Plan
 from harness.pci import sysfs
@@ -35,6 +36,9 @@ _INTERRUPTS: Final = {
     "vfio-msi": vfio.Irq.MSI,
     "vfio-msix": vfio.Irq.MSIX,
 }
+_BY_MESSAGE: Final = ("vfio-msi", "vfio-msix")
+_TAKES_AWAY: Final = ("driver", "topology", "sriov")
+"""Verbs of operations that wait for the user of a function, or end his having it."""
 _BUS_MASTER: Final = 0x0004  # of COMMAND (PCIe r6.0 §7.5.1.1.3)
 _WINDOWS: Final = "windows"
 _OF_THE_BUS: Final = ("drivers_probe", "rescan")
@@ -77,6 +81,19 @@ def opens_itself(actor: Actor, function: str) -> bool:
         step.op is Op.OPEN_DEVICE and step.file is not None and step.file.function == function
         for step in actor.steps
     )
+
+
+def _stays_armed(plan: Plan, alias: str) -> bool:
+    """Whether a user has interrupts by message of a function armed, and keeps them until the actors are done."""
+    every = [(step, step.file) for actor in plan.actors for step in actor.steps if step.file]
+    steps = [(step, file) for step, file in every if file.function == alias]
+    unowned = any(step.op is Op.HOT_RESET and alias not in step.owners for step, _ in every)
+    changes = any(
+        step.op in (Op.OPEN_DEVICE, Op.CLOSE) or verb(step.means) in _TAKES_AWAY or step.means in RAW_RESETS
+        for step, _ in steps
+    )
+    asked = any(file.role in _BY_MESSAGE for _, file in steps)
+    return asked and not (changes or unowned or plan.wrongs(alias))
 
 
 class Files:
@@ -194,7 +211,20 @@ class Files:
         }
 
     def hand_over(self) -> None:
-        """Close our descriptors of devices: from now on they are the actors' alone."""
-        for device in self._devices.values():
-            device.close()
-        self._devices.clear()
+        """Close our descriptors of devices: from now on they are the actors' alone.
+
+        But for those with armed interrupts whose actors neither open nor close them, and that nobody takes away: these
+        stay open until :meth:`let_go`, so that what is armed can be looked at when the actors are done.
+        """
+        for alias in [alias for alias in self._devices if not _stays_armed(self._plan, alias)]:
+            self._devices.pop(alias).close()
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The functions of which we have a descriptor ourselves."""
+        return tuple(self._devices)
+
+    def let_go(self) -> None:
+        """Close what is left of them: where all actors have ended, this is the last close."""
+        while self._devices:
+            self._devices.popitem()[1].close()

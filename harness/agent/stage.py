@@ -126,6 +126,14 @@ def carry_out(
                 process.begin(memory, number, files.granted(plan.actors[number]))
             files.hand_over()
             ends = _wait(plan, programs, memory, processes, nursery, tell=tell, check=uevents.check)
+            if all(one.end == "done" for one in ends):  # behind one that is stuck nobody may look
+                staged = tuple(
+                    replace(one, config_open=_config(addresses[one.alias]))
+                    if one.alias in files.kept
+                    else one
+                    for one in staged
+                )
+                files.let_go()  # now, so that trace and log tell of the last close
         finally:
             memory.stop()
             reach(Phase.COLLECTING)
@@ -138,6 +146,7 @@ def carry_out(
             _LEFT.append(undo.pop_all())
             left = tuple(f"{one.attribute} of {one.function}" for one in plan.settings)
         else:  # a function whose lock nobody gives back would take the agent with it: do not read it again
+            files.let_go()
             staged = tuple(replace(one, config_after=_config(addresses[one.alias])) for one in staged)
         ended = now()
     return Observation(

@@ -15,7 +15,7 @@ member         contents
 A later version may add members and fields; every version is readable for ever.  Version 2 added to plans `modules`,
 `ports`, `owners` and `retries` of a step, `privilege` of an actor, and ways to act on a function through VFIO; version
 3 `lost` and `lost_reason`; version 4 `faults` and `incidents` of a plan, and what models of ours saw; version 5
-`before` of a plan, and `commands`.  What an older version does not say is read as nothing.
+`before` of a plan, `commands`, and `config_open`.  What an older version does not say is read as nothing.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _HINT: Final = "A history is a ZIP archive with history.json and its tables; see
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # members carry no date, so equal histories are equal bytes
 
 
-_THE_KERNEL_SPEAKS: Final = ("facility", KERNEL_FACILITY)
-"""Not written down for each line of the log: it is what a reader takes for granted."""
+_TAKEN_FOR_GRANTED: Final = (("facility", KERNEL_FACILITY), ("config_open", b""))
+"""Not written down: that the kernel speaks, and what was not read."""
 
 
 def to_bytes(history: History) -> bytes:
@@ -145,7 +145,7 @@ def _plain(item: dict[str, Any]) -> dict[str, Any]:
     return {
         key: value.hex() if isinstance(value, bytes) else value
         for key, value in item.items()
-        if (key, value) != _THE_KERNEL_SPEAKS
+        if (key, value) not in _TAKEN_FOR_GRANTED
     }
 
 

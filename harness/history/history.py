@@ -38,6 +38,8 @@ class FunctionRecord:
         iommu_group: number as text, or empty.
         port: address of the port above it, or empty.
         config_before, config_after: config space, 256 or 4096 bytes; empty when it could not be read.
+        config_open: the same when all actors were done, and the function still open by those who had armed interrupts;
+            empty where nobody had.
     """
 
     alias: str
@@ -51,6 +53,7 @@ class FunctionRecord:
     port: Annotated[str, Form(f"({_ADDRESS})?", _LIKE)] = field(default="", metadata={SINCE: 3})
     config_before: _Config = b""
     config_after: _Config = b""
+    config_open: _Config = field(default=b"", metadata={SINCE: 5})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import replace
 
+from harness.model.cause import Cause
 from harness.model.outcome import Outcome
 from harness.model.promise import Promise
 from harness.model.verdict import Blame, EventId, EventKind, Finding, Verdict
@@ -109,8 +110,12 @@ def failed(
     met: int = 0,
     weakness: str = "",
     source: str = "",
+    cause: Cause = Cause.NOTHING,
 ) -> Finding:
-    """A broken promise; with `weakness` the promise was that of a weakness, which is gone."""
+    """A broken promise; with `weakness` the promise was that of a weakness, which is gone.
+
+    `cause` is for what tells of something else than others of its question; see :mod:`harness.model.cause`.
+    """
     return Finding(
         checker=checker,
         verdict=Verdict.FAIL,
@@ -120,4 +125,5 @@ def failed(
         source=promise.source if promise else source,
         met=met,
         blame=Blame.WEAKNESS_GONE if weakness else blame,
+        cause=Cause.WEAKNESS_GONE if weakness else cause,
     )

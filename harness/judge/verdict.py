@@ -22,6 +22,7 @@ from harness.judge.questions.driver_told import driver_told
 from harness.judge.questions.fault_met import fault_met
 from harness.judge.questions.finished import finished
 from harness.judge.questions.interrupts import interrupts
+from harness.judge.questions.interrupts_kept import interrupts_kept
 from harness.judge.questions.kernel_log import kernel_log
 from harness.judge.questions.lock_discipline import lock_discipline
 from harness.judge.questions.persistent_state import persistent_state
@@ -70,6 +71,7 @@ CHECKERS: Final[tuple[Checker, ...]] = (
     reset_time,
     port_lock,
     config_restored,
+    interrupts_kept,
     same_function,
     self_test,
     disk,

@@ -284,12 +284,14 @@ class StagedFunction:
         alias: as in the plan.
         facts: when the stage began.
         config_before, config_after: config space; empty where it could not be read, or was not yet.
+        config_open: when all actors were done, before a function with armed interrupts was closed; else empty.
     """
 
     alias: str
     facts: FunctionFacts
     config_before: bytes
     config_after: bytes = b""
+    config_open: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from harness.errors import UsageError
+from harness.model.cause import Cause, cause_of
 
 
 class Verdict(enum.IntEnum):
@@ -81,6 +82,7 @@ class Finding:
         source: of the rule: kernel function or specification section.
         met: how many operations met the window (or were checked, where there is no window).
         blame: the kind of fault of a FAIL; for UNKNOWN `Blame.STARVED` or `Blame.NOTHING`.
+        cause: what a FAIL tells of, by its checker and blame where nobody says so.
         weakness: the contract's sentence when the claim is that a known weakness was seen (verdict PASS).
     """
 
@@ -93,6 +95,11 @@ class Finding:
     met: int = 0
     blame: Blame = Blame.NOTHING
     weakness: str = ""
+    cause: Cause = Cause.NOTHING
+
+    def __post_init__(self) -> None:
+        if self.verdict is Verdict.FAIL and self.cause is Cause.NOTHING:
+            object.__setattr__(self, "cause", cause_of(self.checker, self.blame))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,5 +139,9 @@ class Judgement:
 
     @property
     def decisive(self) -> Finding | None:
-        """The finding to put into the headline: the first of the worst, None without findings."""
-        return next((f for f in self.findings if f.verdict is self.verdict), None)
+        """The finding to put into the headline: of the worst the nearest to the cause, and of these the first.
+
+        None without findings.
+        """
+        worst = (finding for finding in self.findings if finding.verdict is self.verdict)
+        return min(worst, key=lambda finding: finding.cause, default=None)

@@ -18,8 +18,8 @@ _WIDTH: Final = 80
 
 
 def as_text(judgement: Judgement) -> str:
-    """All findings in 80 columns, the worst first, with the rule and the events that prove each."""
-    ordered = sorted(judgement.findings, key=lambda finding: -finding.verdict)
+    """All findings in 80 columns, the worst and the causes first, with the rule and the events that prove each."""
+    ordered = sorted(judgement.findings, key=lambda finding: (-finding.verdict, finding.cause))
     return "\n".join(_paragraph(finding) for finding in ordered) or "no findings: nothing was judged"
 
 

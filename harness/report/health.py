@@ -6,10 +6,13 @@ failed` must not look the same as `the runner died after three of them`.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from harness.journal.record import HealthRecord, KernelLog, StageRecord, Status
 from harness.journal.session import DEATHS, INCOMPLETE, NOT_RUN, Entry, Session
+from harness.model.cause import cause_of
+from harness.model.verdict import Blame
 
 CLASSNAME: Final = "hil.health"
 RETRY_BUDGET: Final = 0.05
@@ -19,6 +22,7 @@ LEAST_RETRIES: Final = 2
 PYTEST_INTERNAL: Final = 3
 """pytest's own exit status for an error inside pytest or one of its plugins."""
 RETRY_TYPE: Final = "hil.retry-budget"
+_LOG: Final = "kernel_log"
 
 
 def health(session: Session) -> tuple[Entry, ...]:
@@ -73,10 +77,15 @@ def _session_complete(session: Session) -> Entry:
 def _kernel_log_clean(session: Session) -> Entry:
     name = "kernel_log_clean"
     stages = [(entry.test, stage) for entry in session.entries for stage in entry.stages]
-    faults = [f"{test}: {_log_claim(stage)}" for test, stage in stages if stage.kernel_log is KernelLog.FAULT]
+    faults = [(test, *_log_fault(stage)) for test, stage in stages if stage.kernel_log is KernelLog.FAULT]
     if faults:
-        summary = f"the kernel log of {len(faults)} of {len(stages)} stages shows a fault; first: {faults[0]}"
-        return _case(name, Status.FAILURE, "hil.kernel-fault", summary, "\n".join(faults))
+        lines = [f"{test}: {claim}" for test, _, claim in faults]
+        worst = min(range(len(faults)), key=lambda number: cause_of(_LOG, faults[number][1]))
+        nth = "first" if worst == 0 else "worst"
+        summary = (
+            f"the kernel log of {len(faults)} of {len(stages)} stages shows a fault; {nth}: {lines[worst]}"
+        )
+        return _case(name, Status.FAILURE, faults[worst][1], summary, "\n".join(lines))
     unknown = [test for test, stage in stages if stage.kernel_log is KernelLog.UNKNOWN]
     if not stages:
         return _case(name, Status.SKIPPED, NOT_RUN, "no stage was judged, so no kernel log was read")
@@ -86,10 +95,16 @@ def _kernel_log_clean(session: Session) -> Entry:
     return _case(name, Status.OK)
 
 
-def _log_claim(stage: StageRecord) -> str:
-    failed = [finding for finding in stage.findings if finding.get("verdict") == "FAIL"]
-    of_log = [str(finding.get("claim")) for finding in failed if finding.get("checker") == "kernel_log"]
-    return of_log[0] if of_log else stage.headline
+def _log_fault(stage: StageRecord) -> tuple[str, str]:
+    """Blame and claim of the fault in the log of a stage that is nearest to the cause."""
+    failed = [one for one in stage.findings if one.get("verdict") == "FAIL" and _of_the_kernel(one)]
+    told = [(str(one.get("blame") or Blame.KERNEL_FAULT), str(one.get("claim"))) for one in failed]
+    usual = (stage.blame or Blame.KERNEL_FAULT, stage.headline)
+    return min(told, key=lambda one: cause_of(_LOG, one[0]), default=usual)
+
+
+def _of_the_kernel(finding: Mapping[str, Any]) -> bool:
+    return finding.get("checker") == _LOG or finding.get("blame") == Blame.KERNEL_FAULT
 
 
 def _devices_returned(session: Session) -> Entry:

@@ -145,7 +145,7 @@ def test_an_flr_after_which_writes_get_lost(dut: Function, stage: Stage, registe
         dut.resets("flr", at="20ms"),
         lasting="300ms",
     )
-    run.names(Blame.MISMATCH, "was not restored after reset/flr", _OFFSETS[register])
+    run.names(Blame.RESET_FAILED, "was not restored after reset/flr", _OFFSETS[register])
     keeps_everything_else(run)
 
 

@@ -199,6 +199,7 @@ def function_record(one: StagedFunction, platform_of: PlatformOf) -> FunctionRec
         port=str(facts.port or ""),
         config_before=one.config_before,
         config_after=one.config_after,
+        config_open=one.config_open,
     )
 
 

@@ -60,7 +60,7 @@ def test_config_space_that_is_not_restored(patient: Patient, ipr64: Function) ->
     )
     outcome = patient.stage(plan_of(parts, title="no restore", lasting="4s"))
     (lost,) = outcome.failures("driver_restored")
-    assert lost.blame is Blame.DRIVER_FAULT
+    assert lost.blame is Blame.RESET_FAILED
     assert "The driver of ipr64 did not restore config space" in lost.claim
     assert "0x00c" in lost.claim
 

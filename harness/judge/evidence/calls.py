@@ -112,6 +112,11 @@ def calls(reading: Reading) -> tuple[Call, ...]:
         actor, means = int(event["actor"]), step.means
         tid = history.actors[actor].tid
         begin, end = Ns(int(event["begin_ns"])), Ns(int(event["end_ns"]) or history.end_ns)
+        spans = tuple(
+            span
+            for span in _within(reading.resets_by.get(tid, ()), begin, end)
+            if span.function == function or _of_the_bus(means, span)
+        )
         found.append(
             Call(
                 row=row,
@@ -125,13 +130,9 @@ def calls(reading: Reading) -> tuple[Call, ...]:
                 end_ns=end,
                 error=int(event["error"]),
                 returned=bool(event["end_ns"]),
-                spans=tuple(
-                    span
-                    for span in _within(reading.resets_by.get(tid, ()), begin, end)
-                    if span.function == function or _of_the_bus(means, span)
-                ),
+                spans=spans,
                 situations=locks.met(means, function, tid, begin, end),
-                resets=_resets(reading, means, step.file.function),
+                resets=_resets(reading, means, step.file.function, spans),
             )
         )
     return tuple(found)
@@ -164,10 +165,10 @@ def trace_doubts(reading: Reading, call: Call) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*lost, *(reason for reasons in methods for reason in reasons)]))
 
 
-def _resets(reading: Reading, operation: Operation, on: str) -> tuple[str, ...]:
-    """The functions that an operation on a function resets."""
+def _resets(reading: Reading, operation: Operation, on: str, spans: Sequence[ResetSpan]) -> tuple[str, ...]:
+    """The functions that an operation on a function resets: all of the bus where a close resets that."""
     plan = reading.history.plan
-    if operation == HOT_RESET:
+    if operation == HOT_RESET or any(_of_the_bus(operation, span) and span.result == 0 for span in spans):
         return tuple(plan.functions[number] for number in reading.beside[on])
     if operation == SUBORDINATE_RESET:
         return tuple(alias for alias, port in plan.ports.items() if port == on)

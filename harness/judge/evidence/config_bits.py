@@ -97,7 +97,7 @@ def _changes(function: OfFunction, baseline: bytes) -> Iterator[tuple[int, int]]
             yield from ((capability.offset + byte, enabled) for byte in range(_SRIOV_BYTES))
 
 
-def differing(before: bytes, after: bytes, mask: bytes | bytearray) -> tuple[int, str]:
+def differing(before: bytes, after: bytes, mask: bytes | bytearray) -> tuple[list[int], str]:
     """Compare config space with what it was, in the bits that count.
 
     Args:
@@ -106,12 +106,12 @@ def differing(before: bytes, after: bytes, mask: bytes | bytearray) -> tuple[int
         mask: the bits that count, likewise.
 
     Returns:
-        how many bytes differ, and the first four places in words; 0 and nothing when none does.
+        offsets of the bytes that differ, and the first four places in words; nothing when none does.
     """
     offsets = [offset for offset, bits in enumerate(mask) if (before[offset] ^ after[offset]) & bits]
     places = list(dict.fromkeys(offset & ~3 for offset in offsets))[:_SHOWN]
     shown = (f"{at:#05x} {before[at : at + 4].hex()} → {after[at : at + 4].hex()}" for at in places)
-    return len(offsets), ", ".join(shown)
+    return offsets, ", ".join(shown)
 
 
 def _first(function: OfFunction, operations: Collection[Operation]) -> int | None:

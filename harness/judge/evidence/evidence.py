@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from harness.history.reading import Reading
 from harness.judge.evidence.accesses import Accesses, accesses
+from harness.judge.evidence.arming import Arming, arming
 from harness.judge.evidence.calls import Call, calls
-from harness.judge.evidence.config_bits import written
+from harness.judge.evidence.config_bits import counting, written
 from harness.judge.evidence.incidents import Removal, Struck, removals, stalls, struck
 from harness.judge.evidence.log_events import UNLOCK_WARNING, LogEvent, log_events
 from harness.judge.evidence.oracle_rounds import OracleRound, oracle_rounds
 from harness.judge.evidence.starvation import Starvation, starvation
 from harness.model.operation import is_reset
-from harness.model.terms import LogRule
+from harness.model.terms import LogRule, VolatileField
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,28 @@ class Evidence(Reading):
     def written(self) -> Mapping[str, Mapping[int, int]]:
         """By alias: bytes of config space that the plan's own doing changed, and since when."""
         return {one.alias: written(self.of(one.alias), one.config_before) for one in self.history.functions}
+
+    @cached_property
+    def arming(self) -> Mapping[str, Arming]:
+        """By alias: interrupts by message that users of the plan have asked for."""
+        return {one.alias: arming(self.of(one.alias)) for one in self.history.functions}
+
+    def compared(self, alias: str, fields: Iterable[VolatileField]) -> bytearray:
+        """A mask of config space of a function: the bits that must be after the stage what they were before it.
+
+        What the plan wrote is left out, and the state of interrupts that were armed at one of the two readings.
+
+        Args:
+            alias: of the function, whose config space was read before and after.
+            fields: that do not count.
+        """
+        record = self.records[alias]
+        mask = counting(len(record.config_before), fields, alias)
+        unlike = {**self.arming[alias].apart(record.config_after), **dict.fromkeys(self.written[alias], 0xFF)}
+        for offset, bits in unlike.items():
+            if offset < len(mask):
+                mask[offset] &= ~bits & 0xFF
+        return mask
 
     @cached_property
     def unlock_warned(self) -> bool:

@@ -23,6 +23,7 @@ from harness.judge.evidence.incidents import standstill
 from harness.judge.evidence.meeting import Times
 from harness.judge.evidence.starvation import Starvation
 from harness.judge.findings import Aspect
+from harness.model.cause import Cause
 from harness.model.operation import UNPRIVILEGED_READ, verb
 from harness.model.promise import Promise, WindowKind
 from harness.model.terms import Terms
@@ -162,6 +163,7 @@ class _Judged:
             return
         group, first = self.group, int(np.argmax(wrong))
         took = as_text(int(group.end[first] - group.begin[first]))
+        hasty = _waits(promise) and bool((self.shown[wrong] == words.PROMPT).any())
         yield findings.failed(
             NAME,
             Blame.MISMATCH,
@@ -172,6 +174,7 @@ class _Judged:
             promise=promise,
             met=int(wrong.sum()),
             weakness=findings.weak(promise, Aspect.OUTCOME),
+            cause=Cause.DID_NOT_WAIT if hasty else Cause.BROKEN_RULE,
         )
 
     def _where(self, number: int) -> str:

@@ -20,6 +20,7 @@ from harness.judge.evidence import Evidence, words
 from harness.judge.evidence.calls import Call, trace_doubts
 from harness.judge.evidence.situations import Situation, Window
 from harness.judge.findings import Aspect
+from harness.model.cause import Cause
 from harness.model.operation import RAW_RESETS, Operation, is_reset
 from harness.model.outcome import Outcome
 from harness.model.promise import Promise, WindowKind
@@ -160,6 +161,7 @@ def _broken(wrong: Sequence[Call], promises: Sequence[Promise], what: str) -> Fi
     else:
         said = f"it returned after {took}, and no other thread held the lock"
     window = findings.kernel(first.window.opened_row) if first.window else ()
+    hasty = not first.error and words.number_of(promise.outcome) == words.WAITED
     return findings.failed(
         NAME,
         Blame.RESET_FAILED if first.error and is_reset(first.operation) else Blame.MISMATCH,
@@ -172,4 +174,5 @@ def _broken(wrong: Sequence[Call], promises: Sequence[Promise], what: str) -> Fi
         promise=promise,
         met=len(wrong),
         weakness=findings.weak(promise, Aspect.OUTCOME),
+        cause=Cause.DID_NOT_WAIT if hasty else Cause.NOTHING,
     )

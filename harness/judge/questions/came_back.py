@@ -1,7 +1,9 @@
 """Was every function back when the kernel said so, and how often had it looked?
 
 What a model of ours writes down tells how long its function was away: not ready, asleep, or answering with Request
-Retry Status.  Whoever reports success before that is over hands out a function that is not there.
+Retry Status.  Whoever reports success before that is over hands out a function that is not there.  A hot or subordinate
+reset answers for every function that it reset, whichever it was asked of; and a function that was restored while it was
+away has lost what was written, however long the call took afterwards.
 
 How often the kernel looked is in its log, in milliseconds of sleep: each look comes after twice the time of the last,
 1, 2, 4 … 65 s, and lines begin after the first second.
@@ -21,6 +23,7 @@ import numpy as np
 
 from harness.history.history import History
 from harness.history.reading import OfFunction
+from harness.history.steps import Rows
 from harness.judge import findings
 from harness.judge.evidence import Evidence
 from harness.judge.evidence.calls import Call
@@ -40,6 +43,9 @@ _LOOKED: Final = re.compile(
 _AWAY: Final = frozenset({Misbehaviour.NOT_READY, Misbehaviour.NEVER_READY})
 _BY_RESET: Final = (Occasion.FLR, Occasion.BUS_RESET, Occasion.WAKE)
 _FOREVER: Final = np.iinfo(np.int64).max
+_CONFIG_REGION: Final = 7
+_SHOWN: Final = 8  # bytes of an access that a row holds
+_NO_ROWS: Final[Rows] = np.empty(0, dtype=np.intp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +130,15 @@ def _too_early(evidence: Evidence) -> Iterator[Finding]:
     done = [call for call in evidence.calls if call.succeeded and _waits_for(call)]
     for function in evidence.functions:
         for number, fault in enumerate(history.plan.faults_of(function.alias)):
-            mine = [call for call in done if call.alias == function.alias and fault.what in _waits_for(call)]
-            yield from _judge(history, fault, mine, list(_spells(function, number, fault)))
+            mine = [
+                call for call in done if _answers(call, function.alias) and fault.what in _waits_for(call)
+            ]
+            yield from _judge(function, fault, mine, list(_spells(function, number, fault)))
+
+
+def _answers(call: Call, alias: str) -> bool:
+    """Whether a success of this call says that a function is there."""
+    return alias in (call.alias, *call.resets)
 
 
 def _waits_for(call: Call) -> frozenset[Misbehaviour]:
@@ -153,34 +166,75 @@ def _known(call: Call, fault: Fault, since: int, error: int) -> bool:
 
 
 def _judge(
-    history: History, fault: Fault, done: Iterable[Call], away: list[tuple[int, int]]
+    function: OfFunction, fault: Fault, done: Iterable[Call], away: list[tuple[int, int]]
 ) -> Iterator[Finding]:
-    error = history.served_error_ns
-    early, patient = [], []
+    error = function.whole.history.served_error_ns
+    early: list[tuple[Call, int, Rows]] = []
+    patient = []
     for call in done:
         for since, until in away:
-            if _known(call, fault, since, error) and call.end_ns < until - error:
-                early.append((call, until))
+            known = _known(call, fault, since, error)
+            void = _into_the_void(function, fault, call, (since, until)) if known else _NO_ROWS
+            if known and (call.end_ns < until - error or len(void)):
+                early.append((call, until, void))
             elif call.begin_ns < until <= call.end_ns + error:
                 patient.append((call, until))
     if early:
-        call, until = early[0]
-        left = "and for ever" if until == _FOREVER else f"for another {as_text(Ns(until - call.end_ns))}"
-        yield findings.failed(
-            NAME,
-            Blame.RESET_FAILED,
-            f"{len(early)} {call.operation} on {call.alias} reported success while the function was {fault.what}, "
-            f"{left}: the kernel did not wait for it.",
-            events=[findings.operation(call.row) for call, _ in early[:4]],
-            source=_SOURCE,
-            met=len(early),
-        )
+        yield _left_behind(function, fault, early)
     elif patient:
         call, until = patient[0]
         yield findings.passed(
             NAME,
-            f"{len(patient)} {call.operation} on {call.alias} waited for a function that was {fault.what}: slow but "
-            f"ready; the first returned {as_text(Ns(max(0, call.end_ns - until)))} after it was back.",
+            f"{len(patient)} {call.operation} on {call.alias} waited for {_the(function, call)} that was {fault.what}: "
+            f"slow but ready; the first returned {as_text(Ns(max(0, call.end_ns - until)))} after it was back.",
             source=_SOURCE,
             met=len(patient),
         )
+
+
+def _left_behind(function: OfFunction, fault: Fault, early: list[tuple[Call, int, Rows]]) -> Finding:
+    call, until, void = early[0]
+    what = f"{len(early)} {call.operation} on {call.alias}"
+    whom = "the function" if call.alias == function.alias else function.alias
+    if call.end_ns < until:
+        left = "and for ever" if until == _FOREVER else f"for another {as_text(Ns(until - call.end_ns))}"
+        told = f"{what} reported success while {whom} was {fault.what}, {left}"
+    else:
+        told = f"{what} restored {whom} while it was {fault.what}, {as_text(Ns(call.end_ns - until))} before its end"
+    lost = f", and {len(void)} writes of its restore went into the void" if len(void) else ""
+    return findings.failed(
+        NAME,
+        Blame.RESET_FAILED,
+        f"{told}: the kernel did not wait for it{lost}.",
+        events=[*(findings.operation(call.row) for call, _, _ in early[:4]), *map(findings.served, void[:2])],
+        source=_SOURCE,
+        met=len(early),
+    )
+
+
+def _into_the_void(function: OfFunction, fault: Fault, call: Call, away: tuple[int, int]) -> Rows:
+    """What a call gave back of config space, while the function was away and claimed none of it.
+
+    Whoever waits only reads meanwhile; QEMU writes zeros into base addresses when it resets a bus.  By the function's
+    own log, whose clock is one: only whose doing it is may be uncertain, as that clock may differ from the target's.
+    """
+    if fault.what not in _AWAY:
+        return _NO_ROWS
+    served, error = function.whole.history.served, function.whole.history.served_error_ns
+    rows = function.served(Happened.WRITTEN)
+    times, regions = served["time_ns"][rows], served["region"][rows]
+    since, until = max(away[0] + 1, call.begin_ns - error), min(away[1], call.end_ns + error)
+    void: Rows = rows[(times >= since) & (times < until) & (regions == _CONFIG_REGION)]
+    return np.array([row for row in void.tolist() if _gives_back(function, row)], dtype=np.intp)
+
+
+def _gives_back(function: OfFunction, row: int) -> bool:
+    """Whether a write of config space puts back what was there before the stage."""
+    event, before = function.whole.history.served[row], function.record.config_before
+    at, width = int(event["address"]), min(int(event["width"]), _SHOWN)
+    data = int(event["value"]).to_bytes(_SHOWN, "little")[:width]
+    return any(data) and data == before[at : at + width]
+
+
+def _the(function: OfFunction, call: Call) -> str:
+    return "a function" if call.alias == function.alias else f"{function.alias},"

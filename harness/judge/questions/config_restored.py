@@ -1,6 +1,7 @@
 """Did config space come back as promised after resets, and only where somebody promised to restore it?
 
-The last call that reset a function counts.  VFIO puts back at close what it had saved at open, whether or not it
+The last call that reset a function counts, and where something is missing the one that lost it
+(:mod:`~harness.judge.evidence.config_lost`).  VFIO puts back at close what it had saved at open, whether or not it
 resets: config space is read before the one and after the other.
 
 Source: Linux drivers/pci/pci.c, `pci_save_state()`, `pci_restore_state()`; `pci_dev_save_and_disable()` for
@@ -10,18 +11,23 @@ the save that is skipped when the function reads all-ones; drivers/vfio/pci/vfio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from harness.history.history import FunctionRecord
 from harness.judge import findings
 from harness.judge.evidence import Evidence
+from harness.judge.evidence.arming import open_until
 from harness.judge.evidence.calls import Call
-from harness.judge.evidence.config_bits import counting, differing, written
+from harness.judge.evidence.config_bits import differing, written
+from harness.judge.evidence.config_lost import Loss, lost_in
+from harness.judge.evidence.link_errors import link_errors
 from harness.judge.findings import Aspect
 from harness.model.pci import BAR0, COMMAND
 from harness.model.promise import ConfigSpace, Promise
 from harness.model.terms import Terms
-from harness.model.verdict import Blame, Finding
+from harness.model.units import Ns, as_text
+from harness.model.verdict import Blame, EventId, Finding
 
 NAME: Final = "config_restored"
 _FORGOTTEN: Final = (ConfigSpace.LOST, ConfigSpace.COMMAND_LOST)
@@ -32,13 +38,14 @@ _BARS: Final = {0: 6, 1: 2}  # by header layout, PCIe r6.0 §7.5.1.2, §7.5.1.3
 
 def config_restored(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Compare config space after the stage with before, for each function that was reset."""
-    last: dict[str, Call] = {}
+    resetting: dict[str, list[Call]] = {}
     for call in sorted(evidence.calls, key=lambda call: call.end_ns):
-        if call.succeeded:
-            last.update(dict.fromkeys(call.resets, call))
+        for alias in call.resets if call.succeeded else ():
+            resetting.setdefault(alias, []).append(call)
     found = []
-    for alias, call in last.items():
-        promise = next((p for p in call.promises(terms) if p.config is not None), None)
+    for alias, calls in resetting.items():
+        call = calls[-1]
+        promise = _promise(call, terms)
         if promise is None:
             continue
         function = evidence.of(alias).record
@@ -53,22 +60,25 @@ def config_restored(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
         elif promise.config in _FORGOTTEN:
             found.append(_lost(evidence, promise, function, call))
         else:
-            found.append(_restored(evidence, terms, promise, function, call))
+            found.append(_restored(evidence, terms, promise, function, calls))
     return tuple(found)
 
 
+def _promise(call: Call, terms: Terms) -> Promise | None:
+    """The entry that says what a call does to config space."""
+    return next((promise for promise in call.promises(terms) if promise.config is not None), None)
+
+
 def _restored(
-    evidence: Evidence, terms: Terms, promise: Promise, function: FunctionRecord, call: Call
+    evidence: Evidence, terms: Terms, promise: Promise, function: FunctionRecord, calls: Sequence[Call]
 ) -> Finding:
     before, after, alias = function.config_before, function.config_after, function.alias
-    mask = counting(len(before), (*terms.volatile, *terms.unrestored), alias)
-    for offset in evidence.written[alias]:
-        mask[offset] = 0
-    count, places = differing(before, after, mask)
-    if not count:
+    mask = evidence.compared(alias, (*terms.volatile, *terms.unrestored))
+    missing, places = differing(before, after, mask)
+    if not missing:
         return findings.passed(
             NAME,
-            f"Config space of {alias} ({len(before)} bytes) is what it was before {call.operation}.",
+            f"Config space of {alias} ({len(before)} bytes) is what it was before {calls[-1].operation}.",
             promise=promise,
             met=1,
             weakness=findings.weak(promise, Aspect.CONFIG),
@@ -83,16 +93,76 @@ def _restored(
             promise=promise,
             events=[findings.log(unsaved)],
         )
+    loss = lost_in(evidence, evidence.of(alias), calls, {at: mask[at] for at in missing})
+    took = [one for one in loss.calls if (own := _promise(one, terms)) and own.config in _FORGOTTEN]
+    if took:
+        return _taken(promise, alias, loss, took[0], places)
+    if not loss.calls and not _closed(evidence, alias, loss):
+        return _taken_again(evidence, promise, loss, alias=alias, last=calls[-1], places=places)
+    blamed = loss.calls[-1] if loss.calls else calls[-1]
     dead = not after.strip(b"\xff")
     return findings.failed(
         NAME,
-        Blame.DEVICE_LOST if dead else Blame.MISMATCH,
-        f"Config space of {alias} was not restored after {call.operation}: {count} bytes differ ({places}).",
-        events=[findings.operation(call.row)],
-        promise=promise,
+        Blame.DEVICE_LOST if dead else Blame.RESET_FAILED,
+        f"Config space of {alias} was not restored {_when(evidence, loss, blamed)}: "
+        f"{len(missing)} bytes differ ({places}).",
+        events=[*(findings.operation(one.row) for one in (loss.calls or calls)[:-5:-1]), *_shown(loss)],
+        promise=_promise(blamed, terms) or promise,
         met=1,
         weakness=findings.weak(promise, Aspect.CONFIG),
     )
+
+
+def _when(evidence: Evidence, loss: Loss, blamed: Call) -> str:
+    """The reset that lost it, as the end of a sentence."""
+    who = f"{blamed.operation} by {evidence.history.plan.actors[blamed.actor].name}"
+    if not loss.calls:
+        return f"when its last user closed it, later than by {who}"
+    if len(loss.calls) > 1:
+        return f"after {who}, or by one of the {len(loss.calls) - 1} resets before it"
+    return f"after {who}"
+
+
+def _taken(promise: Promise, alias: str, loss: Loss, by: Call, places: str) -> Finding:
+    """A reset that promises to restore nothing may have taken it: what comes later saves and restores what it finds."""
+    events = [findings.operation(by.row), *_shown(loss)]
+    if len(loss.calls) > 1:
+        claim = f"Whether {by.operation} or a reset that restores lost what {alias} lacks is not known ({places})."
+        return findings.unknown(NAME, claim, promise=promise, events=events)
+    return findings.passed(
+        NAME,
+        f"{by.operation} lost what config space of {alias} lacks ({places}), and nobody had promised to restore it.",
+        promise=promise,
+        met=1,
+    )
+
+
+def _taken_again(
+    evidence: Evidence, promise: Promise, loss: Loss, *, alias: str, last: Call, places: str
+) -> Finding:
+    """It was given back, and a reset that no call of the plan asked for took it away again."""
+    event = evidence.history.served[loss.row]
+    at = int(event["time_ns"])
+    later = f"by a reset {as_text(Ns(abs(at - last.end_ns)))} {'later' if at >= last.end_ns else 'before its end'}"
+    claim = f"Config space of {alias} was restored after {last.operation}, and lost again {later} ({places})"
+    number = evidence.numbers[alias]
+    if any(one.begin_ns <= at <= one.end_ns for one in evidence.driver_resets_of.get(number, ())):
+        return findings.passed(NAME, f"{claim}, which its own driver did.", promise=promise, met=1)
+    if any(one.incident.function == alias and one.begin_ns <= at for one in link_errors(evidence)):
+        return findings.passed(NAME, f"{claim}, because of an error of the link.", promise=promise, met=1)
+    return findings.unknown(
+        NAME, f"{claim}, which nothing in the stage explains.", promise=promise, events=_shown(loss)
+    )
+
+
+def _closed(evidence: Evidence, alias: str, loss: Loss) -> bool:
+    """Whether it was lost when the last user of a function closed it: after all that it did."""
+    at = int(evidence.history.served["time_ns"][loss.row]) + evidence.history.served_error_ns
+    return 0 < open_until(evidence.of(alias)) <= at
+
+
+def _shown(loss: Loss) -> list[EventId]:
+    return [] if loss.row is None else [findings.served(loss.row)]
 
 
 def _lost(evidence: Evidence, promise: Promise, function: FunctionRecord, call: Call) -> Finding:

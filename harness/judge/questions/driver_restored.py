@@ -15,8 +15,9 @@ from typing import Final
 from harness.history.windows import DriverReset, driver_doubts
 from harness.judge import findings
 from harness.judge.evidence import Evidence
-from harness.judge.evidence.config_bits import counting, differing
+from harness.judge.evidence.config_bits import differing
 from harness.model.operation import REMOVE, UNBIND
+from harness.model.served import RESETS
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, Finding
 
@@ -54,11 +55,8 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, reset: DriverReset) -> 
     before, after = function.config_before, function.config_after
     if not before or len(before) != len(after) or not after.strip(b"\xff"):
         return  # somebody is stuck, or the function is dead, and another checker says so
-    mask = counting(len(before), terms.volatile, alias)
-    for offset in evidence.written[alias]:
-        mask[offset] = 0
-    count, places = differing(before, after, mask)
-    if not count:
+    missing, places = differing(before, after, evidence.compared(alias, terms.volatile))
+    if not missing:
         yield findings.passed(
             NAME,
             f"Config space of {alias} ({len(before)} bytes) is what it was before its driver reset it.",
@@ -66,7 +64,7 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, reset: DriverReset) -> 
             met=1,
         )
         return
-    events, changed = findings.kernel(reset.steps[-1].row), f"{count} bytes differ ({places})"
+    events, changed = findings.kernel(reset.steps[-1].row), f"{len(missing)} bytes differ ({places})"
     if reasons := driver_doubts(evidence.history, _DRIVER):
         yield findings.unknown(
             NAME,
@@ -75,11 +73,26 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, reset: DriverReset) -> 
             events=events,
         )
         return
+    if (row := _taken_again(evidence, alias, reset)) is not None:
+        yield findings.unknown(
+            NAME,
+            f"{alias} was reset once more after its own driver had restored config space, by nobody of the plan, and "
+            f"{changed}.",
+            events=[findings.served(row)],
+        )
+        return
     yield findings.failed(
         NAME,
-        Blame.DRIVER_FAULT,
+        Blame.RESET_FAILED,
         f"The driver of {alias} did not restore config space after its own reset: {changed}.",
         events=events,
         source=SOURCE,
         met=1,
     )
+
+
+def _taken_again(evidence: Evidence, alias: str, reset: DriverReset) -> int | None:
+    """The row in which the function tells of a reset after its driver was done with its own; None without one."""
+    history, rows = evidence.history, evidence.of(alias).served_in_time(*RESETS)
+    later = rows[history.served["time_ns"][rows] > reset.end_ns + history.served_error_ns]
+    return int(later[0]) if len(later) else None

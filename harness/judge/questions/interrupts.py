@@ -1,7 +1,8 @@
 """Did every interrupt that a function had cause for come, and no other?
 
 Whoever gives cause for one waits for it before the next cause: so none can be merged with another, and what comes can
-be counted.  What a model wrote down tells on which side one got lost.
+be counted.  What a model wrote down tells on which side one got lost.  Of a cause that reached nobody, or that a reset
+forgot, none is due: :mod:`~harness.judge.evidence.causes_given`.
 
 Source: Linux drivers/vfio/pci/vfio_pci_intrs.c, `vfio_msihandler()`, `vfio_intx_handler()`.
 """
@@ -16,6 +17,7 @@ from harness.history.reading import OfFunction
 from harness.history.steps import Rows
 from harness.judge import findings
 from harness.judge.evidence import Evidence
+from harness.judge.evidence.causes_given import Cause, Fate, fates
 from harness.model.operation import RING, TAKE
 from harness.model.outcome import Outcome
 from harness.model.promise import Promise, WindowKind
@@ -27,6 +29,7 @@ from harness.model.verdict import Blame, EventId, Finding
 NAME: Final = "interrupts"
 STORM: Final = 100
 """So many without a cause a second are a storm; fewer are strays."""
+_EXCUSED: Final = (Fate.UNHEARD, Fate.FORGOTTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class _Round:
         ring, take: rows of `History.operations`; of several attempts to take it the last.
         count: how many came.
         begin_ns, end_ns: from the cause to the end of that attempt.
+        given_ns: when the write that is the cause had returned: it may have waited for a reset.
     """
 
     ring: int
@@ -44,6 +48,7 @@ class _Round:
     count: int
     begin_ns: Ns
     end_ns: Ns
+    given_ns: Ns
 
     @property
     def outcome(self) -> Outcome:
@@ -77,8 +82,8 @@ def _rounds(function: OfFunction) -> list[_Round]:
         if take is None or table["error"][ring]:
             continue
         count = int(table["value"][take])  # 0 when it was refused
-        begin, end = Ns(int(table["begin_ns"][ring])), Ns(int(table["end_ns"][take]))
-        found.append(_Round(ring, take, count, begin, end))
+        begin, given = Ns(int(table["begin_ns"][ring])), Ns(int(table["end_ns"][ring]))
+        found.append(_Round(ring, take, count, begin, Ns(int(table["end_ns"][take])), given))
     return found
 
 
@@ -88,14 +93,19 @@ def _judge(evidence: Evidence, terms: Terms, function: OfFunction, rounds: list[
     if promise is None:
         yield findings.unknown(NAME, f"The contract says nothing on interrupts of {alias}.")
         return
-    wrong = [one for one in rounds if one.outcome is not promise.outcome]
+    became = _fates(function, rounds)
+    excused = [one for one in rounds if became.get(one) in _EXCUSED]
+    wrong = [one for one in rounds if one.outcome is not promise.outcome and one not in excused]
+    unsettled = [one for one in wrong if became.get(one) is Fate.OPEN]
+    wrong = [one for one in wrong if one not in unsettled]
     late = [one for one in rounds if one.count and _is_late(evidence, promise, one)]
     came = sum(one.count for one in rounds)
     many = came > len(rounds)
     if many:
         yield _too_many(promise, function, rounds, came)
     if lost := [one for one in wrong if not one.count]:
-        yield _lost(evidence, promise, function, lost, len(rounds))
+        unwritten = became[lost[0]] is Fate.UNWRITTEN
+        yield _lost(evidence, promise, function, lost, len(rounds), unwritten=unwritten)
     elif wrong:
         yield findings.failed(
             NAME,
@@ -115,24 +125,73 @@ def _judge(evidence: Evidence, terms: Terms, function: OfFunction, rounds: list[
             promise=promise,
             met=len(late),
         )
-    if not (many or wrong or late):
-        slowest = max(one.end_ns - one.begin_ns for one in rounds)
-        yield findings.passed(
+    if unsettled and not wrong:
+        yield findings.unknown(
             NAME,
-            f"{came} interrupts of {alias} came, one for each cause, each within {as_text(Ns(slowest))}.",
+            f"{len(unsettled)} of {len(rounds)} causes for an interrupt of {alias} {Fate.OPEN.value}.",
             promise=promise,
-            met=came,
+            met=len(unsettled),
+            events=unsettled[0].events,
         )
+    elif not (many or wrong or late):
+        yield _kept(promise, alias, rounds, [(one, became[one]) for one in excused])
+
+
+def _fates(function: OfFunction, rounds: list[_Round]) -> dict[_Round, Fate | None]:
+    """What became of causes of which no interrupt came."""
+    steps = function.whole.steps
+    causes = [
+        Cause(
+            begin_ns=one.begin_ns,
+            end_ns=one.given_ns,
+            until_ns=one.end_ns,
+            region=int(file.role[-1]) if (file := steps.behind(one.ring).file) else 0,
+            offset=steps.behind(one.ring).offset,
+            came=bool(one.count),
+        )
+        for one in rounds
+    ]
+    return dict(zip(rounds, fates(function, causes), strict=True))
+
+
+def _kept(
+    promise: Promise, alias: str, rounds: list[_Round], excused: list[tuple[_Round, Fate | None]]
+) -> Finding:
+    told = [one for one in rounds if one.count]
+    aside = "".join(
+        f"; {sum(fate is why for _, fate in excused)} more causes {why.value}"
+        for why in _EXCUSED
+        if any(fate is why for _, fate in excused)
+    )
+    if excused and not told:
+        first = excused[0][0].events
+        return findings.unknown(
+            NAME, f"No cause for an interrupt of {alias} counts{aside}.", promise=promise, events=first
+        )
+    slowest = max(one.end_ns - one.begin_ns for one in told or rounds)
+    return findings.passed(
+        NAME,
+        f"{sum(one.count for one in told)} interrupts of {alias} came, one for each cause, each within "
+        f"{as_text(Ns(slowest))}{aside}.",
+        promise=promise,
+        met=sum(one.count for one in told),
+    )
 
 
 def _is_late(evidence: Evidence, promise: Promise, one: _Round) -> bool:
-    if promise.at_most is None or one.end_ns - one.begin_ns <= promise.at_most:
+    if promise.at_most is None or one.end_ns - one.given_ns <= promise.at_most:
         return False
     return not evidence.starvation.during(one.begin_ns, one.end_ns)[0]
 
 
 def _lost(
-    evidence: Evidence, promise: Promise, function: OfFunction, lost: list[_Round], causes: int
+    evidence: Evidence,
+    promise: Promise,
+    function: OfFunction,
+    lost: list[_Round],
+    causes: int,
+    *,
+    unwritten: bool,
 ) -> Finding:
     history, alias, first = evidence.history, function.alias, lost[0]
     waited = as_text(Ns(first.end_ns - first.begin_ns))
@@ -149,7 +208,9 @@ def _lost(
         )
     claim = f"Interrupt lost: {len(lost)} of {causes} that {alias} had cause for did not come within {waited}"
     events = list(first.events)
-    if len(kept):
+    if unwritten:
+        claim += f": the first {Fate.UNWRITTEN.value}"
+    elif len(kept):
         claim += f": it kept {len(kept)} to itself"
         events.append(findings.served(kept[0]))
     elif len(sent):

@@ -19,6 +19,7 @@ from harness.judge.evidence.log_accounts import ERROR, unexplained
 from harness.judge.evidence.log_events import REPORTS, UNLOCK_WARNING, LogEvent
 from harness.judge.evidence.log_places import about, at_work, moment
 from harness.judge.questions.lock_discipline import SOURCE, convicted
+from harness.model.cause import Cause
 from harness.model.taint import SOURCE as TAINT_SOURCE
 from harness.model.taint import faults_since
 from harness.model.terms import LogClass, Terms
@@ -99,6 +100,9 @@ def kernel_log(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     accounted = set(explained)
     found += _faults(evidence, [event for event in events if event not in accounted])
     if shaken := faults_since(history.taint_before, history.taint_after):
+        of_the_lock = bool(explained) and all(
+            event.kind not in REPORTS for event in events if event not in accounted
+        )
         found.append(
             findings.failed(
                 NAME,
@@ -106,6 +110,7 @@ def kernel_log(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
                 f"The kernel is tainted since the stage began, by {shaken} "
                 f"({history.taint_before:#x} → {history.taint_after:#x}).",
                 source=TAINT_SOURCE,
+                cause=Cause.LOCK_DISCIPLINE if of_the_lock else Cause.KERNEL_FAULT,
             )
         )
     left_over = list(unexplained(history, read))
@@ -151,6 +156,7 @@ def _given_up(evidence: Evidence, events: Iterable[LogEvent]) -> Iterator[Findin
             events=[findings.operation(call.row), *(findings.log(one.row) for one, _ in said[:3])],
             source=event.rule.source,
             met=len(said),
+            cause=Cause.BROKEN_RULE,  # what made it give up is nearer to the cause
         )
     if alone:
         yield findings.unknown(

@@ -13,18 +13,14 @@ from typing import Final
 from harness.history.reading import OfFunction
 from harness.judge import findings
 from harness.judge.evidence import Evidence
-from harness.judge.evidence.calls import Call
 from harness.judge.evidence.link_errors import link_errors
-from harness.judge.questions.self_test import LONGEST
-from harness.model.operation import SELF_TEST, reset
-from harness.model.pci import ResetMethod
+from harness.judge.evidence.whose_reset import resetting
 from harness.model.served import Happened
 from harness.model.terms import Terms
 from harness.model.units import Ns, as_text
 from harness.model.verdict import Blame, Finding
 
 NAME: Final = "persistent_state"
-_FLR: Final = reset(ResetMethod.FLR)
 _RESETS: Final = (Happened.FLR, Happened.BUS_RESET, Happened.WAKE, Happened.SELF_TESTED)
 
 
@@ -58,7 +54,7 @@ def _corrupted(evidence: Evidence, function: OfFunction, begun: list[int], corru
     times, first = history.served["time_ns"], corrupted[0]
     begin = next((row for row in reversed(begun) if row < first), first)
     inside = as_text(Ns(int(times[first] - times[begin])))
-    by = _resetting(evidence, function, first)
+    by = resetting(evidence, function, int(history.served["time_ns"][first]), _cause(function, first))
     who = f"{by.operation} by {history.plan.actors[by.actor].name}" if by is not None else "A reset"
     return findings.failed(
         NAME,
@@ -77,7 +73,7 @@ def _corrupted(evidence: Evidence, function: OfFunction, begun: list[int], corru
 
 def _lost(evidence: Evidence, function: OfFunction, lost: list[int]) -> Finding:
     history, alias, first = evidence.history, function.alias, lost[0]
-    by = _resetting(evidence, function, first)
+    by = resetting(evidence, function, int(history.served["time_ns"][first]), _cause(function, first))
     who = f"{by.operation} by {history.plan.actors[by.actor].name}" if by is not None else "A reset"
     more = f" ({len(lost)} times)" if len(lost) > 1 else ""
     if by is None and _recovering(evidence, alias, int(history.served["time_ns"][first])):
@@ -103,18 +99,3 @@ def _cause(function: OfFunction, row: int) -> Happened | None:
 def _recovering(evidence: Evidence, alias: str, moment: int) -> bool:
     """Whether an error of the link had been staged: the function was cut off, and nobody could tell it anything."""
     return any(one.incident.function == alias and one.begin_ns <= moment for one in link_errors(evidence))
-
-
-def _resetting(evidence: Evidence, function: OfFunction, row: int) -> Call | None:
-    """The reset that was under way at a row of the model's log, as far as that log's clock may be wrong."""
-    history = evidence.history
-    error, moment = history.served_error_ns, int(history.served["time_ns"][row])
-    cause = _cause(function, row)
-    for call in evidence.calls:
-        if call.operation == _FLR and cause not in (Happened.FLR, None):
-            continue  # it had done its part before, and has not returned yet
-        lasting = LONGEST if call.operation == SELF_TEST else 0  # it resets when it ends
-        around = call.begin_ns - error <= moment <= call.end_ns + lasting + error
-        if around and function.alias in call.resets:
-            return call
-    return None

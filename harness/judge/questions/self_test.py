@@ -17,14 +17,13 @@ from harness.history.reading import OfFunction
 from harness.history.steps import Rows
 from harness.judge import findings
 from harness.judge.evidence import Evidence
+from harness.judge.evidence.whose_reset import LONGEST
 from harness.model.operation import SELF_TEST, SELF_TEST_RESULT, Operation
 from harness.model.terms import Terms
-from harness.model.units import SECOND, Ns, as_text
+from harness.model.units import Ns, as_text
 from harness.model.verdict import Blame, Finding
 
 NAME: Final = "self_test"
-LONGEST: Final = Ns(2 * SECOND)
-"""A function whose test takes longer has failed it."""
 SOURCE: Final = "PCIe r6.0 §7.5.1.1.11"
 _AT: Final = 0x0F
 _CAPABLE: Final = 0x80

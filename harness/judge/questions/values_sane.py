@@ -94,7 +94,7 @@ def _reads(
             return []  # nobody got a byte, as the reader may not
         reason = "its config space could not be read before the stage" if not config else "none was atomic"
         return [findings.unknown(NAME, f"No config read of {alias} can be compared: {reason}.", met=0)]
-    since = evidence.written[alias]
+    since = _changed_since(evidence, alias)
     mask = counting(len(config), terms.volatile, alias)
     for offset, time in since.items():
         if time <= history.begin_ns and offset < len(mask):
@@ -147,6 +147,13 @@ def _reads(
             source="Linux drivers/pci/access.c",
         )
     ]
+
+
+def _changed_since(evidence: Evidence, alias: str) -> Mapping[int, int]:
+    """Bytes that somebody of the plan changed, and since when: written, or of interrupts that were disarmed."""
+    armed, written = evidence.arming[alias], evidence.written[alias]
+    disarmed = {at: min(armed.since, written.get(at, armed.since)) for at in armed.bits}
+    return {**written, **disarmed}
 
 
 def _short_writes(function: OfFunction) -> list[Finding]:

@@ -23,10 +23,11 @@ from harness.agent.trace import KernelTrace
 from harness.bindings.actor import now
 from harness.errors import StagingError
 from harness.model.observation import Beat, FunctionFacts, Observation, Phase, Progress, Reached, Ready, Trace
-from harness.model.operation import ATTRIBUTE_READ
+from harness.model.operation import ATTRIBUTE_READ, BAR_READ, TAKE
 from harness.model.pci import Bdf
 from harness.model.plan import Actor, File, Op, Plan, Setting, Step
 from harness.model.units import MS, SECOND, Ns
+from tests.unit.agent import vfio
 from tests.unit.agent.conftest import Watched
 from tests.unit.agent.gate import guarded
 from tests.unit.agent.run import descriptors, until
@@ -293,3 +294,42 @@ def test_config_space_is_read_when_whoever_waits_for_a_file_has_it(
     with log_of_our_own() as listen:
         carry_out(plan, addresses, nursery, cast(KernelTrace, Anything()), modules.append, listen=listen)
     assert order == ["file", "config"]
+
+
+def test_what_is_armed_is_read_while_it_is_open_and_once_more_when_it_is_closed(
+    nursery: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The actor has ended by then: its function is still open, and the trace is not over before it is closed."""
+    made = vfio.Container()
+
+    def opened() -> list[bool]:
+        return [device.fd >= 0 for group in made.groups.values() for device in group.devices]
+
+    class Witness(Silence):
+        def begin(self, functions: list[Bdf]) -> None:
+            assert len(functions) == 1
+
+        def end(self) -> Trace:
+            assert opened() == [False]
+            return super().end()
+
+    monkeypatch.setattr("harness.agent.files.Container", lambda: made)
+    monkeypatch.setattr("harness.bindings.vfio.arm_irqs", lambda *_: None)
+    monkeypatch.setattr("harness.pci.sysfs.is_there", lambda _: True)
+    monkeypatch.setattr("harness.pci.sysfs.read_config", lambda _: b"open" if any(opened()) else b"shut")
+    monkeypatch.setattr("harness.pci.functions.facts", lambda _: FACTS)
+    ring = Step(op=Op.READ, means=BAR_READ, file=File(function="igb0", role="vfio-bar0"), width=4)
+    take = Step(op=Op.COUNT, means=TAKE, file=File(function="igb0", role="vfio-msi"), width=8)
+    plan = Plan(
+        title="armed",
+        functions=("igb0",),
+        actors=(Actor(name="user", steps=(ring, take), times=1),),
+        lasting_ns=Ns(50 * MS),
+        deadline_ns=Ns(20 * SECOND),
+    )
+    addresses = Anywhere(igb0=Bdf.parse("0000:ff:1f.7"))
+    with log_of_our_own() as listen:
+        seen = carry_out(plan, addresses, nursery, cast(KernelTrace, Witness()), print, listen=listen)
+    (one,) = seen.functions
+    assert [actor.end for actor in seen.actors] == ["done"]
+    assert (one.config_before, one.config_open, one.config_after) == (b"open", b"open", b"shut")

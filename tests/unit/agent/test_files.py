@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from harness.agent import files as module
 from harness.agent.files import Extent, Files, descriptor_of, is_granted, needed
 from harness.errors import HarnessError, KernelRefusal, UsageError
 from harness.model import operation as interrupt
+from harness.model.fault import Fault, Misbehaviour, PlannedFault
 from harness.model.operation import (
     ATTRIBUTE_READ,
     BIND,
     CHECK,
+    FLR_BIT,
     HEARTBEAT,
     HOT_RESET,
     MAPPED_READ,
@@ -255,6 +258,44 @@ def test_an_interrupt_signals_an_eventfd_that_the_actor_is_given(
         with pytest.raises(BlockingIOError):
             os.eventfd_read(eventfd)
     assert not is_open(eventfd)
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ((READ, RESET), True),
+        ((CLOSE,), False),
+        ((HOT,), True),
+        ((replace(HOT, file=File(function="igb1", role="vfio"), owners=("igb1",)),), False),
+        (
+            (Step(op=Op.WRITE, means=UNBIND, file=File(function="igb0", role="driver/unbind"), value=b"1"),),
+            False,
+        ),
+        ((Step(op=Op.WRITE, means=FLR_BIT, file=File(function="igb0", role="config"), value=b"1"),), False),
+    ],
+)
+def test_what_is_armed_stays_open_until_it_was_looked_at_unless_that_keeps_anybody_waiting(
+    container: vfio.Container, monkeypatch: pytest.MonkeyPatch, more: tuple[Step, ...], *, kept: bool
+) -> None:
+    monkeypatch.setattr("harness.bindings.vfio.arm_irqs", lambda *_: None)
+    with Files(plan(actor("a", RING, TAKE), actor("b", *more), actor("c", ELSEWHERE)), WHERE) as files:
+        near, far = (group.devices[0] for group in container.groups.values())
+        files.hand_over()
+        assert files.kept == (("igb0",) if kept else ())
+        assert (near.fd >= 0, far.fd) == (kept, -1)
+        files.let_go()
+        assert (near.fd, files.kept) == (-1, ())
+    unarmed = plan(actor("a", READ))
+    with Files(unarmed, WHERE) as files:
+        files.hand_over()
+        assert files.kept == ()
+    wrong = replace(
+        plan(actor("a", RING, TAKE)),
+        faults=(PlannedFault(function="igb0", fault=Fault(what=Misbehaviour.NEVER_READY)),),
+    )
+    with Files(wrong, WHERE) as files:
+        files.hand_over()
+        assert files.kept == ()
 
 
 def test_who_takes_no_interrupts_arms_none(

@@ -101,6 +101,7 @@ def _histories(draw: st.DrawFn) -> History:
                 reset_methods=tuple(draw(st.lists(WORDS, max_size=2))),
                 config_before=draw(CONFIGS),
                 config_after=draw(CONFIGS),
+                config_open=draw(CONFIGS),
             )
             for alias in aliases
         ),

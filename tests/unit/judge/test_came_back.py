@@ -12,11 +12,12 @@ from harness.history.history import History
 from harness.judge.evidence import Evidence
 from harness.judge.questions.came_back import Wait, came_back, waits
 from harness.model.fault import Fault, Misbehaviour, Occasion, PlannedFault
-from harness.model.operation import FLR_BIT, RESCAN
+from harness.model.operation import FLR_BIT, HOT_RESET, RESCAN, SUBORDINATE_RESET
 from harness.model.served import NO_REGION, Happened
 from harness.model.units import MS, US, Ns
 from harness.model.verdict import Blame, Finding, Verdict
 from tests.unit.judge.build import ALIAS, Stage, at, terms
+from tests.unit.judge.witness import PORT, SIBLING, CallStage
 
 BDF = "0000:01:00.0"  # as the builder gives it
 
@@ -121,6 +122,72 @@ def test_a_scan_must_wait_for_retry_status() -> None:
     assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.RESET_FAILED)
     (good,) = judged(away(stage.history(), 5_000, Ns(60 * MS), Misbehaviour.RETRY_STATUS))
     assert good.verdict is Verdict.PASS
+
+
+def behind(
+    means: str, lasting: Ns | None, *, of: int = 2, writes: tuple[float, ...] = (), value: int = 0x41
+) -> History:
+    """A reset of all functions of a bus from 1 to 130 ms, asked of one, while one of them is not ready since 2 ms.
+
+    Args:
+        means: of all of them.
+        lasting: how long that one is away.
+        of: its number.
+        writes: when its cache line size and what lies beside it are written, in microseconds.
+        value: what is written.
+    """
+    stage = CallStage(port=True, sibling=True)
+    stage.heartbeat()
+    alias = PORT if means == SUBORDINATE_RESET else ALIAS
+    stage.called(stage.caller(means, alias=alias), 1_000, 130_000)
+    history = away(stage.history(), 2_000, lasting, when=Occasion.BUS_RESET)
+    name = history.plan.functions[of]
+    fault = replace(history.plan.faults[0], function=name)
+    served = np.zeros(1 + len(writes), dtype=SERVED)
+    served[:1] = history.served
+    for row, us in zip(served[1:], writes, strict=True):
+        row["time_ns"], row["what"], row["region"] = at(us), Happened.WRITTEN, 7
+        row["address"], row["width"], row["value"] = 0x40, 4, value
+    served["function"] = of
+    functions = tuple(replace(one, config_before=SAVED) for one in history.functions)
+    return replace(history, plan=replace(history.plan, faults=(fault,)), served=served, functions=functions)
+
+
+SAVED = bytes(0x40) + (0x41).to_bytes(4, "little") + bytes(0xBC)
+BUS = (HOT_RESET, SUBORDINATE_RESET)
+
+
+@pytest.mark.parametrize("means", BUS)
+def test_whoever_resets_a_bus_answers_for_all_of_it(means: str) -> None:
+    (bad,) = judged(behind(means, Ns(300 * MS), writes=(110_000, 111_000)))
+    assert (bad.verdict, bad.blame, bad.met) == (Verdict.FAIL, Blame.RESET_FAILED, 1)
+    assert f"reported success while {SIBLING} was not-ready, for another 172 ms" in bad.claim
+    assert "did not wait for it, and 2 writes of its restore went into the void" in bad.claim
+    assert [str(event) for event in bad.events][1:] == ["served:1", "served:2"]
+    (good,) = judged(behind(means, Ns(100 * MS), writes=(110_000,)))
+    assert good.verdict is Verdict.PASS
+    assert f"waited for {SIBLING}, that was not-ready: slow but ready" in good.claim
+    assert judged(replace(behind(means, Ns(300 * MS)), served_lost=1)) == ()
+
+
+@pytest.mark.parametrize("means", BUS)
+def test_who_restored_a_function_that_was_away_did_not_wait_however_late_it_returned(means: str) -> None:
+    (bad,) = judged(behind(means, Ns(120 * MS), writes=(110_000,)))
+    assert bad.verdict is Verdict.FAIL
+    assert (
+        f"on {PORT if means == SUBORDINATE_RESET else ALIAS} restored {SIBLING} while it was not-ready"
+        in bad.claim
+    )
+    assert "1 writes of its restore went into the void" in bad.claim
+
+
+def test_what_qemu_writes_when_it_resets_a_bus_is_no_restore() -> None:
+    (good,) = judged(behind(HOT_RESET, Ns(120 * MS), writes=(110_000,), value=0))
+    assert good.verdict is Verdict.PASS
+
+
+def test_a_reset_of_one_function_does_not_answer_for_its_neighbour() -> None:
+    assert judged(behind("reset/flr", Ns(300 * MS))) == ()
 
 
 def test_a_log_with_holes_says_nothing() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from harness.history.columns import SERVED
 from harness.history.windows import DriverStep
 from harness.judge.evidence import Evidence
 from harness.judge.questions.driver_restored import driver_restored
 from harness.model.operation import HOST_RESET, UNBIND
+from harness.model.served import NO_REGION, Happened
 from harness.model.verdict import Blame, Finding, Verdict
-from tests.unit.judge.build import ALIAS, FLR, Stage, config_space, terms
+from tests.unit.judge.build import ALIAS, FLR, Stage, at, config_space, terms
 from tests.unit.judge.struck import unplugged
 
 CACHE_LINE = 0x0C
@@ -43,7 +46,7 @@ def test_what_is_as_before_was_restored() -> None:
 
 def test_what_differs_is_named() -> None:
     (bad,) = judged(reset(after=FORGOTTEN))
-    assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.DRIVER_FAULT)
+    assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.RESET_FAILED)
     assert bad.claim == (
         f"The driver of {ALIAS} did not restore config space after its own reset: 1 bytes differ "
         "(0x00c 00000000 → 10000000)."
@@ -87,6 +90,15 @@ def test_a_later_reset_by_somebody_else_is_answered_for_elsewhere(begin: float, 
     stage = reset(after=FORGOTTEN)
     stage.op(stage.resetter(means=FLR), begin, begin + 50_000)
     assert len(judged(stage)) == count
+
+
+@pytest.mark.parametrize(("us", "verdict"), [(3_600_000, Verdict.UNKNOWN), (2_000_000, Verdict.FAIL)])
+def test_what_a_reset_of_nobodys_took_later_is_not_the_drivers(us: float, verdict: Verdict) -> None:
+    served = np.zeros(1, dtype=SERVED)
+    served[0]["time_ns"], served[0]["what"], served[0]["region"] = at(us), Happened.BUS_RESET, NO_REGION
+    history = replace(reset(after=FORGOTTEN).history(), served=served)
+    (finding,) = driver_restored(Evidence(history), terms(history))
+    assert finding.verdict is verdict
 
 
 def test_a_driver_that_has_let_go_owes_nothing() -> None:

@@ -321,7 +321,7 @@ def test_bits_that_nothing_restores_may_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "blame"), [(bytes(256), Blame.MISMATCH), (b"\xff" * 256, Blame.DEVICE_LOST)]
+    ("after", "blame"), [(bytes(256), Blame.RESET_FAILED), (b"\xff" * 256, Blame.DEVICE_LOST)]
 )
 def test_lost_config_space_convicts(after: bytes, blame: Blame) -> None:
     (bad,) = restored(one_reset(after=after))

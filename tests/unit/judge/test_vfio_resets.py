@@ -261,3 +261,16 @@ def test_a_reset_of_the_bus_restores_every_function_of_it(means: str, alias: str
     terms = CONTRACT.terms_of(history)
     assert [f.verdict for f in config_restored(Evidence(history), terms)] == [Verdict.PASS, Verdict.PASS]
     assert worst(config_restored(Evidence(differing(history, SIBLING)), terms)) is Verdict.FAIL
+
+
+@pytest.mark.parametrize("by", [HOT, "pcie_flr"])
+def test_a_close_that_resets_the_bus_answers_for_all_of_it(by: str) -> None:
+    stage = CallStage(port=True, sibling=True)
+    caller = stage.caller(words.VFIO_CLOSE)
+    stage.performs(1_100, 101_000, tid=100 + caller, by=by)
+    stage.called(caller, 1_000, 103_000)
+    history = stage.history()
+    wrong = Evidence(differing(history, SIBLING))
+    terms = CONTRACT.terms_of(history)
+    assert worst(config_restored(Evidence(history), terms)) is Verdict.PASS
+    assert worst(config_restored(wrong, terms)) is (Verdict.FAIL if by == HOT else Verdict.PASS)
