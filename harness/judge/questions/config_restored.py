@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.history.history import FunctionRecord
+from harness.history.history import FunctionRecord, LogLine
 from harness.judge import findings
 from harness.judge.evidence import Evidence
 from harness.judge.evidence.calls import Call
 from harness.judge.evidence.config_bits import counting, differing, written
+from harness.judge.evidence.log_events import addresses
 from harness.judge.findings import Aspect
 from harness.model.pci import BAR0, COMMAND
 from harness.model.promise import ConfigSpace, Promise
@@ -73,8 +74,7 @@ def _restored(
             met=1,
             weakness=findings.weak(promise, Aspect.CONFIG),
         )
-    log = enumerate(evidence.history.log)
-    unsaved = next((row for row, line in log if line.of_the_kernel and _NOT_SAVED in line.text), None)
+    unsaved = next((row for row, line in enumerate(evidence.history.log) if _not_saved(function, line)), None)
     if unsaved is not None:
         return findings.unknown(
             NAME,
@@ -93,6 +93,11 @@ def _restored(
         met=1,
         weakness=findings.weak(promise, Aspect.CONFIG),
     )
+
+
+def _not_saved(function: FunctionRecord, line: LogLine) -> bool:
+    """Whether a line tells that the kernel could not save this function: what became of another excuses nobody."""
+    return line.of_the_kernel and _NOT_SAVED in line.text and function.bdf in addresses(line.text)
 
 
 def _lost(evidence: Evidence, promise: Promise, function: FunctionRecord, call: Call) -> Finding:

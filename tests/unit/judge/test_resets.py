@@ -334,6 +334,13 @@ def test_what_the_kernel_could_not_save_is_not_held_against_the_restore() -> Non
     assert worst(restored(stage)) is Verdict.UNKNOWN
 
 
+@pytest.mark.parametrize("other", ["0000:01:00.1", "0000:81:00.0", "0001:01:00.0", "10000:01:00.0"])
+def test_that_another_function_could_not_be_saved_excuses_nobody(other: str) -> None:
+    stage = one_reset(after=bytes(256))
+    stage.log(f"vfio-pci {other}: Device config space inaccessible; unable to save state")
+    assert worst(restored(stage)) is Verdict.FAIL
+
+
 def test_what_the_plan_itself_wrote_is_not_compared() -> None:
     after = bytearray(config_space())
     after[0x0C] = 0x10
