@@ -6,8 +6,8 @@ probes carry no function, so the entry of the same thread says which one it was.
 
 The lock is one bit without an owner: whoever unlocks clears it, and the kernel warns only of an unlock that finds
 it clear.  A driver that takes it by trylock, because it may not sleep, gives it back from whatever timer, interrupt or
-worker ends its reset: that is no theft.  But whoever is no driver and unlocks what a driver has taken is a thief, and so
-is a driver that unlocks what another has tried for.
+worker ends its reset: that is no theft.  But whoever is no driver and unlocks what a driver has taken is a thief, and
+so is a driver that unlocks what another has tried for.
 
 Source: Linux drivers/pci/access.c, `pci_cfg_access_lock()`, `pci_wait_cfg()`, `pci_cfg_access_unlock()`.
 """

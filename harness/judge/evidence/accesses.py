@@ -26,7 +26,7 @@ import numpy.typing as npt
 from harness.history.history import History
 from harness.history.reading import OfFunction, Reading
 from harness.history.steps import Rows
-from harness.history.windows import DeviceWindow, LockWindow
+from harness.history.windows import NOBODY, DeviceWindow, LockWindow
 from harness.judge.evidence.incidents import Removal
 from harness.judge.evidence.meeting import Meetings, Times, meet
 from harness.judge.evidence.stolen import while_stolen
@@ -84,10 +84,11 @@ class Accesses:
         begin, end: call and return, nanoseconds.
         error: errno of those that failed, else 0.
         short: did it get fewer bytes than it asked for?
+        slept: row of `History.kernel` in which it began to wait for a config lock the last time, or -1.
         waited: did it wait for a window to end?  Blocked means until it ended: who came back inside did not.
         config, device: what it met of `windows` and of `devices`.
-        kind: number in :data:`KINDS` of the window inside which it certainly ran, NONE where no lock can have been
-            held, or :data:`EDGE`.
+        kind: number in :data:`KINDS` of the window inside which it certainly ran, or waited and ended; NONE where no
+            lock can have been held, or :data:`EDGE`.
         held: number of the window in which it waited; where `waited` is False, or none was open, :data:`EDGE`.
     """
 
@@ -102,6 +103,7 @@ class Accesses:
     end: Times
     error: npt.NDArray[np.int32]
     short: Mask
+    slept: npt.NDArray[np.intp]
     waited: Mask
     config: Meetings
     device: Meetings
@@ -148,7 +150,9 @@ def accesses(reading: Reading, removals: Iterable[Removal]) -> Iterator[Accesses
             rows = rows[~stolen]  # noqa: PLW2901
         begin, end = table["begin_ns"][rows], table["end_ns"][rows]
         own, own_devices = function.windows, function.device_windows
-        config, device = meet(own, begin, end), meet(own_devices, begin, end)
+        slept = reading.slept[rows] if traced else np.full(len(rows), NOBODY, dtype=np.intp)
+        config = meet(own, begin, end, _waiting(history, function.number, slept))
+        device = meet(own_devices, begin, end)
         spanned = _spanned(config, begin, end)
         held = (reading.waited[rows] if traced else (config.began >= 0) | spanned) & (config.inside < 0)
         held_in = config.touched if traced else np.where(config.began >= 0, config.began, config.touched)
@@ -169,12 +173,22 @@ def accesses(reading: Reading, removals: Iterable[Removal]) -> Iterator[Accesses
             end=end,
             error=table["error"][rows],
             short=(table["error"][rows] == 0) & (table["result"][rows] < width[steps.of_row[rows]]),
+            slept=slept,
             waited=held,
             config=config,
             device=device,
             kind=kind,
             held=np.where(held, _chosen(kinds, held_in), EDGE).astype(np.int8),
         )
+
+
+def _waiting(history: History, function: int, slept: npt.NDArray[np.intp]) -> Times:
+    """When accesses began to wait for the config lock of this function the last time; 0 for those that did not."""
+    if not len(history.kernel):
+        return np.zeros(len(slept), dtype=np.int64)
+    on = (slept != NOBODY) & (history.kernel["function"][slept] == function)
+    times: Times = np.where(on, history.kernel["time_ns"][slept], 0)
+    return times
 
 
 def _spanned(meetings: Meetings, begin: Times, end: Times) -> Mask:

@@ -1,7 +1,8 @@
 """Did accesses end as promised: at once where they are free, after waiting exactly while a lock was held?
 
-Three breaches convict: an access that began and ended inside a window (or waited, where it was promised that
-it would not), one that waited though no window was open, and one that woke late after its window had closed.
+Three breaches convict: an access that ended inside the window in which it began, or in which the trace shows it waiting
+(or that waited, where it was promised that it would not), one that waited though no window was open, and one that woke
+late after its window had closed.
 An access that merely overlaps the edge of a window proves nothing, for it may have been done just outside.
 
 Source: Linux drivers/pci/access.c, `pci_user_read_config_*`, `pci_wait_cfg()`.
@@ -15,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.history.windows import TRACE_RESOLUTION
+from harness.history.windows import NOBODY, TRACE_RESOLUTION
 from harness.judge import findings
 from harness.judge.evidence import Evidence, words
 from harness.judge.evidence.accesses import EDGE, KINDS, VERBS, Accesses, Kinds, Mask
@@ -166,13 +167,18 @@ class _Judged:
             NAME,
             Blame.MISMATCH,
             f"{wrong.sum()} {group.operation} on {group.alias} did not keep the promise {promise.outcome!s}: "
-            f"{self._actor(first)} {words.spoken(int(self.shown[first]))} and returned after {took}, "
+            f"{self._actor(first)} {self._did(first)} and returned after {took}, "
             f"{self._where(first)}.",
             events=self._events(wrong),
             promise=promise,
             met=int(wrong.sum()),
             weakness=findings.weak(promise, Aspect.OUTCOME),
         )
+
+    def _did(self, number: int) -> str:
+        shown = int(self.shown[number])
+        let_through = shown == words.PROMPT and self.group.slept[number] != NOBODY
+        return "was let through" if let_through else words.spoken(shown)
 
     def _where(self, number: int) -> str:
         group = self.group
@@ -181,9 +187,16 @@ class _Judged:
         inside, on_device = group.config.inside[number], group.device.inside[number]
         if inside >= 0 or (group.config.touched[number] < 0 and on_device >= 0):
             window = group.windows[inside] if inside >= 0 else group.devices[on_device]
+            since, before = int(group.begin[number]), as_text(int(window.closed_ns - group.end[number]))
+            if since > window.opened_ns:
+                after = as_text(since - window.opened_ns)
+                return (
+                    f"inside a {_called(window.kind)}, {after} after it opened and {before} before it closed"
+                )
+            slept = int(group.history.kernel["time_ns"][group.slept[number]])
             return (
-                f"inside a {_called(window.kind)}, {as_text(int(group.begin[number] - window.opened_ns))} after it "
-                f"opened and {as_text(int(window.closed_ns - group.end[number]))} before it closed"
+                f"{before} before the close of a {_called(window.kind)}, in which it waited from "
+                f"{as_text(slept - window.opened_ns)} after it opened"
             )
         if group.config.touched[number] >= 0:
             return f"at a {_called(group.windows[group.config.touched[number]].kind)}"
@@ -239,6 +252,8 @@ class _Judged:
             window = group.windows[max(inside, touched)]
             late = inside < 0 and window.closed_row >= 0
             events += findings.kernel(window.closed_row if late else window.opened_row)
+            if inside >= 0 and group.config.began[number] != inside:
+                events += findings.kernel(int(group.slept[number]))
         elif group.device.inside[number] >= 0:
             events += findings.kernel(group.devices[group.device.inside[number]].opened_row)
         return events + [findings.operation(row) for row in group.rows[numbers[1:]]]

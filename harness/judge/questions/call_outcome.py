@@ -156,7 +156,8 @@ def _broken(wrong: Sequence[Call], promises: Sequence[Promise], what: str) -> Fi
         how = "and reset inside that window" if inside else f"and returned after {took}"
         if not _waited(first, first.window):
             how += " without waiting for its end"
-        said = f"it began inside a window of another thread ({first.window.kind!s}), {how}"
+        met = "began" if first.begin_ns > first.window.opened_ns else "waited"
+        said = f"it {met} inside a window of another thread ({first.window.kind!s}), {how}"
     else:
         said = f"it returned after {took}, and no other thread held the lock"
     window = findings.kernel(first.window.opened_row) if first.window else ()

@@ -182,9 +182,9 @@ def _of_the_lock(event: LogEvent) -> bool:
 
 
 def _faults(evidence: Evidence, events: Iterable[LogEvent]) -> Iterator[Finding]:
-    """One finding for equal events: of one class, in one place of the kernel, by one function of it, about the same ones.
+    """One finding for equal events: of one class, in one place and by one function of the kernel, about the same ones.
 
-    A place may be that of a helper, which finds the faults of many.  Where it took which locks tells deadlocks apart.
+    A place may be that of a helper, which finds the faults of many.  Which locks were taken tells deadlocks apart.
     """
     equal: dict[tuple[object, ...], list[LogEvent]] = {}
     for event in events:

@@ -55,6 +55,40 @@ def test_a_read_inside_the_window_convicts_and_names_the_pair() -> None:
     assert "reader" in bad.claim
 
 
+def slept(*, begin: float = 99_990, slept: float = 100_020, end: float = 140_000) -> Stage:
+    """A read that waits for a window from 100 to 200 ms, and returns."""
+    stage = Stage()
+    stage.heartbeat()
+    reader = stage.reader()
+    stage.window(100_000, 200_000)
+    stage.op(reader, begin, end)
+    stage.wait(slept, reader)
+    return stage
+
+
+def test_who_slept_for_the_lock_and_came_back_while_it_was_held_convicts_whenever_the_read_began() -> None:
+    (bad,) = judged(slept())
+    assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.MISMATCH)
+    assert (
+        "reader was let through and returned after 40 ms, 60 ms before the close of a config lock"
+        in bad.claim
+    )
+    assert "in which it waited from 20 us after it opened" in bad.claim
+    assert [event.kind for event in bad.events] == [EventKind.OPERATION, EventKind.KERNEL, EventKind.KERNEL]
+    assert worst(judged(slept(end=200_800))) is Verdict.PASS
+    assert worst(judged(slept(slept=100_000))) is Verdict.PASS, "at the edge: perhaps it was in another's"
+    doubtful = slept().history(lost_kernel_events=1)
+    assert worst(access_outcome(Evidence(doubtful), terms(doubtful))) is Verdict.UNKNOWN
+
+
+def test_a_sleep_in_a_window_before_does_not_convict_who_returns_in_the_next() -> None:
+    stage = slept(end=300_500)
+    stage.window(300_000, 400_000)
+    assert worst(judged(stage)) is Verdict.PASS
+    stage.wait(300_020, 1)
+    assert worst(judged(stage)) is Verdict.FAIL, "but it slept in that, too"
+
+
 @pytest.mark.parametrize(
     ("begin", "end"), [(99_990, 100_010), (199_990, 200_010), (100_000.5, 199_999), (100_001, 150_000)]
 )
