@@ -151,7 +151,8 @@ class Reading:
     @cached_property
     def waited(self) -> npt.NDArray[np.bool_]:
         """Which operations slept for a config lock: one boolean a row of `History.operations`."""
-        return self.slept != NOBODY
+        waiting: npt.NDArray[np.bool_] = self.slept != NOBODY
+        return waiting
 
     @cached_property
     def slept(self) -> npt.NDArray[np.intp]:

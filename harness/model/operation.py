@@ -170,8 +170,12 @@ def port_lock(resetting: Operation) -> Operation:
 
 
 def after_removal(operation: Operation) -> Operation:
-    """The word for the same through a descriptor whose function was removed: `config-read/removed-sysfs`."""
-    return Operation(f"{verb(operation)}/removed-{way(operation)}")
+    """The word for the same through a file whose function was removed: `config-read/removed-sysfs`.
+
+    What it would have been (`reset/flr`, `config-write/flr-bit`) makes no difference then: the file is refused.
+    """
+    proc = way(operation) == AccessPath.PROC
+    return Operation(f"{verb(operation)}/removed-{AccessPath.PROC if proc else AccessPath.SYSFS}")
 
 
 def recovery(error: str) -> Operation:

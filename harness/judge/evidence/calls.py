@@ -7,12 +7,15 @@ lock windows.  Their number is thousands at most: a loop is affordable.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from harness.history.reading import Reading
 from harness.history.windows import TRACE_RESOLUTION, ResetSpan, reset_doubts
+from harness.judge.evidence.absences import Absence, gone
 from harness.judge.evidence.situations import Locks, Situation, Window
 from harness.model.operation import (
     HOT_RESET,
@@ -20,6 +23,7 @@ from harness.model.operation import (
     SUBORDINATE_RESET,
     VFIO_CLOSE,
     Operation,
+    after_removal,
     is_call,
     is_reset,
     verb,
@@ -31,6 +35,8 @@ from harness.model.terms import Terms
 from harness.model.units import Ns
 
 _METHODS: Final = frozenset(ResetMethod)
+_ASKED_FOR_NOTHING: Final = Situation(kind=WindowKind.NONE, window=None, certain=True)
+"""What a call met that was refused before it came to any lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,8 @@ class Call:
         function: index into `Plan.functions`.
         alias: of the function.
         operation: in the contract's words.
+        promised_as: the operation whose entries apply.
+        excused: refused because its function was being taken out, or is out: nobody's fault.
         method: that was asked for by name; None where the kernel chooses, and where nothing is reset.
         begin_ns, end_ns: call and return; an operation that never returned ends with the history.
         error: errno, 0 for success.
@@ -59,6 +67,8 @@ class Call:
     function: int
     alias: str
     operation: Operation
+    promised_as: Operation
+    excused: bool
     method: ResetMethod | None
     begin_ns: Ns
     end_ns: Ns
@@ -67,6 +77,11 @@ class Call:
     spans: tuple[ResetSpan, ...]
     situations: tuple[Situation, ...]
     resets: tuple[str, ...]
+
+    @property
+    def removed(self) -> bool:
+        """Whether its function was gone already."""
+        return self.promised_as != self.operation
 
     @property
     def succeeded(self) -> bool:
@@ -90,15 +105,20 @@ class Call:
 
     def promised(self, terms: Terms) -> tuple[tuple[Situation, Promise | None], ...]:
         """The entry for each of its situations; None where the contract is silent."""
-        return tuple((met, terms.promise(self.alias, self.operation, met.kind)) for met in self.situations)
+        return tuple((met, terms.promise(self.alias, self.promised_as, met.kind)) for met in self.situations)
 
     def promises(self, terms: Terms) -> tuple[Promise, ...]:
         """The entries that may apply to it, without repetition."""
         return tuple(dict.fromkeys(promise for _, promise in self.promised(terms) if promise is not None))
 
 
-def calls(reading: Reading) -> tuple[Call, ...]:
-    """All calls of the plan, in order of their begin."""
+def calls(reading: Reading, absences: Mapping[str, Sequence[Absence]]) -> tuple[Call, ...]:
+    """All calls of the plan, in order of their begin.
+
+    Args:
+        reading: of the history.
+        absences: by alias, when functions were taken out in it.
+    """
     history, rows = reading.history, reading.steps.rows(lambda step: is_call(step.means))
     if not len(rows):
         return ()
@@ -112,6 +132,11 @@ def calls(reading: Reading) -> tuple[Call, ...]:
         actor, means = int(event["actor"]), step.means
         tid = history.actors[actor].tid
         begin, end = Ns(int(event["begin_ns"])), Ns(int(event["end_ns"]) or history.end_ns)
+        after, excused = gone(
+            absences.get(step.file.function, ()),
+            means,
+            *(np.array([value]) for value in (begin, end, int(event["error"]))),
+        )
         found.append(
             Call(
                 row=row,
@@ -120,6 +145,8 @@ def calls(reading: Reading) -> tuple[Call, ...]:
                 function=function,
                 alias=step.file.function,
                 operation=means,
+                promised_as=after_removal(means) if after.any() else means,
+                excused=bool(excused.any()),
                 method=method_of(means),
                 begin_ns=begin,
                 end_ns=end,
@@ -130,7 +157,9 @@ def calls(reading: Reading) -> tuple[Call, ...]:
                     for span in _within(reading.resets_by.get(tid, ()), begin, end)
                     if span.function == function or _of_the_bus(means, span)
                 ),
-                situations=locks.met(means, function, tid, begin, end),
+                situations=(_ASKED_FOR_NOTHING,)
+                if after.any()
+                else locks.met(means, function, tid, begin, end),
                 resets=_resets(reading, means, step.file.function),
             )
         )

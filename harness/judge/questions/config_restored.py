@@ -43,6 +43,8 @@ def config_restored(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
         if promise is None:
             continue
         function = evidence.of(alias).record
+        if not function.config_after and evidence.is_gone(alias):
+            continue  # there is nothing to compare, and it is nobody's fault
         if not function.config_before or len(function.config_before) != len(function.config_after):
             found.append(
                 findings.unknown(

@@ -218,7 +218,12 @@ def test_an_operation_waited_if_its_own_thread_did_meanwhile() -> None:
 def test_the_last_time_that_it_slept_is_kept_for_each_operation_and_all_for_each_thread_and_function() -> (
     None
 ):
-    hits = [(15, 501, WAIT, ENTRY), (16, 501, WAIT, ENTRY, 1), (35, 501, WAIT, ENTRY), (99, 502, WAIT, ENTRY)]
+    hits: list[Hit] = [
+        (15, 501, WAIT, ENTRY),
+        (16, 501, WAIT, ENTRY, 1),
+        (35, 501, WAIT, ENTRY),
+        (99, 502, WAIT, ENTRY),
+    ]
     reading = Reading(history(hits, [(10, 20, 0), (30, 40, 0), (50, 60, 1)]))
     assert reading.slept.tolist() == [1, 2, -1]
     assert reading.sleeps == {
