@@ -94,6 +94,11 @@ OPERATIONS: Final = frozenset(
         words.NEVER_UNLOCK,
         words.HOT_RESET_NOT_OWNED,
         words.HOT_RESET_IMPOSSIBLE,
+        words.RESET_WITHOUT_METHOD,
+        words.VFIO_RESET_WITHOUT_METHOD,
+        words.VFIO_FLR_BIT_WITHOUT_METHOD,
+        words.VFIO_OPEN_WITHOUT_METHOD,
+        words.VFIO_CLOSE_WITHOUT_METHOD,
         *_RESETS,
         *(words.port_lock(resetting) for resetting in (*_RESETS, words.VFIO_OPEN, words.VFIO_CLOSE)),
     }

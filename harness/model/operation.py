@@ -48,6 +48,16 @@ HOT_RESET_NOT_OWNED: Final = Operation("reset/hot-not-owned")
 """The same, while a function behind the port belongs to nobody who shows its group."""
 HOT_RESET_IMPOSSIBLE: Final = Operation("reset/hot-impossible")
 """The same, of a function that no port or slot can reset, such as one on the root bus."""
+RESET_WITHOUT_METHOD: Final = Operation("reset/without-method")
+"""A reset that the PCI core is asked for while no reset method is active."""
+VFIO_RESET_WITHOUT_METHOD: Final = Operation("reset/vfio-without-method")
+"""`VFIO_DEVICE_RESET` of a function for which no reset method was active when it was opened."""
+VFIO_FLR_BIT_WITHOUT_METHOD: Final = Operation("reset/vfio-flr-bit-without-method")
+"""Write of Initiate FLR through VFIO while no reset method is active: VFIO resets nothing, and says nothing."""
+VFIO_OPEN_WITHOUT_METHOD: Final = Operation("open/vfio-without-method")
+"""First open through VFIO while no reset method is active: resets nothing."""
+VFIO_CLOSE_WITHOUT_METHOD: Final = Operation("close/vfio-without-method")
+"""Last close of a function that was opened in this way: resets its bus or slot, if it can."""
 SUBORDINATE_RESET: Final = Operation("reset/subordinate")
 """A write to `reset_subordinate` of a bridge."""
 VFIO_OPEN: Final = Operation("open/vfio")
@@ -185,7 +195,13 @@ def recovery(error: str) -> Operation:
 
 def is_reset(operation: Operation) -> bool:
     """Whether `operation` resets a function when it succeeds."""
-    refused = (HOT_RESET_NOT_OWNED, HOT_RESET_IMPOSSIBLE)
+    refused = (
+        HOT_RESET_NOT_OWNED,
+        HOT_RESET_IMPOSSIBLE,
+        RESET_WITHOUT_METHOD,
+        VFIO_RESET_WITHOUT_METHOD,
+        VFIO_FLR_BIT_WITHOUT_METHOD,
+    )
     others = (*RAW_RESETS, VFIO_OPEN, VFIO_CLOSE, recovery("fatal"))
     return operation in others or (verb(operation) == "reset" and operation not in refused)
 

@@ -16,12 +16,15 @@ import numpy as np
 from harness.history.reading import Reading
 from harness.history.windows import TRACE_RESOLUTION, ResetSpan, reset_doubts
 from harness.judge.evidence.absences import Absence, gone
+from harness.judge.evidence.reset_methods import ResetMethods
 from harness.judge.evidence.situations import Locks, Situation, Window
 from harness.model.operation import (
     HOT_RESET,
     RAW_RESETS,
+    RESET_WITHOUT_METHOD,
     SUBORDINATE_RESET,
     VFIO_CLOSE,
+    VFIO_RESET_WITHOUT_METHOD,
     Operation,
     after_removal,
     is_call,
@@ -35,7 +38,8 @@ from harness.model.terms import Terms
 from harness.model.units import Ns
 
 _METHODS: Final = frozenset(ResetMethod)
-_ASKED_FOR_NOTHING: Final = Situation(kind=WindowKind.NONE, window=None, certain=True)
+_REFUSED_AT_ONCE: Final = (RESET_WITHOUT_METHOD, VFIO_RESET_WITHOUT_METHOD)
+_ASKED_FOR_NOTHING: Final = (Situation(kind=WindowKind.NONE, window=None, certain=True),)
 """What a call met that was refused before it came to any lock."""
 
 
@@ -81,7 +85,7 @@ class Call:
     @property
     def removed(self) -> bool:
         """Whether its function was gone already."""
-        return self.promised_as != self.operation
+        return self.promised_as == after_removal(self.operation)
 
     @property
     def succeeded(self) -> bool:
@@ -122,7 +126,7 @@ def calls(reading: Reading, absences: Mapping[str, Sequence[Absence]]) -> tuple[
     history, rows = reading.history, reading.steps.rows(lambda step: is_call(step.means))
     if not len(rows):
         return ()
-    locks = Locks(reading)
+    locks, methods = Locks(reading), ResetMethods(reading)
     found = []
     for row in rows.tolist():
         event, step = history.operations[row], reading.steps.behind(row)
@@ -137,6 +141,10 @@ def calls(reading: Reading, absences: Mapping[str, Sequence[Absence]]) -> tuple[
             means,
             *(np.array([value]) for value in (begin, end, int(event["error"]))),
         )
+        promised_as = methods.promised_as(means, step.file.function, begin, end, int(event["error"]))
+        if after.any():
+            promised_as = after_removal(means)
+        asks = promised_as not in _REFUSED_AT_ONCE and not after.any()
         found.append(
             Call(
                 row=row,
@@ -145,7 +153,7 @@ def calls(reading: Reading, absences: Mapping[str, Sequence[Absence]]) -> tuple[
                 function=function,
                 alias=step.file.function,
                 operation=means,
-                promised_as=after_removal(means) if after.any() else means,
+                promised_as=promised_as,
                 excused=bool(excused.any()),
                 method=method_of(means),
                 begin_ns=begin,
@@ -157,10 +165,8 @@ def calls(reading: Reading, absences: Mapping[str, Sequence[Absence]]) -> tuple[
                     for span in _within(reading.resets_by.get(tid, ()), begin, end)
                     if span.function == function or _of_the_bus(means, span)
                 ),
-                situations=(_ASKED_FOR_NOTHING,)
-                if after.any()
-                else locks.met(means, function, tid, begin, end),
-                resets=_resets(reading, means, step.file.function),
+                situations=locks.met(means, function, tid, begin, end) if asks else _ASKED_FOR_NOTHING,
+                resets=_resets(reading, promised_as, step.file.function),
             )
         )
     return tuple(found)

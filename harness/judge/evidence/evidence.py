@@ -47,7 +47,7 @@ class Evidence(Reading):
     @cached_property
     def successful_resets(self) -> tuple[Call, ...]:
         """The calls that reset something, and returned success."""
-        return tuple(call for call in self.calls if is_reset(call.operation) and call.succeeded)
+        return tuple(call for call in self.calls if is_reset(call.promised_as) and call.succeeded)
 
     @cached_property
     def oracle_rounds(self) -> tuple[OracleRound, ...]:
