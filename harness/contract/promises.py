@@ -32,6 +32,7 @@ _RESETS: Final = (
 OPERATIONS: Final = frozenset(
     {
         words.ATTRIBUTE_READ,
+        words.ATTRIBUTE_CONFIG_READ,
         words.ATTRIBUTE_WRITE,
         *(words.config_read(path) for path in AccessPath),
         *(words.config_write(path) for path in AccessPath),

@@ -14,6 +14,8 @@ Operation = NewType("Operation", str)
 
 ATTRIBUTE_READ: Final = Operation("attribute-read/sysfs")
 """Read of a cached attribute (`vendor`): no config access, the control sample of every window."""
+ATTRIBUTE_CONFIG_READ: Final = Operation("attribute-read/config")
+"""Read of an attribute that the kernel itself takes from config space (`current_link_speed`): it waits for nobody."""
 FLR_BIT: Final = Operation("config-write/flr-bit")
 """A raw write of Initiate Function Level Reset in Device Control: nobody saves, waits or restores."""
 SELF_TEST: Final = Operation("config-write/self-test")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from harness.errors import UsageError
-from harness.model import operation
+from harness.model import attributes, operation
 from harness.model.pci import COMMAND, AccessPath, Bdf, ResetMethod, check_access
 from harness.model.plan import File, Op, Oracle, Privilege, Setting, Step
 from harness.model.units import MS, Ns
@@ -83,8 +83,18 @@ class Function:
         return acting((self.alias,), "reader", (step, *pause(every)), actors=actors, starting=starting)
 
     def reads_attribute(self, name: str = "vendor", *, actors: int = 1, every: str | Ns = Ns(0)) -> Part:
-        """Read a cached attribute until the stage ends: the control sample, no lock holds it up."""
-        step = Step(op=Op.READ, means=operation.ATTRIBUTE_READ, file=self._file(name), width=64)
+        """Read an attribute until the stage ends: `vendor` is the control sample, no lock holds it up.
+
+        Args:
+            name: of the attribute.
+            actors: how many processes do so at once.
+            every: from one read to the next, at least; 0 for at once.
+
+        Raises:
+            UsageError: nobody promises what a read of it does (`vpd`, `rom`, `sriov_numvfs` …).
+        """
+        means = attributes.reading(name, self.alias)
+        step = Step(op=Op.READ, means=means, file=self._file(name), width=64)
         return acting((self.alias,), "control", (step, *pause(every)), actors=actors)
 
     def loads_register(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:

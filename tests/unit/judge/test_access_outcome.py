@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from harness.history.history import Probe
 from harness.history.windows import LOCK
 from harness.judge.evidence import Evidence
 from harness.judge.questions.access_outcome import access_outcome
-from harness.model.operation import ATTRIBUTE_READ
+from harness.model.operation import ATTRIBUTE_CONFIG_READ, ATTRIBUTE_READ
 from harness.model.outcome import Outcome
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, EventKind, Finding, Verdict
@@ -202,6 +203,18 @@ def test_the_control_sample_must_not_wait() -> None:
     stage.op(control, 130_000, 201_000)
     bad = next(f for f in judged(stage) if f.verdict is Verdict.FAIL)
     assert (bad.promise, bad.blame) == ("attribute-read/sysfs@config-lock", Blame.TIMEOUT)
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(0, Verdict.PASS), (errno.EAGAIN, Verdict.FAIL)])
+def test_an_attribute_that_the_kernel_reads_by_itself_waits_for_nobody(error: int, verdict: Verdict) -> None:
+    stage = Stage()
+    stage.heartbeat()
+    reader = stage.reader(means=ATTRIBUTE_CONFIG_READ)
+    stage.window(100_000, 200_000)
+    stage.op(reader, 120_000, 120_020, error=error)
+    assert worst(judged(stage)) is verdict
+    history = stage.history()
+    assert worst(access_outcome(Evidence(history), replace(terms(history), promises={}))) is Verdict.UNKNOWN
 
 
 def test_a_slow_read_of_a_free_function_is_a_timeout() -> None:
