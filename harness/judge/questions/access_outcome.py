@@ -66,6 +66,7 @@ class _Judged:
 
     Attributes:
         evidence: of which they are a part.
+        terms: of the contract.
         group: the accesses.
         promises: for each kind of window; absent where the contract is silent.
         shown: what they showed, as :mod:`~harness.judge.evidence.words` numbers it.
@@ -73,6 +74,7 @@ class _Judged:
     """
 
     evidence: Evidence
+    terms: Terms
     group: Accesses
     promises: Mapping[WindowKind, Promise]
     shown: Times
@@ -99,7 +101,7 @@ class _Judged:
         # The trace shows waits for the config lock alone: near no window of that, no window explains one.
         baseless = group.traced & (group.config.touched < 0) & (shown == words.WAITED)
         against[stray | baseless] = _NONE
-        return cls(evidence, group, promises, shown, against)
+        return cls(evidence, terms, group, promises, shown, against)
 
     def judge(self, starved: Starvation) -> Iterator[Finding]:
         for kind in (*_LOCKED, WindowKind.NONE):
@@ -118,6 +120,12 @@ class _Judged:
 
     def _hold(self, promise: Promise, kind: WindowKind, mask: Mask, starved: Starvation) -> Iterator[Finding]:
         wrong = mask & (self.shown != words.number_of(promise.outcome))
+        if (perhaps := self.terms.if_locked_down(self.group.alias, self.group.promised_as, kind)) is not None:
+            refused = wrong & (self.shown == words.number_of(perhaps.outcome))
+            yield from self._locked_down(perhaps, refused)
+            wrong, mask = wrong & ~refused, mask & ~refused
+            if not mask.any():
+                return
         late, soon = mask & ~wrong & self._late(promise, kind), mask & ~wrong & self._soon(promise)
         hungry = starved.during(self.group.begin, self.group.end)
         breaches = (
@@ -136,6 +144,16 @@ class _Judged:
             )
         elif not breaches:
             yield self._kept(promise, kind, int(mask.sum()))
+
+    def _locked_down(self, promise: Promise, refused: Mask) -> Iterator[Finding]:
+        if refused.any():
+            yield findings.unknown(
+                NAME,
+                f"{refused.sum()} {self.group.operation} on {self.group.alias} were refused ({promise.outcome!s}), as "
+                "by a kernel that is locked down, and nobody could read whether it is.",
+                promise=promise,
+                events=self._events(refused),
+            )
 
     def _late(self, promise: Promise, kind: WindowKind) -> Mask:
         """Operations that took longer than promised, counted as :class:`Promise` says."""

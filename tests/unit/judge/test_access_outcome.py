@@ -8,15 +8,16 @@ from dataclasses import replace
 import pytest
 
 from harness.history.columns import Edge
-from harness.history.history import Probe
+from harness.history.history import LOCKDOWN, Probe
 from harness.history.windows import LOCK
 from harness.judge.evidence import Evidence
 from harness.judge.questions.access_outcome import access_outcome
-from harness.model.operation import ATTRIBUTE_CONFIG_READ, ATTRIBUTE_READ
+from harness.model.operation import ATTRIBUTE_CONFIG_READ, ATTRIBUTE_READ, Operation, config_write
 from harness.model.outcome import Outcome
+from harness.model.pci import AccessPath
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, EventKind, Finding, Verdict
-from tests.unit.judge.build import READ, Stage, terms, worst
+from tests.unit.judge.build import CONTRACT, READ, WRITE, Stage, terms, worst
 
 
 def judged(stage: Stage) -> tuple[Finding, ...]:
@@ -215,6 +216,59 @@ def test_an_attribute_that_the_kernel_reads_by_itself_waits_for_nobody(error: in
     assert worst(judged(stage)) is verdict
     history = stage.history()
     assert worst(access_outcome(Evidence(history), replace(terms(history), promises={}))) is Verdict.UNKNOWN
+
+
+UNREADABLE = "unreadable: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("lockdown", "error", "verdict"),
+    [
+        ("integrity", errno.EPERM, Verdict.PASS),
+        ("confidentiality", errno.EPERM, Verdict.PASS),
+        ("integrity", 0, Verdict.FAIL),
+        ("integrity", errno.EACCES, Verdict.FAIL),
+        ("none", errno.EPERM, Verdict.FAIL),
+        ("none", 0, Verdict.PASS),
+        (UNREADABLE, errno.EPERM, Verdict.UNKNOWN),
+        (UNREADABLE, errno.EACCES, Verdict.FAIL),
+        (UNREADABLE, 0, Verdict.PASS),
+        (None, errno.EPERM, Verdict.FAIL),  # an earlier harness did not ask
+    ],
+)
+@pytest.mark.parametrize("means", [WRITE, config_write(AccessPath.PROC)])
+@pytest.mark.parametrize("window", [False, True])
+def test_a_kernel_that_is_locked_down_refuses_writes_and_one_of_which_nobody_knows_may(
+    lockdown: str | None,
+    error: int,
+    verdict: Verdict,
+    means: Operation,
+    window: bool,  # noqa: FBT001
+) -> None:
+    stage = Stage()
+    stage.heartbeat()
+    writer = stage.writer(0x0C, b"\x10", means=means)
+    if window:
+        stage.window(100_000, 200_000)
+    waits = window and not error
+    stage.op(writer, 120_000, 200_300 if waits else 120_020, error=error)
+    if waits:
+        stage.wait(120_005, writer)
+    history = stage.history()
+    if lockdown is not None:
+        history = replace(history, provenance={**history.provenance, LOCKDOWN: lockdown})
+    assert worst(access_outcome(Evidence(history), CONTRACT.terms_of(history))) is verdict
+
+
+def test_reads_are_free_whatever_is_locked_down() -> None:
+    for lockdown in ("integrity", UNREADABLE):
+        for error, verdict in ((0, Verdict.PASS), (errno.EPERM, Verdict.FAIL)):
+            stage = Stage()
+            stage.heartbeat()
+            stage.op(stage.reader(), 120_000, 120_020, error=error)
+            history = stage.history()
+            history = replace(history, provenance={**history.provenance, LOCKDOWN: lockdown})
+            assert worst(access_outcome(Evidence(history), CONTRACT.terms_of(history))) is verdict
 
 
 def test_a_slow_read_of_a_free_function_is_a_timeout() -> None:

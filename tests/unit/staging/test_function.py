@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -103,6 +104,24 @@ def test_what_the_kernel_reads_from_config_space_has_a_promise_of_its_own(name: 
 def test_an_attribute_that_nobody_speaks_of_is_refused_by_name(name: str, why: str) -> None:
     with pytest.raises(UsageError, match=f"{re.escape(repr(name))}.*igb0.*{re.escape(why)}"):
         IGB.reads_attribute(name)
+
+
+def test_on_a_kernel_that_is_locked_down_registers_go_through_vfio_or_are_refused() -> None:
+    locked = replace(IGB, locked_down=True)
+    part = locked.resets_with_oracle("flr")
+    (actor,) = part.actors
+    through = {step.file.role for step in actor.steps if step.file is not None}
+    assert through == {ORACLE.resource.replace("resource", "vfio-bar"), "reset"}
+    assert {(one.attribute, one.value) for one in part.settings} == {
+        ("reset_method", "flr"),
+        ("driver", "vfio-pci"),
+    }
+    with pytest.raises(UsageError, match=r"resource0 of igb0.*locked down.*VfioUser"):
+        locked.loads_register()
+    with pytest.raises(UsageError, match=r"resource2 of igb0.*locked down"):
+        locked.stores_register(1, 2, at=0)
+    plain = {step.file.role for step in only(IGB.resets_with_oracle("flr")).steps if step.file is not None}
+    assert plain == {ORACLE.resource, "reset"}
 
 
 def test_readers_in_a_long_stage_may_take_their_time() -> None:
