@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.history.reading import Reading
-from harness.judge.evidence.incidents import Removal, told
+from harness.judge.evidence.incidents import AFTERMATH, Removal, told
 from harness.model.operation import (
     DISABLE_VFS,
     ENABLE_VFS,
@@ -130,5 +130,5 @@ def gone(
             after |= begin > gone_ns
         excused |= (end >= one.leaving_ns) & np.isin(error, GONE)
         if is_reset(operation):  # its function went under it
-            excused |= (begin <= gone_ns) & (end >= gone_ns) & (error == errno.ENOTTY)
+            excused |= (begin <= gone_ns) & (end >= gone_ns - AFTERMATH) & (error == errno.ENOTTY)
     return after, excused & ~after

@@ -17,6 +17,7 @@ from harness.judge.questions.kernel_log import kernel_log
 from harness.judge.questions.recovered import recovered
 from harness.judge.questions.register_values import register_values
 from harness.judge.questions.removed import removed
+from harness.judge.questions.same_function import same_function
 from harness.judge.questions.values_sane import values_sane
 from harness.model.fault import Fault, IncidentKind, Misbehaviour, PlannedFault
 from harness.model.operation import (
@@ -28,6 +29,7 @@ from harness.model.operation import (
     HOST_RESET,
     OVERRIDE,
     REMOVE,
+    RESCAN,
     UNBIND,
     VFIO_OPEN,
     VFIO_READ,
@@ -35,7 +37,7 @@ from harness.model.operation import (
     Operation,
     after_removal,
 )
-from harness.model.plan import File, Op
+from harness.model.plan import File, Op, Step
 from harness.model.served import Happened
 from harness.model.terms import Terms
 from harness.model.units import MS
@@ -250,7 +252,8 @@ def test_what_goes_by_a_name_is_refused_after_a_removal_and_nobody_is_to_blame(
 def test_a_reset_under_which_its_function_goes_may_find_that_it_has_no_way_any_more() -> None:
     for begin, end, verdict in (
         (GONE - 50_000, GONE + 50_000, Verdict.PASS),
-        (GONE - 90_000, GONE - 50_000, Verdict.FAIL),
+        (GONE - 90_000, GONE - 50_000, Verdict.PASS),  # files are drained before the uevent comes
+        (GONE - 900_000, GONE - 600_000, Verdict.FAIL),
         (GONE + 50_000, GONE + 90_000, Verdict.FAIL),
     ):
         made = unplugged()
@@ -286,6 +289,37 @@ def test_config_space_of_a_function_that_is_gone_at_the_end_is_not_asked_for() -
     assert judge(history, terms(history)).verdict is Verdict.PASS
     staying = replace(history, uevents=())
     assert worst(config_restored(Evidence(staying), terms(staying))) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("after", [b"", b"\xff" * 256])
+@pytest.mark.parametrize(("slot", "verdict"), [(True, None), (False, Verdict.FAIL)])
+def test_who_looks_into_a_slot_that_was_emptied_finds_nothing(
+    after: bytes,
+    slot: bool,  # noqa: FBT001
+    verdict: Verdict | None,
+) -> None:
+    history = removed_by_the_plan(begun=BEGUN + 4.85e6)
+    plan = history.plan
+    (remover,) = (n for n, actor in enumerate(plan.actors) if actor.name == "remover")
+    steps = (
+        *plan.actors[remover].steps,
+        Step(op=Op.WRITE, means=RESCAN, file=File(function=ALIAS, role="rescan"), value=b"1"),
+    )
+    actors = list(plan.actors)
+    actors[remover] = replace(actors[remover], steps=steps)
+    table = np.append(history.operations, history.operations[history.operations["actor"] == remover])
+    table["step"][-1], table["begin_ns"][-1], table["end_ns"][-1] = 1, at(BEGUN + 5.1e6), at(BEGUN + 5.2e6)
+    table = table[(table["actor"] == remover) | (table["error"] == 0)]
+    table = table[np.argsort(table["begin_ns"], kind="stable")]
+    (function,) = history.functions
+    found = replace(
+        history,
+        plan=replace(plan, actors=tuple(actors), incidents=plan.incidents if slot else ()),
+        operations=table,
+        served=history.served if slot else history.served[:0],
+        functions=(replace(function, config_after=after),),
+    )
+    assert worst(same_function(Evidence(found), terms(found))) is verdict
 
 
 def test_a_removal_that_nobody_saw_is_unknown() -> None:
