@@ -45,9 +45,13 @@ class ResetMethods:
     def __init__(self, reading: Reading) -> None:
         """Gather who changed it."""
         self._reading = reading
+        self._first = {alias: self._at_first(alias) for alias in reading.history.plan.functions}
         self._changes: dict[str, list[tuple[int, int, bool]]] = {}
         for alias, change in self._written():
-            self._changes.setdefault(alias, []).append(change)
+            own = self._changes.setdefault(alias, [])
+            before = {own[-1][-1]} if own else self._first[alias]
+            if before != {change[-1]}:  # what says the same again changes nothing
+                own.append(change)
 
     def promised_as(self, operation: Operation, alias: str, begin: int, end: int, error: int) -> Operation:
         """The operation whose promises count: that without a method where there was none.
@@ -77,7 +81,7 @@ class ResetMethods:
         changes = self._changes.get(alias, [])
         before = [frozenset((some,)) for _, done, some in changes if done <= begin]
         during = (some for asked, done, some in changes if done > begin and asked <= end)
-        return (before[-1] if before else self._at_first(alias)).union(during)
+        return (before[-1] if before else self._first[alias]).union(during)
 
     def _opened_with(self, alias: str, begin: int) -> frozenset[bool]:
         """The same when the function was opened through VFIO that is used then: by an actor, or before the stage."""
@@ -85,7 +89,7 @@ class ResetMethods:
         rows = self._reading.steps.of(alias, VFIO_OPEN)
         opened = rows[(table["begin_ns"][rows] < begin) & (table["error"][rows] == 0)]
         if not len(opened):
-            return self._at_first(alias)
+            return self._first[alias]
         last = table[int(opened[-1])]
         return self._had(alias, int(last["begin_ns"]), int(last["end_ns"]) or begin)
 

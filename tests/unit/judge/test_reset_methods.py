@@ -182,3 +182,14 @@ def test_the_last_write_before_a_reset_decides(seed: int) -> None:
     history = made.history()
     found = call_outcome(Evidence(history), CONTRACT.terms_of(history))
     assert max([Verdict.PASS, *(finding.verdict for finding in found)]) is expected
+
+
+def test_a_method_may_be_written_into_what_was_empty() -> None:
+    made = stage()
+    writes(made, SOME, 50_000, 50_100)
+    resetter = made.resetter()
+    made.called(resetter, 20_000, 20_300, error=errno.ENOTTY)
+    made.reset(resetter, 100_000)
+    history = emptied(made.history())
+    assert outcome(history)[0] is Verdict.PASS
+    assert verdict(history) is Verdict.PASS
