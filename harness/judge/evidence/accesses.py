@@ -26,7 +26,7 @@ from harness.history.history import History
 from harness.history.reading import OfFunction, Reading
 from harness.history.steps import Rows
 from harness.history.windows import NOBODY, DeviceWindow, LockWindow
-from harness.judge.evidence.absences import GONE, Absence, gone
+from harness.judge.evidence.absences import GONE, Absence, gone, through_a_file
 from harness.judge.evidence.meeting import Meetings, Times, meet
 from harness.judge.evidence.stolen import while_stolen
 from harness.model.operation import (
@@ -204,8 +204,8 @@ def _is_within_reach(step: Step) -> bool:
 
 
 def refusals(reading: Reading, alias: str) -> Rows:
-    """Accesses that say that the function is gone."""
-    rows = reading.steps.on(alias, lambda step: verb(step.means) in VERBS)
+    """Accesses, and calls through files of the function, that say that it is gone."""
+    rows = reading.steps.on(alias, lambda step: verb(step.means) in VERBS or through_a_file(step.means))
     refused: Rows = rows[np.isin(reading.history.operations["error"][rows], GONE)]
     return refused
 

@@ -135,6 +135,14 @@ def test_a_refusal_long_before_the_kernel_says_that_the_function_is_gone_is_no_r
     assert [str(event).partition(":")[0] for event in found.events] == ["served", "operation"]
 
 
+@pytest.mark.parametrize("means", [FLR, OVERRIDE, ENABLE_VFS])
+def test_a_call_that_finds_no_function_long_before_shows_the_same(means: Operation) -> None:
+    made = unplugged()
+    made.stage.op(made.stage.does("early", means, "reset"), BEGUN + 1e6, BEGUN + 1e6 + 20, error=errno.ENODEV)
+    found = decisive(made.history())
+    assert (found.checker, found.verdict, found.blame) == ("removed", Verdict.FAIL, Blame.MISMATCH)
+
+
 def test_a_refusal_before_anybody_asked_is_wrong_as_ever() -> None:
     made = unplugged()
     made.stage.op(1, BEGUN - 1_000, BEGUN - 980, error=errno.ENODEV)
