@@ -14,6 +14,7 @@ from typing import Final
 from harness.agent import modules
 from harness.model.observation import Machine
 
+_LOCKDOWN: Final = "sys/kernel/security/lockdown"
 _CLOCKSOURCE: Final = "sys/devices/system/clocksource/clocksource0/current_clocksource"
 
 
@@ -38,7 +39,13 @@ def facts(root: Path = Path("/"), *, tracing: bool) -> Machine:
         modules=tuple(sorted(modules.loaded())),
         vfio=os.access(root / "dev/vfio/vfio", os.F_OK),
         clocksource=told(root / _CLOCKSOURCE),
+        lockdown=_in_force(told(root / _LOCKDOWN)),
     )
+
+
+def _in_force(said: str) -> str:
+    """The one in brackets of `none [integrity] confidentiality` (Linux security/lockdown/lockdown.c)."""
+    return said.partition("[")[2].partition("]")[0] or said
 
 
 def told(path: Path) -> str:

@@ -16,12 +16,12 @@ from harness.contract.platforms import UNKNOWN_PLATFORM, Nature, Platform, read_
 from harness.contract.promises import ANY_PLATFORM, applicable, read_promise, refuse_conflicts
 from harness.contract.schema import Entry
 from harness.errors import ContractError, HistoryError, UsageError
-from harness.history.history import FunctionRecord, History
+from harness.history.history import LOCKDOWN, FunctionRecord, History
 from harness.model.kernel import KernelVersion
 from harness.model.limits import CONTRACT_FILE, CONTRACT_KEY
 from harness.model.pci import ResetMethod
 from harness.model.plain import shown
-from harness.model.promise import Promise
+from harness.model.promise import Lockdown, Promise
 from harness.model.terms import LogRule, Terms
 
 SECTIONS: Final = ("promise", "oracle", "volatile", "unrestored", "platform", "log")
@@ -96,6 +96,7 @@ class Contract:
         kernel: KernelVersion,
         functions: Sequence[FunctionRecord],
         wrongs: Callable[[str], frozenset[str]] = lambda _: frozenset(),
+        lockdown: str = Lockdown.NONE,
     ) -> Terms:
         """Choose what applies to one history.
 
@@ -103,12 +104,19 @@ class Contract:
             kernel: that ran on the target.
             functions: as the history records them; capabilities are found in their config space.
             wrongs: what was staged to go wrong with a function, by alias.
+            lockdown: the state of the kernel's lockdown, or anything else where nobody knows it.
         """
-        return Terms(
-            promises={
-                one.alias: applicable(self.promises, kernel, one.platform, wrongs(one.alias))
+
+        def chosen(state: Lockdown) -> dict[str, tuple[Promise, ...]]:
+            return {
+                one.alias: applicable(self.promises, kernel, one.platform, wrongs(one.alias), state)
                 for one in functions
-            },
+            }
+
+        known = lockdown in tuple(Lockdown)
+        return Terms(
+            promises=chosen(Lockdown(lockdown) if known else Lockdown.NONE),
+            perhaps={} if known else chosen(Lockdown.CONFIDENTIALITY),
             volatile=resolve(self.volatile, functions),
             unrestored=resolve(self.unrestored, functions),
             log_rules=self.log_rules,
@@ -129,7 +137,9 @@ class Contract:
                 said=f"names no kernel that promises could be chosen for: kernel release {shown(release)}",
                 hint="Stage it again: `harness replay` needs no more than the plan.",
             ) from error
-        return self.terms(kernel, history.functions, history.plan.wrongs)
+        # What no earlier harness wrote down is not asked of its histories.
+        lockdown = str(history.provenance.get(LOCKDOWN, Lockdown.NONE))
+        return self.terms(kernel, history.functions, history.plan.wrongs, lockdown)
 
     def oracle(self, platform: str, method: ResetMethod) -> OracleEntry | None:
         """The register that tells whether `method` reset a function of this platform; None: none is known."""

@@ -15,7 +15,7 @@ from harness.model.limits import PROMISES
 from harness.model.operation import Operation, verb
 from harness.model.outcome import Outcome
 from harness.model.pci import AccessPath, ResetMethod
-from harness.model.promise import ConfigSpace, DeviceState, Promise, WindowKind
+from harness.model.promise import ConfigSpace, DeviceState, Lockdown, Promise, WindowKind
 
 ANY_PLATFORM: Final = "*"
 
@@ -32,6 +32,7 @@ _RESETS: Final = (
 OPERATIONS: Final = frozenset(
     {
         words.ATTRIBUTE_READ,
+        words.ATTRIBUTE_CONFIG_READ,
         words.ATTRIBUTE_WRITE,
         *(words.config_read(path) for path in AccessPath),
         *(words.config_write(path) for path in AccessPath),
@@ -70,7 +71,9 @@ OPERATIONS: Final = frozenset(
         words.RESCAN,
         words.UNPLUG,
         *(words.after_removal(words.config_read(path)) for path in AccessPath),
-        words.after_removal(words.ATTRIBUTE_READ),
+        *(words.after_removal(words.config_write(path)) for path in AccessPath),
+        *map(words.after_removal, (words.ATTRIBUTE_READ, words.ATTRIBUTE_WRITE, words.OVERRIDE)),
+        *map(words.after_removal, (words.reset(ResetMethod.FLR), words.ENABLE_VFS, words.REMOVE)),
         *(words.recovery(error) for error in ("fatal", "nonfatal", "corrected")),
         words.HOST_RESET,
         words.DIAGNOSTICS,
@@ -92,6 +95,11 @@ OPERATIONS: Final = frozenset(
         words.NEVER_UNLOCK,
         words.HOT_RESET_NOT_OWNED,
         words.HOT_RESET_IMPOSSIBLE,
+        words.RESET_WITHOUT_METHOD,
+        words.VFIO_RESET_WITHOUT_METHOD,
+        words.VFIO_FLR_BIT_WITHOUT_METHOD,
+        words.VFIO_OPEN_WITHOUT_METHOD,
+        words.VFIO_CLOSE_WITHOUT_METHOD,
         *_RESETS,
         *(words.port_lock(resetting) for resetting in (*_RESETS, words.VFIO_OPEN, words.VFIO_CLOSE)),
     }
@@ -125,6 +133,7 @@ def read_promise(entry: Entry) -> tuple[Promise, ...]:
     for fault in faults:
         if fault not in _FAULTS:
             entry.refuse("faults", f"holds {fault!r}", f"Choose from: {', '.join(_FAULTS)}.")
+    lockdown = entry.word_or_words("lockdown", Lockdown) if entry.has("lockdown") else ()
     promise = Promise(
         id="",
         operation=operation,
@@ -139,10 +148,11 @@ def read_promise(entry: Entry) -> tuple[Promise, ...]:
         source=entry.text("source"),
         weakness=entry.optional_text("weakness"),
         faults=faults,
+        lockdown=lockdown,
     )
     entry.finish()
     promises = tuple(
-        replace(promise, id=_id(operation, window, platforms, kernels, faults), window=window)
+        replace(promise, id=_id(replace(promise, window=window), kernels), window=window)
         for window in windows
     )
     for one in promises:
@@ -153,8 +163,8 @@ def read_promise(entry: Entry) -> tuple[Promise, ...]:
 def refuse_conflicts(promises: tuple[Promise, ...]) -> None:
     """Refuse two entries that speak of the same thing with the same right.
 
-    An entry for named platforms overrides one for all platforms, and one for a function that misbehaves overrides both;
-    every other overlap is an error.
+    An entry for named platforms overrides one for all platforms, one for a function that misbehaves overrides both, and
+    one for a kernel that is locked down all of them; every other overlap is an error.
 
     Raises:
         ContractError: two entries overlap.
@@ -167,7 +177,7 @@ def refuse_conflicts(promises: tuple[Promise, ...]) -> None:
             raise ContractError(f"contract entries of {operation}@{window}", said=excess)
     for one, other in (pair for same in subjects.values() for pair in combinations(same, 2)):
         shared = sorted(set(one.platforms) & set(other.platforms))
-        alike = set(one.faults) & set(other.faults) or not (one.faults or other.faults)
+        alike = all(set(a) & set(b) or not (a or b) for a, b in _circumstances(one, other))
         if shared and alike and _overlap(one.kernels, other.kernels):
             raise ContractError(
                 f"contract entries {one.id} and {other.id}",
@@ -176,43 +186,46 @@ def refuse_conflicts(promises: tuple[Promise, ...]) -> None:
             )
 
 
+def _circumstances(one: Promise, other: Promise) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    return ((one.faults, other.faults), (one.lockdown, other.lockdown))
+
+
 def applicable(
     promises: tuple[Promise, ...],
     kernel: KernelVersion,
     platform: str,
     wrongs: frozenset[str] = frozenset(),
+    lockdown: Lockdown = Lockdown.NONE,
 ) -> tuple[Promise, ...]:
-    """The entries for one platform on one kernel; named platforms win over all, and faults over both.
+    """The entries for one platform on one kernel; named platforms win over all, faults over both, lockdown over these.
 
     Args:
         promises: to choose from.
         kernel: that ran.
         platform: of the function.
         wrongs: what was staged to go wrong with it.
+        lockdown: what the kernel refused to everybody.
     """
-    chosen: dict[tuple[Operation, WindowKind], tuple[tuple[bool, bool], Promise]] = {}
+    chosen: dict[tuple[Operation, WindowKind], tuple[tuple[bool, bool, bool], Promise]] = {}
     for promise in promises:
         key = (promise.operation, promise.window)
-        right = (bool(promise.faults), platform in promise.platforms)
+        right = (bool(promise.lockdown), bool(promise.faults), platform in promise.platforms)
         fits = platform in promise.platforms or ANY_PLATFORM in promise.platforms
-        meant = not promise.faults or wrongs & set(promise.faults)
+        wrong = not promise.faults or bool(wrongs & set(promise.faults))
+        meant = wrong and (not promise.lockdown or lockdown in promise.lockdown)
         if fits and meant and kernel in promise.kernels and (key not in chosen or right > chosen[key][0]):
             chosen[key] = (right, promise)
     return tuple(promise for _, promise in chosen.values())
 
 
-def _id(
-    operation: Operation,
-    window: WindowKind,
-    platforms: tuple[str, ...],
-    kernels: tuple[str, ...],
-    faults: tuple[str, ...] = (),
-) -> str:
-    name = f"{operation}@{window}"
-    if faults:
-        name += "!" + "+".join(faults)
-    if ANY_PLATFORM not in platforms:
-        name += ":" + "+".join(platforms)
+def _id(promise: Promise, kernels: tuple[str, ...]) -> str:
+    name = f"{promise.operation}@{promise.window}"
+    if promise.faults:
+        name += "!" + "+".join(promise.faults)
+    if promise.lockdown:
+        name += "/" + "+".join(promise.lockdown)
+    if ANY_PLATFORM not in promise.platforms:
+        name += ":" + "+".join(promise.platforms)
     return name if "*" in kernels else f"{name} ({', '.join(kernels)})"
 
 

@@ -18,6 +18,10 @@ from harness.model.units import Ns
 
 __all__ = ["ActorRecord", "FunctionRecord", "History", "LogLine", "Probe", "Uevent"]
 
+LOCKDOWN: Final = "kernel.lockdown"
+"""Key of `History.provenance`: the kernel's lockdown (:class:`~harness.model.promise.Lockdown`), or why nobody could
+read it; earlier histories have none."""
+
 _ADDRESS: Final = r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]"
 _LIKE: Final = "0000:01:00.0"
 _Config = Annotated[bytes, Lengths((0, CONFIG_SPACE_BYTES, EXTENDED_CONFIG_SPACE_BYTES))]

@@ -18,6 +18,7 @@ from harness.history.history import FunctionRecord, History
 from harness.history.retried import Retried, retried
 from harness.history.steps import Rows, Steps, places, steps_of, together
 from harness.history.windows import (
+    NOBODY,
     DeviceWindow,
     DriverReset,
     LockFault,
@@ -33,8 +34,9 @@ from harness.history.windows import (
     lock_tries,
     locks_taken,
     resets,
+    sleeps,
+    slept,
     tellings,
-    waited,
 )
 from harness.model.operation import Operation
 from harness.model.pci import Bdf
@@ -149,7 +151,18 @@ class Reading:
     @cached_property
     def waited(self) -> npt.NDArray[np.bool_]:
         """Which operations slept for a config lock: one boolean a row of `History.operations`."""
-        return waited(self.history, self.threads)
+        waiting: npt.NDArray[np.bool_] = self.slept != NOBODY
+        return waiting
+
+    @cached_property
+    def slept(self) -> npt.NDArray[np.intp]:
+        """Where in `History.kernel` each operation began to sleep for a config lock the last time."""
+        return slept(self.history, self.threads)
+
+    @cached_property
+    def sleeps(self) -> dict[tuple[int, int], list[int]]:
+        """When threads began to sleep for config locks: times in order, by thread and number of the function."""
+        return sleeps(self.history)
 
     @cached_property
     def retried(self) -> Retried:

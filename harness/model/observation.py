@@ -65,6 +65,8 @@ class Machine(Message):
         modules: that are loaded, in order of their names.
         vfio: whether /dev/vfio/vfio is there.
         clocksource: the kernel's.
+        lockdown: what /sys/kernel/security/lockdown says is in force: `none`, `integrity` or `confidentiality`; else
+            `unreadable:` and why.
     """
 
     release: str
@@ -80,6 +82,7 @@ class Machine(Message):
     modules: tuple[str, ...]
     vfio: bool
     clocksource: str
+    lockdown: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,8 @@ Operation = NewType("Operation", str)
 
 ATTRIBUTE_READ: Final = Operation("attribute-read/sysfs")
 """Read of a cached attribute (`vendor`): no config access, the control sample of every window."""
+ATTRIBUTE_CONFIG_READ: Final = Operation("attribute-read/config")
+"""Read of an attribute that the kernel itself takes from config space (`current_link_speed`): it waits for nobody."""
 FLR_BIT: Final = Operation("config-write/flr-bit")
 """A raw write of Initiate Function Level Reset in Device Control: nobody saves, waits or restores."""
 SELF_TEST: Final = Operation("config-write/self-test")
@@ -48,6 +50,16 @@ HOT_RESET_NOT_OWNED: Final = Operation("reset/hot-not-owned")
 """The same, while a function behind the port belongs to nobody who shows its group."""
 HOT_RESET_IMPOSSIBLE: Final = Operation("reset/hot-impossible")
 """The same, of a function that no port or slot can reset, such as one on the root bus."""
+RESET_WITHOUT_METHOD: Final = Operation("reset/without-method")
+"""A reset that the PCI core is asked for while no reset method is active."""
+VFIO_RESET_WITHOUT_METHOD: Final = Operation("reset/vfio-without-method")
+"""`VFIO_DEVICE_RESET` of a function for which no reset method was active when it was opened."""
+VFIO_FLR_BIT_WITHOUT_METHOD: Final = Operation("reset/vfio-flr-bit-without-method")
+"""Write of Initiate FLR through VFIO while no reset method is active: VFIO resets nothing, and says nothing."""
+VFIO_OPEN_WITHOUT_METHOD: Final = Operation("open/vfio-without-method")
+"""First open through VFIO while no reset method is active: resets nothing."""
+VFIO_CLOSE_WITHOUT_METHOD: Final = Operation("close/vfio-without-method")
+"""Last close of a function that was opened in this way: resets its bus or slot, if it can."""
 SUBORDINATE_RESET: Final = Operation("reset/subordinate")
 """A write to `reset_subordinate` of a bridge."""
 VFIO_OPEN: Final = Operation("open/vfio")
@@ -170,8 +182,12 @@ def port_lock(resetting: Operation) -> Operation:
 
 
 def after_removal(operation: Operation) -> Operation:
-    """The word for the same through a descriptor whose function was removed: `config-read/removed-sysfs`."""
-    return Operation(f"{verb(operation)}/removed-{way(operation)}")
+    """The word for the same through a file whose function was removed: `config-read/removed-sysfs`.
+
+    What it would have been (`reset/flr`, `config-write/flr-bit`) makes no difference then: the file is refused.
+    """
+    proc = way(operation) == AccessPath.PROC
+    return Operation(f"{verb(operation)}/removed-{AccessPath.PROC if proc else AccessPath.SYSFS}")
 
 
 def recovery(error: str) -> Operation:
@@ -181,7 +197,13 @@ def recovery(error: str) -> Operation:
 
 def is_reset(operation: Operation) -> bool:
     """Whether `operation` resets a function when it succeeds."""
-    refused = (HOT_RESET_NOT_OWNED, HOT_RESET_IMPOSSIBLE)
+    refused = (
+        HOT_RESET_NOT_OWNED,
+        HOT_RESET_IMPOSSIBLE,
+        RESET_WITHOUT_METHOD,
+        VFIO_RESET_WITHOUT_METHOD,
+        VFIO_FLR_BIT_WITHOUT_METHOD,
+    )
     others = (*RAW_RESETS, VFIO_OPEN, VFIO_CLOSE, recovery("fatal"))
     return operation in others or (verb(operation) == "reset" and operation not in refused)
 

@@ -69,6 +69,16 @@ class ConfigSpace(enum.StrEnum):
     not know what the function forgets by itself."""
 
 
+class Lockdown(enum.StrEnum):
+    """What the kernel refuses to root himself (Linux security/lockdown/lockdown.c; Secure Boot turns it on)."""
+
+    NONE = "none"
+    INTEGRITY = "integrity"
+    """Whatever could change the running kernel: config space from user space, mappings of BARs through sysfs."""
+    CONFIDENTIALITY = "confidentiality"
+    """And whatever could read it, kernel probes for one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """One entry of the contract.
@@ -87,6 +97,7 @@ class Promise:
         config: for resets: what happens to config space, or None when nothing is promised.
         faults: what must go wrong with the function for the entry to apply: any of these words of `Misbehaviour` and
             `IncidentKind`; empty for a function that behaves.
+        lockdown: states of the kernel's lockdown in which the entry applies, and then wins; empty for any.
         source: where the promise is written: kernel function, specification section, or measurement.
         weakness: a sentence when this entry describes a known weakness rather than a virtue: seeing it is an
             expected failure, not seeing it any more is a failure; None otherwise.
@@ -105,3 +116,4 @@ class Promise:
     config: ConfigSpace | None = None
     weakness: str | None = None
     faults: tuple[str, ...] = ()
+    lockdown: tuple[Lockdown, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.model.operation import Operation
 from harness.model.promise import Promise, WindowKind
@@ -125,6 +125,7 @@ class Terms:
 
     Attributes:
         promises: for each alias, the entries that apply to its platform on this kernel.
+        perhaps: what would apply instead if the kernel were locked down, where nobody could read whether it is.
         volatile: bits not to compare.
         unrestored: bits that no reset restores, so that a difference after a reset breaks no promise.
         log_rules: how to read the kernel log; the first rule that matches a line counts.
@@ -134,16 +135,26 @@ class Terms:
     volatile: tuple[VolatileField, ...] = ()
     unrestored: tuple[VolatileField, ...] = ()
     log_rules: tuple[LogRule, ...] = ()
+    perhaps: dict[str, tuple[Promise, ...]] = field(default_factory=dict)
 
     def promise(self, function: str, operation: Operation, window: WindowKind) -> Promise | None:
         """The entry for one operation on `function` in one window; None when the contract is silent.
 
         Where no entry speaks of a window by name, that of the wider kind applies.
         """
-        kind: WindowKind | None = window
-        while kind is not None:
-            for promise in self.promises.get(function, ()):
-                if promise.operation == operation and promise.window is kind:
-                    return promise
-            kind = kind.wider
-        return None
+        return _speaks(self.promises.get(function, ()), operation, window)
+
+    def if_locked_down(self, function: str, operation: Operation, window: WindowKind) -> Promise | None:
+        """The entry that would apply instead if the kernel were locked down; None where it is known whether it is."""
+        promise = _speaks(self.perhaps.get(function, ()), operation, window)
+        return promise if promise is not None and promise.lockdown else None
+
+
+def _speaks(promises: tuple[Promise, ...], operation: Operation, window: WindowKind) -> Promise | None:
+    kind: WindowKind | None = window
+    while kind is not None:
+        for promise in promises:
+            if promise.operation == operation and promise.window is kind:
+                return promise
+        kind = kind.wider
+    return None

@@ -27,6 +27,7 @@ _KEPT: Final = (
     "kernel.own_modules",
     "kernel.unused_modules",
     "kernel.command_line",
+    "kernel.lockdown",
     "qemu.version",
     "qemu.packages",
     "harness.version",

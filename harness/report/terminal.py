@@ -12,6 +12,7 @@ from harness.journal.record import Latency, Status
 from harness.journal.session import ABORTED, LACKING, NOT_RUN, XFAIL, Entry, Session
 from harness.model.exit_status import ExitStatus
 from harness.model.policy import TEST_ATTEMPTS
+from harness.model.promise import Lockdown
 from harness.model.units import as_text
 from harness.report.exit import exit_status
 from harness.report.health import health
@@ -51,7 +52,14 @@ def summary(session: Session, *, results: str, harness: str = "harness", style: 
         lines += _lines(entry, name, style)
     if len(loud) > _MOST_LINES:
         lines.append(f"… and {len(loud) - _MOST_LINES} more")
-    lines += [_counts(session), *_lacking(session), *_patched(session), *_named(session), *_stopped(session)]
+    lines += [
+        _counts(session),
+        *_lacking(session),
+        *_patched(session),
+        *_locked_down(session),
+        *_named(session),
+        *_stopped(session),
+    ]
     lines += [*_met(session), *_latencies(session), *_where(results, harness)]
     return "\n".join(lines) + "\n"
 
@@ -118,6 +126,9 @@ def _lacking(session: Session) -> Iterator[str]:
         yield f"lacking  {one_line(f'{tests} skipped for want of it: {reason}', _WIDTH * 2)}"
 
 
+_REFUSES: Final = "config writes and mappings through sysfs are refused, oracles go through VFIO"
+
+
 def _patched(session: Session) -> Iterator[str]:
     """Modules that were not the kernel's own: what was tested is no stock kernel.  And those that nobody asked for."""
     found: dict[str, None] = {}
@@ -130,6 +141,17 @@ def _patched(session: Session) -> Iterator[str]:
     yield from (f"patched  {one_line(said, _WIDTH * 2)}" for said in found)
     if idle := " ".join(own for own in unused if own not in used):
         yield f"unused   {one_line(f'{idle}: no stage loaded it, and what was tested is the stock kernel', _WIDTH * 2)}"
+
+
+def _locked_down(session: Session) -> Iterator[str]:
+    """Kernels that refuse to root what others allow: less was tested, and by other ways."""
+    found: dict[str, None] = {}
+    for stage in (stage for entry in session.entries for stage in entry.stages):
+        state = stage.provenance.get("kernel.lockdown", "")
+        if state in (Lockdown.INTEGRITY, Lockdown.CONFIDENTIALITY):
+            found[f"kernel {stage.provenance.get('kernel.release', '')}: {state}"] = None
+    for said in found:
+        yield f"locked   {one_line(f'{said}; {_REFUSES}', _WIDTH * 2)}"
 
 
 def _named(session: Session) -> Iterator[str]:

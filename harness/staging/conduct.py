@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import harness
 from harness.errors import AgentLost
-from harness.history.history import History
+from harness.history.history import LOCKDOWN, History
 from harness.model.observation import Machine, Progress
 from harness.model.plan import Plan
 from harness.model.request import CarryOut, DescribeMachine
@@ -115,6 +115,7 @@ def _provenance(machine: Machine, target: Target, left: tuple[str, ...]) -> dict
         "kernel.release": machine.release,
         "kernel.build": machine.version,
         "kernel.command_line": machine.command_line,
+        LOCKDOWN: machine.lockdown,
         "target.boot_id": machine.boot_id,
         "target.cpus": machine.cpus,
         "target.clocksource": machine.clocksource,

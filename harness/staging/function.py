@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from harness.errors import UsageError
-from harness.model import operation
+from harness.model import attributes, operation
 from harness.model.pci import COMMAND, AccessPath, Bdf, ResetMethod, check_access
 from harness.model.plan import File, Op, Oracle, Privilege, Setting, Step
 from harness.model.units import MS, Ns
@@ -37,6 +37,7 @@ class Function:
         express: offset of its PCI Express capability, 0 without one.
         device_control: its Device Control register as it was when the test began.
         oracles: for each method the register that shows whether a reset happened.
+        locked_down: the kernel lets nobody write its config space, nor map its registers, through sysfs.
     """
 
     alias: str
@@ -47,6 +48,7 @@ class Function:
     express: int = 0
     device_control: int = 0
     oracles: Mapping[ResetMethod, Oracle] = field(default_factory=dict)
+    locked_down: bool = False
 
     def reads(
         self,
@@ -83,19 +85,32 @@ class Function:
         return acting((self.alias,), "reader", (step, *pause(every)), actors=actors, starting=starting)
 
     def reads_attribute(self, name: str = "vendor", *, actors: int = 1, every: str | Ns = Ns(0)) -> Part:
-        """Read a cached attribute until the stage ends: the control sample, no lock holds it up."""
-        step = Step(op=Op.READ, means=operation.ATTRIBUTE_READ, file=self._file(name), width=64)
+        """Read an attribute until the stage ends: `vendor` is the control sample, no lock holds it up.
+
+        Args:
+            name: of the attribute.
+            actors: how many processes do so at once.
+            every: from one read to the next, at least; 0 for at once.
+
+        Raises:
+            UsageError: nobody promises what a read of it does (`vpd`, `rom`, `sriov_numvfs` …).
+        """
+        means = attributes.reading(name, self.alias)
+        step = Step(op=Op.READ, means=means, file=self._file(name), width=64)
         return acting((self.alias,), "control", (step, *pause(every)), actors=actors)
 
     def loads_register(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
         """Load a register through a mapping of sysfs `resourceN`: nobody takes that away during a reset.
 
         The function must have no driver.
+
+        Raises:
+            UsageError: the kernel is locked down.
         """
         step = Step(
             op=Op.LOAD,
             means=operation.SYSFS_MAPPED_READ,
-            file=self._file(f"resource{bar}"),
+            file=self._mapped(bar),
             offset=at,
             width=width,
         )
@@ -124,11 +139,14 @@ class Function:
             starting: when the first store begins, counted from the common release.
             times: how often; None until the stage ends.
             every: from one to the next, at least.
+
+        Raises:
+            UsageError: the kernel is locked down.
         """
         step = Step(
             op=Op.STORE,
             means=operation.SYSFS_MAPPED_WRITE,
-            file=self._file(f"resource{bar}"),
+            file=self._mapped(bar),
             offset=at,
             value=value.to_bytes(width, "little"),
         )
@@ -215,7 +233,8 @@ class Function:
     ) -> Part:
         """Mark the oracle register, see that the mark holds, reset, read it back: did the reset really happen?
 
-        The function must have no driver: its registers are mapped through sysfs.
+        The function must have no driver: its registers are mapped through sysfs.  Where the kernel is locked down it is
+        bound to vfio-pci, and they are mapped through VFIO.
 
         Args:
             method: a name that `reset_method` lists for this function.
@@ -229,14 +248,18 @@ class Function:
         """
         chosen = ResetMethod.named(method)
         oracle = self.oracle(chosen)
-        mark, check = oracle_steps(oracle, self._file(oracle.resource))
+        through, setting = oracle.resource, self._decoding()
+        if self.locked_down:
+            through = f"vfio-bar{oracle.resource.removeprefix('resource')}"
+            setting = Setting(function=self.alias, attribute="driver", value="vfio-pci")
+        mark, check = oracle_steps(oracle, self._file(through))
         return acting(
             (self.alias,),
             "resetter",
             (mark, check, *pause(holding), self._reset_step(method), check),
             starting=at,
             times=times,
-            settings=(self._only(method), self._decoding()),
+            settings=(self._only(method), setting),
             oracles=(oracle,),
         )
 
@@ -351,6 +374,15 @@ class Function:
                 said=f"the kernel offers only: {', '.join(self.reset_methods) or 'nothing'}",
             )
         return chosen
+
+    def _mapped(self, bar: int) -> File:
+        if self.locked_down:
+            raise UsageError(
+                f"mapping resource{bar} of {self.alias} ({self.bdf})",
+                said="the kernel is locked down: it lets nobody map registers through sysfs",
+                hint="Map them through VFIO: VfioUser(function).loads_register().",
+            )
+        return self._file(f"resource{bar}")
 
     def _only(self, method: str) -> Setting:
         return Setting(function=self.alias, attribute="reset_method", value=method)

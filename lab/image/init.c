@@ -102,6 +102,7 @@ int main(void)
     attach("tmpfs", "/run");
     attach("debugfs", "/sys/kernel/debug");
     attach("tracefs", "/sys/kernel/tracing");
+    attach("securityfs", "/sys/kernel/security"); /* says whether the kernel is locked down */
     put("/proc/sys/kernel/hung_task_warnings", "-1");
     put("/proc/sys/kernel/unknown_nmi_panic", "1");
     put("/proc/sys/kernel/panic_print", "192"); /* backtraces of all processors, tasks in state D */

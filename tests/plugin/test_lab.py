@@ -13,9 +13,8 @@ import pytest
 from harness.contract import load as load_contract
 from harness.history.container import from_bytes
 from harness.model.exit_status import ExitStatus
-from harness.model.observation import FunctionFacts
 from harness.model.pci import Bdf, ResetMethod
-from harness.model.request import ReadConfig
+from harness.model.request import DescribeMachine, ReadConfig
 from harness.plugin.lab import describe
 from harness.plugin.lab.guests import Start, TargetSource
 from harness.results import load
@@ -261,29 +260,27 @@ def test_a_renewed_guest_replaces_the_old_one_and_keeps_both_consoles() -> None:
     assert place.alive == []
 
 
-def test_a_function_is_described_from_what_its_kernel_says() -> None:
+@pytest.mark.parametrize(
+    ("lockdown", "locked"), [("none", False), ("integrity", True), ("unreadable: No such file", False)]
+)
+def test_a_function_is_described_from_what_its_kernel_says(lockdown: str, locked: bool) -> None:  # noqa: FBT001
     """Facts and config space of a recorded e1000e, as the agent of that guest gave them."""
     recorded = from_bytes(GOLDEN.read_bytes()).functions[0]
     config = recorded.config_before[:0xE8] + b"\x10\x28" + recorded.config_before[0xEA:]
-    facts = FunctionFacts(
-        bdf=Bdf.parse(recorded.bdf),
-        vendor=recorded.vendor,
-        device=recorded.device,
-        class_code=0x02_0000,
-        driver="",
-        reset_methods=recorded.reset_methods,
-        iommu_group="",
-        port=None,
+    bdf = Bdf.parse(recorded.bdf)
+    facts = SimpleNamespace(
+        bdf=bdf, vendor=recorded.vendor, device=recorded.device, reset_methods=recorded.reset_methods
     )
+    answers = {ReadConfig(bdf=bdf): config, DescribeMachine(): SimpleNamespace(lockdown=lockdown)}
     target = SimpleNamespace(
-        agent=SimpleNamespace(ask=lambda request: {ReadConfig(bdf=facts.bdf): config}[request]),
-        facts=lambda alias: {"e1000e0": facts}[alias],
+        agent=SimpleNamespace(ask=answers.__getitem__), facts={"e1000e0": facts}.__getitem__
     )
     contract = load_contract()
     function = describe("e1000e0", cast("Any", target), contract)
     assert (function.alias, function.platform, str(function.bdf)) == ("e1000e0", "e1000e", "0000:06:00.0")
     assert function.reset_methods == (ResetMethod.PM, ResetMethod.BUS)
     assert function.config_bytes == 4096
+    assert function.locked_down is locked
     assert (function.express, function.device_control) == (0xE0, 0x2810)
     for method, oracle in function.oracles.items():
         entry = contract.oracle("e1000e", method)

@@ -22,6 +22,7 @@ class Access:
     begin: int
     end: int
     waited: bool
+    slept: int
     error: int
 
 
@@ -46,8 +47,14 @@ def histories(draw: st.DrawFn) -> tuple[History, list[Access]]:
         waited, error = draw(st.booleans()) and end - begin > 4, draw(st.sampled_from((0, 0, 0, 5)))
         stage.op(reader, begin, end, error=error)
         if waited:
-            stage.wait(begin + 1.5, reader)
-        accesses.append(Access(BEGIN + round(begin * 1000), BEGIN + round(end * 1000), waited, error))
+            for slept in draw(st.lists(st.floats(1.5, end - begin - 2), min_size=1, max_size=3).map(sorted)):
+                stage.wait(begin + slept, reader)
+                last = round((BEGIN + round((begin + slept) * 1000)) / 1000) * 1000
+        accesses.append(
+            Access(
+                BEGIN + round(begin * 1000), BEGIN + round(end * 1000), waited, last if waited else 0, error
+            )
+        )
     return stage.history(), accesses
 
 
@@ -57,7 +64,8 @@ def twin(history: History, accesses: list[Access]) -> tuple[bool, int]:
     wrong, met = False, 0
     for access in accesses:
         inside = any(
-            w.opened_ns + TRACE_RESOLUTION < access.begin and access.end < w.closed_ns - TRACE_RESOLUTION
+            w.opened_ns + TRACE_RESOLUTION < max(access.begin, access.slept)
+            and access.end < w.closed_ns - TRACE_RESOLUTION
             for w in windows
         )
         touched = any(

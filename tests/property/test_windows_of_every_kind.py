@@ -44,6 +44,7 @@ class Access:
     begin: int
     end: int
     waited: bool
+    slept: int
     error: int
 
 
@@ -77,9 +78,15 @@ def histories(draw: st.DrawFn) -> tuple[History, Operation, list[Access]]:
             draw(st.sampled_from((0, 0, 0, 5))),
         )
         stage.op(actor, begin, end, error=error)
+        slept = draw(st.floats(1.5, end - begin - 2)) if waited else 0
         if waited:
-            stage.wait(begin + 1.5, actor)
-        accesses.append(Access(BEGIN + round(begin * 1000), BEGIN + round(end * 1000), waited, error))
+            stage.wait(begin + slept, actor)
+        last = round((BEGIN + round((begin + slept) * 1000)) / 1000) * 1000
+        accesses.append(
+            Access(
+                BEGIN + round(begin * 1000), BEGIN + round(end * 1000), waited, last if waited else 0, error
+            )
+        )
     return stage.history(), means, accesses
 
 
@@ -99,7 +106,11 @@ def breaks(promised: dict[WindowKind, Outcome], windows: tuple[LockWindow, ...],
     """Whether an access shows another outcome than every promise that may apply to it."""
     if access.error:
         return True  # no entry of these operations promises an errno
-    inside = [window for window in windows if within(window, access.begin) and within(window, access.end)]
+    inside = [
+        window
+        for window in windows
+        if within(window, max(access.begin, access.slept)) and within(window, access.end)
+    ]
     near = meets(windows, access)
     if inside:
         return promised[inside[0].kind] is Outcome.BLOCKED  # it came back before the window had ended

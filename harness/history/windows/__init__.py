@@ -38,7 +38,7 @@ from harness.history.windows.trace import (
     UNREGISTER,
     WAIT,
 )
-from harness.history.windows.waits import waited
+from harness.history.windows.waits import sleeps, slept
 
 __all__ = [
     "CALLBACKS",
@@ -74,6 +74,7 @@ __all__ = [
     "locks_taken",
     "reset_doubts",
     "resets",
+    "sleeps",
+    "slept",
     "tellings",
-    "waited",
 ]

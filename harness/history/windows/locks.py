@@ -5,8 +5,9 @@ A window opens when `pci_cfg_access_lock` *returns* (or `pci_cfg_access_trylock`
 probes carry no function, so the entry of the same thread says which one it was.
 
 The lock is one bit without an owner: whoever unlocks clears it, and the kernel warns only of an unlock that finds
-it clear.  A driver that takes it by trylock, because it may not sleep, gives it back from whatever timer or interrupt
-ends its reset: that is no theft.
+it clear.  A driver that takes it by trylock, because it may not sleep, gives it back from whatever timer, interrupt or
+worker ends its reset: that is no theft.  But whoever is no driver and unlocks what a driver has taken is a thief, and
+so is a driver that unlocks what another has tried for.
 
 Source: Linux drivers/pci/access.c, `pci_cfg_access_lock()`, `pci_wait_cfg()`, `pci_cfg_access_unlock()`.
 """
@@ -52,6 +53,9 @@ KINDS: Final[dict[Operation, WindowKind]] = {
     words.REVIVAL: WindowKind.DRIVER_RESET,
 }
 """What the holder does, if it is an actor → kind of its window."""
+
+_IN_THE_DRIVER: Final = ("adapter-reset", "driver", "topology")
+"""Verbs of calls in which the function's own driver works in the thread of its caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +145,7 @@ def locks_taken(history: History, threads: Threads) -> tuple[tuple[LockWindow, .
         may be held rightly by a thread that is still at work, and a lock that nobody took may have been taken before
         the trace began.
     """
-    followed = _follow(history)
+    followed = _follow(history, threads)
     followed.windows.sort(key=lambda window: (window.opened_ns, window.function))
     followed.faults.sort(key=lambda fault: (fault.time_ns, fault.function))
     through_vfio = _through_vfio(history)
@@ -175,6 +179,7 @@ class _Locks:
     """The locks of all functions as the trace tells of them, one hit after the other."""
 
     history: History
+    threads: Threads
     windows: list[LockWindow]
     faults: list[LockFault]
     asking: dict[int, list[tuple[int, Ns]]]  # tid -> functions it is about to lock, innermost last
@@ -240,9 +245,23 @@ class _Locks:
                 self.robbed[function, window.tid] = robbery
         elif window is None:
             self._unlock_free(hit)
-        elif window.tid != tid and not (window.tried and INTERRUPT in (window.tid, tid)):
+        elif window.tid != tid and not self._gives_back(window, tid, time):
             self.robbed[function, window.tid] = len(self.faults)
             self._fault(FaultKind.STOLEN, hit, window)
+
+    def _gives_back(self, window: LockWindow, tid: int, time: Ns) -> bool:
+        """Whether an unlock by another thread is the holder's own: that of a driver, in another of its contexts."""
+        if not window.tried or INTERRUPT not in (window.tid, tid):
+            return False
+        return self._is_driver(window.tid, window.opened_ns) and self._is_driver(tid, time)
+
+    def _is_driver(self, tid: int, time: Ns) -> bool:
+        """Whether a thread does a driver's work: in an interrupt, as the kernel's own, or for whoever calls it."""
+        row = self.threads.at(tid, time)
+        if row != NOBODY:
+            event = self.history.operations[row]
+            return words.verb(self.history.means(int(event["actor"]), int(event["step"]))) in _IN_THE_DRIVER
+        return all(actor.tid != tid for actor in self.history.actors)
 
     def _unlock_free(self, hit: Hit) -> None:
         """An unlock of a lock that the trace shows free: whoever is just taking it may have had it already."""
@@ -305,8 +324,8 @@ class _Locks:
         )
 
 
-def _follow(history: History) -> _Locks:
-    locks = _Locks(history, [], [], {}, {}, {}, {}, {}, {})
+def _follow(history: History, threads: Threads) -> _Locks:
+    locks = _Locks(history, threads, [], [], {}, {}, {}, {}, {}, {})
     for hit in hits(history, (LOCK, TRYLOCK, UNLOCK)):
         match hit[1]:
             case (symbol, Edge.ENTRY) if symbol != UNLOCK:

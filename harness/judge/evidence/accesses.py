@@ -5,9 +5,9 @@ wait for locks that are not (registers for VFIO's `memory_lock`, attributes for 
 if it began while a window was certainly open and ended after it, or lasted as long as the whole of a long one (the
 lock it waits for is taken shortly before the config lock); if it ended inside, it did not.
 
-Accesses that are refused because the plan has removed the function are nobody's fault and left out, as are those
-that ran while a lock had been stolen and that no probe shows waiting.  Of a function that was unplugged the kernel says
-when it was gone: accesses from then on have promises of their own.
+Accesses that are refused because the function is being taken out are nobody's fault and left out, as are those that ran
+while a lock had been stolen and that no probe shows waiting.  From when it is gone on, accesses to its files have
+promises of their own (:mod:`~harness.judge.evidence.absences`).
 
 Source: Linux drivers/pci/access.c, `pci_user_read_config_*`, `pci_wait_cfg()`; drivers/vfio/pci/vfio_pci_rdwr.c,
 `vfio_pci_bar_rw()`; fs/kernfs/file.c, `kernfs_get_active()`; fs/proc/inode.c, `use_pde()`.
@@ -15,8 +15,7 @@ Source: Linux drivers/pci/access.c, `pci_user_read_config_*`, `pci_wait_cfg()`; 
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,12 +25,11 @@ import numpy.typing as npt
 from harness.history.history import History
 from harness.history.reading import OfFunction, Reading
 from harness.history.steps import Rows
-from harness.history.windows import DeviceWindow, LockWindow
-from harness.judge.evidence.incidents import Removal
+from harness.history.windows import NOBODY, DeviceWindow, LockWindow
+from harness.judge.evidence.absences import GONE, Absence, gone, through_a_file
 from harness.judge.evidence.meeting import Meetings, Times, meet
 from harness.judge.evidence.stolen import while_stolen
 from harness.model.operation import (
-    REMOVE,
     UNPRIVILEGED_READ,
     Operation,
     after_removal,
@@ -60,11 +58,6 @@ UNPRIVILEGED_BYTES: Final = 64
 _LONG: Final = 10 * MS
 """No access takes as long by itself on a machine that is not starved."""
 
-_GONE: Final = (errno.ENODEV, errno.EIO, errno.ENOENT)
-"""Of an open file in sysfs, in /proc, and of a path."""
-
-_NEVER: Final = np.iinfo(np.int64).max
-
 Mask = npt.NDArray[np.bool_]
 Kinds = npt.NDArray[np.int8]
 
@@ -84,10 +77,11 @@ class Accesses:
         begin, end: call and return, nanoseconds.
         error: errno of those that failed, else 0.
         short: did it get fewer bytes than it asked for?
+        slept: row of `History.kernel` in which it began to wait for a config lock the last time, or -1.
         waited: did it wait for a window to end?  Blocked means until it ended: who came back inside did not.
         config, device: what it met of `windows` and of `devices`.
-        kind: number in :data:`KINDS` of the window inside which it certainly ran, NONE where no lock can have been
-            held, or :data:`EDGE`.
+        kind: number in :data:`KINDS` of the window inside which it certainly ran, or waited and ended; NONE where no
+            lock can have been held, or :data:`EDGE`.
         held: number of the window in which it waited; where `waited` is False, or none was open, :data:`EDGE`.
     """
 
@@ -102,6 +96,7 @@ class Accesses:
     end: Times
     error: npt.NDArray[np.int32]
     short: Mask
+    slept: npt.NDArray[np.intp]
     waited: Mask
     config: Meetings
     device: Meetings
@@ -124,12 +119,12 @@ class Accesses:
         return of_kind
 
 
-def accesses(reading: Reading, removals: Iterable[Removal]) -> Iterator[Accesses]:
+def accesses(reading: Reading, absences: Mapping[str, Sequence[Absence]]) -> Iterator[Accesses]:
     """All accesses of a history, equal ones together.
 
     Args:
         reading: of the history.
-        removals: the functions that were unplugged in it.
+        absences: by alias, when functions were taken out in it.
     """
     history, steps = reading.history, reading.steps
     groups = [
@@ -140,7 +135,7 @@ def accesses(reading: Reading, removals: Iterable[Removal]) -> Iterator[Accesses
         for function, operation, rows in steps.groups(_is_within_reach)
     ]
     table, width = history.operations, steps.column(lambda step: step.width, np.int64)
-    for function, operation, promised_as, rows in _apart(reading, groups, removals):
+    for function, operation, promised_as, rows in _apart(reading, groups, absences):
         traced = verb(operation) in CONFIG
         if not traced:
             faults = reading.lock_faults
@@ -148,7 +143,11 @@ def accesses(reading: Reading, removals: Iterable[Removal]) -> Iterator[Accesses
             rows = rows[~stolen]  # noqa: PLW2901
         begin, end = table["begin_ns"][rows], table["end_ns"][rows]
         own, own_devices = function.windows, function.device_windows
-        config, device = meet(own, begin, end), meet(own_devices, begin, end)
+        if promised_as == after_removal(operation):
+            own, own_devices = (), ()
+        slept = reading.slept[rows] if traced else np.full(len(rows), NOBODY, dtype=np.intp)
+        config = meet(own, begin, end, _waiting(history, function.number, slept))
+        device = meet(own_devices, begin, end)
         spanned = _spanned(config, begin, end)
         held = (reading.waited[rows] if traced else (config.began >= 0) | spanned) & (config.inside < 0)
         held_in = config.touched if traced else np.where(config.began >= 0, config.began, config.touched)
@@ -169,12 +168,22 @@ def accesses(reading: Reading, removals: Iterable[Removal]) -> Iterator[Accesses
             end=end,
             error=table["error"][rows],
             short=(table["error"][rows] == 0) & (table["result"][rows] < width[steps.of_row[rows]]),
+            slept=slept,
             waited=held,
             config=config,
             device=device,
             kind=kind,
             held=np.where(held, _chosen(kinds, held_in), EDGE).astype(np.int8),
         )
+
+
+def _waiting(history: History, function: int, slept: npt.NDArray[np.intp]) -> Times:
+    """When accesses began to wait for the config lock of this function the last time; 0 for those that did not."""
+    if not len(history.kernel):
+        return np.zeros(len(slept), dtype=np.int64)
+    on = (slept != NOBODY) & (history.kernel["function"][slept] == function)
+    times: Times = np.where(on, history.kernel["time_ns"][slept], 0)
+    return times
 
 
 def _spanned(meetings: Meetings, begin: Times, end: Times) -> Mask:
@@ -195,43 +204,27 @@ def _is_within_reach(step: Step) -> bool:
 
 
 def refusals(reading: Reading, alias: str) -> Rows:
-    """Accesses that say that the function is gone."""
-    rows = reading.steps.on(alias, lambda step: verb(step.means) in VERBS)
-    refused: Rows = rows[np.isin(reading.history.operations["error"][rows], _GONE)]
+    """Accesses, and calls through files of the function, that say that it is gone."""
+    rows = reading.steps.on(alias, lambda step: verb(step.means) in VERBS or through_a_file(step.means))
+    refused: Rows = rows[np.isin(reading.history.operations["error"][rows], GONE)]
     return refused
 
 
 def _apart(
-    reading: Reading, groups: Iterable[tuple[int, Operation, Operation, Rows]], removals: Iterable[Removal]
+    reading: Reading,
+    groups: Iterable[tuple[int, Operation, Operation, Rows]],
+    absences: Mapping[str, Sequence[Absence]],
 ) -> Iterator[tuple[OfFunction, Operation, Operation, Rows]]:
     """The same groups without what is not judged; what came after a removal apart, held to what is promised then."""
     table = reading.history.operations
-    removed = {one.struck.incident.function: one for one in removals}
     for number, operation, promised_as, begun in groups:
         function = reading.of(number)
-        returned = begun[table["end_ns"][begun] != 0]  # what never returned is another checker's business
-        rows = returned[~_gone(function, returned)]
-        removal = removed.get(function.alias)
-        if removal is None:
-            yield function, operation, promised_as, rows
-            continue
-        begin, end = table["begin_ns"][rows], table["end_ns"][rows]
-        after = begin > (removal.gone_ns or _NEVER)
-        leaving = ~after & (end >= removal.struck.begin_ns) & np.isin(table["error"][rows], _GONE)
-        yield function, operation, promised_as, rows[~after & ~leaving]
+        rows = begun[table["end_ns"][begun] != 0]  # what never returned is another checker's business
+        columns = (table[name][rows] for name in ("begin_ns", "end_ns", "error"))
+        after, excused = gone(absences.get(function.alias, ()), operation, *columns)
+        yield function, operation, promised_as, rows[~after & ~excused]
         if after.any():
             yield function, operation, after_removal(operation), rows[after]
-
-
-def _gone(function: OfFunction, rows: Rows) -> Mask:
-    """Accesses that say that the function is gone, after the plan had begun to remove it."""
-    removals, table = function.rows(REMOVE), function.whole.history.operations
-    if not len(removals):
-        return np.zeros(len(rows), dtype=np.bool_)
-    refused: Mask = np.isin(table["error"][rows], _GONE) & (
-        table["end_ns"][rows] >= table["begin_ns"][removals[0]]
-    )
-    return refused
 
 
 def _numbers(windows: Sequence[LockWindow] | Sequence[DeviceWindow]) -> Kinds:

@@ -7,19 +7,26 @@ lock windows.  Their number is thousands at most: a loop is affordable.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from harness.history.reading import Reading
 from harness.history.windows import TRACE_RESOLUTION, ResetSpan, reset_doubts
+from harness.judge.evidence.absences import Absence, gone
+from harness.judge.evidence.reset_methods import ResetMethods
 from harness.judge.evidence.situations import Locks, Situation, Window
 from harness.model.operation import (
     HOT_RESET,
     RAW_RESETS,
+    RESET_WITHOUT_METHOD,
     SUBORDINATE_RESET,
     VFIO_CLOSE,
+    VFIO_RESET_WITHOUT_METHOD,
     Operation,
+    after_removal,
     is_call,
     is_reset,
     verb,
@@ -31,6 +38,9 @@ from harness.model.terms import Terms
 from harness.model.units import Ns
 
 _METHODS: Final = frozenset(ResetMethod)
+_REFUSED_AT_ONCE: Final = (RESET_WITHOUT_METHOD, VFIO_RESET_WITHOUT_METHOD)
+_ASKED_FOR_NOTHING: Final = (Situation(kind=WindowKind.NONE, window=None, certain=True),)
+"""What a call met that was refused before it came to any lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +54,8 @@ class Call:
         function: index into `Plan.functions`.
         alias: of the function.
         operation: in the contract's words.
+        promised_as: the operation whose entries apply.
+        excused: refused because its function was being taken out, or is out: nobody's fault.
         method: that was asked for by name; None where the kernel chooses, and where nothing is reset.
         begin_ns, end_ns: call and return; an operation that never returned ends with the history.
         error: errno, 0 for success.
@@ -59,6 +71,8 @@ class Call:
     function: int
     alias: str
     operation: Operation
+    promised_as: Operation
+    excused: bool
     method: ResetMethod | None
     begin_ns: Ns
     end_ns: Ns
@@ -67,6 +81,11 @@ class Call:
     spans: tuple[ResetSpan, ...]
     situations: tuple[Situation, ...]
     resets: tuple[str, ...]
+
+    @property
+    def removed(self) -> bool:
+        """Whether its function was gone already."""
+        return self.promised_as == after_removal(self.operation)
 
     @property
     def succeeded(self) -> bool:
@@ -90,19 +109,24 @@ class Call:
 
     def promised(self, terms: Terms) -> tuple[tuple[Situation, Promise | None], ...]:
         """The entry for each of its situations; None where the contract is silent."""
-        return tuple((met, terms.promise(self.alias, self.operation, met.kind)) for met in self.situations)
+        return tuple((met, terms.promise(self.alias, self.promised_as, met.kind)) for met in self.situations)
 
     def promises(self, terms: Terms) -> tuple[Promise, ...]:
         """The entries that may apply to it, without repetition."""
         return tuple(dict.fromkeys(promise for _, promise in self.promised(terms) if promise is not None))
 
 
-def calls(reading: Reading) -> tuple[Call, ...]:
-    """All calls of the plan, in order of their begin."""
+def calls(reading: Reading, absences: Mapping[str, Sequence[Absence]]) -> tuple[Call, ...]:
+    """All calls of the plan, in order of their begin.
+
+    Args:
+        reading: of the history.
+        absences: by alias, when functions were taken out in it.
+    """
     history, rows = reading.history, reading.steps.rows(lambda step: is_call(step.means))
     if not len(rows):
         return ()
-    locks = Locks(reading)
+    locks, methods = Locks(reading), ResetMethods(reading)
     found = []
     for row in rows.tolist():
         event, step = history.operations[row], reading.steps.behind(row)
@@ -117,6 +141,15 @@ def calls(reading: Reading) -> tuple[Call, ...]:
             for span in _within(reading.resets_by.get(tid, ()), begin, end)
             if span.function == function or _of_the_bus(means, span)
         )
+        after, excused = gone(
+            absences.get(step.file.function, ()),
+            means,
+            *(np.array([value]) for value in (begin, end, int(event["error"]))),
+        )
+        promised_as = methods.promised_as(means, step.file.function, begin, end, int(event["error"]))
+        if after.any():
+            promised_as = after_removal(means)
+        asks = promised_as not in _REFUSED_AT_ONCE and not after.any()
         found.append(
             Call(
                 row=row,
@@ -125,14 +158,16 @@ def calls(reading: Reading) -> tuple[Call, ...]:
                 function=function,
                 alias=step.file.function,
                 operation=means,
+                promised_as=promised_as,
+                excused=bool(excused.any()),
                 method=method_of(means),
                 begin_ns=begin,
                 end_ns=end,
                 error=int(event["error"]),
                 returned=bool(event["end_ns"]),
                 spans=spans,
-                situations=locks.met(means, function, tid, begin, end),
-                resets=_resets(reading, means, step.file.function, spans),
+                situations=locks.met(means, function, tid, begin, end) if asks else _ASKED_FOR_NOTHING,
+                resets=_resets(reading, promised_as, step.file.function, spans),
             )
         )
     return tuple(found)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
+
+import numpy as np
 
 from harness.history.reading import OfFunction
 from harness.model.operation import (
@@ -45,11 +48,15 @@ def counting(size: int, fields: Iterable[VolatileField], function: str) -> bytea
     return mask
 
 
+_REFUSED: Final = (errno.EPERM, errno.EACCES, errno.ENODEV)
+"""Of writes that nobody may make, and of those to a function that is gone."""
+
+
 def written(function: OfFunction, baseline: bytes) -> dict[int, int]:
     """Bytes of config space that the plan's own doing changed: offset → when that first could have happened.
 
-    * A write changes what it writes; the value that is there already changes nothing.  A raw reset is not listed: it
-      changes everything.
+    * A write changes what it writes; the value that is there already changes nothing, nor does a write that was refused
+      before it came to the function.  A raw reset is not listed: it changes everything.
     * VFIO enables the function, and wakes it, when it is opened: the Command register and PMCSR of a function that
       the plan uses through VFIO differ from what they were before it was opened
       (Linux drivers/vfio/pci/vfio_pci_core.c, `vfio_pci_core_enable()`).
@@ -72,7 +79,11 @@ def _changes(function: OfFunction, baseline: bytes) -> Iterator[tuple[int, int]]
             continue
         if baseline[step.offset : step.offset + len(step.value)] == step.value:
             continue
-        begin = int(history.operations["begin_ns"][steps.rows_of[number][0]])
+        rows = steps.rows_of[number]
+        rows = rows[~np.isin(history.operations["error"][rows], _REFUSED)]
+        if not len(rows):
+            continue
+        begin = int(history.operations["begin_ns"][rows[0]])
         for offset in range(step.offset, step.offset + len(step.value)):
             yield offset, begin
     config = function.record.config_before

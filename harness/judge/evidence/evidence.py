@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.history.reading import Reading
+from harness.judge.evidence.absences import Absence, absences
 from harness.judge.evidence.accesses import Accesses, accesses
 from harness.judge.evidence.arming import Arming, arming
 from harness.judge.evidence.calls import Call, calls
@@ -31,12 +32,12 @@ class Evidence(Reading):
     @cached_property
     def calls(self) -> tuple[Call, ...]:
         """Resets, opens, binds and all else that has a story of its own, in order of their begin."""
-        return calls(self)
+        return calls(self, self.absences)
 
     @cached_property
     def accesses(self) -> tuple[Accesses, ...]:
         """All other operations on functions, equal ones together, as columns."""
-        return tuple(accesses(self, self.removals))
+        return tuple(accesses(self, self.absences))
 
     @cached_property
     def blocked_accesses(self) -> int:
@@ -47,7 +48,7 @@ class Evidence(Reading):
     @cached_property
     def successful_resets(self) -> tuple[Call, ...]:
         """The calls that reset something, and returned success."""
-        return tuple(call for call in self.calls if is_reset(call.operation) and call.succeeded)
+        return tuple(call for call in self.calls if is_reset(call.promised_as) and call.succeeded)
 
     @cached_property
     def oracle_rounds(self) -> tuple[OracleRound, ...]:
@@ -63,6 +64,15 @@ class Evidence(Reading):
     def removals(self) -> tuple[Removal, ...]:
         """The functions that were unplugged."""
         return tuple(removals(self, self.incidents))
+
+    @cached_property
+    def absences(self) -> Mapping[str, tuple[Absence, ...]]:
+        """By alias: when functions were taken out, by their slots or by the plan itself, in order."""
+        return absences(self, self.removals)
+
+    def is_gone(self, alias: str) -> bool:
+        """Whether a function had been taken out, and none was in its place, when the stage ended."""
+        return any(one.gone_ns and one.back_ns is None for one in self.absences.get(alias, ()))
 
     @cached_property
     def starvation(self) -> Starvation:

@@ -75,17 +75,23 @@ def removals(reading: Reading, incidents: Iterable[Struck]) -> Iterator[Removal]
     for one in incidents:
         if one.incident.kind not in _UNPLUGGING:
             continue
-        path = f"/{reading.of(one.incident.function).record.bdf}"
-        said = [
-            event
-            for event in reading.history.uevents
-            if event.path.endswith(path) and event.time_ns > one.begin_ns
-        ]
-        gone = next((event.time_ns for event in said if event.action == "remove"), None)
-        back = next(
-            (e.time_ns for e in said if e.action == "add" and gone is not None and e.time_ns > gone), None
-        )
+        gone, back = told(reading, one.incident.function, one.begin_ns)
         yield Removal(struck=one, gone_ns=gone, back_ns=back)
+
+
+def told(reading: Reading, alias: str, since_ns: int) -> tuple[Ns | None, Ns | None]:
+    """When the kernel's uevents say that a function was gone next, and after that in its place again."""
+    record = reading.records.get(alias)
+    said = [
+        event
+        for event in reading.history.uevents
+        if record is not None and event.path.endswith(f"/{record.bdf}") and event.time_ns > since_ns
+    ]
+    gone = next((event.time_ns for event in said if event.action == "remove"), None)
+    back = next(
+        (e.time_ns for e in said if e.action == "add" and gone is not None and e.time_ns > gone), None
+    )
+    return gone, back
 
 
 def stalls(incidents: Iterable[Struck]) -> tuple[Struck, ...]:

@@ -52,7 +52,7 @@ class Meetings:
     Attributes:
         opened, closed: edges of the windows as traced.
         began: the window within which the operation certainly began, or -1.
-        inside: the window within which the operation certainly began and ended, or -1.
+        inside: the window within which the operation certainly began, or was seen waiting, and certainly ended, or -1.
         touched: the last window that the operation may have overlapped, or -1.
     """
 
@@ -63,27 +63,34 @@ class Meetings:
     touched: Indices
 
 
-def meet(windows: Sequence[Window], begin: Times, end: Times) -> Meetings:
+def meet(windows: Sequence[Window], begin: Times, end: Times, waiting: Times | None = None) -> Meetings:
     """Hold operations against the windows of their function.
 
     Args:
         windows: of one function, in order; they do not overlap, for the lock has one holder.
         begin: of the operations, nanoseconds.
         end: of the operations, nanoseconds; one that never ended ends with the history.
+        waiting: when the trace last shows them waiting for the lock, nanoseconds; before `begin` for one that did not.
     """
     opened = np.array([window.opened_ns for window in windows], dtype=np.int64)
     closed = np.array([window.closed_ns for window in windows], dtype=np.int64)
     if not windows:
         nothing = np.full(len(begin), -1, dtype=np.intp)
         return Meetings(opened, closed, nothing, nothing, nothing)
-    last = np.searchsorted(opened + TRACE_RESOLUTION, begin, "left") - 1
-    held_until = np.where(last >= 0, closed[last] - TRACE_RESOLUTION, np.iinfo(np.int64).min)
-    began = np.where(begin < held_until, last, -1)
+    began, _ = _within(opened, closed, begin)
+    last, held_until = _within(opened, closed, begin if waiting is None else np.maximum(begin, waiting))
     inside = np.where(end < held_until, last, -1)
     earliest, latest = possible(windows)
     last = np.searchsorted(earliest, end, "right") - 1
     touched = np.where((last >= 0) & (latest[last] >= begin), last, -1)
     return Meetings(opened, closed, began, inside, touched)
+
+
+def _within(opened: Times, closed: Times, moment: Times) -> tuple[Indices, Times]:
+    """The window that was certainly open at each moment, or -1, and until when it certainly stayed open."""
+    last = np.searchsorted(opened + TRACE_RESOLUTION, moment, "left") - 1
+    held_until = np.where(last >= 0, closed[last] - TRACE_RESOLUTION, np.iinfo(np.int64).min)
+    return np.where(moment < held_until, last, -1), held_until
 
 
 def possible(windows: Sequence[Window]) -> tuple[Times, Times]:

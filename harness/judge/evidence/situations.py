@@ -1,5 +1,7 @@
 """Which locks a call met: what another thread held of its function when it began, or may have held before its end.
 
+Where the trace shows it waiting for a config lock, it met what was held then.
+
 A config lock window is traced, and so is device_lock where an unbind waits for its user or our own module holds
 it.  Elsewhere device_lock is taken before and given back after what the trace shows: then all of the holder's
 system call counts as possible, and only the traced part as certain.
@@ -10,6 +12,7 @@ Source: Linux drivers/pci/pci.c, `pci_dev_lock()`, `pci_reset_function()` (the p
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -81,7 +84,8 @@ class Situation:
     Attributes:
         kind: the window that an entry must speak of.
         window: that was traced; None when there was none, or none was traced.
-        certain: the call began inside `window`; or, for no window, none can have been met.
+        certain: the call began inside `window`, or the trace shows it waiting there; or, for no window, none can have
+            been met.
     """
 
     kind: WindowKind
@@ -94,6 +98,7 @@ class _Holding:
     """Locks of one function that one thread held, at most from `earliest_ns` to `latest_ns`."""
 
     kind: WindowKind
+    function: int
     tid: int
     earliest_ns: int
     latest_ns: int
@@ -143,8 +148,8 @@ class Locks:
         """Gather the windows, and the operations that opened them."""
         self._reading = reading
         held: dict[int, list[_Holding]] = {}
-        for function, holding in self._holdings():
-            held.setdefault(function, []).append(holding)
+        for holding in self._holdings():
+            held.setdefault(holding.function, []).append(holding)
         self._held = {function: _Held.of(holdings) for function, holdings in held.items()}
 
     def met(self, operation: Operation, function: int, tid: int, begin: Ns, end: Ns) -> tuple[Situation, ...]:
@@ -159,20 +164,31 @@ class Locks:
         """
         taken = self._taken(operation, function)
         others = [h for h in self._before(taken, tid, begin, end) if _minds(operation, h)]
-        certain = [holding for holding in others if holding.covers(begin)]
+        slept = self._slept(tid, begin, end)
+        certain = [holding for holding in others if holding.covers(slept.get(holding.function, begin))]
         if _minds_only_device(operation) and any("config" not in holding.locks for holding in certain):
             certain = [holding for holding in certain if holding.kind is not WindowKind.CONFIG_LOCK]
         if certain:
             later = [h for h in others if h not in certain and _goes_along(h, certain, end)]
             return (*(_situation(h, certain=True) for h in certain), *map(_situation, later))
         above = self._before(self._port(operation, function), tid, begin, end)
-        holders = [holding.window for holding in above if holding.covers(begin)]
+        holders = [holding.window for holding in above if holding.covers(slept.get(holding.function, begin))]
         if holders:
             port = Situation(kind=WindowKind.PORT_LOCK, window=holders[0], certain=True)
             return (port, *map(_situation, others))
         maybe = [Situation(kind=WindowKind.PORT_LOCK, window=None, certain=False)] if above else []
         free = Situation(kind=WindowKind.NONE, window=None, certain=not (others or above))
         return (free, *map(_situation, others), *maybe)
+
+    def _slept(self, tid: int, begin: int, end: int) -> dict[int, int]:
+        """When a thread began to wait for the config lock of each function the last time during a call."""
+        found = {}
+        for function in self._held:
+            times = self._reading.sleeps.get((tid, function), [])
+            last = bisect_right(times, end + TRACE_RESOLUTION) - 1
+            if last >= 0 and times[last] >= begin:
+                found[function] = times[last]
+        return found
 
     def _taken(self, operation: Operation, function: int) -> tuple[int, ...]:
         """The functions whose own locks an operation takes."""
@@ -214,33 +230,34 @@ class Locks:
         held = self._held.get(function)
         return iter(()) if held is None else held.during(begin, end)
 
-    def _holdings(self) -> Iterator[tuple[int, _Holding]]:
+    def _holdings(self) -> Iterator[_Holding]:
         reading, history, table = self._reading, self._reading.history, self._reading.history.operations
         for window in reading.windows:
             begin, end = window.asked_ns, window.released_ns
             if window.holder != NOBODY:
                 begin = Ns(int(table["begin_ns"][window.holder]))
                 end = Ns(int(table["end_ns"][window.holder]) or history.end_ns)
-            yield window.function, _holding(window, begin, end)
+            yield _holding(window, begin, end)
         for device in reading.device_windows:
-            yield device.function, _holding(device, device.asked_ns, device.released_ns)
+            yield _holding(device, device.asked_ns, device.released_ns)
         for row in reading.steps.rows(lambda step: step.means in _HOLDS_UNSEEN).tolist():
             step = reading.steps.behind(row)
             if step.file is not None:
-                holding = _Holding(
+                yield _Holding(
                     kind=_HOLDS_UNSEEN[step.means],
+                    function=history.plan.functions.index(step.file.function),
                     tid=history.actors[int(table["actor"][row])].tid,
                     earliest_ns=int(table["begin_ns"][row]),
                     latest_ns=int(table["end_ns"][row]) or history.end_ns,
                     window=None,
                 )
-                yield history.plan.functions.index(step.file.function), holding
 
 
 def _holding(window: LockWindow | DeviceWindow, begin: Ns | None, end: Ns | None) -> _Holding:
     """A window, widened to the operation of its holder, or else by how long its thread may lag."""
     return _Holding(
         kind=window.kind,
+        function=window.function,
         tid=window.tid,
         earliest_ns=min(window.opened_ns - UNLOCK_GRACE if begin is None else begin, window.opened_ns)
         - TRACE_RESOLUTION,

@@ -1,7 +1,8 @@
 """Did accesses end as promised: at once where they are free, after waiting exactly while a lock was held?
 
-Three breaches convict: an access that began and ended inside a window (or waited, where it was promised that
-it would not), one that waited though no window was open, and one that woke late after its window had closed.
+Three breaches convict: an access that ended inside the window in which it began, or in which the trace shows it waiting
+(or that waited, where it was promised that it would not), one that waited though no window was open, and one that woke
+late after its window had closed.
 An access that merely overlaps the edge of a window proves nothing, for it may have been done just outside.
 
 Source: Linux drivers/pci/access.c, `pci_user_read_config_*`, `pci_wait_cfg()`.
@@ -15,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from harness.history.windows import TRACE_RESOLUTION
+from harness.history.windows import NOBODY, TRACE_RESOLUTION
 from harness.judge import findings
 from harness.judge.evidence import Evidence, words
 from harness.judge.evidence.accesses import EDGE, KINDS, VERBS, Accesses, Kinds, Mask
@@ -66,6 +67,7 @@ class _Judged:
 
     Attributes:
         evidence: of which they are a part.
+        terms: of the contract.
         group: the accesses.
         promises: for each kind of window; absent where the contract is silent.
         shown: what they showed, as :mod:`~harness.judge.evidence.words` numbers it.
@@ -73,6 +75,7 @@ class _Judged:
     """
 
     evidence: Evidence
+    terms: Terms
     group: Accesses
     promises: Mapping[WindowKind, Promise]
     shown: Times
@@ -99,7 +102,7 @@ class _Judged:
         # The trace shows waits for the config lock alone: near no window of that, no window explains one.
         baseless = group.traced & (group.config.touched < 0) & (shown == words.WAITED)
         against[stray | baseless] = _NONE
-        return cls(evidence, group, promises, shown, against)
+        return cls(evidence, terms, group, promises, shown, against)
 
     def judge(self, starved: Starvation) -> Iterator[Finding]:
         for kind in (*_LOCKED, WindowKind.NONE):
@@ -118,6 +121,12 @@ class _Judged:
 
     def _hold(self, promise: Promise, kind: WindowKind, mask: Mask, starved: Starvation) -> Iterator[Finding]:
         wrong = mask & (self.shown != words.number_of(promise.outcome))
+        if (perhaps := self.terms.if_locked_down(self.group.alias, self.group.promised_as, kind)) is not None:
+            refused = wrong & (self.shown == words.number_of(perhaps.outcome))
+            yield from self._locked_down(perhaps, refused)
+            wrong, mask = wrong & ~refused, mask & ~refused
+            if not mask.any():
+                return
         late, soon = mask & ~wrong & self._late(promise, kind), mask & ~wrong & self._soon(promise)
         hungry = starved.during(self.group.begin, self.group.end)
         breaches = (
@@ -136,6 +145,16 @@ class _Judged:
             )
         elif not breaches:
             yield self._kept(promise, kind, int(mask.sum()))
+
+    def _locked_down(self, promise: Promise, refused: Mask) -> Iterator[Finding]:
+        if refused.any():
+            yield findings.unknown(
+                NAME,
+                f"{refused.sum()} {self.group.operation} on {self.group.alias} were refused ({promise.outcome!s}), as "
+                "by a kernel that is locked down, and nobody could read whether it is.",
+                promise=promise,
+                events=self._events(refused),
+            )
 
     def _late(self, promise: Promise, kind: WindowKind) -> Mask:
         """Operations that took longer than promised, counted as :class:`Promise` says."""
@@ -168,7 +187,7 @@ class _Judged:
             NAME,
             Blame.MISMATCH,
             f"{wrong.sum()} {group.operation} on {group.alias} did not keep the promise {promise.outcome!s}: "
-            f"{self._actor(first)} {words.spoken(int(self.shown[first]))} and returned after {took}, "
+            f"{self._actor(first)} {self._did(first)} and returned after {took}, "
             f"{self._where(first)}.",
             events=self._events(wrong),
             promise=promise,
@@ -177,6 +196,11 @@ class _Judged:
             cause=Cause.DID_NOT_WAIT if hasty else Cause.BROKEN_RULE,
         )
 
+    def _did(self, number: int) -> str:
+        shown = int(self.shown[number])
+        let_through = shown == words.PROMPT and self.group.slept[number] != NOBODY
+        return "was let through" if let_through else words.spoken(shown)
+
     def _where(self, number: int) -> str:
         group = self.group
         if group.removed:
@@ -184,9 +208,16 @@ class _Judged:
         inside, on_device = group.config.inside[number], group.device.inside[number]
         if inside >= 0 or (group.config.touched[number] < 0 and on_device >= 0):
             window = group.windows[inside] if inside >= 0 else group.devices[on_device]
+            since, before = int(group.begin[number]), as_text(int(window.closed_ns - group.end[number]))
+            if since > window.opened_ns:
+                after = as_text(since - window.opened_ns)
+                return (
+                    f"inside a {_called(window.kind)}, {after} after it opened and {before} before it closed"
+                )
+            slept = int(group.history.kernel["time_ns"][group.slept[number]])
             return (
-                f"inside a {_called(window.kind)}, {as_text(int(group.begin[number] - window.opened_ns))} after it "
-                f"opened and {as_text(int(window.closed_ns - group.end[number]))} before it closed"
+                f"{before} before the close of a {_called(window.kind)}, in which it waited from "
+                f"{as_text(slept - window.opened_ns)} after it opened"
             )
         if group.config.touched[number] >= 0:
             return f"at a {_called(group.windows[group.config.touched[number]].kind)}"
@@ -242,6 +273,8 @@ class _Judged:
             window = group.windows[max(inside, touched)]
             late = inside < 0 and window.closed_row >= 0
             events += findings.kernel(window.closed_row if late else window.opened_row)
+            if inside >= 0 and group.config.began[number] != inside:
+                events += findings.kernel(int(group.slept[number]))
         elif group.device.inside[number] >= 0:
             events += findings.kernel(group.devices[group.device.inside[number]].opened_row)
         return events + [findings.operation(row) for row in group.rows[numbers[1:]]]

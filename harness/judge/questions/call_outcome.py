@@ -37,17 +37,17 @@ it free, however certain it is that it began inside the window."""
 
 def call_outcome(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Hold the outcome of every call against its promise; a raw reset is judged as an access."""
-    groups: dict[tuple[str, Operation, tuple[tuple[WindowKind, bool], ...]], list[Call]] = {}
+    groups: dict[tuple[str, Operation, Operation, tuple[tuple[WindowKind, bool], ...]], list[Call]] = {}
     for call in evidence.calls:
-        if call.returned and call.operation not in RAW_RESETS:
+        if call.returned and not call.excused and call.operation not in RAW_RESETS:
             met = tuple((situation.kind, situation.certain) for situation in call.situations)
-            groups.setdefault((call.alias, call.operation, met), []).append(call)
+            groups.setdefault((call.alias, call.operation, call.promised_as, met), []).append(call)
     return tuple(_judge(evidence, group, terms) for group in groups.values())
 
 
 def _judge(evidence: Evidence, group: Sequence[Call], terms: Terms) -> Finding:
     one = group[0]
-    what = f"{one.operation} on {one.alias}"
+    what = f"{one.operation} on {one.alias}{' after its removal' if one.removed else ''}"
     promises = one.promises(terms)
     silent = next((met.kind for met, promise in one.promised(terms) if promise is None), None)
     wrong = [call for call in group if not _kept(call, terms)]
@@ -125,7 +125,7 @@ def _tried_late(call: Call, window: Window) -> bool:
 
 def _promised_somewhere(call: Call, terms: Terms) -> bool:
     """Whether the contract knows this errno of this operation at all."""
-    entries = (terms.promise(call.alias, call.operation, kind) for kind in WindowKind)
+    entries = (terms.promise(call.alias, call.promised_as, kind) for kind in WindowKind)
     return any(words.number_of(entry.outcome) == call.error for entry in entries if entry is not None)
 
 
@@ -157,9 +157,11 @@ def _broken(wrong: Sequence[Call], promises: Sequence[Promise], what: str) -> Fi
         how = "and reset inside that window" if inside else f"and returned after {took}"
         if not _waited(first, first.window):
             how += " without waiting for its end"
-        said = f"it began inside a window of another thread ({first.window.kind!s}), {how}"
+        met = "began" if first.begin_ns > first.window.opened_ns else "waited"
+        said = f"it {met} inside a window of another thread ({first.window.kind!s}), {how}"
     else:
-        said = f"it returned after {took}, and no other thread held the lock"
+        free = "" if first.removed else ", and no other thread held the lock"
+        said = f"it returned after {took}{free}"
     window = findings.kernel(first.window.opened_row) if first.window else ()
     hasty = not first.error and words.number_of(promise.outcome) == words.WAITED
     return findings.failed(

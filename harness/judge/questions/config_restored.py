@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from harness.history.history import FunctionRecord
+from harness.history.history import FunctionRecord, LogLine
 from harness.judge import findings
 from harness.judge.evidence import Evidence
 from harness.judge.evidence.arming import open_until
@@ -22,6 +22,7 @@ from harness.judge.evidence.calls import Call
 from harness.judge.evidence.config_bits import differing, written
 from harness.judge.evidence.config_lost import Loss, lost_in
 from harness.judge.evidence.link_errors import link_errors
+from harness.judge.evidence.log_events import addresses
 from harness.judge.findings import Aspect
 from harness.model.pci import BAR0, COMMAND
 from harness.model.promise import ConfigSpace, Promise
@@ -49,6 +50,8 @@ def config_restored(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
         if promise is None:
             continue
         function = evidence.of(alias).record
+        if not function.config_after and evidence.is_gone(alias):
+            continue  # there is nothing to compare, and it is nobody's fault
         if not function.config_before or len(function.config_before) != len(function.config_after):
             found.append(
                 findings.unknown(
@@ -83,8 +86,7 @@ def _restored(
             met=1,
             weakness=findings.weak(promise, Aspect.CONFIG),
         )
-    log = enumerate(evidence.history.log)
-    unsaved = next((row for row, line in log if line.of_the_kernel and _NOT_SAVED in line.text), None)
+    unsaved = next((row for row, line in enumerate(evidence.history.log) if _not_saved(function, line)), None)
     if unsaved is not None:
         return findings.unknown(
             NAME,
@@ -163,6 +165,11 @@ def _closed(evidence: Evidence, alias: str, loss: Loss) -> bool:
 
 def _shown(loss: Loss) -> list[EventId]:
     return [] if loss.row is None else [findings.served(loss.row)]
+
+
+def _not_saved(function: FunctionRecord, line: LogLine) -> bool:
+    """Whether a line tells that the kernel could not save this function: what became of another excuses nobody."""
+    return line.of_the_kernel and _NOT_SAVED in line.text and function.bdf in addresses(line.text)
 
 
 def _lost(evidence: Evidence, promise: Promise, function: FunctionRecord, call: Call) -> Finding:

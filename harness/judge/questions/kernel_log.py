@@ -188,12 +188,16 @@ def _of_the_lock(event: LogEvent) -> bool:
 
 
 def _faults(evidence: Evidence, events: Iterable[LogEvent]) -> Iterator[Finding]:
-    """One finding for equal events: of one class, in one place of the kernel, about the same functions."""
-    equal: dict[tuple[LogClass, str, tuple[str, ...]], list[LogEvent]] = {}
+    """One finding for equal events: of one class, in one place and by one function of the kernel, about the same ones.
+
+    A place may be that of a helper, which finds the faults of many.  Which locks were taken tells deadlocks apart.
+    """
+    equal: dict[tuple[object, ...], list[LogEvent]] = {}
     for event in events:
         if event.kind in _FAULTS:
-            where = event.place or event.symbol or event.rule.meaning
-            equal.setdefault((event.kind, where, event.functions), []).append(event)
+            where = (event.place, event.symbol) if event.place or event.symbol else (event.rule.meaning,)
+            order = event.said if event.kind is LogClass.LOCKDEP else ""
+            equal.setdefault((event.kind, where, order, event.functions), []).append(event)
     worst = sorted(equal.values(), key=lambda one: (list(_FAULTS).index(one[0].kind), one[0].row))
     for number, like in enumerate(worst[:_MOST], start=1):
         more = [f"{len(like) - 1} more like it"] if len(like) > 1 else []

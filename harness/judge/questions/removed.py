@@ -1,8 +1,9 @@
 """Did the kernel let go of a function that was unplugged, after it had been given the time to change its mind?
 
 Whoever presses the button of a slot grants five seconds in which a second press takes it back.  A function that is
-refused to its readers sooner was not removed as asked.  What accesses show after the removal is the business of
-:mod:`~harness.judge.questions.access_outcome`.
+refused to its readers sooner was not removed as asked, unless the plan itself took it away meanwhile.  What is shown
+after the removal is the business of :mod:`~harness.judge.questions.access_outcome` and
+:mod:`~harness.judge.questions.call_outcome`.
 
 Source: Linux drivers/pci/hotplug/pciehp_ctrl.c, `pciehp_handle_button_press()`; drivers/pci/hotplug/pciehp_pci.c,
 `pciehp_unconfigure_device()`.
@@ -53,6 +54,13 @@ def _judge(evidence: Evidence, terms: Terms, removal: Removal) -> Finding:
         )
     first, event = _let_go(evidence, alias, removal)
     took = first - removal.struck.begin_ns
+    if _taken_by_the_plan(evidence, alias, first):
+        return findings.passed(
+            NAME,
+            f"{alias} was removed by the plan itself, {as_text(took)} after the button of its slot was pressed.",
+            promise=promise,
+            met=1,
+        )
     wrong = ""
     if promise.outcome is not Outcome.OK:
         wrong = f"where the contract promises {promise.outcome!s}"
@@ -76,6 +84,14 @@ def _judge(evidence: Evidence, terms: Terms, removal: Removal) -> Finding:
         f"pressed{back}.",
         promise=promise,
         met=1,
+    )
+
+
+def _taken_by_the_plan(evidence: Evidence, alias: str, first_ns: int) -> bool:
+    """Whether a call of the plan had taken the function away, or was at it, when it was first seen gone."""
+    return any(
+        one.row is not None and one.leaving_ns <= first_ns and (one.back_ns or first_ns) >= first_ns
+        for one in evidence.absences.get(alias, ())
     )
 
 

@@ -39,10 +39,12 @@ def same_function(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # n
     """Compare what is wired of every function that was removed and found again."""
     if any(actor.end != "done" for actor in evidence.history.actors):
         return ()  # then nobody dared to read it again
+    slots = {alias for alias, own in evidence.absences.items() if any(one.row is None for one in own)}
     return tuple(
         _judge(record, row)
         for record in evidence.history.functions
-        if (row := _rescanned(evidence, record.alias)) is not None
+        if not (record.alias in slots and _missing(record))  # whoever looks into an empty slot finds nothing
+        and (row := _rescanned(evidence, record.alias)) is not None
         and len(record.config_before) > IDENTITY[-1]
     )
 
@@ -50,7 +52,7 @@ def same_function(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # n
 def _judge(record: FunctionRecord, row: int) -> Finding:
     before, after, alias = record.config_before, record.config_after, record.alias
     events = [findings.operation(row)]
-    if not after or (after[:2] in _NOBODY and after[:2] != before[:2]):
+    if _missing(record):
         said = "it is not there" if not after else f"its ids read {after[:4][::-1].hex()}"
         return findings.failed(
             NAME,
@@ -73,6 +75,11 @@ def _judge(record: FunctionRecord, row: int) -> Finding:
     return findings.passed(
         NAME, f"{alias} was found again, with its {count} capabilities as they were.", met=1, source=SOURCE
     )
+
+
+def _missing(record: FunctionRecord) -> bool:
+    before, after = record.config_before, record.config_after
+    return not after or (after[:2] in _NOBODY and after[:2] != before[:2])
 
 
 def _differences(before: bytes, after: bytes) -> Iterator[str]:

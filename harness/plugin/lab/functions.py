@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from harness.contract import Contract, Nature
 from harness.model.pci import ResetMethod
-from harness.model.request import ReadConfig
+from harness.model.promise import Lockdown
+from harness.model.request import DescribeMachine, ReadConfig
 from harness.pci.capabilities import CAPABILITY_IDS, capabilities
 from harness.staging.function import Function
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from harness.lab.place import GuestTarget
 
 _DEVICE_CONTROL: Final = 0x08  # in the PCI Express capability (PCIe r6.0 §7.5.3.4)
+_LOCKED_DOWN: Final = (Lockdown.INTEGRITY, Lockdown.CONFIDENTIALITY)
 
 Functions = Callable[[str], Function]
 """What the fixture `functions` is."""
@@ -44,4 +46,5 @@ def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
         express=express,
         device_control=int.from_bytes(config[express + _DEVICE_CONTROL :][:2], "little") if express else 0,
         oracles=oracles,
+        locked_down=target.agent.ask(DescribeMachine()).lockdown in _LOCKED_DOWN,
     )

@@ -121,6 +121,9 @@ def test_every_field_is_needed_and_no_other_is_known(section: str, base: dict[st
         ("promise", PROMISE, "faults", '["not-ready", "bad-mood"]'),
         ("promise", PROMISE, "faults", '"not-ready"'),
         ("promise", PROMISE, "faults", "[]"),
+        ("promise", PROMISE, "lockdown", '"secure-boot"'),
+        ("promise", PROMISE, "lockdown", '["integrity", "secure-boot"]'),
+        ("promise", PROMISE, "lockdown", "[]"),
         ("oracle", ORACLE, "methods", '["hammer"]'),
         ("oracle", ORACLE, "resource", '"config"'),
         ("oracle", ORACLE, "width", "3"),
@@ -484,6 +487,44 @@ def test_oracles_are_known_by_platform_and_method() -> None:
     found = contract.oracle("nvme", ResetMethod.FLR)
     assert found is not None
     assert found.on("disk").function == "disk"
+
+
+# lockdown
+
+
+def of_lockdown(state: str, **changes: str) -> str:
+    return entry("promise", PROMISE, lockdown=state, outcome='"EPERM"', **changes)
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "perhaps"),
+    [
+        ("none", Outcome.OK, None),
+        ("integrity", Outcome.EPERM, None),
+        ("confidentiality", Outcome.OK, None),
+        ("unreadable: Permission denied", Outcome.OK, Outcome.EPERM),
+    ],
+)
+def test_an_entry_for_a_kernel_that_is_locked_down_wins_there_and_applies_nowhere_else(
+    state: str, outcome: Outcome, perhaps: Outcome | None
+) -> None:
+    both = '["integrity", "confidentiality"]' if perhaps else '"integrity"'
+    text = of_lockdown(both) + entry("promise", PROMISE, platforms='["toy"]') + entry("platform", PLATFORM)
+    text += of_faults("not-ready", outcome='"EIO"')
+    chosen = Contract.read({"a.toml": text}).terms(K612, [function()], lockdown=state)
+    promise = chosen.promise("dut", READ, WindowKind.NONE)
+    assert promise is not None
+    assert promise.outcome is outcome
+    other = chosen.if_locked_down("dut", READ, WindowKind.NONE)
+    assert (other.outcome if other else None) is perhaps
+
+
+def test_two_entries_for_one_state_of_lockdown_contradict_each_other() -> None:
+    Contract.read({"a.toml": of_lockdown('"integrity"') + of_lockdown('"confidentiality"')})
+    with pytest.raises(ContractError, match="both speak of"):
+        Contract.read(
+            {"a.toml": of_lockdown('"integrity"') + of_lockdown('["integrity", "confidentiality"]')}
+        )
 
 
 # flips

@@ -215,6 +215,24 @@ def test_an_operation_waited_if_its_own_thread_did_meanwhile() -> None:
     assert waits([(15, 502, WAIT, ENTRY)], operations) == [False, True, False, False]
 
 
+def test_the_last_time_that_it_slept_is_kept_for_each_operation_and_all_for_each_thread_and_function() -> (
+    None
+):
+    hits: list[Hit] = [
+        (15, 501, WAIT, ENTRY),
+        (16, 501, WAIT, ENTRY, 1),
+        (35, 501, WAIT, ENTRY),
+        (99, 502, WAIT, ENTRY),
+    ]
+    reading = Reading(history(hits, [(10, 20, 0), (30, 40, 0), (50, 60, 1)]))
+    assert reading.slept.tolist() == [1, 2, -1]
+    assert reading.sleeps == {
+        (501, 0): [15 * US, 35 * US],
+        (501, 1): [16 * US],
+        (502, 0): [99 * US],
+    }
+
+
 def test_an_operation_that_never_returned_waited_too() -> None:
     assert waits([(15, 501, WAIT, ENTRY)], [(10, 0, 0)]) == [True]
 

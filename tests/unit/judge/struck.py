@@ -15,11 +15,24 @@ import numpy as np
 from harness.history.columns import SERVED
 from harness.history.history import History, LogLine, Uevent
 from harness.model.fault import Incident, IncidentKind
-from harness.model.operation import ATTRIBUTE_READ, UNPLUG, after_removal, recovery
+from harness.model.operation import (
+    ATTRIBUTE_READ,
+    ATTRIBUTE_WRITE,
+    DISABLE_VFS,
+    ENABLE_VFS,
+    FLR_BIT,
+    OVERRIDE,
+    REMOVE,
+    UNPLUG,
+    after_removal,
+    config_write,
+    recovery,
+)
+from harness.model.pci import AccessPath
 from harness.model.promise import Promise
 from harness.model.served import NO_REGION, Happened
 from harness.model.units import SECOND, US, Ns
-from tests.unit.judge.build import ALIAS, PROC_READ, READ, Stage, at
+from tests.unit.judge.build import ALIAS, FLR, PM, PROC_READ, READ, WRITE, Stage, at
 
 BEGUN: Final = 200_000
 GONE: Final = BEGUN + 5_900_000
@@ -43,6 +56,22 @@ NOT_RECOVERED: Final = f"pcieport {PORT}: AER: device recovery failed"
 NO_CALLBACK: Final = f"pci {BDF}: AER: can't recover (no error_detected callback)"
 LOST: Final = 0x0010_0000
 """STATUS and COMMAND, when COMMAND is lost."""
+
+
+PROC_WRITE: Final = config_write(AccessPath.PROC)
+REFUSED: Final = {
+    WRITE: "config",
+    FLR_BIT: "config",
+    PROC_WRITE: "proc",
+    ATTRIBUTE_WRITE: "reset_method",
+    FLR: "reset",
+    PM: "reset",
+    OVERRIDE: "driver_override",
+    ENABLE_VFS: "sriov_numvfs",
+    DISABLE_VFS: "sriov_numvfs",
+    REMOVE: "remove",
+}
+"""What writes to files of a function, and which; the kernel refuses each of them once it is gone."""
 
 
 @dataclass
@@ -108,6 +137,10 @@ def unplugged(*, gone: float = GONE, kind: IncidentKind = IncidentKind.UNPLUGGED
         struck.stage.op(actor, gone - 900_000, gone - 899_000)
         struck.stage.op(actor, gone - 50_000, gone - 49_980, error=error)  # files go before the uevent comes
         struck.stage.op(actor, gone + 1_000, gone + 1_020, error=error)
+    for means, role in REFUSED.items():
+        at = struck.stage.does(f"late {means}", means, role)
+        proc = means == PROC_WRITE
+        struck.stage.op(at, gone + 2_000, gone + 2_020, error=errno.EIO if proc else errno.ENODEV)
     return struck
 
 
@@ -152,7 +185,7 @@ def killed() -> Struck:
 
 
 _WITNESSES: Final[dict[str, Callable[[], Struck]]] = {
-    **dict.fromkeys((UNPLUG, *map(after_removal, (READ, PROC_READ, ATTRIBUTE_READ))), unplugged),
+    **dict.fromkeys((UNPLUG, *map(after_removal, (READ, PROC_READ, ATTRIBUTE_READ, *REFUSED))), unplugged),
     recovery("corrected"): lambda: reported(*CORRECTED),
     recovery("nonfatal"): lambda: reported(*NON_FATAL, RECOVERED),
     recovery("fatal"): lambda: reported(*FATAL, LINK_RESET, RECOVERED, reset=True),

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import pytest
 
 from harness.history.columns import Edge
-from harness.history.history import Probe
+from harness.history.history import LOCKDOWN, Probe
 from harness.history.windows import LOCK
 from harness.judge.evidence import Evidence
 from harness.judge.questions.access_outcome import access_outcome
-from harness.model.operation import ATTRIBUTE_READ
+from harness.model.operation import ATTRIBUTE_CONFIG_READ, ATTRIBUTE_READ, Operation, config_write
 from harness.model.outcome import Outcome
+from harness.model.pci import AccessPath
 from harness.model.terms import Terms
 from harness.model.verdict import Blame, EventKind, Finding, Verdict
-from tests.unit.judge.build import READ, Stage, terms, worst
+from tests.unit.judge.build import CONTRACT, READ, WRITE, Stage, terms, worst
 
 
 def judged(stage: Stage) -> tuple[Finding, ...]:
@@ -53,6 +55,40 @@ def test_a_read_inside_the_window_convicts_and_names_the_pair() -> None:
     assert history.kernel[bad.events[1].row]["time_ns"] == history.begin_ns + 100_000_000
     assert "12 us" in bad.claim
     assert "reader" in bad.claim
+
+
+def slept(*, begin: float = 99_990, slept: float = 100_020, end: float = 140_000) -> Stage:
+    """A read that waits for a window from 100 to 200 ms, and returns."""
+    stage = Stage()
+    stage.heartbeat()
+    reader = stage.reader()
+    stage.window(100_000, 200_000)
+    stage.op(reader, begin, end)
+    stage.wait(slept, reader)
+    return stage
+
+
+def test_who_slept_for_the_lock_and_came_back_while_it_was_held_convicts_whenever_the_read_began() -> None:
+    (bad,) = judged(slept())
+    assert (bad.verdict, bad.blame) == (Verdict.FAIL, Blame.MISMATCH)
+    assert (
+        "reader was let through and returned after 40 ms, 60 ms before the close of a config lock"
+        in bad.claim
+    )
+    assert "in which it waited from 20 us after it opened" in bad.claim
+    assert [event.kind for event in bad.events] == [EventKind.OPERATION, EventKind.KERNEL, EventKind.KERNEL]
+    assert worst(judged(slept(end=200_800))) is Verdict.PASS
+    assert worst(judged(slept(slept=100_000))) is Verdict.PASS, "at the edge: perhaps it was in another's"
+    doubtful = slept().history(lost_kernel_events=1)
+    assert worst(access_outcome(Evidence(doubtful), terms(doubtful))) is Verdict.UNKNOWN
+
+
+def test_a_sleep_in_a_window_before_does_not_convict_who_returns_in_the_next() -> None:
+    stage = slept(end=300_500)
+    stage.window(300_000, 400_000)
+    assert worst(judged(stage)) is Verdict.PASS
+    stage.wait(300_020, 1)
+    assert worst(judged(stage)) is Verdict.FAIL, "but it slept in that, too"
 
 
 @pytest.mark.parametrize(
@@ -168,6 +204,71 @@ def test_the_control_sample_must_not_wait() -> None:
     stage.op(control, 130_000, 201_000)
     bad = next(f for f in judged(stage) if f.verdict is Verdict.FAIL)
     assert (bad.promise, bad.blame) == ("attribute-read/sysfs@config-lock", Blame.TIMEOUT)
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(0, Verdict.PASS), (errno.EAGAIN, Verdict.FAIL)])
+def test_an_attribute_that_the_kernel_reads_by_itself_waits_for_nobody(error: int, verdict: Verdict) -> None:
+    stage = Stage()
+    stage.heartbeat()
+    reader = stage.reader(means=ATTRIBUTE_CONFIG_READ)
+    stage.window(100_000, 200_000)
+    stage.op(reader, 120_000, 120_020, error=error)
+    assert worst(judged(stage)) is verdict
+    history = stage.history()
+    assert worst(access_outcome(Evidence(history), replace(terms(history), promises={}))) is Verdict.UNKNOWN
+
+
+UNREADABLE = "unreadable: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("lockdown", "error", "verdict"),
+    [
+        ("integrity", errno.EPERM, Verdict.PASS),
+        ("confidentiality", errno.EPERM, Verdict.PASS),
+        ("integrity", 0, Verdict.FAIL),
+        ("integrity", errno.EACCES, Verdict.FAIL),
+        ("none", errno.EPERM, Verdict.FAIL),
+        ("none", 0, Verdict.PASS),
+        (UNREADABLE, errno.EPERM, Verdict.UNKNOWN),
+        (UNREADABLE, errno.EACCES, Verdict.FAIL),
+        (UNREADABLE, 0, Verdict.PASS),
+        (None, errno.EPERM, Verdict.FAIL),  # an earlier harness did not ask
+    ],
+)
+@pytest.mark.parametrize("means", [WRITE, config_write(AccessPath.PROC)])
+@pytest.mark.parametrize("window", [False, True])
+def test_a_kernel_that_is_locked_down_refuses_writes_and_one_of_which_nobody_knows_may(
+    lockdown: str | None,
+    error: int,
+    verdict: Verdict,
+    means: Operation,
+    window: bool,  # noqa: FBT001
+) -> None:
+    stage = Stage()
+    stage.heartbeat()
+    writer = stage.writer(0x0C, b"\x10", means=means)
+    if window:
+        stage.window(100_000, 200_000)
+    waits = window and not error
+    stage.op(writer, 120_000, 200_300 if waits else 120_020, error=error)
+    if waits:
+        stage.wait(120_005, writer)
+    history = stage.history()
+    if lockdown is not None:
+        history = replace(history, provenance={**history.provenance, LOCKDOWN: lockdown})
+    assert worst(access_outcome(Evidence(history), CONTRACT.terms_of(history))) is verdict
+
+
+def test_reads_are_free_whatever_is_locked_down() -> None:
+    for lockdown in ("integrity", UNREADABLE):
+        for error, verdict in ((0, Verdict.PASS), (errno.EPERM, Verdict.FAIL)):
+            stage = Stage()
+            stage.heartbeat()
+            stage.op(stage.reader(), 120_000, 120_020, error=error)
+            history = stage.history()
+            history = replace(history, provenance={**history.provenance, LOCKDOWN: lockdown})
+            assert worst(access_outcome(Evidence(history), CONTRACT.terms_of(history))) is verdict
 
 
 def test_a_slow_read_of_a_free_function_is_a_timeout() -> None:

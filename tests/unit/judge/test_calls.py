@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from harness.history.columns import Edge
 from harness.history.history import History
-from harness.history.windows import TRYLOCK, UNREGISTER
+from harness.history.windows import TRYLOCK, UNREGISTER, WAIT
 from harness.judge.evidence import Evidence
 from harness.judge.questions.call_outcome import call_outcome
 from harness.judge.questions.call_time import call_time
@@ -213,6 +214,42 @@ def test_who_tries_for_a_lock_that_is_about_to_be_free_may_find_it_free(
     stage = locked(means, begin, 610_000)
     stage.performs(501_000, 101_000, tid=101)
     assert worst(outcome(stage.history())) is verdict
+
+
+@pytest.mark.parametrize(
+    ("means", "end", "verdict"),
+    [
+        (FLR, 400_000, Verdict.FAIL),
+        (FLR, 650_000, Verdict.PASS),
+        (words.HOLD_CONFIG, 400_000, Verdict.FAIL),
+        (words.HOLD_CONFIG, 650_000, Verdict.PASS),
+    ],
+)
+def test_a_call_that_slept_for_the_lock_met_it_whenever_it_began(
+    means: str, end: float, verdict: Verdict
+) -> None:
+    stage = CallStage()
+    stage.heartbeat(until_us=4e6)
+    stage.holds(1_000, 500_000, tid=STRANGER)
+    caller = stage.caller(means)
+    stage.called(caller, 995, end)
+    stage.wait(1_020, caller)
+    (finding,) = outcome(stage.history())
+    assert finding.verdict is verdict
+    if verdict is Verdict.FAIL:
+        assert "it waited inside a window of another thread (config-lock)" in finding.claim
+        assert worst(outcome(lost(stage.history()))) is Verdict.UNKNOWN
+
+
+def test_a_call_that_slept_for_the_port_has_not_met_the_lock_of_the_function() -> None:
+    stage = CallStage()
+    stage.heartbeat(until_us=4e6)
+    stage.holds(1_000, 300_000, tid=STRANGER)
+    caller = stage.caller(FLR)
+    stage.called(caller, 995, 650_000)
+    stage.probe(1_020, WAIT, Edge.ENTRY, 100 + caller, function=PORT_NUMBER)
+    (call,) = Evidence(stage.history()).calls
+    assert not any(met.certain for met in call.situations)
 
 
 def test_at_the_edge_of_a_window_neither_promise_convicts_but_anything_else_does() -> None:

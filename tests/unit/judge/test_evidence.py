@@ -25,8 +25,8 @@ from harness.history.windows import (
     lock_tries,
     locks_taken,
     resets,
+    slept,
     tellings,
-    waited,
 )
 from harness.judge import judge
 from harness.judge.evidence import Evidence
@@ -45,7 +45,7 @@ WORKED_OUT = (
     steps_of,
     locks_taken,
     device_windows,
-    waited,
+    slept,
     resets,
     driver_resets,
     lock_tries,

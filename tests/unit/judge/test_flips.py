@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.contract import Contract
 from harness.contract.flip import flips
 from harness.history.columns import Edge
-from harness.history.history import History
+from harness.history.history import LOCKDOWN, History
 from harness.history.windows import HOLD_DEVICE_LOCK
 from harness.judge import judge
 from harness.model.operation import (
@@ -119,6 +121,9 @@ def self_test(window: WindowKind) -> History:
 
 def history_of(promise: Promise) -> History:
     """A history that keeps one entry."""
+    if promise.lockdown:
+        history = witness(promise)
+        return replace(history, provenance={**history.provenance, LOCKDOWN: promise.lockdown[0]})
     if (struck := struck_witness(promise)) is not None:
         return struck
     if (storage := storage_witness(promise)) is not None:

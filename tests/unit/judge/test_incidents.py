@@ -12,18 +12,37 @@ from harness.history.history import History
 from harness.judge import judge
 from harness.judge.evidence import Evidence
 from harness.judge.questions.access_outcome import access_outcome
+from harness.judge.questions.config_restored import config_restored
 from harness.judge.questions.kernel_log import kernel_log
 from harness.judge.questions.recovered import recovered
 from harness.judge.questions.register_values import register_values
 from harness.judge.questions.removed import removed
+from harness.judge.questions.same_function import same_function
 from harness.judge.questions.values_sane import values_sane
 from harness.model.fault import Fault, IncidentKind, Misbehaviour, PlannedFault
-from harness.model.operation import BAR_READ
+from harness.model.operation import (
+    ATTRIBUTE_WRITE,
+    BAR_READ,
+    BIND,
+    ENABLE_VFS,
+    FLR_BIT,
+    HOST_RESET,
+    OVERRIDE,
+    REMOVE,
+    RESCAN,
+    UNBIND,
+    VFIO_OPEN,
+    VFIO_READ,
+    VFIO_RESET,
+    Operation,
+    after_removal,
+)
+from harness.model.plan import File, Op, Step
 from harness.model.served import Happened
 from harness.model.terms import Terms
 from harness.model.units import MS
 from harness.model.verdict import Blame, Finding, Verdict
-from tests.unit.judge.build import ALIAS, CONTRACT, READ, at, worst
+from tests.unit.judge.build import ALIAS, CONTRACT, FLR, PM, READ, WRITE, at, worst
 from tests.unit.judge.struck import (
     BEGUN,
     CORRECTED,
@@ -32,6 +51,7 @@ from tests.unit.judge.struck import (
     LINK_RESET,
     NO_CALLBACK,
     NOT_RECOVERED,
+    PORT,
     RECOVERED,
     Struck,
     killed,
@@ -93,7 +113,10 @@ def test_a_removal_as_asked_is_a_pass_that_says_so() -> None:
     assert {one.promise.partition("@")[0] for one in after} == {
         "config-read/removed-sysfs",
         "config-read/removed-proc",
+        "config-write/removed-sysfs",
+        "config-write/removed-proc",
         "attribute-read/removed-sysfs",
+        "attribute-write/removed-sysfs",
     }
 
 
@@ -112,6 +135,14 @@ def test_a_refusal_long_before_the_kernel_says_that_the_function_is_gone_is_no_r
     assert [str(event).partition(":")[0] for event in found.events] == ["served", "operation"]
 
 
+@pytest.mark.parametrize("means", [FLR, OVERRIDE, ENABLE_VFS])
+def test_a_call_that_finds_no_function_long_before_shows_the_same(means: Operation) -> None:
+    made = unplugged()
+    made.stage.op(made.stage.does("early", means, "reset"), BEGUN + 1e6, BEGUN + 1e6 + 20, error=errno.ENODEV)
+    found = decisive(made.history())
+    assert (found.checker, found.verdict, found.blame) == ("removed", Verdict.FAIL, Blame.MISMATCH)
+
+
 def test_a_refusal_before_anybody_asked_is_wrong_as_ever() -> None:
     made = unplugged()
     made.stage.op(1, BEGUN - 1_000, BEGUN - 980, error=errno.ENODEV)
@@ -125,9 +156,178 @@ def test_data_of_a_function_that_is_gone_is_wrong() -> None:
     made.stage.op(1, GONE + 2_000, GONE + 2_020)
     found = decisive(made.history())
     assert (found.checker, found.verdict) == ("access_outcome", Verdict.FAIL)
-    assert found.promise == "config-read/removed-sysfs@none!unplugged+server-restarted"
+    assert found.promise == "config-read/removed-sysfs@none"
     assert "did not wait" in found.claim
     assert found.claim.endswith("after its removal.")
+
+
+def removed_by_the_plan(
+    *, begun: float, took: float = 120_000, error: int = 0, back: float | None = None
+) -> History:
+    """A function whose slot counts its 5 s when the plan's own remover takes it away, at a time of its own."""
+    made = unplugged(gone=begun + took - 1_000)
+    remover = made.stage.does("remover", REMOVE, "remove")
+    made.stage.op(remover, begun, begun + took, error=error)
+    if back is not None:
+        made.uevents.append((back, "add"))
+    return made.history()
+
+
+@pytest.mark.parametrize("after", [1e6, 3e6, 4.9e6])
+def test_who_takes_it_away_while_its_slot_counts_is_the_plan_and_not_too_early(after: float) -> None:
+    history = removed_by_the_plan(begun=BEGUN + after)
+    assert judge(history, terms(history)).verdict is Verdict.PASS
+    (finding,) = removed(Evidence(history), terms(history))
+    assert finding.claim.startswith("disk was removed by the plan itself, ")
+
+
+def test_a_removal_of_the_plan_that_failed_or_was_over_long_before_excuses_no_slot() -> None:
+    history = removed_by_the_plan(begun=BEGUN + 3e6, error=errno.EINVAL)
+    (finding,) = removed(Evidence(history), terms(history))
+    assert (finding.verdict, "sooner than 5 s" in finding.claim) == (Verdict.FAIL, True)
+    made = unplugged(gone=BEGUN + 3e6)
+    remover = made.stage.does("remover", REMOVE, "remove")
+    made.stage.op(remover, BEGUN - 100_000, BEGUN - 50_000)
+    made.uevents = [(BEGUN - 51_000, "remove"), (BEGUN - 20_000, "add"), *made.uevents]
+    (finding,) = removed(Evidence(made.history()), terms(made.history()))
+    assert finding.verdict is Verdict.FAIL
+
+
+def test_who_removes_a_port_removes_what_is_below() -> None:
+    history = removed_by_the_plan(begun=BEGUN + 3e6)
+    (function,) = history.functions
+    port = replace(function, alias="port", bdf=PORT, platform="root-port", port="")
+    (remover,) = (n for n, actor in enumerate(history.plan.actors) if actor.name == "remover")
+    actors = list(history.plan.actors)
+    (step,) = actors[remover].steps
+    actors[remover] = replace(
+        actors[remover], steps=(replace(step, file=File(function="port", role="remove")),)
+    )
+    plan = replace(history.plan, functions=(ALIAS, "port"), ports={ALIAS: "port"}, actors=tuple(actors))
+    history = replace(history, plan=plan, functions=(function, port))
+    assert set(Evidence(history).absences) == {ALIAS, "port"}
+    (finding,) = removed(Evidence(history), terms(history))
+    assert finding.verdict is Verdict.PASS
+
+
+REFUSALS = {
+    errno.ENODEV: Verdict.PASS,
+    errno.EBUSY: Verdict.FAIL,
+    errno.ENOTTY: Verdict.FAIL,
+    0: Verdict.FAIL,
+}
+
+
+@pytest.mark.parametrize("means", [FLR, PM, OVERRIDE, ENABLE_VFS, REMOVE, WRITE, FLR_BIT, ATTRIBUTE_WRITE])
+@pytest.mark.parametrize(("error", "verdict"), REFUSALS.items())
+@pytest.mark.parametrize("by_the_plan", [True, False])
+def test_after_a_removal_the_files_of_a_function_are_refused_with_enodev(
+    means: Operation,
+    error: int,
+    verdict: Verdict,
+    by_the_plan: bool,  # noqa: FBT001
+) -> None:
+    made = unplugged()
+    gone: float = GONE
+    if by_the_plan:
+        gone = BEGUN + 1e6
+        made = unplugged(gone=gone - 1_000)
+        made.stage.op(made.stage.does("remover", REMOVE, "remove"), gone - 100_000, gone)
+    late = made.stage.does("late", means, "config" if means in (WRITE, FLR_BIT) else "reset")
+    made.stage.op(late, gone + 500_000, gone + 500_400, error=error)
+    history = made.history()
+    judged = judge(history, terms(history))
+    assert judged.verdict is verdict
+    if verdict is Verdict.FAIL:
+        assert judged.decisive is not None
+        assert judged.decisive.promise == f"{after_removal(means)}@none"
+
+
+@pytest.mark.parametrize("means", [VFIO_RESET, VFIO_OPEN, BIND, UNBIND, VFIO_READ, BAR_READ, HOST_RESET])
+@pytest.mark.parametrize("when", [GONE - 100_000, GONE + 500_000])
+def test_what_goes_by_a_name_is_refused_after_a_removal_and_nobody_is_to_blame(
+    means: Operation, when: float
+) -> None:
+    """EBUSY is still nobody's promise."""
+    for error, verdicts in ((errno.ENODEV, {Verdict.PASS}), (errno.EPERM, {Verdict.FAIL, Verdict.UNKNOWN})):
+        made = unplugged()
+        late = made.stage.does("late", means, "vfio", op=Op.READ if "read" in means else Op.WRITE)
+        made.stage.op(late, when, when + 400, error=error)
+        history = made.history()
+        assert judge(history, terms(history)).verdict in verdicts
+
+
+def test_a_reset_under_which_its_function_goes_may_find_that_it_has_no_way_any_more() -> None:
+    for begin, end, verdict in (
+        (GONE - 50_000, GONE + 50_000, Verdict.PASS),
+        (GONE - 90_000, GONE - 50_000, Verdict.PASS),  # files are drained before the uevent comes
+        (GONE - 900_000, GONE - 600_000, Verdict.FAIL),
+        (GONE + 50_000, GONE + 90_000, Verdict.FAIL),
+    ):
+        made = unplugged()
+        made.stage.op(made.stage.resetter(), begin, end, error=errno.ENOTTY)
+        history = made.history()
+        assert judge(history, terms(history)).verdict is verdict
+
+
+def test_before_anybody_asked_a_call_that_finds_no_function_is_wrong_as_ever() -> None:
+    made = unplugged()
+    made.stage.op(made.stage.resetter(), BEGUN - 10_000, BEGUN - 9_000, error=errno.ENODEV)
+    found = decisive(made.history())
+    assert (found.checker, found.blame) == ("call_outcome", Blame.RESET_FAILED)
+
+
+def test_a_slot_takes_out_all_functions_on_its_bus() -> None:
+    history = unplugged().history()
+    (function,) = history.functions
+    sibling = replace(function, alias="sibling", bdf="0000:01:00.1")
+    gone = tuple(replace(event, path=event.path[:-1] + "1") for event in history.uevents)
+    plan = replace(history.plan, functions=(ALIAS, "sibling"))
+    both = replace(history, plan=plan, functions=(function, sibling), uevents=(*history.uevents, *gone))
+    ((one,), (other,)) = Evidence(both).absences.values()
+    assert (one.gone_ns, one.leaving_ns) == (other.gone_ns, other.leaving_ns)
+
+
+def test_config_space_of_a_function_that_is_gone_at_the_end_is_not_asked_for() -> None:
+    made = unplugged()
+    made.stage.reset(made.stage.resetter(), BEGUN + 100_000)
+    history = made.history()
+    (function,) = history.functions
+    history = replace(history, functions=(replace(function, config_after=b""),))
+    assert judge(history, terms(history)).verdict is Verdict.PASS
+    staying = replace(history, uevents=())
+    assert worst(config_restored(Evidence(staying), terms(staying))) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("after", [b"", b"\xff" * 256])
+@pytest.mark.parametrize(("slot", "verdict"), [(True, None), (False, Verdict.FAIL)])
+def test_who_looks_into_a_slot_that_was_emptied_finds_nothing(
+    after: bytes,
+    slot: bool,  # noqa: FBT001
+    verdict: Verdict | None,
+) -> None:
+    history = removed_by_the_plan(begun=BEGUN + 4.85e6)
+    plan = history.plan
+    (remover,) = (n for n, actor in enumerate(plan.actors) if actor.name == "remover")
+    steps = (
+        *plan.actors[remover].steps,
+        Step(op=Op.WRITE, means=RESCAN, file=File(function=ALIAS, role="rescan"), value=b"1"),
+    )
+    actors = list(plan.actors)
+    actors[remover] = replace(actors[remover], steps=steps)
+    table = np.append(history.operations, history.operations[history.operations["actor"] == remover])
+    table["step"][-1], table["begin_ns"][-1], table["end_ns"][-1] = 1, at(BEGUN + 5.1e6), at(BEGUN + 5.2e6)
+    table = table[(table["actor"] == remover) | (table["error"] == 0)]
+    table = table[np.argsort(table["begin_ns"], kind="stable")]
+    (function,) = history.functions
+    found = replace(
+        history,
+        plan=replace(plan, actors=tuple(actors), incidents=plan.incidents if slot else ()),
+        operations=table,
+        served=history.served if slot else history.served[:0],
+        functions=(replace(function, config_after=after),),
+    )
+    assert worst(same_function(Evidence(found), terms(found))) is verdict
 
 
 def test_a_removal_that_nobody_saw_is_unknown() -> None:

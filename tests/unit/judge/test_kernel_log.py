@@ -99,6 +99,31 @@ def test_equal_reports_are_one_finding_and_others_are_not() -> None:
     assert "pci_wait_cfg (drivers/pci/access.c:204)" in found[1].claim
 
 
+HELPER = (
+    "------------[ cut here ]------------",
+    "refcount_t: underflow; use-after-free.",
+    "WARNING: CPU: 1 PID: {tid} at lib/refcount.c:28 refcount_warn_saturate+0xf4/0x150",
+    "RIP: 0010:refcount_warn_saturate+0xf4/0x150",
+    "Call Trace:",
+    " <TASK>",
+    " {culprit}+0x1d/0x40",
+    " ksys_write+0x6b/0xf0",
+    " </TASK>",
+    "---[ end trace 0000000000000000 ]---",
+)
+
+
+def test_two_bugs_that_one_helper_finds_are_two_findings() -> None:
+    one, other = (
+        [line.replace("{culprit}", culprit) for line in HELPER]
+        for culprit in ("pci_reset_bus_function", "vfio_pci_core_disable")
+    )
+    found = judged(*one, *other, *one)
+    assert [finding.met for finding in found] == [2, 1]
+    assert "pci_reset_bus_function (lib/refcount.c:28)" in found[0].claim
+    assert "vfio_pci_core_disable (lib/refcount.c:28)" in found[1].claim
+
+
 def test_two_reports_at_once_are_two() -> None:
     first, second = (WARNING.replace("331", line) for line in ("331", "204"))
     assert [event.place for event in events(CUT, CUT, first, second, END, END)] == [

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.history.columns import Edge
+from harness.history.columns import INTERRUPT, Edge
 from harness.history.windows import LOCK
 from harness.judge import judge
 from harness.judge.evidence import Evidence
@@ -288,3 +288,52 @@ def test_a_theft_of_a_lock_that_was_just_being_taken_convicts_the_thief_and_no_r
     history = stage.history()
     failed = {f.checker for f in judge(history, terms(history)).findings if f.verdict is Verdict.FAIL}
     assert failed == {"lock_discipline"}
+
+
+CONTEXTS = ("interrupt", "worker", "adapter-reset", "driver", "thief", "hold", "idle")
+"""Who may take or give back a lock: an interrupt, a thread of the kernel's own, actors at work, and one that is not."""
+OF_A_DRIVER = CONTEXTS[:4]
+
+
+@pytest.mark.parametrize("giver", CONTEXTS)
+@pytest.mark.parametrize("taker", CONTEXTS)
+def test_a_lock_that_was_tried_for_is_its_drivers_to_give_back(taker: str, giver: str) -> None:
+    """An interrupt stands on one side: what it takes, or gives back, is a driver's; so must the other side be."""
+    stage = Stage(platform="hil-ipr")
+    doing = {
+        "adapter-reset": words.HOST_RESET,
+        "driver": words.UNBIND,
+        "thief": words.STEAL,
+        "hold": words.TRY_CONFIG,
+        "idle": words.VFIO_CLOSE,
+    }
+    actors = {name: stage.does(name, means) for name, means in doing.items()}
+    stage.reader()
+    if taker not in ("interrupt", "worker", "idle"):
+        stage.op(actors[taker], 99_000, 101_000)
+    if giver not in ("interrupt", "worker", "idle"):
+        stage.op(actors[giver], 149_000, 151_000)
+    tids = {"interrupt": INTERRUPT, "worker": 900, **{name: 100 + number for name, number in actors.items()}}
+    stage.tries(100_000, taken=True, tid=tids[taker])
+    stage.unlock(150_000, tids[giver])
+    mine = taker == giver or ("interrupt" in (taker, giver) and {taker, giver} <= {*OF_A_DRIVER})
+    (finding,) = judged(stage)
+    assert finding.verdict is (Verdict.PASS if mine else Verdict.FAIL)
+    if not mine:
+        culprit = {"interrupt": "an interrupt", "worker": "thread 900"}.get(giver, giver)
+        assert finding.claim.startswith(culprit)
+
+
+def test_a_theft_from_an_interrupt_convicts_the_thief_and_not_the_timer_that_comes_too_late() -> None:
+    stage = Stage(platform="hil-ipr")
+    thief = stage.does("thief", words.STEAL)
+    stage.reader()
+    stage.tries(100_000, taken=True)
+    stage.op(thief, 149_000, 151_000)
+    stage.unlock(150_000, 100 + thief)
+    stage.unlock(200_000, INTERRUPT)
+    (finding,) = judged(stage)
+    assert finding.claim == (
+        "thief (misuse/steal) unlocked the config lock of disk that an interrupt held, which gave it back 50 ms later."
+    )
+    assert worst(judged(stage, lost_kernel_events=1)) is Verdict.UNKNOWN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
 import pytest
@@ -332,6 +333,25 @@ def test_what_the_kernel_could_not_save_is_not_held_against_the_restore() -> Non
     stage = one_reset(after=bytes(256))
     stage.log("vfio-pci 0000:01:00.0: Device config space inaccessible; unable to save state")
     assert worst(restored(stage)) is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EACCES, errno.ENODEV])
+def test_a_write_that_was_refused_explains_no_difference(error: int) -> None:
+    after = bytearray(config_space())
+    after[0x0C] = 0x10
+    stage = one_reset(after=bytes(after))
+    writer = stage.writer(0x0C, b"\x10")
+    stage.op(writer, 500_000, 500_010, error=error)
+    assert worst(restored(stage)) is Verdict.FAIL
+    stage.op(writer, 600_000, 600_010, error=errno.EIO)  # a part may have arrived
+    assert worst(restored(stage)) is Verdict.PASS
+
+
+@pytest.mark.parametrize("other", ["0000:01:00.1", "0000:81:00.0", "0001:01:00.0", "10000:01:00.0"])
+def test_that_another_function_could_not_be_saved_excuses_nobody(other: str) -> None:
+    stage = one_reset(after=bytes(256))
+    stage.log(f"vfio-pci {other}: Device config space inaccessible; unable to save state")
+    assert worst(restored(stage)) is Verdict.FAIL
 
 
 def test_what_the_plan_itself_wrote_is_not_compared() -> None:

@@ -368,8 +368,8 @@ def _accessed(promise: Promise) -> History:
             value = 0
         case Outcome.SIGBUS:
             error = -7
-        case Outcome.EIO:
-            error = errno.EIO
+        case Outcome.EIO | Outcome.EPERM:
+            error = getattr(errno, promise.outcome)
     result = 0 if promise.outcome is Outcome.TRUNCATED or operation == words.VFIO_INFO else None
     if verb(operation) == "bar-read":
         if not error:

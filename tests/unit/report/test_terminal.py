@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from harness.journal.fold import fold
 from harness.journal.record import SessionEnd, StageRecord, Status
 from harness.journal.session import Entry, Session
@@ -98,6 +100,23 @@ def test_a_kernel_with_modules_of_the_users_own_is_never_taken_for_a_stock_one(s
     (line,) = (line for line in text.splitlines() if line.startswith("patched "))
     assert line.endswith("kernel 6.12.117+deb13-amd64 with ipr-1f0c0123abcd of your own")
     assert "\nunused" not in text
+
+
+@pytest.mark.parametrize(
+    "state", ["integrity", "confidentiality", "none", "unreadable: No such file or directory"]
+)
+def test_a_kernel_that_is_locked_down_is_said_once(session: Session, state: str) -> None:
+    assert "\nlocked" not in summary(session, results="r")
+    said = {"kernel.release": "6.12.118", "kernel.lockdown": state}
+    stage = StageRecord(history="h", title="t", verdict="PASS", headline="fine", provenance=said)
+    tests = tuple(Entry(test=f"a.py::{name}", status=Status.OK, stages=(stage, stage)) for name in "ab")
+    lines = summary(Session(entries=tests, end=SessionEnd(status=0)), results="r").splitlines()
+    locked = [line for line in lines if line.startswith("locked ")]
+    if state in ("integrity", "confidentiality"):
+        (line,) = locked
+        assert line.startswith(f"locked   kernel 6.12.118: {state}; config writes and mappings through sysfs")
+    else:
+        assert locked == []
 
 
 def test_a_module_of_the_users_own_that_no_stage_loaded_is_told() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from harness.bindings.actor import Code
 from harness.errors import UsageError
+from harness.model.attributes import FROM_CONFIG_SPACE
 from harness.model.operation import (
+    ATTRIBUTE_CONFIG_READ,
     ATTRIBUTE_READ,
     ATTRIBUTE_WRITE,
     CHECK,
@@ -69,6 +73,55 @@ def test_reads_through_proc_use_its_file() -> None:
 def test_a_cached_attribute_is_the_control() -> None:
     (step,) = only(IGB.reads_attribute("device")).steps
     assert (step.means, step.file) == (ATTRIBUTE_READ, File(function="igb0", role="device"))
+
+
+@pytest.mark.parametrize("name", ["power_state", "aer_dev_fatal", "power/runtime_status", "reset_method"])
+def test_what_comes_from_memory_is_promised_what_vendor_is(name: str) -> None:
+    (step,) = only(IGB.reads_attribute(name)).steps
+    assert (step.means, step.file) == (ATTRIBUTE_READ, File(function="igb0", role=name))
+
+
+@pytest.mark.parametrize("name", sorted(FROM_CONFIG_SPACE))
+def test_what_the_kernel_reads_from_config_space_has_a_promise_of_its_own(name: str) -> None:
+    (step,) = only(IGB.reads_attribute(name)).steps
+    assert (step.means, step.file) == (ATTRIBUTE_CONFIG_READ, File(function="igb0", role=name))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("vpd", "waits for the config lock"),
+        ("rom", "expansion ROM"),
+        ("config", "use reads()"),
+        ("resource0", "use loads_register()"),
+        ("sriov_numvfs", "device_lock"),
+        ("uevent", "device_lock"),
+        ("fw_version", "nobody promises"),
+        ("../0000:01:00.0/vendor", "nobody promises"),
+        ("", "nobody promises"),
+    ],
+)
+def test_an_attribute_that_nobody_speaks_of_is_refused_by_name(name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=f"{re.escape(repr(name))}.*igb0.*{re.escape(why)}"):
+        IGB.reads_attribute(name)
+
+
+def test_on_a_kernel_that_is_locked_down_registers_go_through_vfio_or_are_refused() -> None:
+    locked = replace(IGB, locked_down=True)
+    part = locked.resets_with_oracle("flr")
+    (actor,) = part.actors
+    through = {step.file.role for step in actor.steps if step.file is not None}
+    assert through == {ORACLE.resource.replace("resource", "vfio-bar"), "reset"}
+    assert {(one.attribute, one.value) for one in part.settings} == {
+        ("reset_method", "flr"),
+        ("driver", "vfio-pci"),
+    }
+    with pytest.raises(UsageError, match=r"resource0 of igb0.*locked down.*VfioUser"):
+        locked.loads_register()
+    with pytest.raises(UsageError, match=r"resource2 of igb0.*locked down"):
+        locked.stores_register(1, 2, at=0)
+    plain = {step.file.role for step in only(IGB.resets_with_oracle("flr")).steps if step.file is not None}
+    assert plain == {ORACLE.resource, "reset"}
 
 
 def test_readers_in_a_long_stage_may_take_their_time() -> None:

@@ -14,6 +14,7 @@ from harness.errors import KernelRefusal, TargetError
 from harness.model.operation import HEARTBEAT
 from harness.model.pci import Bdf
 from harness.model.plan import Actor, Op, Plan, Step
+from harness.model.promise import Lockdown
 from harness.model.request import (
     Bind,
     CarryOut,
@@ -81,9 +82,17 @@ def test_a_kernel_that_tells_no_taint_is_a_refusal_that_says_which_option_it_nee
 
 def test_every_fact_is_stated_where_nothing_is_told(tmp_path: Path) -> None:
     facts = machine.facts(tmp_path, tracing=False)
-    for told in (facts.command_line, facts.boot_id, facts.clocksource):
+    for told in (facts.command_line, facts.boot_id, facts.clocksource, facts.lockdown):
         assert told == "unreadable: No such file or directory"
     assert facts.vfio is False
+
+
+@pytest.mark.parametrize("state", Lockdown)
+def test_of_the_states_of_lockdown_that_in_force_is_told(tmp_path: Path, state: str) -> None:
+    (tmp_path / "sys/kernel/security").mkdir(parents=True)
+    said = " ".join(f"[{one}]" if one is state else one for one in Lockdown)
+    (tmp_path / "sys/kernel/security/lockdown").write_text(f"{said}\n")
+    assert machine.facts(tmp_path, tracing=False).lockdown == state
 
 
 def test_a_function_without_a_uio_driver_is_an_error_that_says_so() -> None:
