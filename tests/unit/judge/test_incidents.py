@@ -239,8 +239,8 @@ def test_after_a_removal_the_files_of_a_function_are_refused_with_enodev(
     judged = judge(history, terms(history))
     assert judged.verdict is verdict
     if verdict is Verdict.FAIL:
-        assert judged.decisive is not None
-        assert judged.decisive.promise == f"{after_removal(means)}@none"
+        broken = {one.promise for one in judged.findings if one.verdict is Verdict.FAIL}
+        assert f"{after_removal(means)}@none" in broken  # a reset that was none may stand first
 
 
 @pytest.mark.parametrize("means", [VFIO_RESET, VFIO_OPEN, BIND, UNBIND, VFIO_READ, BAR_READ, HOST_RESET])
