@@ -308,22 +308,26 @@ def test_a_model_that_cannot_be_served_ends_the_run_before_anything_is_collected
         ("igb9.port", "function 'igb9.port': not in this lab. Did you mean igb0?"),
     ],
 )
-def test_a_function_that_is_not_there_is_found_when_tests_are_collected(
+def test_a_function_that_is_not_there_is_said_before_a_guest_is_made(
     pytester: pytest.Pytester, alias: str, says: str
 ) -> None:
     pytester.makepyfile(
         f"""
         import pytest
 
-        @pytest.mark.dut("igb0", {alias!r})
+        @pytest.mark.dut({alias!r})
         def test_a(dut): print("not run")
+
+        def test_theirs(): pass
         """
     )
     done = pytester.runpytest_inprocess(*ALONE, "--hil-lab", "emulated", "--hil-results", "r")
-    assert done.ret == ExitStatus.USAGE
+    done.assert_outcomes(errors=1, passed=1)
+    assert done.ret == ExitStatus.NOTHING_SAID
     said = done.stdout.str()
     assert says in said
     assert "Traceback" not in said
     assert "plugin.py" not in said
-    (entry,) = load(pytester.path / "r").entries
+    entry, theirs = load(pytester.path / "r").entries
+    assert theirs.type == ""
     assert entry.type == "hil.usage"

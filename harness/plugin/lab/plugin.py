@@ -64,19 +64,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Look for the functions that a test names; turn it into one for each kernel of `--hil-kernels`.
-
-    Raises:
-        UsageError: the lab has no function of that name.
-    """
-    marker = metafunc.definition.get_closest_marker("dut")
-    if marker is not None and "dut" in metafunc.fixturenames and _MACHINE in metafunc.config.stash:
-        for alias in marker.args:
-            metafunc.config.stash[_MACHINE].refuse_unknown(str(alias))
+    """Turn a test that needs a lab into one for each kernel of `--hil-kernels`."""
     branches = metafunc.config.stash[_BRANCHES]
     if branches and "hil_place" in metafunc.fixturenames:
         # The scope makes pytest run all tests of a kernel before those of the next one.
         metafunc.parametrize("hil_place", branches, indirect=True, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Look for the function that a test names, before a guest is made for it.
+
+    Raises:
+        UsageError: the lab has no function of that name.
+    """
+    named = getattr(item, "callspec", None)
+    if named is not None and item.get_closest_marker("dut") and _MACHINE in item.config.stash:
+        item.config.stash[_MACHINE].refuse_unknown(str(named.params.get("dut")))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
