@@ -122,8 +122,14 @@ def check_access(offset: int, width: int, *, size: int = EXTENDED_CONFIG_SPACE_B
         size: of the function's config space in bytes: 256 or 4096.
 
     Raises:
-        UsageError: another width, or an access that leaves config space.
+        UsageError: no number, another width, or an access that leaves config space.
     """
+    if not isinstance(offset, int):
+        raise UsageError(
+            f"config access at {offset!r}",
+            said="no offset in config space",
+            hint="It is a number of bytes: at=0x04.",
+        )
     if width not in (1, 2, 4):
         raise UsageError(
             f"config access of {width} bytes", said="no such width", hint="A width is 1, 2 or 4 bytes."

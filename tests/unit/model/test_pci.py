@@ -91,6 +91,12 @@ def test_other_widths_do_not_exist(width: int) -> None:
         check_access(0, width)
 
 
+@pytest.mark.parametrize("offset", ["50ms", 4.0, None])
+def test_what_is_no_offset_is_refused(offset: object) -> None:
+    with pytest.raises(UsageError, match="no offset in config space"):
+        check_access(offset, 4)  # type: ignore[arg-type] # a test's author may write anything
+
+
 def test_an_access_need_not_be_aligned() -> None:
     check_access(1, 4)
     check_access(253, 2, size=256)
