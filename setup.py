@@ -27,6 +27,9 @@ class SourceTree(sdist):
         """Copy the listed files to the folder that is packed."""
         paths = [path for path in map(Path, files) if path.suffix not in {".so", ".pyc"}]
         super().make_release_tree(base_dir, [str(path) for path in paths if not path.is_absolute()])
+        Path(base_dir, "harness", "lab").symlink_to(
+            "../lab"
+        )  # as in the repository: setuptools follows links
 
 
 # The C is generated from cdefs/*.cdef.txt and *.csrc.c by `poe cdefs` and committed; a test keeps them equal.

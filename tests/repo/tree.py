@@ -28,3 +28,7 @@ def tracked() -> list[Path]:
     except subprocess.CalledProcessError as error:
         pytest.skip(f"needs a git checkout; git says of {ROOT}: {error.stderr.strip()}")
     return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+LINKS: Final = (ROOT / "harness" / "lab",)
+"""What git tracks as links to folders: they are no files."""

@@ -140,7 +140,10 @@ class Machine:
         for file in files:
             there = self.root / at.lstrip("/") / file.relative_to(of)
             there.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, there)
+            if file.is_symlink():
+                there.symlink_to(file.readlink())
+            else:
+                shutil.copy(file, there)
         top = "/".join(at.split("/")[:3])
         assert self.type(f"chown -R {owner}:{owner} {shlex.quote(top)}").returncode == 0
 

@@ -20,7 +20,7 @@ from typing import Final
 import pytest
 
 from harness import removal
-from tests.repo.tree import ROOT, tracked
+from tests.repo.tree import LINKS, ROOT, tracked
 from tests.setup.machines import PURPOSE, Machine, base, folder_for_roots, machine
 
 pytestmark = pytest.mark.setup
@@ -137,7 +137,7 @@ def newcomer(one: Machine, conditions: Conditions, lacking: list[str], run: str,
 
     for line in conditions.mounts:
         assert one.type(line.format(user=user, home=home)).returncode == 0, line
-    one.put(tracked(), ROOT, at, user)
+    one.put([*tracked(), *LINKS], ROOT, at, user)
     for line in lacking:
         said = good(line.removeprefix("sudo ") if user == "root" else line)
         one.told += re.findall(r"Need to get .*|After this operation, .*", said)

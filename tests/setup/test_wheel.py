@@ -20,7 +20,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from harness.model.exit_status import ExitStatus
-from tests.repo.tree import ROOT, tracked
+from tests.repo.tree import LINKS, ROOT, tracked
 from tests.setup.environments import environment, install, pythons, run
 
 pytestmark = pytest.mark.setup
@@ -88,6 +88,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Built:
         copy = tree / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, copy)
+    for link in LINKS:
+        (tree / link.relative_to(ROOT)).symlink_to(link.readlink())
     for name, content in LEFT.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(content)
@@ -147,7 +149,8 @@ def test_a_folder_that_has_the_name_of_what_is_packed_is_left(built: Built, tool
 
 def test_the_wheel_holds_the_packages_as_git_tracks_them(built: Built) -> None:
     files = {str(path.relative_to(ROOT)) for path in tracked()}
-    packages = {name for name in files if name.startswith(("harness/", "lab/"))} - SCRIPTS
+    of_the_lab = {f"harness/{name}" for name in files - SCRIPTS if name.startswith("lab/")}
+    packages = {name for name in files if name.startswith("harness/")} | of_the_lab
     bindings = {
         f"harness/bindings/{Path(name).stem}.abi3.so"
         for name in files
