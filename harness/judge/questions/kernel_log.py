@@ -17,7 +17,7 @@ from harness.judge.evidence.given_up import given_up, reset_before
 from harness.judge.evidence.link_errors import reported
 from harness.judge.evidence.log_accounts import ERROR, unexplained
 from harness.judge.evidence.log_events import REPORTS, UNLOCK_WARNING, LogEvent
-from harness.judge.evidence.log_places import about, at_work, moment
+from harness.judge.evidence.log_places import about, at_work, concerned, moment
 from harness.judge.questions.lock_discipline import SOURCE, convicted
 from harness.model.cause import Cause
 from harness.model.taint import SOURCE as TAINT_SOURCE
@@ -122,7 +122,9 @@ def kernel_log(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
         return tuple(found)
     worth = [event for event in events if event.kind in _TOLERATED]
     but = " but the error of a link that was staged" if told_of else ""
-    aside = f", {len(worth)} of them warnings: {_description(evidence, worth[0])}" if worth else ""
+    # What concerns the plan says more than that the machine is slow.
+    telling = next((event for event in worth if concerned(history, event)), worth[0] if worth else None)
+    aside = f", {len(worth)} of them warnings: {_description(evidence, telling)}" if telling else ""
     if left_over:
         lines = "1 line" if len(left_over) == 1 else f"{len(left_over)} lines"
         aside += f"; {lines} that no rule explains: {_line(evidence, left_over[0][0])}"

@@ -463,3 +463,13 @@ def test_lockdep_tells_both_locks_and_both_orders() -> None:
         "&dev->mutex was taken in vfio_unregister_group_dev while &group->group_lock was held"
     ) in bad.claim
     assert judge(history, terms(history)).verdict is Verdict.FAIL
+
+
+def test_a_warning_about_a_function_of_the_plan_is_told_before_a_slow_machine() -> None:
+    slow = "hrtimer: interrupt took 88049540 ns"
+    about = "pci 0000:01:00.0: not ready 1023ms after FLR; waiting"
+    (good,) = judged(slow, about, level=4)
+    assert "2 of them warnings" in good.claim
+    assert about in good.claim
+    (good,) = judged(slow, level=4)
+    assert slow in good.claim
