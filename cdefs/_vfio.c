@@ -668,11 +668,6 @@ static int hx_vfio_group_set_container(int group, int container)
     return ioctl(group, VFIO_GROUP_SET_CONTAINER, &container);
 }
 
-static int hx_vfio_group_unset_container(int group)
-{
-    return ioctl(group, VFIO_GROUP_UNSET_CONTAINER);
-}
-
 static int hx_vfio_group_device_fd(int group, const char *bdf)
 {
     return ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf);
@@ -730,11 +725,6 @@ static struct hx_vfio_affected hx_vfio_affected(const struct vfio_pci_hot_reset_
 static int hx_vfio_hot_reset(int device, const struct vfio_pci_hot_reset *reset)
 {
     return ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, reset);
-}
-
-static int hx_vfio_ioeventfd(int device, const struct vfio_device_ioeventfd *ioeventfd)
-{
-    return ioctl(device, VFIO_DEVICE_IOEVENTFD, ioeventfd);
 }
 
 static int hx_vfio_feature(int device, struct vfio_device_feature *feature)
@@ -819,7 +809,7 @@ static void *_cffi_types[] = {
 /*  2 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  3 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, char const *)
 /*  4 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/*  5 */ _CFFI_OP(_CFFI_OP_POINTER, 72), // char const *
+/*  5 */ _CFFI_OP(_CFFI_OP_POINTER, 68), // char const *
 /*  6 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /*  7 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, int)
 /*  8 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
@@ -828,98 +818,92 @@ static void *_cffi_types[] = {
 /* 11 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, int, uint32_t *)
 /* 12 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
 /* 13 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 14 */ _CFFI_OP(_CFFI_OP_POINTER, 70), // uint32_t *
+/* 14 */ _CFFI_OP(_CFFI_OP_POINTER, 66), // uint32_t *
 /* 15 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 16 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_device_feature *)
 /* 17 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 18 */ _CFFI_OP(_CFFI_OP_POINTER, 80), // struct vfio_device_feature *
+/* 18 */ _CFFI_OP(_CFFI_OP_POINTER, 76), // struct vfio_device_feature *
 /* 19 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
 /* 20 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_device_info *)
 /* 21 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 22 */ _CFFI_OP(_CFFI_OP_POINTER, 81), // struct vfio_device_info *
+/* 22 */ _CFFI_OP(_CFFI_OP_POINTER, 77), // struct vfio_device_info *
 /* 23 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 24 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_device_ioeventfd const *)
+/* 24 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_group_status *)
 /* 25 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 26 */ _CFFI_OP(_CFFI_OP_POINTER, 82), // struct vfio_device_ioeventfd const *
+/* 26 */ _CFFI_OP(_CFFI_OP_POINTER, 78), // struct vfio_group_status *
 /* 27 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 28 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_group_status *)
+/* 28 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_iommu_type1_dma_map *)
 /* 29 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 30 */ _CFFI_OP(_CFFI_OP_POINTER, 83), // struct vfio_group_status *
+/* 30 */ _CFFI_OP(_CFFI_OP_POINTER, 80), // struct vfio_iommu_type1_dma_map *
 /* 31 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 32 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_iommu_type1_dma_map *)
+/* 32 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_iommu_type1_dma_unmap *)
 /* 33 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 34 */ _CFFI_OP(_CFFI_OP_POINTER, 85), // struct vfio_iommu_type1_dma_map *
+/* 34 */ _CFFI_OP(_CFFI_OP_POINTER, 81), // struct vfio_iommu_type1_dma_unmap *
 /* 35 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 36 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_iommu_type1_dma_unmap *)
+/* 36 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_iommu_type1_info *)
 /* 37 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 38 */ _CFFI_OP(_CFFI_OP_POINTER, 86), // struct vfio_iommu_type1_dma_unmap *
+/* 38 */ _CFFI_OP(_CFFI_OP_POINTER, 82), // struct vfio_iommu_type1_info *
 /* 39 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 40 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_iommu_type1_info *)
+/* 40 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_irq_info *)
 /* 41 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 42 */ _CFFI_OP(_CFFI_OP_POINTER, 87), // struct vfio_iommu_type1_info *
+/* 42 */ _CFFI_OP(_CFFI_OP_POINTER, 86), // struct vfio_irq_info *
 /* 43 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 44 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_irq_info *)
+/* 44 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_irq_set const *)
 /* 45 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 46 */ _CFFI_OP(_CFFI_OP_POINTER, 91), // struct vfio_irq_info *
+/* 46 */ _CFFI_OP(_CFFI_OP_POINTER, 87), // struct vfio_irq_set const *
 /* 47 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 48 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_irq_set const *)
+/* 48 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_pci_hot_reset const *)
 /* 49 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 50 */ _CFFI_OP(_CFFI_OP_POINTER, 92), // struct vfio_irq_set const *
+/* 50 */ _CFFI_OP(_CFFI_OP_POINTER, 90), // struct vfio_pci_hot_reset const *
 /* 51 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_pci_hot_reset const *)
+/* 52 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_pci_hot_reset_info *)
 /* 53 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 54 */ _CFFI_OP(_CFFI_OP_POINTER, 95), // struct vfio_pci_hot_reset const *
+/* 54 */ _CFFI_OP(_CFFI_OP_POINTER, 91), // struct vfio_pci_hot_reset_info *
 /* 55 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_pci_hot_reset_info *)
+/* 56 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_region_info *)
 /* 57 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 58 */ _CFFI_OP(_CFFI_OP_POINTER, 96), // struct vfio_pci_hot_reset_info *
+/* 58 */ _CFFI_OP(_CFFI_OP_POINTER, 92), // struct vfio_region_info *
 /* 59 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 60 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, struct vfio_region_info *)
+/* 60 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, uint32_t *)
 /* 61 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 62 */ _CFFI_OP(_CFFI_OP_POINTER, 97), // struct vfio_region_info *
+/* 62 */ _CFFI_OP(_CFFI_OP_NOOP, 14),
 /* 63 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 64 */ _CFFI_OP(_CFFI_OP_FUNCTION, 1), // int()(int, uint32_t *)
-/* 65 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 7),
-/* 66 */ _CFFI_OP(_CFFI_OP_NOOP, 14),
+/* 64 */ _CFFI_OP(_CFFI_OP_FUNCTION, 75), // struct hx_vfio_affected()(struct vfio_pci_hot_reset_info const *, uint32_t)
+/* 65 */ _CFFI_OP(_CFFI_OP_POINTER, 91), // struct vfio_pci_hot_reset_info const *
+/* 66 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
 /* 67 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 68 */ _CFFI_OP(_CFFI_OP_FUNCTION, 79), // struct hx_vfio_affected()(struct vfio_pci_hot_reset_info const *, uint32_t)
-/* 69 */ _CFFI_OP(_CFFI_OP_POINTER, 96), // struct vfio_pci_hot_reset_info const *
-/* 70 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 22), // uint32_t
-/* 71 */ _CFFI_OP(_CFFI_OP_FUNCTION_END, 0),
-/* 72 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
-/* 73 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 21), // int32_t
-/* 74 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 73), // int32_t[]
-/* 75 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
-/* 76 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // struct hx_newer
-/* 77 */ _CFFI_OP(_CFFI_OP_ARRAY, 76), // struct hx_newer[_cffi_array_len(hx_vfio_newer)]
-/* 78 */ (_cffi_opcode_t)(_cffi_array_len(hx_vfio_newer)),
-/* 79 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // struct hx_vfio_affected
-/* 80 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // struct vfio_device_feature
-/* 81 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // struct vfio_device_info
-/* 82 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // struct vfio_device_ioeventfd
-/* 83 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // struct vfio_group_status
-/* 84 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // struct vfio_info_cap_header
-/* 85 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // struct vfio_iommu_type1_dma_map
-/* 86 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // struct vfio_iommu_type1_dma_unmap
-/* 87 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 9), // struct vfio_iommu_type1_info
-/* 88 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 10), // struct vfio_iommu_type1_info_cap_iova_range
-/* 89 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 11), // struct vfio_iova_range
-/* 90 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 89), // struct vfio_iova_range[]
-/* 91 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 12), // struct vfio_irq_info
-/* 92 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 13), // struct vfio_irq_set
-/* 93 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 14), // struct vfio_pci_dependent_device
-/* 94 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 93), // struct vfio_pci_dependent_device[]
-/* 95 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 15), // struct vfio_pci_hot_reset
-/* 96 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 16), // struct vfio_pci_hot_reset_info
-/* 97 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 17), // struct vfio_region_info
-/* 98 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 18), // struct vfio_region_info_cap_sparse_mmap
-/* 99 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 19), // struct vfio_region_info_cap_type
-/* 100 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 20), // struct vfio_region_sparse_mmap_area
-/* 101 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 100), // struct vfio_region_sparse_mmap_area[]
-/* 102 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 20), // uint16_t
-/* 103 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
-/* 104 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 18), // uint8_t
-/* 105 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 104), // uint8_t[]
+/* 68 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 2), // char
+/* 69 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 21), // int32_t
+/* 70 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 69), // int32_t[]
+/* 71 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 23), // int64_t
+/* 72 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 0), // struct hx_newer
+/* 73 */ _CFFI_OP(_CFFI_OP_ARRAY, 72), // struct hx_newer[_cffi_array_len(hx_vfio_newer)]
+/* 74 */ (_cffi_opcode_t)(_cffi_array_len(hx_vfio_newer)),
+/* 75 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 1), // struct hx_vfio_affected
+/* 76 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 2), // struct vfio_device_feature
+/* 77 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 3), // struct vfio_device_info
+/* 78 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 4), // struct vfio_group_status
+/* 79 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 5), // struct vfio_info_cap_header
+/* 80 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 6), // struct vfio_iommu_type1_dma_map
+/* 81 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 7), // struct vfio_iommu_type1_dma_unmap
+/* 82 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 8), // struct vfio_iommu_type1_info
+/* 83 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 9), // struct vfio_iommu_type1_info_cap_iova_range
+/* 84 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 10), // struct vfio_iova_range
+/* 85 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 84), // struct vfio_iova_range[]
+/* 86 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 11), // struct vfio_irq_info
+/* 87 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 12), // struct vfio_irq_set
+/* 88 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 13), // struct vfio_pci_dependent_device
+/* 89 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 88), // struct vfio_pci_dependent_device[]
+/* 90 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 14), // struct vfio_pci_hot_reset
+/* 91 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 15), // struct vfio_pci_hot_reset_info
+/* 92 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 16), // struct vfio_region_info
+/* 93 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 17), // struct vfio_region_info_cap_sparse_mmap
+/* 94 */ _CFFI_OP(_CFFI_OP_STRUCT_UNION, 18), // struct vfio_region_sparse_mmap_area
+/* 95 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 94), // struct vfio_region_sparse_mmap_area[]
+/* 96 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 20), // uint16_t
+/* 97 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 24), // uint64_t
+/* 98 */ _CFFI_OP(_CFFI_OP_PRIMITIVE, 18), // uint8_t
+/* 99 */ _CFFI_OP(_CFFI_OP_OPEN_ARRAY, 98), // uint8_t[]
 };
 
 static struct hx_vfio_affected _cffi_d_hx_vfio_affected(struct vfio_pci_hot_reset_info const * x0, uint32_t x1)
@@ -943,10 +927,10 @@ _cffi_f_hx_vfio_affected(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(69), arg0, (char **)&x0);
+      _cffi_type(65), arg0, (char **)&x0);
   if (datasize != 0) {
     x0 = ((size_t)datasize) <= 640 ? (struct vfio_pci_hot_reset_info const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(69), arg0, (char **)&x0,
+    if (_cffi_convert_array_argument(_cffi_type(65), arg0, (char **)&x0,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -962,7 +946,7 @@ _cffi_f_hx_vfio_affected(PyObject *self, PyObject *args)
   Py_END_ALLOW_THREADS
 
   (void)self; /* unused */
-  pyresult = _cffi_from_c_struct((char *)&result, _cffi_type(79));
+  pyresult = _cffi_from_c_struct((char *)&result, _cffi_type(75));
   if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
   return pyresult;
 }
@@ -1374,10 +1358,10 @@ _cffi_f_hx_vfio_group_status(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(30), arg1, (char **)&x1);
+      _cffi_type(26), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_group_status *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(30), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(26), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1395,36 +1379,6 @@ _cffi_f_hx_vfio_group_status(PyObject *self, PyObject *args)
 }
 #else
 #  define _cffi_f_hx_vfio_group_status _cffi_d_hx_vfio_group_status
-#endif
-
-static int _cffi_d_hx_vfio_group_unset_container(int x0)
-{
-  return hx_vfio_group_unset_container(x0);
-}
-#ifndef PYPY_VERSION
-static PyObject *
-_cffi_f_hx_vfio_group_unset_container(PyObject *self, PyObject *arg0)
-{
-  int x0;
-  int result;
-  PyObject *pyresult;
-
-  x0 = _cffi_to_c_int(arg0, int);
-  if (x0 == (int)-1 && PyErr_Occurred())
-    return NULL;
-
-  Py_BEGIN_ALLOW_THREADS
-  _cffi_restore_errno();
-  { result = hx_vfio_group_unset_container(x0); }
-  _cffi_save_errno();
-  Py_END_ALLOW_THREADS
-
-  (void)self; /* unused */
-  pyresult = _cffi_from_c_int(result, int);
-  return pyresult;
-}
-#else
-#  define _cffi_f_hx_vfio_group_unset_container _cffi_d_hx_vfio_group_unset_container
 #endif
 
 static int _cffi_d_hx_vfio_has_extension(int x0, int x1)
@@ -1492,10 +1446,10 @@ _cffi_f_hx_vfio_hot_reset(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(54), arg1, (char **)&x1);
+      _cffi_type(50), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_pci_hot_reset const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(54), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(50), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1540,10 +1494,10 @@ _cffi_f_hx_vfio_hot_reset_info(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(58), arg1, (char **)&x1);
+      _cffi_type(54), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_pci_hot_reset_info *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(58), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(54), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1561,54 +1515,6 @@ _cffi_f_hx_vfio_hot_reset_info(PyObject *self, PyObject *args)
 }
 #else
 #  define _cffi_f_hx_vfio_hot_reset_info _cffi_d_hx_vfio_hot_reset_info
-#endif
-
-static int _cffi_d_hx_vfio_ioeventfd(int x0, struct vfio_device_ioeventfd const * x1)
-{
-  return hx_vfio_ioeventfd(x0, x1);
-}
-#ifndef PYPY_VERSION
-static PyObject *
-_cffi_f_hx_vfio_ioeventfd(PyObject *self, PyObject *args)
-{
-  int x0;
-  struct vfio_device_ioeventfd const * x1;
-  Py_ssize_t datasize;
-  struct _cffi_freeme_s *large_args_free = NULL;
-  int result;
-  PyObject *pyresult;
-  PyObject *arg0;
-  PyObject *arg1;
-
-  if (!PyArg_UnpackTuple(args, "hx_vfio_ioeventfd", 2, 2, &arg0, &arg1))
-    return NULL;
-
-  x0 = _cffi_to_c_int(arg0, int);
-  if (x0 == (int)-1 && PyErr_Occurred())
-    return NULL;
-
-  datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(26), arg1, (char **)&x1);
-  if (datasize != 0) {
-    x1 = ((size_t)datasize) <= 640 ? (struct vfio_device_ioeventfd const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(26), arg1, (char **)&x1,
-            datasize, &large_args_free) < 0)
-      return NULL;
-  }
-
-  Py_BEGIN_ALLOW_THREADS
-  _cffi_restore_errno();
-  { result = hx_vfio_ioeventfd(x0, x1); }
-  _cffi_save_errno();
-  Py_END_ALLOW_THREADS
-
-  (void)self; /* unused */
-  pyresult = _cffi_from_c_int(result, int);
-  if (large_args_free != NULL) _cffi_free_array_arguments(large_args_free);
-  return pyresult;
-}
-#else
-#  define _cffi_f_hx_vfio_ioeventfd _cffi_d_hx_vfio_ioeventfd
 #endif
 
 static int _cffi_d_hx_vfio_iommu_info(int x0, struct vfio_iommu_type1_info * x1)
@@ -1636,10 +1542,10 @@ _cffi_f_hx_vfio_iommu_info(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(42), arg1, (char **)&x1);
+      _cffi_type(38), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_iommu_type1_info *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(42), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(38), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1684,10 +1590,10 @@ _cffi_f_hx_vfio_irq_info(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(46), arg1, (char **)&x1);
+      _cffi_type(42), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_irq_info *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(46), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(42), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1772,10 +1678,10 @@ _cffi_f_hx_vfio_map_dma(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(34), arg1, (char **)&x1);
+      _cffi_type(30), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_iommu_type1_dma_map *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(34), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(30), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1820,10 +1726,10 @@ _cffi_f_hx_vfio_region_info(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(62), arg1, (char **)&x1);
+      _cffi_type(58), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_region_info *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(62), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(58), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1908,10 +1814,10 @@ _cffi_f_hx_vfio_set_irqs(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(50), arg1, (char **)&x1);
+      _cffi_type(46), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_irq_set const *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(50), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(46), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -1956,10 +1862,10 @@ _cffi_f_hx_vfio_unmap_dma(PyObject *self, PyObject *args)
     return NULL;
 
   datasize = _cffi_prepare_pointer_call_argument(
-      _cffi_type(38), arg1, (char **)&x1);
+      _cffi_type(34), arg1, (char **)&x1);
   if (datasize != 0) {
     x1 = ((size_t)datasize) <= 640 ? (struct vfio_iommu_type1_dma_unmap *)alloca((size_t)datasize) : NULL;
-    if (_cffi_convert_array_argument(_cffi_type(38), arg1, (char **)&x1,
+    if (_cffi_convert_array_argument(_cffi_type(34), arg1, (char **)&x1,
             datasize, &large_args_free) < 0)
       return NULL;
   }
@@ -2084,41 +1990,6 @@ static int _cffi_const_VFIO_DEVICE_GET_REGION_INFO(unsigned long long *o)
   return n;
 }
 
-static int _cffi_const_VFIO_DEVICE_IOEVENTFD(unsigned long long *o)
-{
-  int n = (VFIO_DEVICE_IOEVENTFD) <= 0;
-  *o = (unsigned long long)((VFIO_DEVICE_IOEVENTFD) | 0);  /* check that VFIO_DEVICE_IOEVENTFD is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_DEVICE_IOEVENTFD_16(unsigned long long *o)
-{
-  int n = (VFIO_DEVICE_IOEVENTFD_16) <= 0;
-  *o = (unsigned long long)((VFIO_DEVICE_IOEVENTFD_16) | 0);  /* check that VFIO_DEVICE_IOEVENTFD_16 is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_DEVICE_IOEVENTFD_32(unsigned long long *o)
-{
-  int n = (VFIO_DEVICE_IOEVENTFD_32) <= 0;
-  *o = (unsigned long long)((VFIO_DEVICE_IOEVENTFD_32) | 0);  /* check that VFIO_DEVICE_IOEVENTFD_32 is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_DEVICE_IOEVENTFD_64(unsigned long long *o)
-{
-  int n = (VFIO_DEVICE_IOEVENTFD_64) <= 0;
-  *o = (unsigned long long)((VFIO_DEVICE_IOEVENTFD_64) | 0);  /* check that VFIO_DEVICE_IOEVENTFD_64 is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_DEVICE_IOEVENTFD_8(unsigned long long *o)
-{
-  int n = (VFIO_DEVICE_IOEVENTFD_8) <= 0;
-  *o = (unsigned long long)((VFIO_DEVICE_IOEVENTFD_8) | 0);  /* check that VFIO_DEVICE_IOEVENTFD_8 is an integer */
-  return n;
-}
-
 static int _cffi_const_VFIO_DEVICE_PCI_HOT_RESET(unsigned long long *o)
 {
   int n = (VFIO_DEVICE_PCI_HOT_RESET) <= 0;
@@ -2140,13 +2011,6 @@ static int _cffi_const_VFIO_DEVICE_SET_IRQS(unsigned long long *o)
   return n;
 }
 
-static int _cffi_const_VFIO_DMA_CC_IOMMU(unsigned long long *o)
-{
-  int n = (VFIO_DMA_CC_IOMMU) <= 0;
-  *o = (unsigned long long)((VFIO_DMA_CC_IOMMU) | 0);  /* check that VFIO_DMA_CC_IOMMU is an integer */
-  return n;
-}
-
 static int _cffi_const_VFIO_DMA_MAP_FLAG_READ(unsigned long long *o)
 {
   int n = (VFIO_DMA_MAP_FLAG_READ) <= 0;
@@ -2165,13 +2029,6 @@ static int _cffi_const_VFIO_GET_API_VERSION(unsigned long long *o)
 {
   int n = (VFIO_GET_API_VERSION) <= 0;
   *o = (unsigned long long)((VFIO_GET_API_VERSION) | 0);  /* check that VFIO_GET_API_VERSION is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_GROUP_FLAGS_CONTAINER_SET(unsigned long long *o)
-{
-  int n = (VFIO_GROUP_FLAGS_CONTAINER_SET) <= 0;
-  *o = (unsigned long long)((VFIO_GROUP_FLAGS_CONTAINER_SET) | 0);  /* check that VFIO_GROUP_FLAGS_CONTAINER_SET is an integer */
   return n;
 }
 
@@ -2203,13 +2060,6 @@ static int _cffi_const_VFIO_GROUP_SET_CONTAINER(unsigned long long *o)
   return n;
 }
 
-static int _cffi_const_VFIO_GROUP_UNSET_CONTAINER(unsigned long long *o)
-{
-  int n = (VFIO_GROUP_UNSET_CONTAINER) <= 0;
-  *o = (unsigned long long)((VFIO_GROUP_UNSET_CONTAINER) | 0);  /* check that VFIO_GROUP_UNSET_CONTAINER is an integer */
-  return n;
-}
-
 static int _cffi_const_VFIO_IOMMU_GET_INFO(unsigned long long *o)
 {
   int n = (VFIO_IOMMU_GET_INFO) <= 0;
@@ -2224,13 +2074,6 @@ static int _cffi_const_VFIO_IOMMU_INFO_CAPS(unsigned long long *o)
   return n;
 }
 
-static int _cffi_const_VFIO_IOMMU_INFO_PGSIZES(unsigned long long *o)
-{
-  int n = (VFIO_IOMMU_INFO_PGSIZES) <= 0;
-  *o = (unsigned long long)((VFIO_IOMMU_INFO_PGSIZES) | 0);  /* check that VFIO_IOMMU_INFO_PGSIZES is an integer */
-  return n;
-}
-
 static int _cffi_const_VFIO_IOMMU_MAP_DMA(unsigned long long *o)
 {
   int n = (VFIO_IOMMU_MAP_DMA) <= 0;
@@ -2242,13 +2085,6 @@ static int _cffi_const_VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE(unsigned long long *
 {
   int n = (VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) <= 0;
   *o = (unsigned long long)((VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE) | 0);  /* check that VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION(unsigned long long *o)
-{
-  int n = (VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION) <= 0;
-  *o = (unsigned long long)((VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION) | 0);  /* check that VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION is an integer */
   return n;
 }
 
@@ -2308,13 +2144,6 @@ static int _cffi_const_VFIO_IRQ_SET_ACTION_UNMASK(unsigned long long *o)
   return n;
 }
 
-static int _cffi_const_VFIO_IRQ_SET_DATA_BOOL(unsigned long long *o)
-{
-  int n = (VFIO_IRQ_SET_DATA_BOOL) <= 0;
-  *o = (unsigned long long)((VFIO_IRQ_SET_DATA_BOOL) | 0);  /* check that VFIO_IRQ_SET_DATA_BOOL is an integer */
-  return n;
-}
-
 static int _cffi_const_VFIO_IRQ_SET_DATA_EVENTFD(unsigned long long *o)
 {
   int n = (VFIO_IRQ_SET_DATA_EVENTFD) <= 0;
@@ -2326,27 +2155,6 @@ static int _cffi_const_VFIO_IRQ_SET_DATA_NONE(unsigned long long *o)
 {
   int n = (VFIO_IRQ_SET_DATA_NONE) <= 0;
   *o = (unsigned long long)((VFIO_IRQ_SET_DATA_NONE) | 0);  /* check that VFIO_IRQ_SET_DATA_NONE is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_NOIOMMU_IOMMU(unsigned long long *o)
-{
-  int n = (VFIO_NOIOMMU_IOMMU) <= 0;
-  *o = (unsigned long long)((VFIO_NOIOMMU_IOMMU) | 0);  /* check that VFIO_NOIOMMU_IOMMU is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_PCI_BAR0_REGION_INDEX(unsigned long long *o)
-{
-  int n = (VFIO_PCI_BAR0_REGION_INDEX) <= 0;
-  *o = (unsigned long long)((VFIO_PCI_BAR0_REGION_INDEX) | 0);  /* check that VFIO_PCI_BAR0_REGION_INDEX is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_PCI_BAR5_REGION_INDEX(unsigned long long *o)
-{
-  int n = (VFIO_PCI_BAR5_REGION_INDEX) <= 0;
-  *o = (unsigned long long)((VFIO_PCI_BAR5_REGION_INDEX) | 0);  /* check that VFIO_PCI_BAR5_REGION_INDEX is an integer */
   return n;
 }
 
@@ -2385,20 +2193,6 @@ static int _cffi_const_VFIO_PCI_MSI_IRQ_INDEX(unsigned long long *o)
   return n;
 }
 
-static int _cffi_const_VFIO_PCI_NUM_IRQS(unsigned long long *o)
-{
-  int n = (VFIO_PCI_NUM_IRQS) <= 0;
-  *o = (unsigned long long)((VFIO_PCI_NUM_IRQS) | 0);  /* check that VFIO_PCI_NUM_IRQS is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_PCI_NUM_REGIONS(unsigned long long *o)
-{
-  int n = (VFIO_PCI_NUM_REGIONS) <= 0;
-  *o = (unsigned long long)((VFIO_PCI_NUM_REGIONS) | 0);  /* check that VFIO_PCI_NUM_REGIONS is an integer */
-  return n;
-}
-
 static int _cffi_const_VFIO_PCI_REQ_IRQ_INDEX(unsigned long long *o)
 {
   int n = (VFIO_PCI_REQ_IRQ_INDEX) <= 0;
@@ -2406,38 +2200,10 @@ static int _cffi_const_VFIO_PCI_REQ_IRQ_INDEX(unsigned long long *o)
   return n;
 }
 
-static int _cffi_const_VFIO_PCI_ROM_REGION_INDEX(unsigned long long *o)
-{
-  int n = (VFIO_PCI_ROM_REGION_INDEX) <= 0;
-  *o = (unsigned long long)((VFIO_PCI_ROM_REGION_INDEX) | 0);  /* check that VFIO_PCI_ROM_REGION_INDEX is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_PCI_VGA_REGION_INDEX(unsigned long long *o)
-{
-  int n = (VFIO_PCI_VGA_REGION_INDEX) <= 0;
-  *o = (unsigned long long)((VFIO_PCI_VGA_REGION_INDEX) | 0);  /* check that VFIO_PCI_VGA_REGION_INDEX is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_REGION_INFO_CAP_MSIX_MAPPABLE(unsigned long long *o)
-{
-  int n = (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE) <= 0;
-  *o = (unsigned long long)((VFIO_REGION_INFO_CAP_MSIX_MAPPABLE) | 0);  /* check that VFIO_REGION_INFO_CAP_MSIX_MAPPABLE is an integer */
-  return n;
-}
-
 static int _cffi_const_VFIO_REGION_INFO_CAP_SPARSE_MMAP(unsigned long long *o)
 {
   int n = (VFIO_REGION_INFO_CAP_SPARSE_MMAP) <= 0;
   *o = (unsigned long long)((VFIO_REGION_INFO_CAP_SPARSE_MMAP) | 0);  /* check that VFIO_REGION_INFO_CAP_SPARSE_MMAP is an integer */
-  return n;
-}
-
-static int _cffi_const_VFIO_REGION_INFO_CAP_TYPE(unsigned long long *o)
-{
-  int n = (VFIO_REGION_INFO_CAP_TYPE) <= 0;
-  *o = (unsigned long long)((VFIO_REGION_INFO_CAP_TYPE) | 0);  /* check that VFIO_REGION_INFO_CAP_TYPE is an integer */
   return n;
 }
 
@@ -2536,19 +2302,6 @@ static void _cffi_checkfld_struct_vfio_device_info(struct vfio_device_info *p)
   (void)((p->cap_offset) | 0);  /* check that 'struct vfio_device_info.cap_offset' is an integer */
 }
 struct _cffi_align_struct_vfio_device_info { char x; struct vfio_device_info y; };
-
-_CFFI_UNUSED_FN
-static void _cffi_checkfld_struct_vfio_device_ioeventfd(struct vfio_device_ioeventfd *p)
-{
-  /* only to generate compile-time warnings or errors */
-  (void)p;
-  (void)((p->argsz) | 0);  /* check that 'struct vfio_device_ioeventfd.argsz' is an integer */
-  (void)((p->flags) | 0);  /* check that 'struct vfio_device_ioeventfd.flags' is an integer */
-  (void)((p->offset) | 0);  /* check that 'struct vfio_device_ioeventfd.offset' is an integer */
-  (void)((p->data) | 0);  /* check that 'struct vfio_device_ioeventfd.data' is an integer */
-  (void)((p->fd) | 0);  /* check that 'struct vfio_device_ioeventfd.fd' is an integer */
-}
-struct _cffi_align_struct_vfio_device_ioeventfd { char x; struct vfio_device_ioeventfd y; };
 
 _CFFI_UNUSED_FN
 static void _cffi_checkfld_struct_vfio_group_status(struct vfio_group_status *p)
@@ -2715,17 +2468,6 @@ static void _cffi_checkfld_struct_vfio_region_info_cap_sparse_mmap(struct vfio_r
 struct _cffi_align_struct_vfio_region_info_cap_sparse_mmap { char x; struct vfio_region_info_cap_sparse_mmap y; };
 
 _CFFI_UNUSED_FN
-static void _cffi_checkfld_struct_vfio_region_info_cap_type(struct vfio_region_info_cap_type *p)
-{
-  /* only to generate compile-time warnings or errors */
-  (void)p;
-  { struct vfio_info_cap_header *tmp = &p->header; (void)tmp; }
-  (void)((p->type) | 0);  /* check that 'struct vfio_region_info_cap_type.type' is an integer */
-  (void)((p->subtype) | 0);  /* check that 'struct vfio_region_info_cap_type.subtype' is an integer */
-}
-struct _cffi_align_struct_vfio_region_info_cap_type { char x; struct vfio_region_info_cap_type y; };
-
-_CFFI_UNUSED_FN
 static void _cffi_checkfld_struct_vfio_region_sparse_mmap_area(struct vfio_region_sparse_mmap_area *p)
 {
   /* only to generate compile-time warnings or errors */
@@ -2756,30 +2498,20 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "VFIO_DEVICE_GET_IRQ_INFO", (void *)_cffi_const_VFIO_DEVICE_GET_IRQ_INFO, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO", (void *)_cffi_const_VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DEVICE_GET_REGION_INFO", (void *)_cffi_const_VFIO_DEVICE_GET_REGION_INFO, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_DEVICE_IOEVENTFD", (void *)_cffi_const_VFIO_DEVICE_IOEVENTFD, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_DEVICE_IOEVENTFD_16", (void *)_cffi_const_VFIO_DEVICE_IOEVENTFD_16, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_DEVICE_IOEVENTFD_32", (void *)_cffi_const_VFIO_DEVICE_IOEVENTFD_32, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_DEVICE_IOEVENTFD_64", (void *)_cffi_const_VFIO_DEVICE_IOEVENTFD_64, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_DEVICE_IOEVENTFD_8", (void *)_cffi_const_VFIO_DEVICE_IOEVENTFD_8, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DEVICE_PCI_HOT_RESET", (void *)_cffi_const_VFIO_DEVICE_PCI_HOT_RESET, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DEVICE_RESET", (void *)_cffi_const_VFIO_DEVICE_RESET, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DEVICE_SET_IRQS", (void *)_cffi_const_VFIO_DEVICE_SET_IRQS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_DMA_CC_IOMMU", (void *)_cffi_const_VFIO_DMA_CC_IOMMU, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DMA_MAP_FLAG_READ", (void *)_cffi_const_VFIO_DMA_MAP_FLAG_READ, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_DMA_MAP_FLAG_WRITE", (void *)_cffi_const_VFIO_DMA_MAP_FLAG_WRITE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_GET_API_VERSION", (void *)_cffi_const_VFIO_GET_API_VERSION, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_GROUP_FLAGS_CONTAINER_SET", (void *)_cffi_const_VFIO_GROUP_FLAGS_CONTAINER_SET, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_GROUP_FLAGS_VIABLE", (void *)_cffi_const_VFIO_GROUP_FLAGS_VIABLE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_GROUP_GET_DEVICE_FD", (void *)_cffi_const_VFIO_GROUP_GET_DEVICE_FD, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_GROUP_GET_STATUS", (void *)_cffi_const_VFIO_GROUP_GET_STATUS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_GROUP_SET_CONTAINER", (void *)_cffi_const_VFIO_GROUP_SET_CONTAINER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_GROUP_UNSET_CONTAINER", (void *)_cffi_const_VFIO_GROUP_UNSET_CONTAINER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_IOMMU_GET_INFO", (void *)_cffi_const_VFIO_IOMMU_GET_INFO, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_IOMMU_INFO_CAPS", (void *)_cffi_const_VFIO_IOMMU_INFO_CAPS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_IOMMU_INFO_PGSIZES", (void *)_cffi_const_VFIO_IOMMU_INFO_PGSIZES, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_IOMMU_MAP_DMA", (void *)_cffi_const_VFIO_IOMMU_MAP_DMA, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE", (void *)_cffi_const_VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION", (void *)_cffi_const_VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_IOMMU_UNMAP_DMA", (void *)_cffi_const_VFIO_IOMMU_UNMAP_DMA, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_IRQ_INFO_AUTOMASKED", (void *)_cffi_const_VFIO_IRQ_INFO_AUTOMASKED, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_IRQ_INFO_EVENTFD", (void *)_cffi_const_VFIO_IRQ_INFO_EVENTFD, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -2788,25 +2520,15 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "VFIO_IRQ_SET_ACTION_MASK", (void *)_cffi_const_VFIO_IRQ_SET_ACTION_MASK, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_IRQ_SET_ACTION_TRIGGER", (void *)_cffi_const_VFIO_IRQ_SET_ACTION_TRIGGER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_IRQ_SET_ACTION_UNMASK", (void *)_cffi_const_VFIO_IRQ_SET_ACTION_UNMASK, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_IRQ_SET_DATA_BOOL", (void *)_cffi_const_VFIO_IRQ_SET_DATA_BOOL, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_IRQ_SET_DATA_EVENTFD", (void *)_cffi_const_VFIO_IRQ_SET_DATA_EVENTFD, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_IRQ_SET_DATA_NONE", (void *)_cffi_const_VFIO_IRQ_SET_DATA_NONE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_NOIOMMU_IOMMU", (void *)_cffi_const_VFIO_NOIOMMU_IOMMU, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_PCI_BAR0_REGION_INDEX", (void *)_cffi_const_VFIO_PCI_BAR0_REGION_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_PCI_BAR5_REGION_INDEX", (void *)_cffi_const_VFIO_PCI_BAR5_REGION_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_PCI_CONFIG_REGION_INDEX", (void *)_cffi_const_VFIO_PCI_CONFIG_REGION_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_PCI_ERR_IRQ_INDEX", (void *)_cffi_const_VFIO_PCI_ERR_IRQ_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_PCI_INTX_IRQ_INDEX", (void *)_cffi_const_VFIO_PCI_INTX_IRQ_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_PCI_MSIX_IRQ_INDEX", (void *)_cffi_const_VFIO_PCI_MSIX_IRQ_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_PCI_MSI_IRQ_INDEX", (void *)_cffi_const_VFIO_PCI_MSI_IRQ_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_PCI_NUM_IRQS", (void *)_cffi_const_VFIO_PCI_NUM_IRQS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_PCI_NUM_REGIONS", (void *)_cffi_const_VFIO_PCI_NUM_REGIONS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_PCI_REQ_IRQ_INDEX", (void *)_cffi_const_VFIO_PCI_REQ_IRQ_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_PCI_ROM_REGION_INDEX", (void *)_cffi_const_VFIO_PCI_ROM_REGION_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_PCI_VGA_REGION_INDEX", (void *)_cffi_const_VFIO_PCI_VGA_REGION_INDEX, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_REGION_INFO_CAP_MSIX_MAPPABLE", (void *)_cffi_const_VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_REGION_INFO_CAP_SPARSE_MMAP", (void *)_cffi_const_VFIO_REGION_INFO_CAP_SPARSE_MMAP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "VFIO_REGION_INFO_CAP_TYPE", (void *)_cffi_const_VFIO_REGION_INFO_CAP_TYPE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_REGION_INFO_FLAG_CAPS", (void *)_cffi_const_VFIO_REGION_INFO_FLAG_CAPS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_REGION_INFO_FLAG_MMAP", (void *)_cffi_const_VFIO_REGION_INFO_FLAG_MMAP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_REGION_INFO_FLAG_READ", (void *)_cffi_const_VFIO_REGION_INFO_FLAG_READ, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -2814,9 +2536,9 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "VFIO_SET_IOMMU", (void *)_cffi_const_VFIO_SET_IOMMU, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_TYPE1_IOMMU", (void *)_cffi_const_VFIO_TYPE1_IOMMU, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "VFIO_TYPE1v2_IOMMU", (void *)_cffi_const_VFIO_TYPE1v2_IOMMU, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
-  { "hx_vfio_affected", (void *)_cffi_f_hx_vfio_affected, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 68), (void *)_cffi_d_hx_vfio_affected },
+  { "hx_vfio_affected", (void *)_cffi_f_hx_vfio_affected, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 64), (void *)_cffi_d_hx_vfio_affected },
   { "hx_vfio_api_version", (void *)_cffi_f_hx_vfio_api_version, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 0), (void *)_cffi_d_hx_vfio_api_version },
-  { "hx_vfio_attach_iommufd_pt", (void *)_cffi_f_hx_vfio_attach_iommufd_pt, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 64), (void *)_cffi_d_hx_vfio_attach_iommufd_pt },
+  { "hx_vfio_attach_iommufd_pt", (void *)_cffi_f_hx_vfio_attach_iommufd_pt, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 60), (void *)_cffi_d_hx_vfio_attach_iommufd_pt },
   { "hx_vfio_bind_iommufd", (void *)_cffi_f_hx_vfio_bind_iommufd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 11), (void *)_cffi_d_hx_vfio_bind_iommufd },
   { "hx_vfio_detach_iommufd_pt", (void *)_cffi_f_hx_vfio_detach_iommufd_pt, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 0), (void *)_cffi_d_hx_vfio_detach_iommufd_pt },
   { "hx_vfio_device_info", (void *)_cffi_f_hx_vfio_device_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 20), (void *)_cffi_d_hx_vfio_device_info },
@@ -2824,21 +2546,19 @@ static const struct _cffi_global_s _cffi_globals[] = {
   { "hx_vfio_feature", (void *)_cffi_f_hx_vfio_feature, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 16), (void *)_cffi_d_hx_vfio_feature },
   { "hx_vfio_group_device_fd", (void *)_cffi_f_hx_vfio_group_device_fd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 3), (void *)_cffi_d_hx_vfio_group_device_fd },
   { "hx_vfio_group_set_container", (void *)_cffi_f_hx_vfio_group_set_container, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 7), (void *)_cffi_d_hx_vfio_group_set_container },
-  { "hx_vfio_group_status", (void *)_cffi_f_hx_vfio_group_status, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 28), (void *)_cffi_d_hx_vfio_group_status },
-  { "hx_vfio_group_unset_container", (void *)_cffi_f_hx_vfio_group_unset_container, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_O, 0), (void *)_cffi_d_hx_vfio_group_unset_container },
+  { "hx_vfio_group_status", (void *)_cffi_f_hx_vfio_group_status, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 24), (void *)_cffi_d_hx_vfio_group_status },
   { "hx_vfio_has_extension", (void *)_cffi_f_hx_vfio_has_extension, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 7), (void *)_cffi_d_hx_vfio_has_extension },
-  { "hx_vfio_hot_reset", (void *)_cffi_f_hx_vfio_hot_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 52), (void *)_cffi_d_hx_vfio_hot_reset },
-  { "hx_vfio_hot_reset_info", (void *)_cffi_f_hx_vfio_hot_reset_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 56), (void *)_cffi_d_hx_vfio_hot_reset_info },
-  { "hx_vfio_ioeventfd", (void *)_cffi_f_hx_vfio_ioeventfd, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 24), (void *)_cffi_d_hx_vfio_ioeventfd },
-  { "hx_vfio_iommu_info", (void *)_cffi_f_hx_vfio_iommu_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 40), (void *)_cffi_d_hx_vfio_iommu_info },
-  { "hx_vfio_irq_info", (void *)_cffi_f_hx_vfio_irq_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 44), (void *)_cffi_d_hx_vfio_irq_info },
+  { "hx_vfio_hot_reset", (void *)_cffi_f_hx_vfio_hot_reset, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 48), (void *)_cffi_d_hx_vfio_hot_reset },
+  { "hx_vfio_hot_reset_info", (void *)_cffi_f_hx_vfio_hot_reset_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 52), (void *)_cffi_d_hx_vfio_hot_reset_info },
+  { "hx_vfio_iommu_info", (void *)_cffi_f_hx_vfio_iommu_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 36), (void *)_cffi_d_hx_vfio_iommu_info },
+  { "hx_vfio_irq_info", (void *)_cffi_f_hx_vfio_irq_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 40), (void *)_cffi_d_hx_vfio_irq_info },
   { "hx_vfio_low_power_entry_with_wakeup", (void *)_cffi_f_hx_vfio_low_power_entry_with_wakeup, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 7), (void *)_cffi_d_hx_vfio_low_power_entry_with_wakeup },
-  { "hx_vfio_map_dma", (void *)_cffi_f_hx_vfio_map_dma, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 32), (void *)_cffi_d_hx_vfio_map_dma },
-  { "hx_vfio_newer", (void *)_cffi_var_hx_vfio_newer, _CFFI_OP(_CFFI_OP_GLOBAL_VAR_F, 77), (void *)0 },
-  { "hx_vfio_region_info", (void *)_cffi_f_hx_vfio_region_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 60), (void *)_cffi_d_hx_vfio_region_info },
+  { "hx_vfio_map_dma", (void *)_cffi_f_hx_vfio_map_dma, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 28), (void *)_cffi_d_hx_vfio_map_dma },
+  { "hx_vfio_newer", (void *)_cffi_var_hx_vfio_newer, _CFFI_OP(_CFFI_OP_GLOBAL_VAR_F, 73), (void *)0 },
+  { "hx_vfio_region_info", (void *)_cffi_f_hx_vfio_region_info, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 56), (void *)_cffi_d_hx_vfio_region_info },
   { "hx_vfio_set_iommu", (void *)_cffi_f_hx_vfio_set_iommu, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 7), (void *)_cffi_d_hx_vfio_set_iommu },
-  { "hx_vfio_set_irqs", (void *)_cffi_f_hx_vfio_set_irqs, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 48), (void *)_cffi_d_hx_vfio_set_irqs },
-  { "hx_vfio_unmap_dma", (void *)_cffi_f_hx_vfio_unmap_dma, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 36), (void *)_cffi_d_hx_vfio_unmap_dma },
+  { "hx_vfio_set_irqs", (void *)_cffi_f_hx_vfio_set_irqs, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 44), (void *)_cffi_d_hx_vfio_set_irqs },
+  { "hx_vfio_unmap_dma", (void *)_cffi_f_hx_vfio_unmap_dma, _CFFI_OP(_CFFI_OP_CPYTHON_BLTN_V, 32), (void *)_cffi_d_hx_vfio_unmap_dma },
 };
 
 static const struct _cffi_field_s _cffi_fields[] = {
@@ -2850,274 +2570,246 @@ static const struct _cffi_field_s _cffi_fields[] = {
              _CFFI_OP(_CFFI_OP_NOOP, 5) },
   { "value", offsetof(struct hx_newer, value),
              sizeof(((struct hx_newer *)0)->value),
-             _CFFI_OP(_CFFI_OP_NOOP, 75) },
+             _CFFI_OP(_CFFI_OP_NOOP, 71) },
   { "owner", offsetof(struct hx_vfio_affected, owner),
              sizeof(((struct hx_vfio_affected *)0)->owner),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "segment", offsetof(struct hx_vfio_affected, segment),
                sizeof(((struct hx_vfio_affected *)0)->segment),
-               _CFFI_OP(_CFFI_OP_NOOP, 70) },
+               _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "bus", offsetof(struct hx_vfio_affected, bus),
            sizeof(((struct hx_vfio_affected *)0)->bus),
-           _CFFI_OP(_CFFI_OP_NOOP, 70) },
+           _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "devfn", offsetof(struct hx_vfio_affected, devfn),
              sizeof(((struct hx_vfio_affected *)0)->devfn),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "argsz", offsetof(struct vfio_device_feature, argsz),
              sizeof(((struct vfio_device_feature *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "flags", offsetof(struct vfio_device_feature, flags),
              sizeof(((struct vfio_device_feature *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "data", offsetof(struct vfio_device_feature, data),
             (size_t)-1,
-            _CFFI_OP(_CFFI_OP_NOOP, 105) },
+            _CFFI_OP(_CFFI_OP_NOOP, 99) },
   { "argsz", offsetof(struct vfio_device_info, argsz),
              sizeof(((struct vfio_device_info *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "flags", offsetof(struct vfio_device_info, flags),
              sizeof(((struct vfio_device_info *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "num_regions", offsetof(struct vfio_device_info, num_regions),
                    sizeof(((struct vfio_device_info *)0)->num_regions),
-                   _CFFI_OP(_CFFI_OP_NOOP, 70) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "num_irqs", offsetof(struct vfio_device_info, num_irqs),
                 sizeof(((struct vfio_device_info *)0)->num_irqs),
-                _CFFI_OP(_CFFI_OP_NOOP, 70) },
+                _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "cap_offset", offsetof(struct vfio_device_info, cap_offset),
                   sizeof(((struct vfio_device_info *)0)->cap_offset),
-                  _CFFI_OP(_CFFI_OP_NOOP, 70) },
-  { "argsz", offsetof(struct vfio_device_ioeventfd, argsz),
-             sizeof(((struct vfio_device_ioeventfd *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
-  { "flags", offsetof(struct vfio_device_ioeventfd, flags),
-             sizeof(((struct vfio_device_ioeventfd *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
-  { "offset", offsetof(struct vfio_device_ioeventfd, offset),
-              sizeof(((struct vfio_device_ioeventfd *)0)->offset),
-              _CFFI_OP(_CFFI_OP_NOOP, 103) },
-  { "data", offsetof(struct vfio_device_ioeventfd, data),
-            sizeof(((struct vfio_device_ioeventfd *)0)->data),
-            _CFFI_OP(_CFFI_OP_NOOP, 103) },
-  { "fd", offsetof(struct vfio_device_ioeventfd, fd),
-          sizeof(((struct vfio_device_ioeventfd *)0)->fd),
-          _CFFI_OP(_CFFI_OP_NOOP, 73) },
+                  _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "argsz", offsetof(struct vfio_group_status, argsz),
              sizeof(((struct vfio_group_status *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "flags", offsetof(struct vfio_group_status, flags),
              sizeof(((struct vfio_group_status *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "id", offsetof(struct vfio_info_cap_header, id),
           sizeof(((struct vfio_info_cap_header *)0)->id),
-          _CFFI_OP(_CFFI_OP_NOOP, 102) },
+          _CFFI_OP(_CFFI_OP_NOOP, 96) },
   { "version", offsetof(struct vfio_info_cap_header, version),
                sizeof(((struct vfio_info_cap_header *)0)->version),
-               _CFFI_OP(_CFFI_OP_NOOP, 102) },
+               _CFFI_OP(_CFFI_OP_NOOP, 96) },
   { "next", offsetof(struct vfio_info_cap_header, next),
             sizeof(((struct vfio_info_cap_header *)0)->next),
-            _CFFI_OP(_CFFI_OP_NOOP, 70) },
+            _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "argsz", offsetof(struct vfio_iommu_type1_dma_map, argsz),
              sizeof(((struct vfio_iommu_type1_dma_map *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "flags", offsetof(struct vfio_iommu_type1_dma_map, flags),
              sizeof(((struct vfio_iommu_type1_dma_map *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "vaddr", offsetof(struct vfio_iommu_type1_dma_map, vaddr),
              sizeof(((struct vfio_iommu_type1_dma_map *)0)->vaddr),
-             _CFFI_OP(_CFFI_OP_NOOP, 103) },
+             _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "iova", offsetof(struct vfio_iommu_type1_dma_map, iova),
             sizeof(((struct vfio_iommu_type1_dma_map *)0)->iova),
-            _CFFI_OP(_CFFI_OP_NOOP, 103) },
+            _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "size", offsetof(struct vfio_iommu_type1_dma_map, size),
             sizeof(((struct vfio_iommu_type1_dma_map *)0)->size),
-            _CFFI_OP(_CFFI_OP_NOOP, 103) },
+            _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "argsz", offsetof(struct vfio_iommu_type1_dma_unmap, argsz),
              sizeof(((struct vfio_iommu_type1_dma_unmap *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "flags", offsetof(struct vfio_iommu_type1_dma_unmap, flags),
              sizeof(((struct vfio_iommu_type1_dma_unmap *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "iova", offsetof(struct vfio_iommu_type1_dma_unmap, iova),
             sizeof(((struct vfio_iommu_type1_dma_unmap *)0)->iova),
-            _CFFI_OP(_CFFI_OP_NOOP, 103) },
+            _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "size", offsetof(struct vfio_iommu_type1_dma_unmap, size),
             sizeof(((struct vfio_iommu_type1_dma_unmap *)0)->size),
-            _CFFI_OP(_CFFI_OP_NOOP, 103) },
+            _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "argsz", offsetof(struct vfio_iommu_type1_info, argsz),
              sizeof(((struct vfio_iommu_type1_info *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "flags", offsetof(struct vfio_iommu_type1_info, flags),
              sizeof(((struct vfio_iommu_type1_info *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "iova_pgsizes", offsetof(struct vfio_iommu_type1_info, iova_pgsizes),
                     sizeof(((struct vfio_iommu_type1_info *)0)->iova_pgsizes),
-                    _CFFI_OP(_CFFI_OP_NOOP, 103) },
+                    _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "cap_offset", offsetof(struct vfio_iommu_type1_info, cap_offset),
                   sizeof(((struct vfio_iommu_type1_info *)0)->cap_offset),
-                  _CFFI_OP(_CFFI_OP_NOOP, 70) },
+                  _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "header", offsetof(struct vfio_iommu_type1_info_cap_iova_range, header),
               sizeof(((struct vfio_iommu_type1_info_cap_iova_range *)0)->header),
-              _CFFI_OP(_CFFI_OP_NOOP, 84) },
+              _CFFI_OP(_CFFI_OP_NOOP, 79) },
   { "nr_iovas", offsetof(struct vfio_iommu_type1_info_cap_iova_range, nr_iovas),
                 sizeof(((struct vfio_iommu_type1_info_cap_iova_range *)0)->nr_iovas),
-                _CFFI_OP(_CFFI_OP_NOOP, 70) },
+                _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "reserved", offsetof(struct vfio_iommu_type1_info_cap_iova_range, reserved),
                 sizeof(((struct vfio_iommu_type1_info_cap_iova_range *)0)->reserved),
-                _CFFI_OP(_CFFI_OP_NOOP, 70) },
+                _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "iova_ranges", offsetof(struct vfio_iommu_type1_info_cap_iova_range, iova_ranges),
                    (size_t)-1,
-                   _CFFI_OP(_CFFI_OP_NOOP, 90) },
+                   _CFFI_OP(_CFFI_OP_NOOP, 85) },
   { "start", offsetof(struct vfio_iova_range, start),
              sizeof(((struct vfio_iova_range *)0)->start),
-             _CFFI_OP(_CFFI_OP_NOOP, 103) },
+             _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "end", offsetof(struct vfio_iova_range, end),
            sizeof(((struct vfio_iova_range *)0)->end),
-           _CFFI_OP(_CFFI_OP_NOOP, 103) },
+           _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "argsz", offsetof(struct vfio_irq_info, argsz),
              sizeof(((struct vfio_irq_info *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "flags", offsetof(struct vfio_irq_info, flags),
              sizeof(((struct vfio_irq_info *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "index", offsetof(struct vfio_irq_info, index),
              sizeof(((struct vfio_irq_info *)0)->index),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "count", offsetof(struct vfio_irq_info, count),
              sizeof(((struct vfio_irq_info *)0)->count),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "argsz", offsetof(struct vfio_irq_set, argsz),
              sizeof(((struct vfio_irq_set *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "flags", offsetof(struct vfio_irq_set, flags),
              sizeof(((struct vfio_irq_set *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "index", offsetof(struct vfio_irq_set, index),
              sizeof(((struct vfio_irq_set *)0)->index),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "start", offsetof(struct vfio_irq_set, start),
              sizeof(((struct vfio_irq_set *)0)->start),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "count", offsetof(struct vfio_irq_set, count),
              sizeof(((struct vfio_irq_set *)0)->count),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "data", offsetof(struct vfio_irq_set, data),
             (size_t)-1,
-            _CFFI_OP(_CFFI_OP_NOOP, 105) },
+            _CFFI_OP(_CFFI_OP_NOOP, 99) },
   { "argsz", offsetof(struct vfio_pci_hot_reset, argsz),
              sizeof(((struct vfio_pci_hot_reset *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "flags", offsetof(struct vfio_pci_hot_reset, flags),
              sizeof(((struct vfio_pci_hot_reset *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "count", offsetof(struct vfio_pci_hot_reset, count),
              sizeof(((struct vfio_pci_hot_reset *)0)->count),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "group_fds", offsetof(struct vfio_pci_hot_reset, group_fds),
                  (size_t)-1,
-                 _CFFI_OP(_CFFI_OP_NOOP, 74) },
+                 _CFFI_OP(_CFFI_OP_NOOP, 70) },
   { "argsz", offsetof(struct vfio_pci_hot_reset_info, argsz),
              sizeof(((struct vfio_pci_hot_reset_info *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "flags", offsetof(struct vfio_pci_hot_reset_info, flags),
              sizeof(((struct vfio_pci_hot_reset_info *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "count", offsetof(struct vfio_pci_hot_reset_info, count),
              sizeof(((struct vfio_pci_hot_reset_info *)0)->count),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "devices", offsetof(struct vfio_pci_hot_reset_info, devices),
                (size_t)-1,
-               _CFFI_OP(_CFFI_OP_NOOP, 94) },
+               _CFFI_OP(_CFFI_OP_NOOP, 89) },
   { "argsz", offsetof(struct vfio_region_info, argsz),
              sizeof(((struct vfio_region_info *)0)->argsz),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "flags", offsetof(struct vfio_region_info, flags),
              sizeof(((struct vfio_region_info *)0)->flags),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "index", offsetof(struct vfio_region_info, index),
              sizeof(((struct vfio_region_info *)0)->index),
-             _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "cap_offset", offsetof(struct vfio_region_info, cap_offset),
                   sizeof(((struct vfio_region_info *)0)->cap_offset),
-                  _CFFI_OP(_CFFI_OP_NOOP, 70) },
+                  _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "size", offsetof(struct vfio_region_info, size),
             sizeof(((struct vfio_region_info *)0)->size),
-            _CFFI_OP(_CFFI_OP_NOOP, 103) },
+            _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "offset", offsetof(struct vfio_region_info, offset),
               sizeof(((struct vfio_region_info *)0)->offset),
-              _CFFI_OP(_CFFI_OP_NOOP, 103) },
+              _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "header", offsetof(struct vfio_region_info_cap_sparse_mmap, header),
               sizeof(((struct vfio_region_info_cap_sparse_mmap *)0)->header),
-              _CFFI_OP(_CFFI_OP_NOOP, 84) },
+              _CFFI_OP(_CFFI_OP_NOOP, 79) },
   { "nr_areas", offsetof(struct vfio_region_info_cap_sparse_mmap, nr_areas),
                 sizeof(((struct vfio_region_info_cap_sparse_mmap *)0)->nr_areas),
-                _CFFI_OP(_CFFI_OP_NOOP, 70) },
+                _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "reserved", offsetof(struct vfio_region_info_cap_sparse_mmap, reserved),
                 sizeof(((struct vfio_region_info_cap_sparse_mmap *)0)->reserved),
-                _CFFI_OP(_CFFI_OP_NOOP, 70) },
+                _CFFI_OP(_CFFI_OP_NOOP, 66) },
   { "areas", offsetof(struct vfio_region_info_cap_sparse_mmap, areas),
              (size_t)-1,
-             _CFFI_OP(_CFFI_OP_NOOP, 101) },
-  { "header", offsetof(struct vfio_region_info_cap_type, header),
-              sizeof(((struct vfio_region_info_cap_type *)0)->header),
-              _CFFI_OP(_CFFI_OP_NOOP, 84) },
-  { "type", offsetof(struct vfio_region_info_cap_type, type),
-            sizeof(((struct vfio_region_info_cap_type *)0)->type),
-            _CFFI_OP(_CFFI_OP_NOOP, 70) },
-  { "subtype", offsetof(struct vfio_region_info_cap_type, subtype),
-               sizeof(((struct vfio_region_info_cap_type *)0)->subtype),
-               _CFFI_OP(_CFFI_OP_NOOP, 70) },
+             _CFFI_OP(_CFFI_OP_NOOP, 95) },
   { "offset", offsetof(struct vfio_region_sparse_mmap_area, offset),
               sizeof(((struct vfio_region_sparse_mmap_area *)0)->offset),
-              _CFFI_OP(_CFFI_OP_NOOP, 103) },
+              _CFFI_OP(_CFFI_OP_NOOP, 97) },
   { "size", offsetof(struct vfio_region_sparse_mmap_area, size),
             sizeof(((struct vfio_region_sparse_mmap_area *)0)->size),
-            _CFFI_OP(_CFFI_OP_NOOP, 103) },
+            _CFFI_OP(_CFFI_OP_NOOP, 97) },
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
-  { "hx_newer", 76, _CFFI_F_CHECK_FIELDS,
+  { "hx_newer", 72, _CFFI_F_CHECK_FIELDS,
     sizeof(struct hx_newer), offsetof(struct _cffi_align_struct_hx_newer, y), 0, 3 },
-  { "hx_vfio_affected", 79, _CFFI_F_CHECK_FIELDS,
+  { "hx_vfio_affected", 75, _CFFI_F_CHECK_FIELDS,
     sizeof(struct hx_vfio_affected), offsetof(struct _cffi_align_struct_hx_vfio_affected, y), 3, 4 },
-  { "vfio_device_feature", 80, _CFFI_F_CHECK_FIELDS,
+  { "vfio_device_feature", 76, _CFFI_F_CHECK_FIELDS,
     sizeof(struct vfio_device_feature), offsetof(struct _cffi_align_struct_vfio_device_feature, y), 7, 3 },
-  { "vfio_device_info", 81, 0,
+  { "vfio_device_info", 77, 0,
     sizeof(struct vfio_device_info), offsetof(struct _cffi_align_struct_vfio_device_info, y), 10, 5 },
-  { "vfio_device_ioeventfd", 82, 0,
-    sizeof(struct vfio_device_ioeventfd), offsetof(struct _cffi_align_struct_vfio_device_ioeventfd, y), 15, 5 },
-  { "vfio_group_status", 83, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_group_status), offsetof(struct _cffi_align_struct_vfio_group_status, y), 20, 2 },
-  { "vfio_info_cap_header", 84, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_info_cap_header), offsetof(struct _cffi_align_struct_vfio_info_cap_header, y), 22, 3 },
-  { "vfio_iommu_type1_dma_map", 85, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_iommu_type1_dma_map), offsetof(struct _cffi_align_struct_vfio_iommu_type1_dma_map, y), 25, 5 },
-  { "vfio_iommu_type1_dma_unmap", 86, 0,
-    sizeof(struct vfio_iommu_type1_dma_unmap), offsetof(struct _cffi_align_struct_vfio_iommu_type1_dma_unmap, y), 30, 4 },
-  { "vfio_iommu_type1_info", 87, 0,
-    sizeof(struct vfio_iommu_type1_info), offsetof(struct _cffi_align_struct_vfio_iommu_type1_info, y), 34, 4 },
-  { "vfio_iommu_type1_info_cap_iova_range", 88, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_iommu_type1_info_cap_iova_range), offsetof(struct _cffi_align_struct_vfio_iommu_type1_info_cap_iova_range, y), 38, 4 },
-  { "vfio_iova_range", 89, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_iova_range), offsetof(struct _cffi_align_struct_vfio_iova_range, y), 42, 2 },
-  { "vfio_irq_info", 91, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_irq_info), offsetof(struct _cffi_align_struct_vfio_irq_info, y), 44, 4 },
-  { "vfio_irq_set", 92, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_irq_set), offsetof(struct _cffi_align_struct_vfio_irq_set, y), 48, 6 },
-  { "vfio_pci_dependent_device", 93, 0,
-    sizeof(struct vfio_pci_dependent_device), offsetof(struct _cffi_align_struct_vfio_pci_dependent_device, y), 54, 0 },
-  { "vfio_pci_hot_reset", 95, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_pci_hot_reset), offsetof(struct _cffi_align_struct_vfio_pci_hot_reset, y), 54, 4 },
-  { "vfio_pci_hot_reset_info", 96, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_pci_hot_reset_info), offsetof(struct _cffi_align_struct_vfio_pci_hot_reset_info, y), 58, 4 },
-  { "vfio_region_info", 97, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_region_info), offsetof(struct _cffi_align_struct_vfio_region_info, y), 62, 6 },
-  { "vfio_region_info_cap_sparse_mmap", 98, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_region_info_cap_sparse_mmap), offsetof(struct _cffi_align_struct_vfio_region_info_cap_sparse_mmap, y), 68, 4 },
-  { "vfio_region_info_cap_type", 99, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_region_info_cap_type), offsetof(struct _cffi_align_struct_vfio_region_info_cap_type, y), 72, 3 },
-  { "vfio_region_sparse_mmap_area", 100, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct vfio_region_sparse_mmap_area), offsetof(struct _cffi_align_struct_vfio_region_sparse_mmap_area, y), 75, 2 },
+  { "vfio_group_status", 78, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_group_status), offsetof(struct _cffi_align_struct_vfio_group_status, y), 15, 2 },
+  { "vfio_info_cap_header", 79, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_info_cap_header), offsetof(struct _cffi_align_struct_vfio_info_cap_header, y), 17, 3 },
+  { "vfio_iommu_type1_dma_map", 80, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_iommu_type1_dma_map), offsetof(struct _cffi_align_struct_vfio_iommu_type1_dma_map, y), 20, 5 },
+  { "vfio_iommu_type1_dma_unmap", 81, 0,
+    sizeof(struct vfio_iommu_type1_dma_unmap), offsetof(struct _cffi_align_struct_vfio_iommu_type1_dma_unmap, y), 25, 4 },
+  { "vfio_iommu_type1_info", 82, 0,
+    sizeof(struct vfio_iommu_type1_info), offsetof(struct _cffi_align_struct_vfio_iommu_type1_info, y), 29, 4 },
+  { "vfio_iommu_type1_info_cap_iova_range", 83, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_iommu_type1_info_cap_iova_range), offsetof(struct _cffi_align_struct_vfio_iommu_type1_info_cap_iova_range, y), 33, 4 },
+  { "vfio_iova_range", 84, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_iova_range), offsetof(struct _cffi_align_struct_vfio_iova_range, y), 37, 2 },
+  { "vfio_irq_info", 86, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_irq_info), offsetof(struct _cffi_align_struct_vfio_irq_info, y), 39, 4 },
+  { "vfio_irq_set", 87, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_irq_set), offsetof(struct _cffi_align_struct_vfio_irq_set, y), 43, 6 },
+  { "vfio_pci_dependent_device", 88, 0,
+    sizeof(struct vfio_pci_dependent_device), offsetof(struct _cffi_align_struct_vfio_pci_dependent_device, y), 49, 0 },
+  { "vfio_pci_hot_reset", 90, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_pci_hot_reset), offsetof(struct _cffi_align_struct_vfio_pci_hot_reset, y), 49, 4 },
+  { "vfio_pci_hot_reset_info", 91, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_pci_hot_reset_info), offsetof(struct _cffi_align_struct_vfio_pci_hot_reset_info, y), 53, 4 },
+  { "vfio_region_info", 92, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_region_info), offsetof(struct _cffi_align_struct_vfio_region_info, y), 57, 6 },
+  { "vfio_region_info_cap_sparse_mmap", 93, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_region_info_cap_sparse_mmap), offsetof(struct _cffi_align_struct_vfio_region_info_cap_sparse_mmap, y), 63, 4 },
+  { "vfio_region_sparse_mmap_area", 94, _CFFI_F_CHECK_FIELDS,
+    sizeof(struct vfio_region_sparse_mmap_area), offsetof(struct _cffi_align_struct_vfio_region_sparse_mmap_area, y), 67, 2 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -3127,12 +2819,12 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   NULL,  /* no typenames */
-  98,  /* num_globals */
-  21,  /* num_struct_unions */
+  76,  /* num_globals */
+  19,  /* num_struct_unions */
   0,  /* num_enums */
   0,  /* num_typenames */
   NULL,  /* no includes */
-  106,  /* num_types */
+  100,  /* num_types */
   0,  /* flags */
 };
 

@@ -88,11 +88,6 @@ static int hx_vfio_group_set_container(int group, int container)
     return ioctl(group, VFIO_GROUP_SET_CONTAINER, &container);
 }
 
-static int hx_vfio_group_unset_container(int group)
-{
-    return ioctl(group, VFIO_GROUP_UNSET_CONTAINER);
-}
-
 static int hx_vfio_group_device_fd(int group, const char *bdf)
 {
     return ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf);
@@ -150,11 +145,6 @@ static struct hx_vfio_affected hx_vfio_affected(const struct vfio_pci_hot_reset_
 static int hx_vfio_hot_reset(int device, const struct vfio_pci_hot_reset *reset)
 {
     return ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, reset);
-}
-
-static int hx_vfio_ioeventfd(int device, const struct vfio_device_ioeventfd *ioeventfd)
-{
-    return ioctl(device, VFIO_DEVICE_IOEVENTFD, ioeventfd);
 }
 
 static int hx_vfio_feature(int device, struct vfio_device_feature *feature)

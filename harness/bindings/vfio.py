@@ -36,23 +36,17 @@ TYPE1: Final = int(_lib.VFIO_TYPE1_IOMMU)
 TYPE1V2: Final = int(_lib.VFIO_TYPE1v2_IOMMU)
 
 GROUP_VIABLE: Final = int(_lib.VFIO_GROUP_FLAGS_VIABLE)
-GROUP_CONTAINER_SET: Final = int(_lib.VFIO_GROUP_FLAGS_CONTAINER_SET)
 
 DEVICE_RESET: Final = int(_lib.VFIO_DEVICE_FLAGS_RESET)
 DEVICE_PCI: Final = int(_lib.VFIO_DEVICE_FLAGS_PCI)
 
-BAR0_REGION: Final = int(_lib.VFIO_PCI_BAR0_REGION_INDEX)
-ROM_REGION: Final = int(_lib.VFIO_PCI_ROM_REGION_INDEX)
 CONFIG_REGION: Final = int(_lib.VFIO_PCI_CONFIG_REGION_INDEX)
-VGA_REGION: Final = int(_lib.VFIO_PCI_VGA_REGION_INDEX)
 
 REGION_READ: Final = int(_lib.VFIO_REGION_INFO_FLAG_READ)
 REGION_WRITE: Final = int(_lib.VFIO_REGION_INFO_FLAG_WRITE)
 REGION_MMAP: Final = int(_lib.VFIO_REGION_INFO_FLAG_MMAP)
 
 _SPARSE_MMAP: Final = int(_lib.VFIO_REGION_INFO_CAP_SPARSE_MMAP)
-_TYPE: Final = int(_lib.VFIO_REGION_INFO_CAP_TYPE)
-_MSIX_MAPPABLE: Final = int(_lib.VFIO_REGION_INFO_CAP_MSIX_MAPPABLE)
 _IOVA_RANGE: Final = int(_lib.VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE)
 
 REQUEST_GET_DEVICE_FD: Final = int(_lib.VFIO_GROUP_GET_DEVICE_FD)
@@ -105,14 +99,6 @@ class DmaAccess(enum.IntFlag):
     WRITE = _lib.VFIO_DMA_MAP_FLAG_WRITE
 
 
-_WIDTH_FLAGS: Final = {
-    1: int(_lib.VFIO_DEVICE_IOEVENTFD_8),
-    2: int(_lib.VFIO_DEVICE_IOEVENTFD_16),
-    4: int(_lib.VFIO_DEVICE_IOEVENTFD_32),
-    8: int(_lib.VFIO_DEVICE_IOEVENTFD_64),
-}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
     """`struct vfio_device_info`: flags, number of regions, number of interrupt indexes."""
@@ -129,14 +115,6 @@ class Area:
 
     offset: int
     size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegionType:
-    """What a region beyond those of a PCI function is."""
-
-    type: int
-    subtype: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,20 +136,6 @@ class RegionInfo:
                 areas = struct.iter_unpack("<QQ", capability.data[8 : 8 + 16 * count])
                 return tuple(Area(offset=offset, size=size) for offset, size in areas)
         return None
-
-    @property
-    def type(self) -> RegionType | None:
-        """What a device-specific region is, or None for a region of every PCI function."""
-        for capability in self.capabilities:
-            if capability.id == _TYPE:
-                kind, subtype = struct.unpack_from("<II", capability.data)
-                return RegionType(type=kind, subtype=subtype)
-        return None
-
-    @property
-    def msix_mappable(self) -> bool:
-        """Whether the page with the MSI-X table may be mapped with the rest."""
-        return any(capability.id == _MSIX_MAPPABLE for capability in self.capabilities)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,11 +254,6 @@ def set_container(group: GroupFd, container: ContainerFd) -> None:
     _checked(_lib.hx_vfio_group_set_container(group, container))
 
 
-def unset_container(group: GroupFd) -> None:
-    """VFIO_GROUP_UNSET_CONTAINER; EBUSY while a device of the group is open."""
-    _checked(_lib.hx_vfio_group_unset_container(group))
-
-
 def device_fd(group: GroupFd, bdf: str) -> DeviceFd:
     """VFIO_GROUP_GET_DEVICE_FD: the first one opens and *resets* the function; EAGAIN under contention."""
     return DeviceFd(_checked(_lib.hx_vfio_group_device_fd(group, bdf.encode())))
@@ -353,12 +312,6 @@ def arm_irqs(device: DeviceFd, index: Irq, eventfds: Sequence[int], *, start: in
     )
 
 
-def unmask_irq_by(device: DeviceFd, index: Irq, eventfd: int) -> None:
-    """VFIO_DEVICE_SET_IRQS: let a signal of an eventfd unmask the interrupt, without a system call of ours."""
-    data = struct.pack("=i", eventfd)
-    _set_irqs(device, index, _lib.VFIO_IRQ_SET_DATA_EVENTFD | IrqAction.UNMASK, start=0, count=1, data=data)
-
-
 def act_on_irqs(device: DeviceFd, index: Irq, action: IrqAction, *, start: int = 0, count: int = 1) -> None:
     """VFIO_DEVICE_SET_IRQS: mask, unmask, or trigger armed interrupts as if the function had."""
     _set_irqs(device, index, _lib.VFIO_IRQ_SET_DATA_NONE | action, start=start, count=count)
@@ -370,14 +323,6 @@ def unmask_bytes(index: Irq) -> bytes:
     size = _ffi.sizeof("struct vfio_irq_set")
     request.argsz, request.flags = size, _lib.VFIO_IRQ_SET_DATA_NONE | IrqAction.UNMASK
     return bytes(_ffi.buffer(request, size))
-
-
-def act_on_chosen_irqs(
-    device: DeviceFd, index: Irq, action: IrqAction, chosen: Sequence[bool], *, start: int = 0
-) -> None:
-    """VFIO_DEVICE_SET_IRQS: mask, unmask or trigger those interrupts from `start` on that are chosen."""
-    data = bytes(chosen)
-    _set_irqs(device, index, _lib.VFIO_IRQ_SET_DATA_BOOL | action, start=start, count=len(data), data=data)
 
 
 def disarm_irqs(device: DeviceFd, index: Irq) -> None:
@@ -435,22 +380,6 @@ def hot_reset_bytes(group_fds: Sequence[int]) -> bytes:
     size = _ffi.sizeof("struct vfio_pci_hot_reset") + len(group_fds) * _ffi.sizeof("int32_t")
     request.argsz, request.count = size, len(group_fds)
     return bytes(_ffi.buffer(request, size))
-
-
-def set_ioeventfd(device: DeviceFd, *, offset: int, width: int, data: int, eventfd: int) -> None:
-    """VFIO_DEVICE_IOEVENTFD: let a signal of an eventfd write to a BAR; -1 ends it.
-
-    Args:
-        device: which one.
-        offset: where on the device's descriptor, in bytes.
-        width: of the write in bytes: 1, 2, 4 or 8.
-        data: what is written.
-        eventfd: which one, or -1 to take this very write away again.
-    """
-    request = _ffi.new("struct vfio_device_ioeventfd *")
-    request.argsz, request.flags = _ffi.sizeof(request[0]), _WIDTH_FLAGS[width]
-    request.offset, request.data, request.fd = offset, data, eventfd
-    _checked(_lib.hx_vfio_ioeventfd(device, request))
 
 
 # --- features ---------------------------------------------------------------------------------------------

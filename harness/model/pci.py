@@ -110,7 +110,6 @@ CACHE_LINE_SIZE: Final = 0x0C
 BAR0: Final = 0x10
 SUBSYSTEM_ID: Final = 0x2C
 CAPABILITIES_POINTER: Final = 0x34
-INTERRUPT_LINE: Final = 0x3C
 
 
 def check_access(offset: int, width: int, *, size: int = EXTENDED_CONFIG_SPACE_BYTES) -> None:

@@ -32,7 +32,7 @@ from harness.journal.record import (
 )
 from harness.journal.session import Entry
 from harness.judge import judge
-from harness.judge.synthetic import synthetic
+from harness.lab.figures.synthetic import synthetic
 from harness.model.units import MS, SECOND, Ns
 from harness.model.verdict import Blame
 from harness.report.ascii.timeline import timeline_text

@@ -22,7 +22,7 @@ import gc, json, resource, sys, time
 from harness.contract import load
 from harness.history.container import from_bytes, to_bytes
 from harness.judge import judge
-from harness.judge.synthetic import logged, synthetic
+from harness.lab.figures.synthetic import logged, synthetic
 made = {
     "operations": lambda count: from_bytes(to_bytes(synthetic(count))),
     "functions": lambda count: synthetic(1600, functions=count, free=4),

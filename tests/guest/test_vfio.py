@@ -224,7 +224,7 @@ def test_memory_is_mapped_for_functions_and_unmapped(target: GuestTarget) -> Non
 # --- registers and interrupts -----------------------------------------------------------------------------
 
 
-def test_a_register_is_the_same_through_the_descriptor_a_mapping_and_an_eventfd(target: GuestTarget) -> None:
+def test_a_register_is_the_same_through_the_descriptor_and_a_mapping(target: GuestTarget) -> None:
     # e1000e keeps what is written to FCTTV (offset 170h), 16 bits of it.
     source = """
         FCTTV = 0x170
@@ -238,19 +238,11 @@ def test_a_register_is_the_same_through_the_descriptor_a_mapping_and_an_eventfd(
             seen = [bar.read(FCTTV, 4), mapping[FCTTV // 4]]
             mapping[FCTTV // 4] = 0x4321
             seen.append(bar.read(FCTTV, 4))
-            signal = os.eventfd(0)
-            vfio.set_ioeventfd(device.fd, offset=bar.offset + FCTTV, width=4, data=0x7777, eventfd=signal)
-            os.eventfd_write(signal, 1)
-            deadline = time.monotonic() + 10
-            while bar.read(FCTTV, 4) != 0x7777 and time.monotonic() < deadline:
-                pass
-            seen.append(bar.read(FCTTV, 4))
-            vfio.set_ioeventfd(device.fd, offset=bar.offset + FCTTV, width=4, data=0x7777, eventfd=-1)
             mapping.release()
             answer = [asleep, seen]
     """
     asleep, seen = inside.python(target, source, bdf=give_to_vfio(target, "e1000e0"))
-    assert seen == [0x1234, 0x1234, 0x4321, 0x7777]
+    assert seen == [0x1234, 0x1234, 0x4321]
     assert asleep["errno"] == errno.EIO
     assert "memory decode is off" in asleep["text"]
 
@@ -264,8 +256,6 @@ def test_interrupts_arrive_by_eventfd_until_they_are_disarmed(target: GuestTarge
             msix.trigger(start=1, count=2)
             msix.trigger(start=2)
             counts = [msix.wait(number, deadline_s=0.0 if number == 0 else 10.0) for number in range(3)]
-            vfio.act_on_chosen_irqs(device.fd, vfio.Irq.MSIX, vfio.IrqAction.TRIGGER, [True, False, True])
-            chosen = [msix.wait(number, deadline_s=0.0 if number == 1 else 10.0) for number in range(3)]
             intx = device.interrupt(vfio.Irq.INTX)
             two_kinds = refusal(intx.arm)
             msix.disarm(), msix.disarm()
@@ -282,14 +272,11 @@ def test_interrupts_arrive_by_eventfd_until_they_are_disarmed(target: GuestTarge
                     other.arm()
                     other.trigger()
                     others.append(other.wait(deadline_s=10.0))
-            answer = [len(set(eventfds)), counts, chosen, intx_count, others, unarmed, two_kinds, disarmed]
+            answer = [len(set(eventfds)), counts, intx_count, others, unarmed, two_kinds, disarmed]
     """
-    count, counts, chosen, intx, others, *refused = inside.python(
-        target, source, bdf=give_to_vfio(target, "igb0")
-    )
+    count, counts, intx, others, *refused = inside.python(target, source, bdf=give_to_vfio(target, "igb0"))
     assert count == 3
     assert counts == [0, 1, 2]
-    assert chosen == [1, 0, 1]
     assert intx == 1
     assert others == [1, 1]
     assert [one["errno"] for one in refused] == [errno.EINVAL] * 3
@@ -379,17 +366,12 @@ def test_what_the_kernel_refuses_names_step_function_errno_and_remedy(target: Gu
             twice = refusal(lambda: Container().attach(Bdf.parse(igb)))
             device = group.open(Bdf.parse(igb))
             region = refusal(lambda: device.region(9))
-            busy = None
-            try:
-                vfio.unset_container(group.fd)
-            except OSError as error:
-                busy = error.errno
         with Group(Bdf.parse(igb)) as group:
             bare = refusal(lambda: group.open(Bdf.parse(igb)))
         absent = refusal(lambda: Group(Bdf.parse("0000:55:00.0")))
-        answer = [unbound, stranger, twice, region, bare, absent, busy]
+        answer = [unbound, stranger, twice, region, bare, absent]
     """
-    unbound, stranger, twice, region, bare, absent, busy = inside.python(target, source, igb=igb, nvme=nvme)
+    unbound, stranger, twice, region, bare, absent = inside.python(target, source, igb=igb, nvme=nvme)
     assert [one["errno"] for one in (unbound, stranger, twice, region, bare)] == [
         errno.ENOENT,
         errno.ENODEV,
@@ -404,7 +386,6 @@ def test_what_the_kernel_refuses_names_step_function_errno_and_remedy(target: Gu
     assert "no container with an IOMMU" in bare["text"]
     assert absent["class"] == "TargetError"
     assert "no IOMMU group" in absent["text"]
-    assert busy == errno.EBUSY
 
 
 def test_a_group_with_a_function_of_another_driver_is_not_viable(target: GuestTarget) -> None:

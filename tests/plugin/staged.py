@@ -16,7 +16,7 @@ from harness.history.history import History
 from harness.history.reading import Reading
 from harness.judge import judge
 from harness.judge.evidence import Evidence
-from harness.judge.synthetic import synthetic
+from harness.lab.figures.synthetic import synthetic
 from harness.model.verdict import Finding, Judgement, Verdict
 from harness.plugin.staging import Run
 from harness.plugin.staging.plugin import _STAGED

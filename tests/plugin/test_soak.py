@@ -29,7 +29,7 @@ sys.path.insert(0, {str(ROOT)!r})
 import pytest
 from harness.errors import GuestError
 from harness.history.container import to_bytes
-from harness.judge.synthetic import synthetic
+from harness.lab.figures.synthetic import synthetic
 from harness.model.verdict import Finding, Judgement, Verdict
 from harness.plugin import reporting, verdicts
 from harness.report.stage import stage_record

@@ -21,7 +21,7 @@ import pytest
 
 from harness import cli
 from harness.history.container import to_bytes
-from harness.judge.synthetic import synthetic
+from harness.lab.figures.synthetic import synthetic
 from harness.model.exit_status import ExitStatus
 from tests.unit.report.histories import read_in_lock_window
 

@@ -12,7 +12,7 @@ from harness.history.columns import SERVED
 from harness.history.history import History
 from harness.history.reading import Reading
 from harness.history.windows import NOBODY, TRACE_RESOLUTION
-from harness.judge.synthetic import synthetic
+from harness.lab.figures.synthetic import synthetic
 from harness.model.plan import Plan, Step
 from harness.model.served import Happened
 from harness.model.units import US

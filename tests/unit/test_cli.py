@@ -19,8 +19,8 @@ from harness.errors import GuestError
 from harness.history.container import from_bytes, to_bytes
 from harness.journal.lines import to_line
 from harness.journal.record import SessionStart
-from harness.judge.synthetic import synthetic
 from harness.lab import place
+from harness.lab.figures.synthetic import synthetic
 from harness.results import JUNIT
 from tests.tools import tool
 from tests.unit.lab.test_modules import elf

@@ -33,12 +33,10 @@ class Loss:
     Attributes:
         calls: of the plan, one when that is certain, else all that it may have been; none: nobody of the plan did.
         row: of `History.served`, the reset in which it was lost; None where the function keeps no log.
-        given_back: whether all resets before that had given it back.
     """
 
     calls: tuple[Call, ...]
     row: int | None = None
-    given_back: bool = False
 
 
 def lost_in(
@@ -65,7 +63,7 @@ def lost_in(
         return Loss(calls=tuple(calls[-1:]))  # the last gave it back, and that did not arrive
     event = evidence.history.served[rows[taken]]
     call = resetting(evidence, function, int(event["time_ns"]), Happened(int(event["what"])))
-    return Loss(calls=() if call is None else (call,), row=rows[taken], given_back=taken > 0)
+    return Loss(calls=() if call is None else (call,), row=rows[taken])
 
 
 def _touches(function: OfFunction, missing: Mapping[int, int]) -> Iterator[tuple[int, bool]]:

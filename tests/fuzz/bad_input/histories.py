@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.history.columns import KERNEL, OPERATION, SERVED
 from harness.history.container import to_bytes
-from harness.judge.synthetic import synthetic
+from harness.lab.figures.synthetic import synthetic
 from tests.fuzz.bad_input.values import mutated, spoilt
 from tests.unit.judge.build import Stage
 from tests.unit.report.histories import read_in_lock_window

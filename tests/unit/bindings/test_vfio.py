@@ -35,22 +35,16 @@ CALLS: list[Callable[[int], object]] = [
     lambda fd: vfio.unmap_dma(vfio.ContainerFd(fd), iova=0, size=4096),
     lambda fd: vfio.group_flags(vfio.GroupFd(fd)),
     lambda fd: vfio.set_container(vfio.GroupFd(fd), vfio.ContainerFd(fd)),
-    lambda fd: vfio.unset_container(vfio.GroupFd(fd)),
     lambda fd: vfio.device_fd(vfio.GroupFd(fd), "0000:01:00.0"),
     lambda fd: vfio.device_info(vfio.DeviceFd(fd)),
     lambda fd: vfio.region_info(vfio.DeviceFd(fd), vfio.CONFIG_REGION),
     lambda fd: vfio.irq_info(vfio.DeviceFd(fd), vfio.Irq.MSIX),
     lambda fd: vfio.arm_irqs(vfio.DeviceFd(fd), vfio.Irq.MSIX, [fd, -1]),
-    lambda fd: vfio.unmask_irq_by(vfio.DeviceFd(fd), vfio.Irq.INTX, fd),
     lambda fd: vfio.act_on_irqs(vfio.DeviceFd(fd), vfio.Irq.INTX, vfio.IrqAction.MASK),
-    lambda fd: vfio.act_on_chosen_irqs(
-        vfio.DeviceFd(fd), vfio.Irq.MSI, vfio.IrqAction.TRIGGER, [False, True]
-    ),
     lambda fd: vfio.disarm_irqs(vfio.DeviceFd(fd), vfio.Irq.MSIX),
     lambda fd: vfio.device_reset(vfio.DeviceFd(fd)),
     lambda fd: vfio.hot_reset_info(vfio.DeviceFd(fd)),
     lambda fd: vfio.hot_reset(vfio.DeviceFd(fd), [fd]),
-    lambda fd: vfio.set_ioeventfd(vfio.DeviceFd(fd), offset=0, width=4, data=0, eventfd=fd),
     lambda fd: vfio.set_feature(vfio.DeviceFd(fd), 5),
 ]
 
@@ -137,14 +131,6 @@ def test_the_areas_of_a_region_that_may_be_mapped() -> None:
     assert region.mappable_areas == (vfio.Area(offset=0, size=0x1000), vfio.Area(offset=0x2000, size=0x2000))
     assert _region(InfoCapability(id=1, version=1, data=struct.pack("<II", 0, 0))).mappable_areas == ()
     assert _region().mappable_areas is None
-
-
-def test_the_other_capabilities_of_a_region() -> None:
-    assert _region(InfoCapability(id=3, version=1, data=b"")).msix_mappable
-    assert not _region().msix_mappable
-    typed = _region(InfoCapability(id=2, version=1, data=struct.pack("<II", 1 << 31 | 0x8086, 1)))
-    assert typed.type == vfio.RegionType(type=0x80008086, subtype=1)
-    assert _region().type is None
 
 
 def test_the_address_ranges_of_an_iommu() -> None:

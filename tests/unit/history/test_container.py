@@ -18,7 +18,7 @@ from harness.errors import HistoryError
 from harness.history.columns import KERNEL, OPERATION, SERVED, Edge
 from harness.history.container import CONTAINER, VERSION, from_bytes, to_bytes
 from harness.history.history import ActorRecord, FunctionRecord, History, LogLine, Probe, Uevent
-from harness.judge.synthetic import synthetic
+from harness.lab.figures.synthetic import synthetic
 from harness.model.command import CommandRecord
 from harness.model.limits import HISTORY_JSON
 from harness.model.loss import LossKind

@@ -35,7 +35,7 @@ from harness.judge.evidence.incidents import struck
 from harness.judge.evidence.log_events import log_events
 from harness.judge.evidence.oracle_rounds import oracle_rounds
 from harness.judge.evidence.starvation import starvation
-from harness.judge.synthetic import logged, synthetic
+from harness.lab.figures.synthetic import logged, synthetic
 from harness.report.ascii.timeline import timeline_text
 from harness.report.stage import stage_record
 from harness.report.svg.timeline import timeline_svg

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import HistoryError
 from harness.history.history import History
 from harness.history.steps import steps_of
-from harness.judge.synthetic import synthetic
+from harness.lab.figures.synthetic import synthetic
 from harness.model.operation import config_read, reset
 from harness.model.pci import AccessPath, ResetMethod
 from harness.model.units import MS, US

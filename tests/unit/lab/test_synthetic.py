@@ -6,7 +6,7 @@ import pytest
 
 from harness.history import container
 from harness.judge import judge
-from harness.judge.synthetic import synthetic
+from harness.lab.figures.synthetic import synthetic
 from harness.model.verdict import Verdict
 from tests.unit.judge.build import SPEAK_OF_A_RESET, terms
 
