@@ -31,14 +31,17 @@ from harness.lab.qemu.machine import PORT_SUFFIX, Accelerator, Machine, Placemen
 from harness.lab.template.template import Recipe, Template, clone, cold, recipe, template
 from harness.model.loss import Loss
 from harness.model.observation import FunctionFacts
-from harness.model.pci import Bdf
+from harness.model.pci import Bdf, Nature
 from harness.model.policy import PLUGGED
 from harness.model.request import DescribeFunction, ReadConfig
 from harness.model.units import as_text
 from harness.pci.capabilities import capabilities
 from harness.target.agent import Agent
 from harness.target.attempts import attempting
+from harness.target.clock import Rate
+from harness.target.protocol import Renewed
 from harness.target.served import Model
+from harness.target.silence import Starved, starved_process
 
 _EXPRESS, _SLOT_CONTROL = 0x10, 0x18
 _SHINES: Final = 1
@@ -145,6 +148,20 @@ class GuestTarget:
             self._facts[alias] = self._find(alias)
         return self._facts[alias]
 
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """Those of the template."""
+        return tuple(one.alias for one in self.guest.machine.in_template())
+
+    def nature(self, alias: str) -> Nature:
+        """QEMU's own, or served by a model of ours: emulated.
+
+        Raises:
+            UsageError: the machine has no function of that name.
+        """
+        self.guest.machine.refuse_unknown(alias)
+        return Nature.EMULATED
+
     def model(self, alias: str) -> Model | None:
         """The model that serves a function, if one does; see :class:`~harness.target.protocol.Target`."""
         self.facts(alias)
@@ -165,16 +182,50 @@ class GuestTarget:
             self._lost = post_mortem(self.guest, self.agent.lost or "the agent does not answer", pages)
         return self._lost
 
-    def refuse_mistakes(self) -> None:
-        """Say what a model did that no model may, unless it was said: nobody may take it for the function's doing.
+    def mistakes(self) -> tuple[ModelError, ...]:
+        """Of the models that serve what is plugged."""
+        made = (one.mistake() for one in self.guest.slots.served.values())
+        return tuple(one for one in made if one is not None)
+
+    @property
+    def by_hand(self) -> str:
+        """Which process it is, and the command that starts one like it."""
+        guest = self.guest
+        return f"{guest.name}, pid {guest.pid}, console {guest.console}\nby hand: {guest.qemu.command}"
+
+    @property
+    def console(self) -> Path:
+        """Its serial port's."""
+        return self.guest.console
+
+    def starvation(self) -> Starved:
+        """By Linux's account of the threads of its QEMU."""
+        return starved_process(self.guest.pid)
+
+    def check_clock(self) -> Rate:
+        """Its clock against ours since it woke up, or was handed over.
 
         Raises:
-            ModelError: one did.
+            ClockError: it ran wild.
+            TargetError: the agent does not answer.
         """
-        for one in self.guest.slots.served.values():
-            mistake = one.mistake()
-            if mistake is not None and mistake.__traceback__ is None:  # else it was raised before
-                raise mistake
+        return self.guest.check_clock()
+
+    @property
+    def lost(self) -> str:
+        """By QEMU's word, else by the agent's silence."""
+        if not self.guest.running or self.guest.panicked:
+            return self.guest.cause_of_death or "its QEMU is gone"
+        return self.agent.lost
+
+    @property
+    def renewed(self) -> Renewed:
+        """A guest is killed, never used again."""
+        return Renewed.ANOTHER_MACHINE
+
+    def hand_over(self, console: Path) -> None:
+        """As :meth:`~harness.lab.guest.guest.Guest.hand_over`."""
+        self.guest.hand_over(console)
 
     def _find(self, alias: str) -> FunctionFacts:
         if alias.endswith(PORT_SUFFIX):

@@ -7,6 +7,7 @@ functions of one history.  Nothing here judges, and nothing here looks at a devi
 
 from harness.contract.contract import Contract, load
 from harness.contract.oracles import OracleEntry
-from harness.contract.platforms import Nature, Platform
+from harness.contract.platforms import Platform
+from harness.model.pci import Nature
 
 __all__ = ["Contract", "Nature", "OracleEntry", "Platform", "load"]

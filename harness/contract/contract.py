@@ -12,14 +12,14 @@ from typing import Any, Final, TypeVar
 from harness.contract.fields import FieldEntry, read_field, resolve
 from harness.contract.log_rules import read_log_rule
 from harness.contract.oracles import OracleEntry, read_oracle
-from harness.contract.platforms import UNKNOWN_PLATFORM, Nature, Platform, read_platform
+from harness.contract.platforms import UNKNOWN_PLATFORM, Platform, read_platform
 from harness.contract.promises import ANY_PLATFORM, applicable, read_promise, refuse_conflicts
 from harness.contract.schema import Entry
 from harness.errors import ContractError, HistoryError, UsageError
 from harness.history.history import LOCKDOWN, FunctionRecord, History
 from harness.model.kernel import KernelVersion
 from harness.model.limits import CONTRACT_FILE, CONTRACT_KEY
-from harness.model.pci import ResetMethod
+from harness.model.pci import Nature, ResetMethod
 from harness.model.plain import shown
 from harness.model.promise import Lockdown, Promise
 from harness.model.terms import LogRule, Terms

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import Final
 
 from harness.contract.schema import Entry
+from harness.model.pci import Nature
 
 UNKNOWN_PLATFORM: Final = "unknown"
 """A function that no entry describes: only promises for all platforms apply."""
-
-
-class Nature(enum.StrEnum):
-    """What a function is made of; a weakness of QEMU's igb says nothing about a real 82576."""
-
-    EMULATED = "emulated"
-    PHYSICAL = "physical"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,13 @@ class Bdf:
         return f"{self.domain:04x}:{self.bus:02x}:{self.device:02x}.{self.function}"
 
 
+class Nature(enum.StrEnum):
+    """What a function is made of; a weakness of QEMU's igb says nothing about a real 82576."""
+
+    EMULATED = "emulated"
+    PHYSICAL = "physical"
+
+
 class ResetMethod(enum.StrEnum):
     """Names that Linux reads and writes in `reset_method`, in the kernel's own order of preference.
 

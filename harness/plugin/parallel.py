@@ -139,7 +139,7 @@ def hil_ahead(request: pytest.FixtureRequest, hil_place: Place) -> Iterator[Ahea
     folder = results / ATTACHMENTS
     folder.mkdir(parents=True, exist_ok=True)
     worker: dict[str, Any] = getattr(config, "workerinput", {})
-    ahead = Ahead(hil_place, folder, str(worker.get("workerid", "gw")))
+    ahead = Ahead(hil_place.clone, folder, str(worker.get("workerid", "gw")))
     try:
         yield ahead
     finally:

@@ -35,7 +35,7 @@ def conduct(
     Args:
         plan: what to do.
         target: where.
-        platform_of: names function models.
+        platform_of: names the model of a function, by its alias and what its kernel knows of it.
         told: is filled with what the agent says meanwhile, for whoever wants to know when it says no more.
         patience: how long the agent may say nothing.
 

@@ -11,6 +11,7 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, assert_never
 
 import numpy as np
@@ -22,14 +23,14 @@ from harness.history.console import read_console
 from harness.history.history import ActorRecord, FunctionRecord, History
 from harness.model.command import CommandRecord
 from harness.model.loss import Loss, LossKind, doing
-from harness.model.observation import Beat, Progress, Reached, Ready, StagedFunction
+from harness.model.observation import Beat, FunctionFacts, Progress, Reached, Ready, StagedFunction
 from harness.model.plan import Plan
 from harness.model.units import Ns, as_text
 from harness.staging.serving import Witnessed
 from harness.target.clock import ClockReading
 
-PlatformOf = Callable[[int, int], str]
-"""Vendor and device id to the contract's word for the model."""
+PlatformOf = Callable[[str, FunctionFacts], str]
+"""The contract's word for the model of a function, by its alias and what its kernel knows of it."""
 
 _ERRORS: Final[Mapping[LossKind, tuple[type[HarnessError], str, str]]] = {
     LossKind.EMULATOR: (EmulatorLost, "its QEMU ended", "What QEMU said and its console are below."),
@@ -146,7 +147,7 @@ def last_history(
     )
 
 
-def error_of(plan: Plan, loss: Loss, told: Told, cause: AgentLost, *, console: str) -> HarnessError:
+def error_of(plan: Plan, loss: Loss, told: Told, cause: AgentLost, *, console: Path | None) -> HarnessError:
     """The error for a loss that is no fault of the kernel under test, with everything that was found.
 
     Args:
@@ -154,10 +155,10 @@ def error_of(plan: Plan, loss: Loss, told: Told, cause: AgentLost, *, console: s
         loss: how the target was lost.
         told: what the agent said before.
         cause: how the host noticed.
-        console: where the whole console is.
+        console: where the whole console is; None: nobody recorded it.
     """
     kind, words, hint = _ERRORS[loss.kind]
-    hint = f"{hint} Console: {console}"
+    hint = f"{hint} Console: {console}" if console is not None else hint
     after = ""
     if loss.release_ns:
         last = "" if loss.in_flight or loss.host_ns else "last heard "
@@ -189,7 +190,7 @@ def function_record(one: StagedFunction, platform_of: PlatformOf) -> FunctionRec
     facts = one.facts
     return FunctionRecord(
         alias=one.alias,
-        platform=platform_of(facts.vendor, facts.device),
+        platform=platform_of(one.alias, facts),
         bdf=str(facts.bdf),
         vendor=facts.vendor,
         device=facts.device,

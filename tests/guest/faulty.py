@@ -18,6 +18,7 @@ import pytest
 from harness.contract import Contract
 from harness.judge import judge
 from harness.lab.guest.guest import Guest
+from harness.lab.place import GuestTarget
 from harness.model.operation import Operation
 from harness.model.plan import File, Op, Step
 from harness.model.request import LoadModule
@@ -74,7 +75,9 @@ def signals(hil_source: TargetSource, breaks: Breaks) -> Signals:
     """Do something to QEMU in the middle of the next stage."""
 
     def prepare(what: Callable[[Guest], object]) -> None:
-        guest = hil_source.target.guest
+        target = hil_source.target
+        assert isinstance(target, GuestTarget)
+        guest = target.guest
 
         def wait() -> None:
             end = time.monotonic() + WITHIN_S

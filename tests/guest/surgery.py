@@ -12,19 +12,20 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_attempt
 
-from harness.contract import Contract, Nature
+from harness.contract import Contract
 from harness.errors import ClockError
 from harness.history.history import History
 from harness.judge import judge
 from harness.lab.place import GuestTarget, Place
 from harness.model.plan import Plan
 from harness.model.verdict import Blame, Finding, Judgement, Verdict
-from harness.plugin.lab import describe
-from harness.plugin.lab.guests import Start, TargetSource
+from harness.plugin.lab import describe, platform_of
+from harness.plugin.lab.guests import TargetSource
 from harness.staging.conduct import conduct
 from harness.staging.function import Function
 from tests.guest.gdbstub import Stub, halted
@@ -213,7 +214,9 @@ class Patient:
     @property
     def target(self) -> GuestTarget:
         """The guest as it is now."""
-        return self.source.target
+        target = self.source.target
+        assert isinstance(target, GuestTarget)
+        return target
 
     def cut(self, **cuts: Cut) -> None:
         """Break functions of the kernel."""
@@ -276,11 +279,8 @@ class Patient:
         return outcome
 
     def _staged(self, plan: Plan) -> Outcome:
-        history = conduct(plan, self.target, self._platform)
+        history = conduct(plan, self.target, platform_of(self.target, self.contract))
         return Outcome(history, judge(history, self.contract.terms_of(history)))
-
-    def _platform(self, vendor: int, device: int) -> str:
-        return self.contract.platform(vendor, device, Nature.EMULATED)
 
 
 @contextmanager
@@ -290,7 +290,7 @@ def on_the_table(
     """A clone with gdb's port open, ready to be cut; it is gone at the end."""
     with tempfile.TemporaryDirectory(prefix="hil-gdb-") as folder:  # a socket's path must be short
         stub = Path(folder, "gdb")
-        source = TargetSource(place, Start.CLONE, console, f"unix:{stub},server=on,wait=off")
+        source = TargetSource(partial(place.clone, gdb=f"unix:{stub},server=on,wait=off"), console)
         try:
             yield Patient(source, stub, where, contract)
         finally:

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.contract import Nature, load
+from harness.contract import load
 from harness.judge import judge
 from harness.lab.place import Place
 from harness.model.request import DescribeMachine
 from harness.model.verdict import Verdict
-from harness.plugin.lab import describe
+from harness.plugin.lab import describe, platform_of
 from harness.staging.conduct import conduct
 from harness.staging.part import plan_of
 from tests.guest.invocation import Invocation, harness, red
@@ -98,9 +98,7 @@ def test_no_tracefs_is_no_verdict(place: Place, console: Path) -> None:
         igb0 = describe("igb0", target, contract)
         parts = (igb0.reads("sysfs", actors=2), igb0.resets("flr", at="50ms"))
         plan = plan_of(parts, title="no tracefs", lasting="250ms", meets=2)
-        history = conduct(
-            plan, target, lambda vendor, device: contract.platform(vendor, device, Nature.EMULATED)
-        )
+        history = conduct(plan, target, platform_of(target, contract))
     assert not len(history.kernel)
     assert not any(probe.present for probe in history.probes)
     judgement = judge(history, contract.terms_of(history))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.contract import Contract, Nature
+from harness.contract import Contract
 from harness.history.console import read_console
 from harness.history.history import FunctionRecord, History, LogLine
 from harness.judge import judge
@@ -22,7 +22,7 @@ from harness.model.request import LoadModule
 from harness.model.terms import LogClass
 from harness.model.units import Ns
 from harness.model.verdict import Blame, Finding, Verdict
-from harness.plugin.lab import describe
+from harness.plugin.lab import describe, platform_of
 from harness.staging.conduct import conduct
 from harness.staging.part import plan_of
 
@@ -141,7 +141,7 @@ def reads(target: GuestTarget, contract: Contract, *, lasting: str = "500ms") ->
 
 def staged(target: GuestTarget, contract: Contract, plan: Plan) -> tuple[History, tuple[Finding, ...]]:
     """Stage a plan and judge its kernel log."""
-    history = conduct(plan, target, lambda vendor, device: contract.platform(vendor, device, Nature.EMULATED))
+    history = conduct(plan, target, platform_of(target, contract))
     return history, kernel_log(Evidence(history), contract.terms_of(history))
 
 

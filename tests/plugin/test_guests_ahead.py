@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from harness.errors import ClockError, GuestError
-from harness.plugin.lab.guests import Ahead, Start, TargetSource
+from harness.plugin.lab.guests import Ahead, TargetSource
 
 
 class Guest:
@@ -37,17 +36,15 @@ class Place:
         self.unfit: Exception | None = None
 
     @contextmanager
-    def clone(self, console: Path, *, gdb: str | None = None) -> Iterator[object]:
-        self.made.append(console.name + (gdb or ""))
+    def clone(self, console: Path) -> Iterator[Any]:
+        self.made.append(console.name)
         if self.refuses is not None:
             console.write_text("no way")
             raise self.refuses
         guest = Guest(console, self.unfit)
         self.alive.append(guest)
-        yield SimpleNamespace(guest=guest)
+        yield guest
         self.alive.remove(guest)
-
-    boot = clone
 
 
 @pytest.fixture
@@ -57,28 +54,25 @@ def place() -> Place:
 
 @pytest.fixture
 def ahead(place: Place, tmp_path: Path) -> Iterator[Ahead]:
-    one = Ahead(cast("Any", place), tmp_path, "gw0")
+    one = Ahead(place.clone, tmp_path, "gw0")
     yield one
     one.close()
 
 
-def source(
-    place: Place, ahead: Ahead, console: Path, start: Start = Start.CLONE, gdb: str | None = None
-) -> TargetSource:
-    return TargetSource(cast("Any", place), start, console, gdb, ahead)
+def source(ahead: Ahead, console: Path) -> TargetSource:
+    return TargetSource(ahead.lend, console, ahead)
 
 
 def test_nothing_is_made_before_it_is_begun(place: Place, ahead: Ahead, tmp_path: Path) -> None:
-    with ExitStack() as until:
-        assert ahead.take(tmp_path / "mine.log", until) is None
-    assert place.made == []
+    with ahead.lend(tmp_path / "mine.log"):
+        assert place.made == ["mine.log"]  # now, for whoever asks
 
 
 def test_one_is_made_and_taken_once_with_its_console(place: Place, ahead: Ahead, tmp_path: Path) -> None:
     ahead.begin()
     ahead.begin()
-    mine = source(place, ahead, tmp_path / "mine.log")
-    assert cast("Any", mine.target.guest).console == tmp_path / "mine.log"
+    mine = source(ahead, tmp_path / "mine.log")
+    assert mine.target.console == tmp_path / "mine.log"
     assert mine.consoles == [tmp_path / "mine.log"]
     assert len(place.made) == len(place.alive) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["mine.log"]
@@ -90,7 +84,7 @@ def test_one_is_made_and_taken_once_with_its_console(place: Place, ahead: Ahead,
 
 
 def test_the_next_is_begun_when_this_test_has_its_own(place: Place, ahead: Ahead, tmp_path: Path) -> None:
-    late, early = source(place, ahead, tmp_path / "late.log"), source(place, ahead, tmp_path / "early.log")
+    late, early = source(ahead, tmp_path / "late.log"), source(ahead, tmp_path / "early.log")
     late.another_follows()
     assert place.made == []  # or it would take what is meant for the next
     late.target  # noqa: B018 - makes it
@@ -105,14 +99,13 @@ def test_the_next_is_begun_when_this_test_has_its_own(place: Place, ahead: Ahead
     early.close()
 
 
-@pytest.mark.parametrize(("start", "gdb"), [(Start.BOOT, None), (Start.CLONE, "tcp::1")])
-def test_who_boots_or_debugs_takes_none(
-    place: Place, ahead: Ahead, tmp_path: Path, start: Start, gdb: str | None
+def test_who_boots_or_debugs_takes_none_and_the_next_has_one(
+    place: Place, ahead: Ahead, tmp_path: Path
 ) -> None:
-    ahead.begin()
+    mine = TargetSource(place.clone, tmp_path / "mine.log", ahead)
+    assert mine.target.console == tmp_path / "mine.log"
+    mine.another_follows()
     ahead.wait()
-    mine = source(place, ahead, tmp_path / "mine.log", start, gdb)
-    assert cast("Any", mine.target.guest).console == tmp_path / "mine.log"
     assert len(place.alive) == 2
     mine.close()
 
@@ -124,8 +117,8 @@ def test_one_that_is_unfit_is_ended_and_another_is_made(
     place.unfit = unfit
     ahead.begin()
     ahead.wait()
-    mine = source(place, ahead, tmp_path / "mine.log")
-    assert mine.target.guest in cast("Any", place.alive)
+    mine = source(ahead, tmp_path / "mine.log")
+    assert cast("Any", mine.target) in place.alive
     assert len(place.made) == 2
     assert len(place.alive) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["mine.log"]
@@ -137,8 +130,8 @@ def test_one_that_could_not_be_made_is_nobodys_trouble(place: Place, ahead: Ahea
     ahead.begin()
     ahead.wait()
     place.refuses = None
-    mine = source(place, ahead, tmp_path / "mine.log")
-    assert cast("Any", mine.target.guest).console == tmp_path / "mine.log"
+    mine = source(ahead, tmp_path / "mine.log")
+    assert mine.target.console == tmp_path / "mine.log"
     assert [path.name for path in tmp_path.iterdir()] == ["mine.log"]
     mine.close()
 

@@ -13,10 +13,10 @@ import pytest
 from harness.contract import load as load_contract
 from harness.history.container import from_bytes
 from harness.model.exit_status import ExitStatus
-from harness.model.pci import Bdf, ResetMethod
+from harness.model.pci import Bdf, Nature, ResetMethod
 from harness.model.request import DescribeMachine, ReadConfig
 from harness.plugin.lab import describe
-from harness.plugin.lab.guests import Start, TargetSource
+from harness.plugin.lab.guests import TargetSource
 from harness.results import load
 
 # Hypothesis's plugin imports all of Hypothesis at the end of every session
@@ -203,30 +203,24 @@ def test_a_broken_fixture_request_is_an_error_not_a_failure(pytester: pytest.Pyt
 
 
 class Place:
-    """Makes guests that only know whether they live, and writes down how they were made."""
+    """Makes targets that only know their console, and writes down how they were made."""
 
-    def __init__(self) -> None:
-        self.made: list[tuple[str, str, str | None]] = []
+    def __init__(self, *, records: bool = True) -> None:
+        self.made: list[str] = []
         self.alive: list[object] = []
+        self._records = records
 
     @contextmanager
-    def clone(self, console: Path, *, gdb: str | None = None) -> Iterator[object]:
-        yield from self._guest("clone", console, gdb)
-
-    @contextmanager
-    def boot(self, console: Path, *, gdb: str | None = None) -> Iterator[object]:
-        yield from self._guest("boot", console, gdb)
-
-    def _guest(self, how: str, console: Path, gdb: str | None) -> Iterator[object]:
-        self.made.append((how, console.name, gdb))
-        guest = object()
-        self.alive.append(guest)
-        yield guest
-        self.alive.remove(guest)
+    def clone(self, console: Path) -> Iterator[Any]:
+        self.made.append(console.name)
+        target = SimpleNamespace(console=console if self._records else None)
+        self.alive.append(target)
+        yield target
+        self.alive.remove(target)
 
 
-def source(place: Place, start: Start = Start.CLONE, gdb: str | None = None) -> TargetSource:
-    return TargetSource(cast("Any", place), start, Path("t.console.log"), gdb)
+def source(place: Place) -> TargetSource:
+    return TargetSource(place.clone, Path("t.console.log"))
 
 
 def test_a_guest_is_made_at_the_first_use_and_kept() -> None:
@@ -234,15 +228,17 @@ def test_a_guest_is_made_at_the_first_use_and_kept() -> None:
     guests = source(place)
     assert place.made == []
     assert guests.target is guests.target
-    assert place.made == [("clone", "t.console.log", None)]
+    assert place.made == ["t.console.log"]
     guests.close()
     assert place.alive == []
 
 
-def test_a_test_that_boots_boots() -> None:
-    place = Place()
-    source(place, Start.BOOT, "tcp::1").renew()
-    assert place.made == [("boot", "t.console.log", "tcp::1")]
+def test_a_target_without_a_console_has_none_to_keep() -> None:
+    targets = source(Place(records=False))
+    targets.renew()
+    targets.renew()
+    assert targets.consoles == []
+    targets.close()
 
 
 def test_a_renewed_guest_replaces_the_old_one_and_keeps_both_consoles() -> None:
@@ -253,7 +249,7 @@ def test_a_renewed_guest_replaces_the_old_one_and_keeps_both_consoles() -> None:
     assert first is not second
     assert place.alive == [second]
     assert cast("object", guests.target) is second
-    assert [name for _, name, _ in place.made] == ["t.console.log", "t.console.1.log"]
+    assert place.made == ["t.console.log", "t.console.1.log"]
     assert [path.name for path in guests.consoles] == ["t.console.log", "t.console.1.log"]
     guests.close()
     guests.close()
@@ -273,7 +269,9 @@ def test_a_function_is_described_from_what_its_kernel_says(lockdown: str, locked
     )
     answers = {ReadConfig(bdf=bdf): config, DescribeMachine(): SimpleNamespace(lockdown=lockdown)}
     target = SimpleNamespace(
-        agent=SimpleNamespace(ask=answers.__getitem__), facts={"e1000e0": facts}.__getitem__
+        agent=SimpleNamespace(ask=answers.__getitem__),
+        facts={"e1000e0": facts}.__getitem__,
+        nature={"e1000e0": Nature.EMULATED}.__getitem__,
     )
     contract = load_contract()
     function = describe("e1000e0", cast("Any", target), contract)

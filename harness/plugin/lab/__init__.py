@@ -5,6 +5,6 @@ author meets.  :mod:`~harness.plugin.lab.guests` makes the guests of one test, :
 one to all, and :mod:`~harness.plugin.lab.quarantine` decides which functions of that one are fit for the next test.
 """
 
-from harness.plugin.lab.functions import Functions, describe
+from harness.plugin.lab.functions import Functions, describe, platform_of
 
-__all__ = ["Functions", "describe"]
+__all__ = ["Functions", "describe", "platform_of"]

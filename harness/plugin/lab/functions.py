@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from harness.contract import Contract, Nature
+from harness.contract import Contract
+from harness.model.observation import FunctionFacts
 from harness.model.pci import ResetMethod
 from harness.model.promise import Lockdown
 from harness.model.request import DescribeMachine, ReadConfig
 from harness.pci.capabilities import CAPABILITY_IDS, capabilities
 from harness.staging.function import Function
-
-if TYPE_CHECKING:
-    from harness.lab.place import GuestTarget
+from harness.staging.lost import PlatformOf
+from harness.target.protocol import Target
 
 _DEVICE_CONTROL: Final = 0x08  # in the PCI Express capability (PCIe r6.0 §7.5.3.4)
 _LOCKED_DOWN: Final = (Lockdown.INTEGRITY, Lockdown.CONFIDENTIALITY)
@@ -22,7 +22,16 @@ Functions = Callable[[str], Function]
 """What the fixture `functions` is."""
 
 
-def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
+def platform_of(target: Target, contract: Contract) -> PlatformOf:
+    """How the contract calls the models of a target's functions."""
+
+    def word(alias: str, facts: FunctionFacts) -> str:
+        return contract.platform(facts.vendor, facts.device, target.nature(alias))
+
+    return word
+
+
+def describe(alias: str, target: Target, contract: Contract) -> Function:
     """What a test author can know of a function before staging.
 
     Raises:
@@ -30,7 +39,7 @@ def describe(alias: str, target: GuestTarget, contract: Contract) -> Function:
     """
     facts = target.facts(alias)
     config = target.agent.ask(ReadConfig(bdf=facts.bdf))
-    platform = contract.platform(facts.vendor, facts.device, Nature.EMULATED)
+    platform = platform_of(target, contract)(alias, facts)
     methods = tuple(method for method in ResetMethod if method in facts.reset_methods)
     express = next(
         (one.offset for one in capabilities(config) if not one.extended and one.id == CAPABILITY_IDS["pcie"]),

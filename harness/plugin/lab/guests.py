@@ -1,4 +1,4 @@
-"""The guests of one test: the one it has now, and a fresh one when that one is of no use any more.
+"""The targets of one test, such as guests: the one it has now, and a fresh one when that one is of no use any more.
 
 Where cores are spare, the next test's clone is made while a test runs (:class:`Ahead`): half a second that nobody
 waits for.  It is as fresh as any other: never used, its console in the test's own file, its clocks set and compared
@@ -7,43 +7,36 @@ when it is handed over.
 
 from __future__ import annotations
 
-import enum
 import itertools
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
+from harness.target.protocol import Make, MakeWaiting, Target, Waiting
 
 if TYPE_CHECKING:
     from harness.history.history import History
-    from harness.lab.place import GuestTarget, Place
     from harness.model.verdict import Judgement
-
-
-class Start(enum.Enum):
-    """How a test comes by its guest."""
-
-    CLONE = "clone"
-    BOOT = "boot"
 
 
 class Ahead:
     """Keeps at most one clone ready for whoever needs the next one; none is made before :meth:`begin`."""
 
-    def __init__(self, place: Place, folder: Path, name: str) -> None:
+    def __init__(self, make: MakeWaiting, folder: Path, name: str) -> None:
         """Make nothing yet.
 
         Args:
-            place: what is cloned.
+            make: makes one.
             folder: where consoles lie until they get their names: on the file system of the results.
             name: tells the runners apart that share this folder.
         """
-        self._place, self._folder, self._name = place, folder, name
+        self._make_one, self._folder, self._name = make, folder, name
         self._numbers = itertools.count()
         self._maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="guest-ahead")
-        self._next: tuple[Path, Future[tuple[ExitStack, GuestTarget]]] | None = None
+        self._next: tuple[Path, Future[tuple[ExitStack, Waiting]]] | None = None
 
     def begin(self) -> None:
         """Begin to make a clone, unless there is one."""
@@ -56,7 +49,17 @@ class Ahead:
         if self._next is not None:
             wait([self._next[1]])
 
-    def take(self, console: Path, until: ExitStack) -> GuestTarget | None:
+    @contextmanager
+    def lend(self, console: Path) -> Iterator[Target]:
+        """The clone that is ready or about to be, or one that is made now, for the length of a block.
+
+        Args:
+            console: where its console belongs.
+        """
+        with ExitStack() as life:
+            yield self._take(console, life) or life.enter_context(self._make_one(console))
+
+    def _take(self, console: Path, until: ExitStack) -> Target | None:
         """Hand the clone over that is ready or about to be.
 
         Args:
@@ -75,7 +78,7 @@ class Ahead:
             try:
                 made, target = future.result()
                 life.push(made)
-                target.guest.hand_over(console)
+                target.hand_over(console)
             except HarnessError:  # whoever makes one now meets the same trouble, or none
                 return None
             until.push(life.pop_all())
@@ -91,45 +94,43 @@ class Ahead:
             waiting.unlink(missing_ok=True)
         self._maker.shutdown()
 
-    def _make(self, console: Path) -> tuple[ExitStack, GuestTarget]:
+    def _make(self, console: Path) -> tuple[ExitStack, Waiting]:
         with ExitStack() as life:
-            target = life.enter_context(self._place.clone(console))
+            target = life.enter_context(self._make_one(console))
             return life.pop_all(), target
 
 
 class TargetSource:
-    """Guests of one test: the one it has now, and a fresh one when that one is of no use any more."""
+    """Targets of one test: the one it has now, and a fresh one when that one is of no use any more."""
 
-    def __init__(
-        self, place: Place, start: Start, console: Path, gdb: str | None, ahead: Ahead | None = None
-    ) -> None:
+    def __init__(self, make: Make, console: Path, ahead: Ahead | None = None) -> None:
         """Make nothing yet.
 
         Args:
-            place: what guests are made from.
-            start: how.
-            console: where the first guest's console is recorded; those of others lie beside it.
-            gdb: address for gdb, as QEMU's `-gdb` takes it.
-            ahead: may have a clone ready.
+            make: makes one, such as :meth:`Ahead.lend`.
+            console: where the first one's console is recorded; those of others lie beside it.
+            ahead: what makes the next test's meanwhile.
         """
-        self._place, self._start, self._console, self._gdb = place, start, console, gdb
+        self._make, self._console = make, console
         self._ahead, self._another_follows = ahead, False
         self._open = ExitStack()
         self.consoles: list[Path] = []
-        self._target: GuestTarget | None = None
+        self._target: Target | None = None
 
     @property
-    def target(self) -> GuestTarget:
+    def target(self) -> Target:
         """The guest, made at the first use."""
         return self._target or self.renew()
 
-    def renew(self) -> GuestTarget:
-        """Throw the guest away and make another one."""
+    def renew(self) -> Target:
+        """Give the target back, and have it made again: of a guest, throw it away and make another one."""
         self.close()
         number = len(self.consoles)
         console = self._console.with_suffix(f".{number}.log") if number else self._console
         self.consoles.append(console)
-        self._target = self._taken(console) or self._made(console)
+        self._target = self._open.enter_context(self._make(console))
+        if self._target.console is None:
+            self.consoles.remove(console)
         if self._another_follows:
             self.another_follows()
         return self._target
@@ -139,16 +140,6 @@ class TargetSource:
         self._another_follows = True
         if self._ahead is not None and self._target is not None:
             self._ahead.begin()
-
-    def _taken(self, console: Path) -> GuestTarget | None:
-        """One that was made ahead: a clone without gdb."""
-        if self._ahead is None or self._start is not Start.CLONE or self._gdb is not None:
-            return None
-        return self._ahead.take(console, self._open)
-
-    def _made(self, console: Path) -> GuestTarget:
-        make = self._place.clone if self._start is Start.CLONE else self._place.boot
-        return self._open.enter_context(make(console, gdb=self._gdb))
 
     def borrow(self, alias: str) -> None:
         """A test is about to use a function; of its own guest it may use them all."""
@@ -166,12 +157,22 @@ class TargetSource:
         target = self._target
         if target is None:
             return
-        target.refuse_mistakes()
-        if not target.guest.running or target.guest.panicked or target.agent.lost:
-            return  # whoever lost it has said so
-        target.guest.check_clock()
+        refuse_untold(target)
+        if not target.lost:  # else whoever lost it has said so
+            target.check_clock()
 
     def close(self) -> None:
         """End the guest, if there is one."""
         self._target = None
         self._open.close()
+
+
+def refuse_untold(target: Target) -> None:
+    """Say what a model did that no model may, unless it was said: nobody may take it for the function's doing.
+
+    Raises:
+        ModelError: one did.
+    """
+    for mistake in target.mistakes():
+        if mistake.__traceback__ is None:  # else it was raised before
+            raise mistake

@@ -10,6 +10,7 @@ import itertools
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -21,12 +22,13 @@ from harness.options import branches_of, wishes_of
 from harness.plugin import reporting, verdicts
 from harness.plugin.lab import quarantine
 from harness.plugin.lab.functions import Functions, describe
-from harness.plugin.lab.guests import Ahead, Start, TargetSource
+from harness.plugin.lab.guests import Ahead, TargetSource
 from harness.plugin.lab.shared import SharedGuest
 from harness.plugin.verdicts import FunctionLost
 from harness.results import ATTACHMENTS
 from harness.staging.function import Function
 from harness.staging.locks import Locks
+from harness.target.protocol import Make
 
 if TYPE_CHECKING:
     from harness.lab.cache.store import Cache
@@ -178,10 +180,8 @@ def hil_shared(request: pytest.FixtureRequest, hil_place: Place) -> Iterator[Sha
     name = "-".join(word for word in ("shared-guest", release, worker) if word)
     number = config.stash.setdefault(_SHARED, itertools.count(1))
     shared = SharedGuest(
-        hil_place,
-        Start.BOOT if option.hil_cold else Start.CLONE,
+        partial(hil_place.boot if option.hil_cold else hil_place.clone, gdb=option.hil_gdb),
         consoles=(results / ATTACHMENTS / f"{name}-{one}.console.log" for one in number),
-        gdb=option.hil_gdb,
         say=say,
     )
     try:
@@ -215,8 +215,14 @@ def hil_source(
             console = reporting.attachment_path(request.node, "console.log")
             if console is None:
                 raise _no_results()
-            start = Start.BOOT if boots or option.hil_cold else Start.CLONE
-            source = TargetSource(hil_place, start, console, option.hil_gdb, hil_ahead)
+            make: Make
+            if boots or option.hil_cold:
+                make = partial(hil_place.boot, gdb=option.hil_gdb)
+            elif hil_ahead is None or option.hil_gdb is not None:
+                make = partial(hil_place.clone, gdb=option.hil_gdb)
+            else:
+                make = hil_ahead.lend
+            source = TargetSource(make, console, hil_ahead)
             ending.callback(source.close)
         yield source
         if source is not hil_shared:
@@ -262,12 +268,10 @@ def _no_results() -> UsageError:
 
 def _hold(config: pytest.Config, source: TargetSource) -> None:
     """Keep a guest until its owner has seen enough; without a terminal there is nobody to wait for."""
-    guest = source.target.guest
+    target = source.target
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else ExitStack():
-        sys.stderr.write(
-            f"\nkept: {guest.name}, pid {guest.pid}, console {guest.console}\nby hand: {guest.qemu.command}\n"
-        )
+        sys.stderr.write(f"\nkept: {target.by_hand}\n")
         if sys.stdin is not None and sys.stdin.isatty():
             input("Enter ends it: ")
         else:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from harness.errors import (
     AgentError,
@@ -31,13 +31,11 @@ from harness.model.units import SECOND, Ns
 from harness.model.verdict import Judgement
 from harness.plugin import verdicts
 from harness.plugin.lab import quarantine
-from harness.plugin.lab.guests import Start, TargetSource
+from harness.plugin.lab.guests import TargetSource, refuse_untold
 from harness.plugin.lab.quarantine import Lost, Quarantine, Spot
 from harness.target.agent import Answer
+from harness.target.protocol import Make, Renewed, Target
 from harness.visible import visible
-
-if TYPE_CHECKING:
-    from harness.lab.place import GuestTarget, Place
 
 Say = Callable[[HealthRecord], None]
 """Tells the report something about the session as a whole."""
@@ -50,20 +48,16 @@ _ANSWER_S: Final = 30.0  # to a call that waits for nothing, on a busy host
 class SharedGuest(TargetSource):
     """The guest of all tests of a session on one kernel; the one it has now, like that of a single test."""
 
-    def __init__(
-        self, place: Place, start: Start, *, consoles: Iterator[Path], gdb: str | None, say: Say
-    ) -> None:
+    def __init__(self, make: Make, *, consoles: Iterator[Path], say: Say) -> None:
         """Make nothing yet.
 
         Args:
-            place: what guests are made from.
-            start: how.
-            consoles: where the console of each guest is recorded.
-            gdb: address for gdb, as QEMU's `-gdb` takes it.
+            make: makes one.
+            consoles: where the console of each is recorded.
             say: tells the report what was lost.
         """
         self._names, self._say = consoles, say
-        super().__init__(place, start, next(consoles), gdb)
+        super().__init__(make, next(consoles))
         self._test = ""
         self._history = ""
         self._provoked = False
@@ -95,8 +89,11 @@ class SharedGuest(TargetSource):
         finally:
             self._take_back()
 
-    def renew(self) -> GuestTarget:
-        """Throw the guest away and make another one, whose functions are all new."""
+    def renew(self) -> Target:
+        """Throw the guest away and make another one, whose functions are all new.
+
+        A machine that cannot be thrown away comes back as it was: what is lost there stays in quarantine.
+        """
         earlier, self.consoles = (
             self.consoles,
             [],
@@ -104,10 +101,12 @@ class SharedGuest(TargetSource):
         target = super().renew()
         self._console = next(self._names)
         self.consoles = [*earlier, *self.consoles]
-        self._quarantine = Quarantine()
-        self._spots.clear()
-        self._before.clear()
-        self._taint = self._learn(target, [one.alias for one in target.guest.machine.in_template()])
+        if target.renewed is Renewed.ANOTHER_MACHINE:
+            self._quarantine = Quarantine()
+            self._spots.clear()
+            self._before.clear()
+        fit = [alias for alias in target.standing if not self._quarantine.holds(alias)]
+        self._taint = self._learn(target, fit)
         return target
 
     def borrow(self, alias: str) -> None:
@@ -144,10 +143,10 @@ class SharedGuest(TargetSource):
         target = self._target
         if target is None:
             return
-        if any(one.mistake() for one in target.guest.slots.served.values()):
+        if target.mistakes():
             self._tell("a model of one's own made a mistake: later tests have a fresh guest")
             self.close()  # looking at a function whose model is dead would blame the function
-            target.refuse_mistakes()
+            refuse_untold(target)
             return
         try:
             taint, now = self._look(target, [alias for alias in self._before if self._may_touch(alias)])
@@ -165,7 +164,7 @@ class SharedGuest(TargetSource):
                 self._replace(quarantine.shaken(self._test, by))
             return
         try:
-            target.guest.check_clock()
+            target.check_clock()
         except ClockError:
             self.close()
             raise
@@ -175,7 +174,7 @@ class SharedGuest(TargetSource):
         """Whether a function can be looked at: whoever touches one that is lost may get stuck."""
         return alias not in self._judged and not self._quarantine.holds(alias)
 
-    def _missing(self, target: GuestTarget, now: dict[str, Condition | None]) -> dict[str, str]:
+    def _missing(self, target: Target, now: dict[str, Condition | None]) -> dict[str, str]:
         """The functions that are lost, and how, after all was put back that could be."""
         found = {}
         for alias, seen in now.items():
@@ -189,7 +188,7 @@ class SharedGuest(TargetSource):
                 found[alias] = how
         return found
 
-    def _put_back(self, target: GuestTarget, alias: str, odd: Iterable[str]) -> str:
+    def _put_back(self, target: Target, alias: str, odd: Iterable[str]) -> str:
         """Put a function back; how it is lost when that fails."""
         before, what, refused = self._before[alias], "; ".join(odd), ""
         try:
@@ -237,7 +236,7 @@ class SharedGuest(TargetSource):
 
     # --- looking --------------------------------------------------------------------------------------
 
-    def _learn(self, target: GuestTarget, aliases: list[str]) -> int:
+    def _learn(self, target: Target, aliases: list[str]) -> int:
         """Where functions are, and their condition before anybody has used them; the kernel's taint."""
         for alias in aliases:
             facts = target.facts(alias)
@@ -250,7 +249,7 @@ class SharedGuest(TargetSource):
             self._before[alias] = one
         return taint
 
-    def _look(self, target: GuestTarget, aliases: list[str]) -> tuple[int, dict[str, Condition | None]]:
+    def _look(self, target: Target, aliases: list[str]) -> tuple[int, dict[str, Condition | None]]:
         """The kernel's taint, and the condition of functions; None for one that gave no answer.
 
         Raises:
@@ -261,6 +260,6 @@ class SharedGuest(TargetSource):
         )
         return seen.taint, {alias: seen.functions.get(self._spots[alias].bdf) for alias in aliases}
 
-    def _ask(self, target: GuestTarget, request: Request[Answer]) -> Answer:
+    def _ask(self, target: Target, request: Request[Answer]) -> Answer:
         """Ask what the agent gives up in time by itself."""
         return target.agent.ask(request, deadline_s=_LOOK / SECOND + _ANSWER_S)

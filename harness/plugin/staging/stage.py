@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.contract import Contract, Nature
+from harness.contract import Contract
 from harness.errors import AgentLost, ClockError, HarnessError
 from harness.history import container
 from harness.history.history import History
@@ -22,6 +22,7 @@ from harness.model.policy import STARVED, WILD_CLOCK
 from harness.model.units import MS, Ns
 from harness.model.verdict import Verdict
 from harness.plugin import reporting
+from harness.plugin.lab import platform_of
 from harness.plugin.lab.guests import TargetSource
 from harness.plugin.pictures import in_text
 from harness.plugin.staging.run import Run, Staged
@@ -30,7 +31,7 @@ from harness.staging.conduct import conduct
 from harness.staging.lost import Told, error_of, examined, last_history
 from harness.staging.part import DEADLINE, Part, plan_of
 from harness.target.attempts import Attempt, attempting
-from harness.target.silence import Patience, starved_process
+from harness.target.silence import Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +122,10 @@ def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest
         HarnessError: the stage could not be carried out.
     """
 
-    def platform(vendor: int, device: int) -> str:
-        return contract.platform(vendor, device, Nature.EMULATED)
-
     def once() -> History:
         target, told = source.target, Told()
-        patience = Patience(
-            limit_s=node.config.getoption("--hil-silence"), starved=starved_process(target.guest.pid)
-        )
+        platform = platform_of(target, contract)
+        patience = Patience(limit_s=node.config.getoption("--hil-silence"), starved=target.starvation())
         try:
             return conduct(plan, target, platform, told=told, patience=patience)
         except AgentLost as error:
@@ -138,7 +135,7 @@ def carry_out(plan: Plan, source: TargetSource, contract: Contract, node: pytest
             history = last_history(plan, loss, told, platform, target.provenance())
             if loss.kind.kernel_fault or (loss.kind.target_lives and _is_convicted(history, contract)):
                 return history
-            raise error_of(plan, loss, told, error, console=str(target.guest.console)) from error
+            raise error_of(plan, loss, told, error, console=target.console) from error
 
     def give_up(attempt: Attempt) -> None:
         reporting.note_attempt(node, AttemptRecord(type=ClockError.kind, summary=str(attempt.error)))

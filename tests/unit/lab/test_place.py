@@ -10,6 +10,7 @@ import pytest
 
 from harness.errors import ModelError
 from harness.lab.place import GuestTarget, _is_settled
+from harness.plugin.lab.guests import refuse_untold
 
 
 def port(indicator: int, *, express: int = 0x48) -> bytes:
@@ -47,8 +48,9 @@ def test_a_mistake_that_nobody_was_told_of_is_told_once() -> None:
     served = {"one": Served(), "two": Served()}
     guest: Any = SimpleNamespace(slots=SimpleNamespace(served=served))
     target = GuestTarget(guest, cast("Any", None), start="clone")
-    target.refuse_mistakes()
-    served["two"].wrong = ModelError("model two", said="it ended the program with status 0")
+    refuse_untold(target)
+    served["two"].wrong = mistake = ModelError("model two", said="it ended the program with status 0")
     with pytest.raises(ModelError, match="model two"):
-        target.refuse_mistakes()
-    target.refuse_mistakes()
+        refuse_untold(target)
+    refuse_untold(target)
+    assert target.mistakes() == (mistake,)

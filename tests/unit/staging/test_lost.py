@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.bindings.actor import Code, Instruction, SharedStage
@@ -205,7 +207,7 @@ def test_anything_else_is_an_error_of_its_own_kind_with_the_evidence(
     kind: LossKind, error: type[HarnessError], word: str
 ) -> None:
     made = error_of(
-        plan(), loss(kind, "this is why"), told(), AgentLost("asking", said="silence"), console="c.log"
+        plan(), loss(kind, "this is why"), told(), AgentLost("asking", said="silence"), console=Path("c.log")
     )
     assert type(made) is error
     assert made.kind == word != ClockError.kind
@@ -227,7 +229,7 @@ def test_anything_else_is_an_error_of_its_own_kind_with_the_evidence(
 def test_a_guest_that_stands_still_may_wait_for_a_model() -> None:
     """QEMU waits for its server without an end, and answers nobody meanwhile."""
     made = error_of(
-        plan(), loss(LossKind.FROZEN, "this is why"), told(), AgentLost("asking"), console="c.log"
+        plan(), loss(LossKind.FROZEN, "this is why"), told(), AgentLost("asking"), console=Path("c.log")
     )
     assert "Who sent a signal to QEMU" in str(made)
 
@@ -235,7 +237,7 @@ def test_a_guest_that_stands_still_may_wait_for_a_model() -> None:
 def test_a_silent_agent_is_told_with_what_it_was_last_heard_doing() -> None:
     stuck = loss(LossKind.SILENT, "the agent (python3, thread 77, state D, in pci_wait_cfg)", host_ns=0)
     heard = told(phase=Phase.PUTTING_BACK, after_ms=900)
-    made = error_of(plan(), stuck, heard, AgentLost("asking", said="silence"), console="c.log")
+    made = error_of(plan(), stuck, heard, AgentLost("asking", said="silence"), console=Path("c.log"))
     assert "900 ms into the stage: the agent (python3, thread 77, state D, in pci_wait_cfg)" in str(made)
     assert "it was last heard reading config space and putting settings back" in str(made)
 
@@ -245,13 +247,13 @@ def test_every_kind_of_loss_is_either_judged_or_an_error() -> None:
         if kind.kernel_fault:
             assert history(loss(kind)).lost == kind.value
         else:
-            assert str(error_of(plan(), loss(kind), told(), AgentLost("asking"), console="c.log"))
+            assert str(error_of(plan(), loss(kind), told(), AgentLost("asking"), console=Path("c.log")))
 
 
 def test_evidence_says_what_is_missing() -> None:
     bare = Loss(kind=LossKind.EMULATOR, said="killed")
     assert evidence(plan(), bare, AgentLost("asking")).endswith("the console is empty")
-    made = error_of(plan(), bare, Told(), AgentLost("asking"), console="c.log")
+    made = error_of(plan(), bare, Told(), AgentLost("asking"), console=Path("c.log"))
     assert str(made).startswith(
         "staging 't': its QEMU ended: killed; what the actors were doing is not known"
     )
@@ -314,6 +316,6 @@ def test_the_backtraces_of_a_hang_are_kept() -> None:
 
 def test_where_nothing_but_a_beat_is_known_no_time_of_loss_is_claimed() -> None:
     bare = Loss(kind=LossKind.EMULATOR, said="killed", release_ns=RELEASE)
-    made = error_of(plan(), bare, told(), AgentLost("asking"), console="c.log")
+    made = error_of(plan(), bare, told(), AgentLost("asking"), console=Path("c.log"))
     assert "its QEMU ended, last heard 100 ms into the stage: killed" in str(made)
     assert str(made).endswith("Console: c.log")
