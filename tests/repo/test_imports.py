@@ -48,6 +48,7 @@ def test_imports_point_down() -> None:
         ("lab/guest/watch.py", "import harness.lab.template.freeze", "The rooms of the lab"),
         ("lab/models/wire.py", "import harness.lab.guest.slots", "The rooms of the lab"),
         ("harness/staging/conduct.py", "import harness.lab.place", "Only those who compose know the lab"),
+        ("harness/plugin/lab/shared.py", "import harness.lab.place", "Only those who compose know the lab"),
     ],
 )
 def test_each_contract_is_broken_by_what_it_forbids(
