@@ -28,6 +28,7 @@ _KEPT: Final = (
     "kernel.unused_modules",
     "kernel.command_line",
     "kernel.lockdown",
+    "kernel.no_trace",
     "qemu.version",
     "qemu.packages",
     "harness.version",

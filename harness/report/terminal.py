@@ -12,12 +12,12 @@ from harness.journal.record import Latency, Status
 from harness.journal.session import ABORTED, LACKING, NOT_RUN, XFAIL, Entry, Session
 from harness.model.exit_status import ExitStatus
 from harness.model.policy import TEST_ATTEMPTS
-from harness.model.promise import Lockdown
 from harness.model.units import as_text
 from harness.model.verdict import Remark
 from harness.report.exit import exit_status
 from harness.report.health import health
 from harness.report.identity import identities
+from harness.report.lockdown import locked_down
 from harness.report.refusals import as_line
 from harness.report.text import one_line
 
@@ -130,9 +130,6 @@ def _lacking(session: Session) -> Iterator[str]:
         yield f"lacking  {one_line(f'{tests} skipped for want of it: {reason}', _WIDTH * 2)}"
 
 
-_REFUSES: Final = "config writes and mappings through sysfs are refused, oracles go through VFIO"
-
-
 def _patched(session: Session) -> Iterator[str]:
     """Modules that were not the kernel's own: what was tested is no stock kernel.  And those that nobody asked for."""
     found: dict[str, None] = {}
@@ -151,11 +148,10 @@ def _locked_down(session: Session) -> Iterator[str]:
     """Kernels that refuse to root what others allow: less was tested, and by other ways."""
     found: dict[str, None] = {}
     for stage in (stage for entry in session.entries for stage in entry.stages):
-        state = stage.provenance.get("kernel.lockdown", "")
-        if state in (Lockdown.INTEGRITY, Lockdown.CONFIDENTIALITY):
-            found[f"kernel {stage.provenance.get('kernel.release', '')}: {state}"] = None
-    for said in found:
-        yield f"locked   {one_line(f'{said}; {_REFUSES}', _WIDTH * 2)}"
+        found[
+            locked_down(*(str(stage.provenance.get(f"kernel.{key}", "")) for key in ("release", "lockdown")))
+        ] = None
+    yield from (f"locked   {one_line(said, _WIDTH * 2)}" for said in found if said)
 
 
 def _named(session: Session) -> Iterator[str]:
