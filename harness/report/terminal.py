@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final, assert_never
@@ -24,6 +25,7 @@ from harness.report.text import one_line
 _WIDTH: Final = 100
 _KIND: Final = 60
 _MOST_LINES: Final = 40
+_MOST_OF_A_CLAIM: Final = 600  # what lockdep says of three locks and both of their orders
 _RED, _YELLOW, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[0m"
 
 
@@ -94,8 +96,8 @@ def _lines(entry: Entry, name: str, style: Style) -> Iterator[str]:
     retried = f"  again {number}/{max(number, TEST_ATTEMPTS)}: {tries}{word}" if tries else ""
     time = f"  {entry.seconds:.1f} s" if entry.seconds >= 0.05 else ""
     yield f"{painted} {one_line(name, 150)}{kind}{retried}{time}"
-    if entry.summary:
-        yield f"          {one_line(entry.summary, _WIDTH * 2)}"
+    for line in textwrap.wrap(one_line(entry.summary, _MOST_OF_A_CLAIM), _WIDTH * 2):
+        yield f"          {line}"
     for stage in entry.stages:
         for line in stage.staged:
             yield f"          {one_line(f'staged: {line}', _WIDTH * 2)}"
