@@ -13,7 +13,7 @@ from harness.agent.command import Programs
 from harness.agent.mistake import as_answer
 from harness.agent.nursery import Nursery
 from harness.agent.stage import Tell, carry_out, untold
-from harness.agent.trace import KernelTrace, can_trace
+from harness.agent.trace import KernelTrace, refusal
 from harness.bindings.actor import now
 from harness.errors import AgentError, UsageError
 from harness.model import request as ask
@@ -76,7 +76,7 @@ class Service:
             case ask.Warm():
                 self._warm()
             case ask.DescribeMachine():
-                return machine.facts(tracing=can_trace())
+                return machine.facts(tracing=not refusal())
             case ask.ReadClocks():
                 return Clocks(monotonic_ns=now(), realtime_ns=time.time_ns())
             case ask.SetRealtime():

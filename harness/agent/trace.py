@@ -157,8 +157,8 @@ class KernelTrace:
         """
         if self._reasons:
             return
-        if not can_trace():
-            self._reasons = ["tracefs is not there, not for this user, or has no kprobe events"] * len(POINTS)
+        if refused := refusal():
+            self._reasons = [refused] * len(POINTS)
             return
         _sweep()
         self._instance.mkdir()
@@ -198,7 +198,8 @@ class KernelTrace:
 
     def end(self) -> Trace:
         """Record no more, and say what was recorded."""
-        if not self._is_there():
+        if not self._is_there():  # since when, nobody can say: what was to be recorded was not
+            self._reasons = [refusal() or f"{self._instance} is gone"] * len(POINTS)
             return Trace(text="", lost=0, probes=self._probes())
         self._set("tracing_on", "0")
         text = self._instance.joinpath("trace").read_text(
@@ -207,7 +208,7 @@ class KernelTrace:
         return Trace(text=text, lost=max(0, self._lost() - self._lost_before), probes=self._probes())
 
     def _is_there(self) -> bool:
-        return sysfs.is_there(self._instance)
+        return not refusal() and sysfs.is_there(self._instance)
 
     def _probes(self) -> tuple[Probe, ...]:
         missed = Counter(self._missed())
@@ -306,7 +307,7 @@ class KernelTrace:
     def _missed(self) -> dict[str, int]:
         """Hits of our probes that the kernel missed, by event name."""
         profile = TRACEFS / "kprobe_profile"
-        if not sysfs.is_there(profile):
+        if refusal() or not sysfs.is_there(profile):
             return {}
         missed = {}
         for line in profile.read_text().splitlines():
@@ -344,9 +345,18 @@ def _last_error(symbol: str) -> str:
     return said if symbol in said else ""
 
 
-def can_trace() -> bool:
-    """Whether the kernel's probes can be set by this user."""
-    return os.access(TRACEFS / "dynamic_events", os.W_OK)
+def refusal() -> str:
+    """Why this user cannot set or read the kernel's probes; empty when he can.
+
+    It is opened, and nothing is written: a kernel that is locked down refuses what the permissions of the file allow
+    (Linux kernel/trace/trace.c, tracing_check_open_get_tr(): LOCKDOWN_TRACEFS), and may be locked down at any time.
+    """
+    path = TRACEFS / "dynamic_events"
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return ""
 
 
 def _try(definition: str) -> tuple[int, str]:

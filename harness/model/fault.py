@@ -87,6 +87,22 @@ _LASTING: Final = {Misbehaviour.NOT_READY: False, Misbehaviour.NEVER_READY: True
 """What must, or must not, last for ever."""
 ACTS: Final = frozenset({Misbehaviour.INTERRUPT_STORM, Misbehaviour.STRAY_DMA, Misbehaviour.UNIT_CHECK})
 """What a function does of its own accord, asked by nobody; all else shows in its answers."""
+_UNHEARD: Final = frozenset(
+    {
+        Misbehaviour.NOT_READY,
+        Misbehaviour.ALL_ONES_CONFIG,
+        Misbehaviour.REFUSE_CONFIG,
+        Misbehaviour.ALL_ONES_MEMORY,
+        Misbehaviour.REFUSE_MEMORY,
+        Misbehaviour.STAY_ASLEEP,
+        Misbehaviour.IGNORE_FLR,
+        Misbehaviour.KEEP_SCRATCH,
+        Misbehaviour.SELF_TEST_SLOW,
+    }
+)
+"""What software writes does not arrive, or a reset takes nothing, or comes late: its DMA may outlive what allows it."""
+_OF_DMA: Final = "command"
+"""The register that has Bus Master Enable."""
 
 
 class Occasion(enum.StrEnum):
@@ -152,6 +168,11 @@ class Fault:
         if wrong:
             raise UsageError(f"fault {self.what}", said=wrong)
 
+    @property
+    def may_refuse_dma(self) -> bool:
+        """Whether the machine may refuse DMA of a function that has nothing but this wrong with it."""
+        return self.what in _UNHEARD or (self.what in OF_A_REGISTER and self.register == _OF_DMA)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they travel to a model and into a history."""
         return asdict(self)
@@ -193,6 +214,16 @@ class IncidentKind(enum.StrEnum):
     """It is taken out politely: the kernel is asked first (the button of its slot)."""
     LINK_ERROR = "link-error"
     """The port above reports an error (PCIe r6.0 §6.2), `detail` says which: a name as QEMU knows it."""
+
+    @property
+    def may_refuse_dma(self) -> bool:
+        """Whether the machine may refuse DMA because of it: what was under way finds no mapping any more."""
+        return self in (IncidentKind.SERVER_STALLED, IncidentKind.SERVER_RESTARTED, IncidentKind.UNPLUGGED)
+
+    @property
+    def may_reset(self) -> bool:
+        """Whether the kernel, or the slot, may reset the function because of it, at any time from then on."""
+        return self in (IncidentKind.SERVER_RESTARTED, IncidentKind.UNPLUGGED, IncidentKind.LINK_ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ _KEPT: Final = (
     "kernel.unused_modules",
     "kernel.command_line",
     "kernel.lockdown",
+    "kernel.no_trace",
     "qemu.version",
     "qemu.packages",
     "harness.version",
@@ -76,6 +77,7 @@ def stage_record(
         kernel_log=_kernel_log(history, judgement),
         kernel_warnings=tuple(line.text for line in history.log if _warns(line))[:50],
         staged=staged(history.plan),
+        remarks=judgement.remarks,
         blame=str(decisive.blame) if decisive and judgement.verdict is Verdict.FAIL else "",
         attachments=attachments,
     )

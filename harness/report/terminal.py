@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final, assert_never
@@ -12,17 +13,19 @@ from harness.journal.record import Latency, Status
 from harness.journal.session import ABORTED, LACKING, NOT_RUN, XFAIL, Entry, Session
 from harness.model.exit_status import ExitStatus
 from harness.model.policy import TEST_ATTEMPTS
-from harness.model.promise import Lockdown
 from harness.model.units import as_text
+from harness.model.verdict import Remark
 from harness.report.exit import exit_status
 from harness.report.health import health
 from harness.report.identity import identities
+from harness.report.lockdown import locked_down
 from harness.report.refusals import as_line
 from harness.report.text import one_line
 
 _WIDTH: Final = 100
 _KIND: Final = 60
 _MOST_LINES: Final = 40
+_MOST_OF_A_CLAIM: Final = 600  # what lockdep says of three locks and both of their orders
 _RED, _YELLOW, _GREEN, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[0m"
 
 
@@ -58,6 +61,7 @@ def summary(session: Session, *, results: str, harness: str = "harness", style: 
         *_patched(session),
         *_locked_down(session),
         *_named(session),
+        *_remarked(session),
         *_stopped(session),
     ]
     lines += [*_met(session), *_latencies(session), *_where(results, harness)]
@@ -92,13 +96,15 @@ def _lines(entry: Entry, name: str, style: Style) -> Iterator[str]:
     retried = f"  again {number}/{max(number, TEST_ATTEMPTS)}: {tries}{word}" if tries else ""
     time = f"  {entry.seconds:.1f} s" if entry.seconds >= 0.05 else ""
     yield f"{painted} {one_line(name, 150)}{kind}{retried}{time}"
-    if entry.summary:
-        yield f"          {one_line(entry.summary, _WIDTH * 2)}"
+    for line in textwrap.wrap(one_line(entry.summary, _MOST_OF_A_CLAIM), _WIDTH * 2):
+        yield f"          {line}"
     for stage in entry.stages:
         for line in stage.staged:
             yield f"          {one_line(f'staged: {line}', _WIDTH * 2)}"
         for refused in stage.refusals:
             yield f"          {one_line(as_line(refused), _WIDTH * 2)}"
+        for remark in stage.remarks:
+            yield f"          {one_line(remark.text, _WIDTH * 2)}"
 
 
 def _counts(session: Session) -> str:
@@ -126,9 +132,6 @@ def _lacking(session: Session) -> Iterator[str]:
         yield f"lacking  {one_line(f'{tests} skipped for want of it: {reason}', _WIDTH * 2)}"
 
 
-_REFUSES: Final = "config writes and mappings through sysfs are refused, oracles go through VFIO"
-
-
 def _patched(session: Session) -> Iterator[str]:
     """Modules that were not the kernel's own: what was tested is no stock kernel.  And those that nobody asked for."""
     found: dict[str, None] = {}
@@ -147,11 +150,10 @@ def _locked_down(session: Session) -> Iterator[str]:
     """Kernels that refuse to root what others allow: less was tested, and by other ways."""
     found: dict[str, None] = {}
     for stage in (stage for entry in session.entries for stage in entry.stages):
-        state = stage.provenance.get("kernel.lockdown", "")
-        if state in (Lockdown.INTEGRITY, Lockdown.CONFIDENTIALITY):
-            found[f"kernel {stage.provenance.get('kernel.release', '')}: {state}"] = None
-    for said in found:
-        yield f"locked   {one_line(f'{said}; {_REFUSES}', _WIDTH * 2)}"
+        found[
+            locked_down(*(str(stage.provenance.get(f"kernel.{key}", "")) for key in ("release", "lockdown")))
+        ] = None
+    yield from (f"locked   {one_line(said, _WIDTH * 2)}" for said in found if said)
 
 
 def _named(session: Session) -> Iterator[str]:
@@ -161,6 +163,17 @@ def _named(session: Session) -> Iterator[str]:
         said = ", ".join(f"{count} {one_line(kind, _KIND)}" for kind, count in sorted(found.items()))
         stages = "1 stage" if found.total() == 1 else f"{found.total()} stages"
         yield f"named    {stages} went wrong as staged, and the verdict says so; no failures: {said}"
+
+
+def _remarked(session: Session) -> Iterator[str]:
+    """What stages left over that decides nothing: a line for each kind, with one of them as it stands in its stage."""
+    found: dict[str, list[Remark]] = {}
+    for remark in (one for entry in session.entries for stage in entry.stages for one in stage.remarks):
+        found.setdefault(remark.kind, []).append(remark)
+    for kind, remarks in found.items():
+        stages = "1 stage" if len(remarks) == 1 else f"{len(remarks)} stages"
+        said = f"{kind}: {sum(remark.count for remark in remarks)} in {stages}; {remarks[0].text}"
+        yield f"told     {one_line(said, _WIDTH * 2)}"
 
 
 def _stopped(session: Session) -> Iterator[str]:

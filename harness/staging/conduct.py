@@ -7,7 +7,8 @@ from typing import Any, Final
 import harness
 from harness.errors import AgentLost
 from harness.history.history import LOCKDOWN, History
-from harness.model.observation import Machine, Progress
+from harness.history.windows.trace import untraced
+from harness.model.observation import Machine, Observation, Progress
 from harness.model.plan import Plan
 from harness.model.request import CarryOut, DescribeMachine
 from harness.model.units import SECOND
@@ -99,7 +100,7 @@ def conduct(
         clock_ratio=round(rate.middle, 4),
         taint_before=seen.taint_before,
         taint_after=seen.taint_after,
-        provenance=_provenance(machine, target, seen.left),
+        provenance=_provenance(machine, target, seen),
         served=witnessed.table,
         served_error_ns=witnessed.error_ns,
         served_lost=witnessed.lost,
@@ -107,11 +108,13 @@ def conduct(
     )
 
 
-def _provenance(machine: Machine, target: Target, left: tuple[str, ...]) -> dict[str, Any]:
-    """What was there, and which settings could not be put back because an actor was stuck."""
+def _provenance(machine: Machine, target: Target, seen: Observation) -> dict[str, Any]:
+    """What was there, why nobody could trace, and which settings could not be put back because an actor was stuck."""
+    reason = untraced(seen.trace.probes)
     return {
         **_modules(target.provenance(), machine.modules),
-        **({"settings.left": ", ".join(left)} if left else {}),
+        **({"settings.left": ", ".join(seen.left)} if seen.left else {}),
+        **({"kernel.no_trace": reason} if reason else {}),
         "kernel.release": machine.release,
         "kernel.build": machine.version,
         "kernel.command_line": machine.command_line,

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.history.columns import Edge
 from harness.history.history import History
-from harness.history.windows.trace import hits, signed
+from harness.history.windows.trace import hits, signed, untraced
 from harness.model.pci import ResetMethod
 from harness.model.units import Ns
 
@@ -60,6 +60,8 @@ def reset_doubts(history: History, method: ResetMethod | None) -> tuple[str, ...
 
     None asks for hot resets.
     """
+    if reason := untraced(history.probes):
+        return (f"the kernel could not be traced ({reason})",)
     reasons = [f"{history.lost_kernel_events} trace events were lost"] if history.lost_kernel_events else []
     symbols = {symbol for symbol, performs in RESET_FUNCTIONS.items() if performs is method}
     for edge in Edge:

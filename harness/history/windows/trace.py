@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from harness.history.columns import Edge
-from harness.history.history import History
+from harness.history.history import History, Probe
 from harness.model.units import Ns
 
 TRACE_RESOLUTION: Final = Ns(1_000)
@@ -46,8 +46,16 @@ def hits(history: History, symbols: Collection[str]) -> Iterator[Hit]:
     return zip(rows.tolist(), named, *columns, strict=True)
 
 
+def untraced(probes: Iterable[Probe]) -> str:
+    """Why there is no trace at all: all of its probes are absent for one and the same reason; else empty."""
+    reasons = {"" if probe.present else probe.reason for probe in probes}
+    return reasons.pop() if len(reasons) == 1 else ""
+
+
 def missing(history: History, points: Iterable[Point]) -> tuple[str, ...]:
     """Reasons why the trace may not show every hit of `points`; empty when it does."""
+    if reason := untraced(history.probes):
+        return (f"the kernel could not be traced ({reason})",)
     reasons = []
     if history.lost_kernel_events:
         reasons.append(f"{history.lost_kernel_events} trace events were lost")

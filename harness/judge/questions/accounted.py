@@ -5,7 +5,9 @@
 * A reset comes from somebody: a call of the plan, the kernel's or a driver's doing in the trace, an incident that was
   staged.  One that comes from nobody leaves the question open whose it was.
 
-What was staged to go wrong with the function is told by others.
+What was staged to go wrong explains its own effects, from when it was met, and no others: which those are,
+`model/fault.py` says.  A write that was staged to go astray is judged by `stray_dma`; that another fault lets DMA be
+refused nobody can prove, so it leaves the question open.
 
 Source: PCIe r6.0 §7.5.1.1.3 (Bus Master Enable), §6.6.2 (what a function may do after a reset); Intel VT-d 4.1 §7.
 """
@@ -23,6 +25,7 @@ from harness.history.reading import OfFunction
 from harness.judge import findings
 from harness.judge.evidence import Evidence
 from harness.model.fault import Misbehaviour
+from harness.model.fault_words import named
 from harness.model.operation import SELF_TEST, verb
 from harness.model.served import Happened
 from harness.model.terms import Terms
@@ -43,16 +46,19 @@ _RESETS: Final = {
 
 def accounted(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
     """Look for what the models' logs tell and nobody explains."""
-    found = [finding for one in evidence.functions for finding in (*_refused(one), *_untold(evidence, one))]
+    found = [
+        finding
+        for one in evidence.functions
+        for finding in (*_refused(evidence, one), *_untold(evidence, one))
+    ]
     return tuple(found)
 
 
-def _refused(function: OfFunction) -> Iterator[Finding]:
-    """DMA that the machine refused; one finding a function."""
-    history, served = function.whole.history, function.whole.history.served
-    if history.plan.wrongs(function.alias) - {Misbehaviour.STRAY_DMA}:
-        return
-    staged = {fault.value or 0 for fault in history.plan.faults_of(function.alias)}
+def _refused(evidence: Evidence, function: OfFunction) -> Iterator[Finding]:
+    """DMA that the machine refused; one finding a function, or two where a fault may be why of some of them."""
+    history, served = evidence.history, evidence.history.served
+    faults = history.plan.faults_of(function.alias)
+    staged = {fault.value or 0 for fault in faults if fault.what is Misbehaviour.STRAY_DMA}
     rows = [
         row
         for row in function.served_in_time(Happened.DMA_READ, Happened.DMA_WRITTEN).tolist()
@@ -60,21 +66,44 @@ def _refused(function: OfFunction) -> Iterator[Finding]:
         and int(served["error"][row]) not in _NO_ANSWER
         and int(served["address"][row]) not in staged
     ]
-    if not rows:
-        return
-    first = rows[0]
+    since, what = min(_excuses(evidence, function), default=(0, ""))
+    own = [row for row in rows if not what or int(served["time_ns"][row]) < since]
+    if excused := rows[len(own) :]:  # in order of their time
+        yield findings.unknown(
+            NAME,
+            f"{_moved(function, excused)}: {what}, which was staged, may be why.",
+            events=[findings.served(row) for row in excused[:4]],
+        )
+    if own:
+        yield findings.failed(
+            NAME,
+            Blame.MISMATCH,
+            f"{_moved(function, own)}: it was no bus master, or nobody had mapped that for it.",
+            events=[findings.served(row) for row in own[:4]],
+            source=_BUS_MASTER,
+            met=len(own),
+        )
+
+
+def _moved(function: OfFunction, rows: list[int]) -> str:
+    """What the first of these rows tells, and how many are like it."""
+    served, first = function.whole.history.served, rows[0]
     did = "read from" if served["what"][first] == Happened.DMA_READ else "wrote to"
     name = errno.errorcode.get(int(served["error"][first]), "refused")
     more = f", and {len(rows) - 1} more like it" if len(rows) > 1 else ""
-    yield findings.failed(
-        NAME,
-        Blame.MISMATCH,
-        f"{function.alias} {did} bus address {int(served['address'][first]):#x} and was refused ({name}){more}: "
-        "it was no bus master, or nobody had mapped that for it.",
-        events=[findings.served(row) for row in rows[:4]],
-        source=_BUS_MASTER,
-        met=len(rows),
-    )
+    return f"{function.alias} {did} bus address {int(served['address'][first]):#x} and was refused ({name}){more}"
+
+
+def _excuses(evidence: Evidence, function: OfFunction) -> Iterator[tuple[int, str]]:
+    """What was staged and may let DMA be refused: since when, and its name."""
+    times = evidence.history.served["time_ns"]
+    for number, fault in enumerate(evidence.history.plan.faults_of(function.alias)):
+        met = function.served(Happened.FAULT_MET, value=number)
+        if fault.may_refuse_dma and len(met):
+            yield int(times[met[0]]), named(fault)
+    for struck in evidence.incidents:
+        if struck.incident.function == function.alias and struck.incident.kind.may_refuse_dma:
+            yield struck.begin_ns, str(struck.incident.kind)
 
 
 def _untold(evidence: Evidence, function: OfFunction) -> Iterator[Finding]:
@@ -126,7 +155,9 @@ def _asked(evidence: Evidence, function: OfFunction) -> Iterator[tuple[int, int]
         yield from ((span.begin_ns, span.end_ns) for span in one.resets)
         yield from ((span.begin_ns, span.end_ns) for span in one.driver_resets)
     for struck in evidence.incidents:
-        if struck.incident.function in names:  # what the kernel does about it, it does later
+        if (
+            struck.incident.function in names and struck.incident.kind.may_reset
+        ):  # what the kernel does about it, it does later
             yield struck.begin_ns, history.end_ns
 
 

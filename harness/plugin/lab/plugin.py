@@ -9,7 +9,7 @@ import enum
 import itertools
 import sys
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,7 @@ import pytest
 from harness.contract import Contract, load
 from harness.errors import ModelError, UsageError
 from harness.journal.record import HealthRecord, Status
+from harness.model.request import DescribeMachine
 from harness.options import branches_of, wishes_of
 from harness.plugin import reporting, verdicts
 from harness.plugin.lab import quarantine
@@ -25,6 +26,7 @@ from harness.plugin.lab.functions import Functions, describe
 from harness.plugin.lab.guests import Ahead, TargetSource
 from harness.plugin.lab.shared import SharedGuest
 from harness.plugin.verdicts import FunctionLost
+from harness.report.lockdown import locked_down
 from harness.results import ATTACHMENTS
 from harness.staging.function import Function
 from harness.staging.locks import Locks
@@ -52,6 +54,7 @@ _WENT_WRONG: Final = pytest.StashKey[bool]()
 _SHARED: Final = pytest.StashKey[Iterator[int]]()
 _MACHINE: Final = pytest.StashKey["Machine"]()
 _BRANCHES: Final = pytest.StashKey[tuple[str, ...]]()
+_LOCKED: Final = pytest.StashKey[set[str]]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -232,12 +235,15 @@ def hil_source(
 
 
 @pytest.fixture
-def functions(hil_source: TargetSource, hil_contract: Contract) -> Functions:
+def functions(request: pytest.FixtureRequest, hil_source: TargetSource, hil_contract: Contract) -> Functions:
     """The functions of the lab by alias: `functions("igb0")`; ports too: `functions("igb0.port")`."""
 
     def find(alias: str) -> Function:
         hil_source.borrow(alias)
-        return describe(alias, hil_source.target, hil_contract)
+        found = describe(alias, hil_source.target, hil_contract)
+        if found.locked_down:
+            _say_once(request.config, hil_source)
+        return found
 
     return find
 
@@ -262,6 +268,30 @@ def locks(hil_place: Place) -> type[Locks]:
     return Locks
 
 
+def _say_once(config: pytest.Config, source: TargetSource) -> None:
+    """Say at the start of a run what a kernel refuses that is locked down; a worker has nobody to say it to."""
+    machine = source.target.agent.ask(DescribeMachine())
+    said, reporter = (
+        config.stash.setdefault(_LOCKED, set()),
+        config.pluginmanager.getplugin("terminalreporter"),
+    )
+    line = locked_down(machine.release, machine.lockdown)
+    if line not in said and reporter is not None:
+        said.add(line)
+        with _uncaptured(config):
+            reporter.ensure_newline()
+            reporter.write_line(f"hil locked: {line}")
+
+
+def _uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
+    """Where words reach the terminal, though a test is running."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    uncaptured: AbstractContextManager[None] = (
+        capture.global_and_fixture_disabled() if capture else nullcontext()
+    )
+    return uncaptured
+
+
 def _no_results() -> UsageError:
     return UsageError("recording a console", said="no results folder", hint="Add --hil-results DIR.")
 
@@ -269,8 +299,7 @@ def _no_results() -> UsageError:
 def _hold(config: pytest.Config, source: TargetSource) -> None:
     """Keep a guest until its owner has seen enough; without a terminal there is nobody to wait for."""
     target = source.target
-    capture = config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled() if capture else ExitStack():
+    with _uncaptured(config):
         sys.stderr.write(f"\nkept: {target.by_hand}\n")
         if sys.stdin is not None and sys.stdin.isatty():
             input("Enter ends it: ")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 
 from harness.contract import load
 from harness.history.console import read_console
+from harness.judge.evidence.log_accounts import unexplained
 from harness.judge.evidence.log_events import LogEvent, log_events
+from harness.judge.synthetic import synthetic
 from harness.model.terms import LogClass
 
 HERE = Path(__file__).parent
@@ -23,6 +26,16 @@ NAMES = sorted(path.stem for path in HERE.glob("*.txt"))
 RULES = load().log_rules
 LINES = [rule for rule in RULES if rule.kind is not LogClass.HELPER]
 _NAMED = re.compile(r"([\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+")
+BARE = synthetic(4)
+LEFT_OVER = {
+    "driver_says": ["pci 0000:07:00.0: hil_faults: said on request"],
+    "programs": [
+        "igb 0000:01:00.0: WARNING: invalid option, using default",
+        "note: general protection fault is no reason to panic: Kernel panic - not syncing",
+    ],
+    "rip_alone": [" vfs_read+0x21/0x300"],  # its report's beginning is missing
+}
+"""What nothing explains, and is no part of a report either."""
 RECORDED, BY_HAND = "# Recorded ", "# Written by hand "
 
 
@@ -94,3 +107,14 @@ def test_every_kind_of_helper_is_in_some_log() -> None:
         if rule.kind is LogClass.HELPER and not any(re.search(rule.pattern, name) for name in named)
     ]
     assert unseen == []
+
+
+def test_a_report_leaves_no_line_of_its_own_over() -> None:
+    """Rulers, scenarios and other words in the middle of a report are its own: nobody is told of them once more."""
+    over = {}
+    for name in NAMES:
+        log = read_console(text_of(name)).lines
+        rows = unexplained(replace(BARE, log=log), log_events(log, RULES))
+        if texts := [log[row].text for row, _ in rows]:
+            over[name] = texts
+    assert over == LEFT_OVER

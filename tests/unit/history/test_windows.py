@@ -135,6 +135,15 @@ def test_doubts_name_what_is_missing() -> None:
     assert len(doubts(history([], probes=()))) == len(EVIDENCE)
 
 
+def test_a_kernel_that_lets_nobody_trace_it_is_one_doubt_and_says_why() -> None:
+    shut = tuple(
+        replace(probe, present=False, reason="dynamic_events: Operation not permitted") for probe in PROBES
+    )
+    said = ("the kernel could not be traced (dynamic_events: Operation not permitted)",)
+    assert doubts(history([], probes=shut)) == said
+    assert reset_doubts(history([], probes=shut), ResetMethod.FLR) == said
+
+
 @pytest.mark.parametrize("symbol", RESET_FUNCTIONS)
 def test_each_reset_function_performs_its_method(symbol: str) -> None:
     (span,) = Reading(history([(10, 9, symbol, ENTRY), (110, 9, symbol, RETURN)])).resets

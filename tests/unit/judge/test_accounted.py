@@ -70,20 +70,71 @@ def test_nobody_is_convicted_of_a_machine_that_did_not_answer(error: int) -> Non
     assert asked(told(stage().history(), [(1_000, Happened.DMA_READ, 0x1000, error)])) == ()
 
 
+def wrong(history: History, *faults: Fault) -> History:
+    plan = replace(history.plan, faults=tuple(PlannedFault(function=ALIAS, fault=fault) for fault in faults))
+    return replace(history, plan=plan)
+
+
+def met(us: float, number: int = 0) -> Row:
+    return us, Happened.FAULT_MET, number, 0
+
+
 @pytest.mark.parametrize(
     ("fault", "verdict"),
     [
         (Fault(what=Misbehaviour.STRAY_DMA, value=0x5000_0000), None),
         (Fault(what=Misbehaviour.STRAY_DMA, value=0x6000_0000), Verdict.FAIL),
-        (Fault(what=Misbehaviour.IGNORE_FLR), None),
+        (Fault(what=Misbehaviour.IGNORE_FLR), Verdict.UNKNOWN),
+        (Fault(what=Misbehaviour.LOSE_WRITES, register="command"), Verdict.UNKNOWN),
+        (Fault(what=Misbehaviour.LOSE_WRITES, register="cache-line-size"), Verdict.FAIL),
+        (Fault(what=Misbehaviour.LOSE_INTERRUPTS), Verdict.FAIL),
+        (Fault(what=Misbehaviour.SELF_TEST_FAILS, value=5), Verdict.FAIL),
+        (Fault(what=Misbehaviour.LOSE_COMMANDS, value=0x5000_0000), Verdict.FAIL),
     ],
-    ids=["there", "elsewhere", "another fault"],
+    ids=lambda value: str(value.what) if isinstance(value, Fault) else str(value),
 )
-def test_what_was_staged_is_told_by_others(fault: Fault, verdict: Verdict | None) -> None:
-    history = told(stage().history(), REFUSED)
-    plan = replace(history.plan, faults=(PlannedFault(function=ALIAS, fault=fault),))
-    found = asked(replace(history, plan=plan))
+def test_a_fault_explains_its_own_effects_and_no_others(fault: Fault, verdict: Verdict | None) -> None:
+    found = asked(wrong(told(stage().history(), [met(500), *REFUSED]), fault))
     assert [one.verdict for one in found] == ([] if verdict is None else [verdict])
+
+
+def test_what_comes_before_a_fault_is_met_is_not_its_effect() -> None:
+    fault = Fault(what=Misbehaviour.IGNORE_FLR)
+    open_, bad = asked(wrong(told(stage().history(), [*REFUSED[:10], met(10_500), *REFUSED[10:]]), fault))
+    assert (open_.verdict, bad.verdict, bad.met) == (Verdict.UNKNOWN, Verdict.FAIL, 10)
+    assert open_.claim == (
+        f"{ALIAS} wrote to bus address 0x50000000 and was refused (ENODEV), and 19 more like it: ignore-flr, which was "
+        "staged, may be why."
+    )
+    (bad,) = asked(wrong(told(stage().history(), REFUSED), fault))
+    assert bad.verdict is Verdict.FAIL, "it never came to pass"
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"),
+    [
+        (IncidentKind.UNPLUGGED, Verdict.UNKNOWN),
+        (IncidentKind.SERVER_RESTARTED, Verdict.UNKNOWN),
+        (IncidentKind.SERVER_STALLED, Verdict.UNKNOWN),
+        (IncidentKind.SERVER_KILLED, Verdict.FAIL),
+        (IncidentKind.LINK_ERROR, Verdict.FAIL),
+    ],
+)
+def test_an_incident_explains_dma_that_was_under_way(kind: IncidentKind, verdict: Verdict) -> None:
+    struck = (200_000.0, Happened.INCIDENT_BEGINS, 0, 0)
+    late = (250_000.0, Happened.DMA_READ, 0x1000, errno.ENODEV)
+    early = (150_000.0, *late[1:])
+    (found,) = asked(incident(told(stage().history(), [struck, late]), kind))
+    assert found.verdict is verdict
+    (found,) = asked(incident(told(stage().history(), [early, struck]), kind))
+    assert found.verdict is Verdict.FAIL
+
+
+def incident(history: History, kind: IncidentKind) -> History:
+    stall = Ns(100 * MS) if kind is IncidentKind.SERVER_STALLED else Ns(0)
+    detail = "DLP" if kind is IncidentKind.LINK_ERROR else ""
+    one = Incident(function=ALIAS, kind=kind, at_ns=Ns(200 * MS), lasting_ns=stall, detail=detail)
+    return replace(history, plan=replace(history.plan, incidents=(one,)))
 
 
 def flr(us: float) -> Row:
@@ -125,10 +176,10 @@ def test_a_self_test_ends_after_the_write_that_began_it() -> None:
 
 
 def test_what_the_kernel_does_about_an_incident_it_does_later() -> None:
-    history = stage().history()
-    incident = Incident(function=ALIAS, kind=IncidentKind.LINK_ERROR, at_ns=Ns(200 * MS), detail="DLP")
-    plan = replace(history.plan, incidents=(incident,))
     struck = (200_000.0, Happened.INCIDENT_BEGINS, 0, 0)
     reset = (250_000.0, Happened.BUS_RESET, 0, 0)
-    assert asked(told(replace(history, plan=plan), [struck, reset])) == ()
-    assert len(asked(told(history, [reset]))) == 1
+    history = told(stage().history(), [struck, reset])
+    assert asked(incident(history, IncidentKind.LINK_ERROR)) == ()
+    assert len(asked(told(stage().history(), [reset]))) == 1
+    (odd,) = asked(incident(history, IncidentKind.SERVER_STALLED))
+    assert odd.verdict is Verdict.UNKNOWN, "who stands still resets nobody"

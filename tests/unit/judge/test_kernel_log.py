@@ -9,6 +9,8 @@ import pytest
 
 from harness.history.console import read_console
 from harness.history.history import History, LogLine
+from harness.journal.record import Status
+from harness.journal.session import Entry, Session
 from harness.judge import judge
 from harness.judge.evidence import Evidence
 from harness.judge.evidence.log_events import LogEvent, log_events
@@ -19,6 +21,9 @@ from harness.model.plan import Setting
 from harness.model.terms import LogClass
 from harness.model.units import Ns
 from harness.model.verdict import Blame, Finding, Verdict
+from harness.report.ascii.timeline import timeline_text
+from harness.report.stage import stage_record
+from harness.report.terminal import summary
 from tests.unit.judge.build import ALIAS, CONTRACT, Stage, at, terms, worst
 
 PORT = "0000:00:05.0"
@@ -440,13 +445,10 @@ def test_what_no_rule_explains_is_told_or_leaves_the_question_open(
     history = replace(history, functions=(replace(function, driver="vfio-pci"),))
     (finding,) = kernel_log(Evidence(history), terms(history))
     assert finding.verdict is verdict
-    assert line in finding.claim
-    assert "no rule explains" in finding.claim.lower()
-
-
-def test_lines_that_concern_nobody_of_the_plan_are_no_part_of_the_account() -> None:
-    (good,) = judged("foo 0000:07:00.0: what no rule knows", level=6)
-    assert good.claim == "1 lines of kernel log, no fault."
+    remarks = judge(history, terms(history)).remarks
+    said = [finding.claim] if verdict is not Verdict.PASS else [remark.text for remark in remarks]
+    assert [line in one and "no rule explains" in one.lower() for one in said] == [True]
+    assert bool(remarks) is (verdict is Verdict.PASS)
 
 
 # locks
@@ -462,7 +464,17 @@ def test_lockdep_tells_both_locks_and_both_orders() -> None:
         "before &group->group_lock was taken in vfio_group_fops_unl_ioctl while &vdev->memory_lock was held, "
         "&dev->mutex was taken in vfio_unregister_group_dev while &group->group_lock was held"
     ) in bad.claim
-    assert judge(history, terms(history)).verdict is Verdict.FAIL
+    judged = judge(history, terms(history))
+    assert judged.verdict is Verdict.FAIL
+    assert judged.remarks == (), "all of its lines are of one report"
+    orders = (
+        "while &dev->mutex, taken in pci_dev_lock, is held",
+        "&dev->mutex was taken in vfio_unregister_group_dev",
+    )
+    stage = stage_record(history, judged, file="h")
+    red = Entry(test="a.py::t", status=Status.FAILURE, summary=stage.headline, stages=(stage,))
+    for shown in (summary(Session(entries=(red,)), results="r"), timeline_text(Evidence(history), judged)):
+        assert [order in " ".join(shown.split()) for order in orders] == [True, True]
 
 
 def test_a_warning_about_a_function_of_the_plan_is_told_before_a_slow_machine() -> None:

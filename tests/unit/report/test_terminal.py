@@ -114,7 +114,9 @@ def test_a_kernel_that_is_locked_down_is_said_once(session: Session, state: str)
     locked = [line for line in lines if line.startswith("locked ")]
     if state in ("integrity", "confidentiality"):
         (line,) = locked
-        assert line.startswith(f"locked   kernel 6.12.118: {state}; config writes and mappings through sysfs")
+        assert line.startswith(f"locked   kernel 6.12.118: {state}; ")
+        assert line.endswith("config writes and mappings through sysfs are refused, oracles go through VFIO")
+        assert ("its trace cannot be read" in line) is (state == "confidentiality")
     else:
         assert locked == []
 
