@@ -74,6 +74,8 @@ class History:
         probes: what the `probe` column means; absent probes are listed too.
         actors: in the plan's order.
         functions: in the plan's order.
+        neighbours: functions at hand that the plan does not name: the others that a reset of a bus takes along, and the
+            ports above; each alias is its address.  None: nobody looked.
         log: kernel log between the markers.
         log_complete: False when a marker was not found or the kernel overwrote records.
         uevents: during the stage.
@@ -100,6 +102,7 @@ class History:
     probes: Annotated[tuple[Probe, ...], PROBES] = ()
     actors: tuple[ActorRecord, ...] = ()
     functions: tuple[FunctionRecord, ...] = ()
+    neighbours: tuple[FunctionRecord, ...] | None = field(default=None, metadata={SINCE: 6})
     log: Annotated[tuple[LogLine, ...], LOG_LINES] = ()
     log_complete: bool = True
     uevents: Annotated[tuple[Uevent, ...], UEVENTS] = ()

@@ -306,6 +306,8 @@ class Observation(Message):
         end_ns: when everything was collected.
         records: of each actor its rows (`harness.history.columns.OPERATION`), as bytes.
         actors, functions: in the plan's order.
+        neighbours: functions at hand that the plan does not name (:mod:`harness.pci.neighbours`); each alias is its
+            address.
         trace, log, uevents: of the kernel.
         taint_before, taint_after: `/proc/sys/kernel/tainted`.
         left: settings that were not put back, because an actor was stuck.
@@ -316,6 +318,7 @@ class Observation(Message):
     records: tuple[Annotated[bytes, MESSAGE], ...]
     actors: tuple[ActorRecord, ...]
     functions: tuple[StagedFunction, ...]
+    neighbours: tuple[StagedFunction, ...]
     trace: Trace
     log: Log
     uevents: Annotated[tuple[Uevent, ...], UEVENTS]
