@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final
 from harness.model.flavour import FlakyPolicy
 from harness.model.plain import Between
 from harness.model.units import Ns
+from harness.model.verdict import Remark
 
 VERSION: Final = 1
 """Of the journal's format; written into every session start."""
@@ -125,6 +126,7 @@ class StageRecord:
         kernel_log: what the checker of the kernel log saw.
         kernel_warnings: lines of the kernel log that are tolerated and still worth reading.
         staged: what the plan stages to go wrong, a line each.
+        remarks: what the stage left over that decides nothing.
         blame: of a FAIL, the `hil.*` type of its decisive finding; else empty.
         attachments: files relative to the results folder; the picture first.
         at_ns: CLOCK_MONOTONIC of the runner.
@@ -149,6 +151,7 @@ class StageRecord:
     kernel_log: KernelLog = KernelLog.UNKNOWN
     kernel_warnings: tuple[str, ...] = ()
     staged: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     blame: str = ""
     attachments: tuple[str, ...] = ()
     at_ns: Ns = Ns(0)

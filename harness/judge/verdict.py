@@ -37,6 +37,7 @@ from harness.judge.questions.self_test import self_test
 from harness.judge.questions.stray_dma import stray_dma
 from harness.judge.questions.survived import survived
 from harness.judge.questions.values_sane import values_sane
+from harness.judge.remarks import remarks_of
 from harness.model.terms import Terms
 from harness.model.verdict import Finding, Judgement
 
@@ -99,7 +100,8 @@ def judge(seen: History | Evidence, terms: Terms, checkers: tuple[Checker, ...] 
     """
     evidence = Evidence.read(seen)
     asked = checkers or (LAST_QUESTIONS if evidence.history.lost else CHECKERS)
-    return Judgement(findings=tuple(f for checker in asked for f in _ask(checker, evidence, terms)))
+    findings = tuple(f for checker in asked for f in _ask(checker, evidence, terms))
+    return Judgement(findings=findings, remarks=remarks_of(evidence, terms))
 
 
 def _ask(checker: Checker, evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:

@@ -103,10 +103,28 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """What a stage left over: nobody explains it, and no verdict rests on it.
+
+    Attributes:
+        kind: the same words for all remarks of a kind, in the plural: reports count by it.
+        text: one line on what this stage has of it.
+        count: how much of it there is, at least 1.
+        rows: of the history that show it, at most a handful.
+    """
+
+    kind: str
+    text: str
+    count: int = 1
+    rows: tuple[EventId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """All findings on one history, and the verdict that they add up to."""
+    """All findings on one history, the verdict that they add up to, and what decides nothing."""
 
     findings: tuple[Finding, ...]
+    remarks: tuple[Remark, ...] = ()
     verdict: Verdict = field(init=False)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any, Final
 
-from harness.model.verdict import Finding, Judgement, Verdict
+from harness.model.verdict import EventId, Finding, Judgement, Remark, Verdict
 from harness.visible import visible
 
 COLLIDED_CHECKER: Final = "collided"
@@ -18,9 +18,13 @@ _WIDTH: Final = 80
 
 
 def as_text(judgement: Judgement) -> str:
-    """All findings in 80 columns, the worst and the causes first, with the rule and the events that prove each."""
+    """All findings in 80 columns, the worst and the causes first, with the rule and the events that prove each.
+
+    Remarks stand at the end.
+    """
     ordered = sorted(judgement.findings, key=lambda finding: (-finding.verdict, finding.cause))
-    return "\n".join(_paragraph(finding) for finding in ordered) or "no findings: nothing was judged"
+    said = [*map(_paragraph, ordered)] or ["no findings: nothing was judged"]
+    return "\n".join([*said, *map(_remark, judgement.remarks)])
 
 
 def headline(judgement: Judgement) -> Finding | None:
@@ -49,6 +53,14 @@ def as_json(finding: Finding) -> dict[str, Any]:
     }
 
 
+def _remark(remark: Remark) -> str:
+    return _filled([f"{'told':<8}{remark.text}", *_events(remark.rows)])
+
+
+def _events(events: tuple[EventId, ...]) -> list[str]:
+    return [f"events: {', '.join(map(str, events))}"] if events else []
+
+
 def _paragraph(finding: Finding) -> str:
     lines = [f"{finding.verdict.name:<8}{finding.checker}: {finding.claim}"]
     if finding.weakness:
@@ -57,8 +69,10 @@ def _paragraph(finding: Finding) -> str:
         lines.append(f"promise: {finding.promise}")
     if finding.source:
         lines.append(f"source: {finding.source}")
-    if finding.events:
-        lines.append(f"events: {', '.join(str(event) for event in finding.events)}")
+    return _filled([*lines, *_events(finding.events)])
+
+
+def _filled(lines: list[str]) -> str:
     return "\n".join(
         textwrap.fill(
             visible(line), _WIDTH, initial_indent="" if first else " " * 8, subsequent_indent=" " * 8

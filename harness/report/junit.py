@@ -108,8 +108,8 @@ def _case(
     if result is not None and not isinstance(result, Failure):
         case.append(result)
     red = entry.status in (Status.FAILURE, Status.ERROR)
-    said = "\n".join([entry.output.strip("\n"), *_staged(entry), *_refused(entry)]).strip("\n")
-    output = fit(said, limits.output if red else limits.passing_output)
+    said = "\n".join([entry.output.strip("\n"), *_staged(entry), *_refused(entry), *_remarked(entry)])
+    output = fit(said.strip("\n"), limits.output if red else limits.passing_output)
     strict = properties if dialect is Dialect.STRICT else {}
     tags = _tags(entry, strict, folder, basenames)
     if output or tags:
@@ -174,6 +174,11 @@ def _staged(entry: Entry) -> list[str]:
 def _refused(entry: Entry) -> list[str]:
     """Operations that were refused and tried again: no attempt of the test, so never a flakyFailure."""
     return [as_line(refused) for stage in entry.stages for refused in stage.refusals]
+
+
+def _remarked(entry: Entry) -> list[str]:
+    """What is left over and decides nothing."""
+    return [one_line(remark.text) for stage in entry.stages for remark in stage.remarks]
 
 
 def _properties(entry: Entry) -> dict[str, str]:

@@ -76,6 +76,7 @@ def stage_record(
         kernel_log=_kernel_log(history, judgement),
         kernel_warnings=tuple(line.text for line in history.log if _warns(line))[:50],
         staged=staged(history.plan),
+        remarks=judgement.remarks,
         blame=str(decisive.blame) if decisive and judgement.verdict is Verdict.FAIL else "",
         attachments=attachments,
     )

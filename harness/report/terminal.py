@@ -14,6 +14,7 @@ from harness.model.exit_status import ExitStatus
 from harness.model.policy import TEST_ATTEMPTS
 from harness.model.promise import Lockdown
 from harness.model.units import as_text
+from harness.model.verdict import Remark
 from harness.report.exit import exit_status
 from harness.report.health import health
 from harness.report.identity import identities
@@ -58,6 +59,7 @@ def summary(session: Session, *, results: str, harness: str = "harness", style: 
         *_patched(session),
         *_locked_down(session),
         *_named(session),
+        *_remarked(session),
         *_stopped(session),
     ]
     lines += [*_met(session), *_latencies(session), *_where(results, harness)]
@@ -99,6 +101,8 @@ def _lines(entry: Entry, name: str, style: Style) -> Iterator[str]:
             yield f"          {one_line(f'staged: {line}', _WIDTH * 2)}"
         for refused in stage.refusals:
             yield f"          {one_line(as_line(refused), _WIDTH * 2)}"
+        for remark in stage.remarks:
+            yield f"          {one_line(remark.text, _WIDTH * 2)}"
 
 
 def _counts(session: Session) -> str:
@@ -161,6 +165,17 @@ def _named(session: Session) -> Iterator[str]:
         said = ", ".join(f"{count} {one_line(kind, _KIND)}" for kind, count in sorted(found.items()))
         stages = "1 stage" if found.total() == 1 else f"{found.total()} stages"
         yield f"named    {stages} went wrong as staged, and the verdict says so; no failures: {said}"
+
+
+def _remarked(session: Session) -> Iterator[str]:
+    """What stages left over that decides nothing: a line for each kind, with one of them as it stands in its stage."""
+    found: dict[str, list[Remark]] = {}
+    for remark in (one for entry in session.entries for stage in entry.stages for one in stage.remarks):
+        found.setdefault(remark.kind, []).append(remark)
+    for kind, remarks in found.items():
+        stages = "1 stage" if len(remarks) == 1 else f"{len(remarks)} stages"
+        said = f"{kind}: {sum(remark.count for remark in remarks)} in {stages}; {remarks[0].text}"
+        yield f"told     {one_line(said, _WIDTH * 2)}"
 
 
 def _stopped(session: Session) -> Iterator[str]:

@@ -38,6 +38,16 @@ def unexplained(history: History, events: Iterable[LogEvent]) -> Iterator[tuple[
             yield row, named
 
 
+def leaves_open(history: History, row: int, named: tuple[str, ...]) -> bool:
+    """Whether such a row lets nobody say that all is well: an error of what the plan names.  Others are remarks."""
+    return bool(named) and history.log[row].level == ERROR
+
+
+def first_line(history: History, row: int) -> str:
+    """The first line of a record of the log."""
+    return history.log[row].text.strip().partition("\n")[0]
+
+
 def _named(history: History, text: str) -> tuple[str, ...]:
     """The functions that a line is about: by address, by that of the port above, or by the driver that speaks."""
     if found := addresses(text):

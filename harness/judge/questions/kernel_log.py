@@ -1,7 +1,7 @@
 """Was the kernel log clean?
 
 Source of the patterns: the contract's log rules; every rule names the kernel function that prints the line.  What no
-rule explains is told, and leaves the question open where it is an error of what the plan names.
+rule explains leaves the question open where it is an error of what the plan names; else it is a remark.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harness.judge.evidence.calls import Call
 from harness.judge.evidence.culprit import told
 from harness.judge.evidence.given_up import given_up, reset_before
 from harness.judge.evidence.link_errors import reported
-from harness.judge.evidence.log_accounts import ERROR, unexplained
+from harness.judge.evidence.log_accounts import ERROR, first_line, leaves_open, unexplained
 from harness.judge.evidence.log_events import REPORTS, UNLOCK_WARNING, LogEvent
 from harness.judge.evidence.log_places import about, at_work, concerned, moment
 from harness.judge.questions.lock_discipline import SOURCE, convicted
@@ -113,9 +113,8 @@ def kernel_log(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
                 cause=Cause.LOCK_DISCIPLINE if of_the_lock else Cause.KERNEL_FAULT,
             )
         )
-    left_over = list(unexplained(history, read))
     found += _given_up(evidence, events)
-    found += _open(evidence, left_over)
+    found += _open(evidence, unexplained(history, read))
     if not history.log_complete:
         found.append(findings.unknown(NAME, "The kernel log of the stage is not complete."))
     if found:
@@ -125,9 +124,6 @@ def kernel_log(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     # What concerns the plan says more than that the machine is slow.
     telling = next((event for event in worth if concerned(history, event)), worth[0] if worth else None)
     aside = f", {len(worth)} of them warnings: {_description(evidence, telling)}" if telling else ""
-    if left_over:
-        lines = "1 line" if len(left_over) == 1 else f"{len(left_over)} lines"
-        aside += f"; {lines} that no rule explains: {_line(evidence, left_over[0][0])}"
     return (
         findings.passed(
             NAME, f"{len(history.log)} lines of kernel log, no fault{but}{aside}.", met=len(history.log)
@@ -170,19 +166,14 @@ def _given_up(evidence: Evidence, events: Iterable[LogEvent]) -> Iterator[Findin
 
 def _open(evidence: Evidence, left_over: Iterable[tuple[int, tuple[str, ...]]]) -> Iterator[Finding]:
     """Errors of what the plan names that no rule explains: nobody can say that they are harmless."""
-    rows = [row for row, named in left_over if named and evidence.history.log[row].level == ERROR]
+    rows = [row for row, named in left_over if leaves_open(evidence.history, row, named)]
     if rows:
         more = f" ({len(rows) - 1} more)" if len(rows) > 1 else ""
         yield findings.unknown(
             NAME,
-            f"No rule explains an error in the kernel log: {_line(evidence, rows[0])}{more}",
+            f"No rule explains an error in the kernel log: {first_line(evidence.history, rows[0])}{more}",
             events=[findings.log(row) for row in rows[:4]],
         )
-
-
-def _line(evidence: Evidence, row: int) -> str:
-    """The first line of a record of the log."""
-    return evidence.history.log[row].text.strip().partition("\n")[0]
 
 
 def _of_the_lock(event: LogEvent) -> bool:
