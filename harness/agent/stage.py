@@ -112,6 +112,11 @@ def carry_out(
             for alias, bdf in addresses.items()
         )
         neighbours = _neighbours(addresses.values())
+        told = trace.callbacks([one.facts.bdf for one in (*staged, *neighbours) if one.facts.driver])
+        staged, neighbours = (
+            tuple(replace(one, callbacks=told.get(one.facts.bdf)) for one in some)
+            for some in (staged, neighbours)
+        )
         memory = SharedStage(programs, plan.lasting_ns, [_room(p, plan.lasting_ns) for p in programs])
         undo.callback(memory.close)
         reach(Phase.OBSERVING)

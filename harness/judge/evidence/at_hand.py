@@ -6,8 +6,8 @@ emptied, or its bus is reset without the kernel's knowledge.  QEMU, which is ask
 Device Status as if it had 32 bits.
 
 Source: Linux drivers/pci/pci.c, `pci_enable_bridge()`, `pci_bridge_secondary_bus_reset()`; drivers/pci/pcie/aspm.c,
-`pcie_config_aspm_link()`; drivers/pci/pcie/err.c, `pcie_do_recovery()`; drivers/pci/hotplug/pciehp_pci.c; QEMU hw/pci/pcie_aer.c,
-`pcie_aer_inject_uncor_error()`.
+`pcie_config_aspm_link()`; drivers/pci/pcie/err.c, `pcie_do_recovery()`; drivers/pci/hotplug/pciehp_pci.c;
+QEMU hw/pci/pcie_aer.c, `pcie_aer_inject_uncor_error()`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from harness.model.plan import File, Op, Step
 from harness.model.served import NO_REGION, Happened
 from harness.model.units import MS, Ns
 from harness.model.verdict import Blame, Finding, Verdict
-from tests.unit.judge.build import ALIAS, CONTRACT, Stage, at, worst
+from tests.unit.judge.build import ALIAS, CONTRACT, WRITE, Stage, at, worst
 from tests.unit.judge.surrounded import (
     BESIDE,
     LINK_STATUS,
@@ -187,7 +187,7 @@ def test_a_bus_that_the_plan_resets_by_hand_forgets_all_behind_it() -> None:
     (function,), (port, beside) = history.functions, history.neighbours or ()
     write = Step(
         op=Op.WRITE,
-        means=words.config_write(words.AccessPath.SYSFS),
+        means=WRITE,
         file=File(function="port", role="config"),
         offset=0x3E,
         value=b"\x40\x00",
