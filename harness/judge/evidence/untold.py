@@ -4,8 +4,8 @@ The PCI core saves a function before it resets it, and calls `reset_prepare` the
 restore it calls `reset_done`.  So a driver without them hears nothing, and no driver hears of a reset for which nothing
 was saved.  That the core calls what is there, its source says; the trace shows that it saved.
 
-What a user asks of VFIO his driver need not be told.  Drivers whose own functions are traced are asked of by
-:mod:`~harness.judge.questions.driver_told`.
+What a user asks of VFIO, and the last close, his driver need not be told.  Of drivers whose own
+functions are traced :mod:`~harness.judge.questions.driver_told` asks.
 
 Source: Linux drivers/pci/pci.c, `pci_dev_save_and_disable()`, `pci_dev_restore()`.
 """
@@ -25,7 +25,7 @@ from harness.judge import findings
 from harness.judge.evidence.at_hand import below, taken_along
 from harness.judge.evidence.evidence import Evidence
 from harness.judge.evidence.under_driver import CALLBACKS_KNOWN, bound_until, by_driver
-from harness.model.operation import HOT_RESET, SUBORDINATE_RESET, Operation, way
+from harness.model.operation import HOT_RESET, SUBORDINATE_RESET, VFIO_CLOSE, Operation, way
 from harness.model.verdict import EventId
 
 _VFIO: Final = "vfio-pci"
@@ -108,7 +108,8 @@ def _resets(evidence: Evidence, function: OfFunction) -> Iterator[_Reset]:
         if not (bus or span.function == function.number) or span.result != 0 or span.end_ns > until:
             continue
         row = evidence.threads.at(span.tid, span.begin_ns)
-        if row != NOBODY and _asked_by_its_user(driver, evidence.steps.behind(row).means):
+        means = evidence.steps.behind(row).means if row != NOBODY else VFIO_CLOSE  # as an actor ends
+        if _asked_by_its_user(driver, means):
             continue
         if not by_driver(span, function.driver_resets):
             # A hot reset saves all of its bus after the entry of the function that performs it.

@@ -114,6 +114,14 @@ def test_what_a_user_asks_of_vfio_its_driver_need_not_hear(means: str) -> None:
     assert len(said(under(resets().history(), "vfio-pci", Callbacks()))) == 1
 
 
+def test_a_last_close_when_its_user_ends_is_vfios_own() -> None:
+    stage = Stage()
+    stage.reader()
+    stage.performed(1_000, 2_000, tid=900)
+    assert said(under(stage.history(), "vfio-pci", Callbacks())) == []
+    assert len(said(under(stage.history(), "igb", Callbacks()))) == 1
+
+
 def test_a_reset_of_the_bus_is_one_of_each_function_on_it() -> None:
     history = surrounded(hot(driver=""))
     port, beside = history.neighbours or ()
