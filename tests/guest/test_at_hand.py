@@ -37,8 +37,7 @@ def test_told(dut, stage, driver):
 def test_neighbours_are_read_and_callbacks_are_those_of_the_kernel(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(SCENARIO)
     run = harness("run", "test_mine.py", cwd=tmp_path)
-    found = {name.partition("[")[0].partition("-")[0]: one for name, one in run.histories().items()}
-    by_title = {one.plan.title.partition("[")[0]: one for one in found.values()}
+    by_title = {one.plan.title.partition("[")[0]: one for one in run.histories().values()}
 
     around = by_title["test_around"]
     (own,), neighbours = around.functions, around.neighbours or ()
