@@ -57,6 +57,8 @@ def at_hand(evidence: Evidence) -> tuple[FunctionRecord, ...]:
 
 def taken_along(evidence: Evidence, call: Call) -> tuple[FunctionRecord, ...]:
     """The neighbours that a call resets, if it succeeds."""
+    if not call.resets_below:
+        return ()
     behind = below(evidence, call.resets_below)
     return tuple(one for one in evidence.history.neighbours or () if one.bdf in behind)
 

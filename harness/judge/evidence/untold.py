@@ -12,6 +12,7 @@ Source: Linux drivers/pci/pci.c, `pci_dev_save_and_disable()`, `pci_dev_restore(
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +20,7 @@ from typing import Final
 from harness.history.columns import Edge
 from harness.history.history import FunctionRecord
 from harness.history.reading import OfFunction
-from harness.history.windows import NOBODY, ResetSpan
+from harness.history.windows import NOBODY
 from harness.history.windows.trace import SAVE, TRACE_RESOLUTION, hits, missing
 from harness.judge import findings
 from harness.judge.evidence.at_hand import below, taken_along
@@ -62,17 +63,17 @@ def untold(evidence: Evidence) -> tuple[Untold, ...]:
 
 def _of_the_plan(evidence: Evidence) -> Iterator[Untold]:
     certain = not missing(evidence.history, [(SAVE, Edge.ENTRY)])
-    saves = [(tid, number, time) for _, _, tid, number, time, _ in hits(evidence.history, (SAVE,))]
+    saves: dict[tuple[int, int], list[int]] = {}
+    for _, _, tid, number, time, _ in hits(evidence.history, (SAVE,)):
+        saves.setdefault((tid, number), []).append(time)
     for function in evidence.functions:
         record = function.record
         if not record.driver or record.driver in CALLBACKS_KNOWN:
             continue
         reasons: dict[str, list[EventId]] = {}
         for reset in _resets(evidence, function):
-            saved = any(
-                (tid, number) == (reset.tid, function.number) and reset.since_ns <= time <= reset.until_ns
-                for tid, number, time in saves
-            )
+            times = saves.get((reset.tid, function.number), [])
+            saved = bisect_left(times, reset.since_ns) < bisect_right(times, reset.until_ns)
             if why := _BEHIND if certain and not saved else _lacks(record):
                 reasons.setdefault(why, []).extend(reset.rows)
         for why, rows in reasons.items():
@@ -102,35 +103,31 @@ class _Reset:
 def _resets(evidence: Evidence, function: OfFunction) -> Iterator[_Reset]:
     """Resets of a function under its driver: its own, those of its bus, and all below a bridge."""
     until, driver = bound_until(function), function.record.driver
+    behind = {
+        one: below(evidence, evidence.of(one).record.port)
+        for one in {span.function for span in evidence.resets}
+    }
+    done: dict[int, int] = {}  # when each thread was done with its reset before
     for span in evidence.resets:
-        port = evidence.of(span.function).record.port
-        bus = span.method is None and function.record.bdf in below(evidence, port)
+        since = done.get(span.tid, 0)
+        if span.result == 0:  # of the methods that the core tries one after another, only the last is a reset
+            done[span.tid] = span.end_ns
+        bus = span.method is None and function.record.bdf in behind[span.function]
         if not (bus or span.function == function.number) or span.result != 0 or span.end_ns > until:
             continue
         row = evidence.threads.at(span.tid, span.begin_ns)
         means = evidence.steps.behind(row).means if row != NOBODY else VFIO_CLOSE  # as an actor ends
-        if _asked_by_its_user(driver, means):
+        if _asked_by_its_user(driver, means) or by_driver(span, function.driver_resets):
             continue
-        if not by_driver(span, function.driver_resets):
-            # A hot reset saves all of its bus after the entry of the function that performs it.
-            yield _Reset(
-                tid=span.tid,
-                since_ns=_previous(evidence, span),
-                until_ns=span.end_ns if span.method is None else span.begin_ns + TRACE_RESOLUTION,
-                rows=findings.kernel(span.row),
-            )
+        # A hot reset saves all of its bus after the entry of the function that performs it.
+        saved_by = span.end_ns if span.method is None else span.begin_ns + TRACE_RESOLUTION
+        yield _Reset(tid=span.tid, since_ns=since, until_ns=saved_by, rows=findings.kernel(span.row))
     for call in evidence.calls:
         below_it = call.operation == SUBORDINATE_RESET and function.alias in call.resets
         if below_it and call.succeeded and call.end_ns <= until:
             tid = evidence.history.actors[call.actor].tid
             rows = (findings.operation(call.row),)
             yield _Reset(tid=tid, since_ns=call.begin_ns, until_ns=call.end_ns, rows=rows)
-
-
-def _previous(evidence: Evidence, span: ResetSpan) -> int:
-    """When the thread of a reset was done with the one before."""
-    ends = (one.end_ns for one in evidence.resets_by.get(span.tid, ()) if one.end_ns < span.begin_ns)
-    return max(ends, default=0)
 
 
 def _asked_by_its_user(driver: str, means: Operation) -> bool:

@@ -87,6 +87,15 @@ def test_what_was_saved_for_the_reset_before_counts_for_that_alone() -> None:
     assert len(one.rows) == 1
 
 
+def test_methods_that_are_tried_in_vain_belong_to_the_reset_after_them() -> None:
+    stage = Stage()
+    resetter = stage.resetter()
+    stage.probe(10_005, SAVE, Edge.ENTRY, 100 + resetter)
+    stage.performed(10_010, 10_020, tid=100 + resetter, symbol="pci_dev_specific_reset", result=-25)
+    stage.reset(resetter, 10_015)
+    assert said(under(stage.history(), "virtio-pci", BOTH)) == []
+
+
 def test_a_reset_that_failed_or_came_after_the_driver_had_left_is_none() -> None:
     stage = Stage()
     stage.op(stage.does("unbinder", words.UNBIND, "driver"), 100, 200)
