@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +41,7 @@ from harness.model.taint import OOPS
 from harness.model.units import SECOND, Ns
 from harness.pci import functions, sysfs
 from harness.pci.condition import taint
+from harness.pci.neighbours import around, configs
 
 _LARGEST_LANE: Final = 600_000  # records, 24 MB: 1 us apart for 0.6 s, 10 us apart for 6 s
 _SMALLEST_LANE: Final = 64
@@ -48,6 +49,7 @@ _FASTEST: Final = Ns(1_000)  # no config access takes less
 _LEFT: Final[list[ExitStack]] = []  # what cannot be undone behind a stuck actor; dropping it would undo it
 _ARRIVAL: Final = Ns(20 * SECOND)  # for opening files and meeting, on a slow machine
 _BEAT: Final = Ns(1 * SECOND)
+_NEIGHBOURS: Final = Ns(10 * SECOND)  # to look at functions that nobody of the plan touches
 
 Tell = Callable[[Progress], None]
 """Says something to the host before the answer."""
@@ -109,6 +111,12 @@ def carry_out(
             StagedFunction(alias=alias, facts=about[alias], config_before=sysfs.read_config(bdf))
             for alias, bdf in addresses.items()
         )
+        neighbours = _neighbours(addresses.values())
+        told = trace.callbacks([one.facts.bdf for one in (*staged, *neighbours) if one.facts.driver])
+        staged, neighbours = (
+            tuple(replace(one, callbacks=told.get(one.facts.bdf)) for one in some)
+            for some in (staged, neighbours)
+        )
         memory = SharedStage(programs, plan.lasting_ns, [_room(p, plan.lasting_ns) for p in programs])
         undo.callback(memory.close)
         reach(Phase.OBSERVING)
@@ -148,6 +156,8 @@ def carry_out(
         else:  # a function whose lock nobody gives back would take the agent with it: do not read it again
             files.let_go()
             staged = tuple(replace(one, config_after=_config(addresses[one.alias])) for one in staged)
+            after = configs([one.facts.bdf for one in neighbours], _NEIGHBOURS)
+            neighbours = tuple(replace(one, config_after=after[one.facts.bdf]) for one in neighbours)
         ended = now()
     return Observation(
         begin_ns=Ns(released or begun),
@@ -155,6 +165,7 @@ def carry_out(
         records=records,
         actors=ends,
         functions=staged,
+        neighbours=neighbours,
         trace=hits,
         log=lines,
         uevents=events,
@@ -219,6 +230,15 @@ def _record(name: str, lane: Lane, end: dict[str, str]) -> ActorRecord:
 def _config(bdf: Bdf) -> bytes:
     """Config space; empty of a function that has left."""
     return sysfs.read_config(bdf) if sysfs.is_there(sysfs.path_of(bdf, "config")) else b""
+
+
+def _neighbours(bdfs: Collection[Bdf]) -> tuple[StagedFunction, ...]:
+    """The functions around those of the plan, as they are now."""
+    before = configs(around(bdfs), _NEIGHBOURS)
+    return tuple(
+        StagedFunction(alias=str(bdf), facts=functions.facts(bdf), config_before=config)
+        for bdf, config in before.items()
+    )
 
 
 class _Beat:

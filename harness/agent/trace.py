@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from harness.agent import callbacks
 from harness.agent.btf import Btf
 from harness.agent.modules import loaded
 from harness.errors import KernelRefusal
-from harness.model.observation import Edge, Probe, Trace
+from harness.model.observation import Callbacks, Edge, Probe, Trace
 from harness.model.pci import Bdf
 from harness.model.probe import NO_SUCH_FUNCTION
 from harness.pci import sysfs
@@ -110,6 +111,8 @@ POINTS: Final[tuple[ProbePoint, ...]] = (
     ProbePoint(symbol="vfio_unregister_group_dev", returns=True, module="vfio"),
     ProbePoint(symbol="pci_reset_bus", device="pdev"),
     ProbePoint(symbol="pci_reset_bus", returns=True, value="$retval"),
+    # Saves config space before a reset and tells the driver, when it has the callback.
+    ProbePoint(symbol="pci_dev_save_and_disable"),
     *_hold("hil_hold_config_lock"),
     *_hold("hil_hold_device_lock"),
     # What a driver hears of a reset that it did not ask for.
@@ -146,6 +149,7 @@ class KernelTrace:
         self._unknown: set[int] = set()  # points whose symbol the kernel does not know
         self._modules: frozenset[str] = frozenset()  # that were loaded when it was asked last
         self._offsets: dict[Steps, list[int]] = {}
+        self._tells = False  # whether the probe is there that tells of drivers' callbacks
         self._missed_before: dict[str, int] = {}
         self._lost_before = 0
 
@@ -168,6 +172,7 @@ class KernelTrace:
         self._modules = loaded()
         self._unknown = set()
         self._reasons = [self._define(number, point) for number, point in enumerate(POINTS)]
+        self._tells = self._define_callbacks()
         self._enable()
 
     def disarm(self) -> None:
@@ -175,6 +180,24 @@ class KernelTrace:
         if self._is_there():
             _remove(self._name)
         self._reasons = []
+
+    def callbacks(self, functions: Sequence[Bdf]) -> dict[Bdf, Callbacks]:
+        """By which of its functions the driver of each is told of resets; what has no driver is not in it.
+
+        Empty where this kernel does not show it.  To be asked before :meth:`begin`, which empties the buffer.
+        """
+        self.arm()
+        if not self._is_there() or not self._tells:
+            return {}
+        event = f"events/{self._name}/{callbacks.EVENT}/enable"
+        self._set(event, "1")
+        self._set("tracing_on", "1")
+        for bdf in functions:
+            _read_a_byte(bdf)
+        self._set("tracing_on", "0")
+        self._set(event, "0")
+        found = callbacks.read(self._text())
+        return {bdf: found[str(bdf)] for bdf in functions if str(bdf) in found}
 
     def begin(self, functions: Sequence[Bdf]) -> None:
         """Empty the buffer and record, from now on, what happens to these functions and to no other.
@@ -202,10 +225,12 @@ class KernelTrace:
             self._reasons = [refusal() or f"{self._instance} is gone"] * len(POINTS)
             return Trace(text="", lost=0, probes=self._probes())
         self._set("tracing_on", "0")
-        text = self._instance.joinpath("trace").read_text(
+        return Trace(text=self._text(), lost=max(0, self._lost() - self._lost_before), probes=self._probes())
+
+    def _text(self) -> str:
+        return self._instance.joinpath("trace").read_text(
             errors="backslashreplace"
         )  # any bytes name a thread
-        return Trace(text=text, lost=max(0, self._lost() - self._lost_before), probes=self._probes())
 
     def _is_there(self) -> bool:
         return not refusal() and sysfs.is_there(self._instance)
@@ -236,6 +261,18 @@ class KernelTrace:
     def _enable(self) -> None:
         if any(not reason for reason in self._reasons):
             self._set(f"events/{self._name}/enable", "1")
+            if self._tells:
+                self._set(f"events/{self._name}/{callbacks.EVENT}/enable", "0")
+
+    def _define_callbacks(self) -> bool:
+        event = f"p:{self._name}/{callbacks.EVENT} {callbacks.SYMBOL}"
+        refused, _ = _try(f"{event} {callbacks.by_name()}")
+        if refused:  # before 6.6
+            try:
+                refused, _ = _try(f"{event} {callbacks.by_offset(_types(''))}")
+            except (LookupError, ValueError, OSError):
+                return False
+        return not refused
 
     def _define(self, number: int, point: ProbePoint) -> str:
         """Define one probe; returns why it could not be, or an empty text."""
@@ -330,11 +367,25 @@ def _by_name(point: ProbePoint) -> str:
     return f"fn={place}:string{value}"
 
 
-def _offsets(steps: Steps, module: str) -> list[int]:
+def _read_a_byte(bdf: Bdf) -> None:
+    try:
+        fd = os.open(sysfs.path_of(bdf, "config"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # it has left
+    try:
+        os.pread(fd, 1, 0)
+    finally:
+        os.close(fd)
+
+
+def _types(module: str) -> Btf:
     types = Btf((_TYPES / "vmlinux").read_bytes())
     own = _TYPES / module
-    if module and sysfs.is_there(own):
-        types = Btf(own.read_bytes(), types)
+    return Btf(own.read_bytes(), types) if module and sysfs.is_there(own) else types
+
+
+def _offsets(steps: Steps, module: str) -> list[int]:
+    types = _types(module)
     return [sum(types.offset(structure, member) for structure, member in group) for group in steps]
 
 

@@ -97,6 +97,7 @@ class Contract:
         functions: Sequence[FunctionRecord],
         wrongs: Callable[[str], frozenset[str]] = lambda _: frozenset(),
         lockdown: str = Lockdown.NONE,
+        neighbours: Sequence[FunctionRecord] = (),
     ) -> Terms:
         """Choose what applies to one history.
 
@@ -105,7 +106,9 @@ class Contract:
             functions: as the history records them; capabilities are found in their config space.
             wrongs: what was staged to go wrong with a function, by alias.
             lockdown: the state of the kernel's lockdown, or anything else where nobody knows it.
+            neighbours: functions around those, to whose config space entries on bits apply as well.
         """
+        at_hand = (*functions, *neighbours)
 
         def chosen(state: Lockdown) -> dict[str, tuple[Promise, ...]]:
             return {
@@ -117,8 +120,8 @@ class Contract:
         return Terms(
             promises=chosen(Lockdown(lockdown) if known else Lockdown.NONE),
             perhaps={} if known else chosen(Lockdown.CONFIDENTIALITY),
-            volatile=resolve(self.volatile, functions),
-            unrestored=resolve(self.unrestored, functions),
+            volatile=resolve(self.volatile, at_hand),
+            unrestored=resolve(self.unrestored, at_hand),
             log_rules=self.log_rules,
         )
 
@@ -139,7 +142,9 @@ class Contract:
             ) from error
         # What no earlier harness wrote down is not asked of its histories.
         lockdown = str(history.provenance.get(LOCKDOWN, Lockdown.NONE))
-        return self.terms(kernel, history.functions, history.plan.wrongs, lockdown)
+        return self.terms(
+            kernel, history.functions, history.plan.wrongs, lockdown, neighbours=history.neighbours or ()
+        )
 
     def oracle(self, platform: str, method: ResetMethod) -> OracleEntry | None:
         """The register that tells whether `method` reset a function of this platform; None: none is known."""

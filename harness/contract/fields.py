@@ -13,7 +13,7 @@ from typing import Final
 from harness.contract.schema import Entry
 from harness.history.history import FunctionRecord
 from harness.model.terms import VolatileField
-from harness.pci.capabilities import CAPABILITY_IDS, EXTENDED_CAPABILITY_IDS, Capability, find, length
+from harness.pci.capabilities import CAPABILITY_IDS, EXTENDED_CAPABILITY_IDS, Capability, find, layout, length
 
 HEADER: Final = "header"
 """Stands for the header of config space, where other entries name a capability."""
@@ -41,6 +41,7 @@ class FieldEntry:
         repeat: how many such fields follow each other.
         mask: bits of each field.
         only_if: condition, or None.
+        layout: of the header of functions that it is about, 0 or 1 (a bridge); None for all.
         source: why the bits may differ.
     """
 
@@ -51,6 +52,7 @@ class FieldEntry:
     repeat: int
     mask: int
     only_if: Condition | None
+    layout: int | None
     source: str
 
 
@@ -75,6 +77,7 @@ def read_field(entry: Entry) -> FieldEntry:
         repeat=1 if whole else entry.number("repeat", least=1, most=64, default=1),
         mask=0xFF if whole else entry.number("mask", least=1, most=(1 << 8 * width) - 1),
         only_if=_condition(condition) if condition else None,
+        layout=entry.number("layout", most=1) if entry.has("layout") else None,
         source=entry.text("source"),
     )
     entry.finish()
@@ -90,6 +93,7 @@ def resolve(entries: Sequence[FieldEntry], functions: Sequence[FunctionRecord]) 
         for function in functions
         for entry in entries
         if "*" in entry.platforms or function.platform in entry.platforms
+        if entry.layout in (None, layout(function.config_before))
         for offset, width in _places(entry, function.config_before)
     )
 

@@ -9,7 +9,7 @@ from harness.history.columns import KERNEL, OPERATION, SERVED, Table, empty
 from harness.model.command import CommandRecord
 from harness.model.limits import LOG_LINES, PROBES, UEVENTS
 from harness.model.loss import LossKind
-from harness.model.observation import ActorRecord, LogLine, Probe, Uevent
+from harness.model.observation import ActorRecord, Callbacks, LogLine, Probe, Uevent
 from harness.model.operation import Operation
 from harness.model.pci import CONFIG_SPACE_BYTES, EXTENDED_CONFIG_SPACE_BYTES
 from harness.model.plain import SINCE, U16, Between, Form, Lengths, OneOf, Span
@@ -44,6 +44,7 @@ class FunctionRecord:
         config_before, config_after: config space, 256 or 4096 bytes; empty when it could not be read.
         config_open: the same when all actors were done, and the function still open by those who had armed interrupts;
             empty where nobody had.
+        callbacks: by which the driver is told of resets; None without one, and where nobody could tell.
     """
 
     alias: str
@@ -58,6 +59,7 @@ class FunctionRecord:
     config_before: _Config = b""
     config_after: _Config = b""
     config_open: _Config = field(default=b"", metadata={SINCE: 5})
+    callbacks: Callbacks | None = field(default=None, metadata={SINCE: 6})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,6 +76,8 @@ class History:
         probes: what the `probe` column means; absent probes are listed too.
         actors: in the plan's order.
         functions: in the plan's order.
+        neighbours: functions at hand that the plan does not name: the others that a reset of a bus takes along, and the
+            ports above; each alias is its address.  None: nobody looked.
         log: kernel log between the markers.
         log_complete: False when a marker was not found or the kernel overwrote records.
         uevents: during the stage.
@@ -100,6 +104,7 @@ class History:
     probes: Annotated[tuple[Probe, ...], PROBES] = ()
     actors: tuple[ActorRecord, ...] = ()
     functions: tuple[FunctionRecord, ...] = ()
+    neighbours: tuple[FunctionRecord, ...] | None = field(default=None, metadata={SINCE: 6})
     log: Annotated[tuple[LogLine, ...], LOG_LINES] = ()
     log_complete: bool = True
     uevents: Annotated[tuple[Uevent, ...], UEVENTS] = ()

@@ -44,6 +44,11 @@ def _names(history: History) -> Iterator[str]:
         "actors", [one.name for one in history.actors], [one.name for one in plan.actors], history
     )
     yield from _alike("functions", [one.alias for one in history.functions], list(plan.functions), history)
+    addresses = [one.alias for one in history.neighbours or ()]
+    if strange := [
+        one for one in addresses if addresses.count(one) > 1 or one in {f.bdf for f in history.functions}
+    ]:
+        yield f"the function {shown(strange[0])} is beside itself"
     ran, wanted = len(history.commands), len(plan.before)
     if ran > wanted or (ran < wanted and not history.lost):
         yield f"{ran} commands came to something, and the plan has {wanted}"

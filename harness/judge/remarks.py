@@ -11,16 +11,18 @@ from typing import Final
 from harness.judge import findings
 from harness.judge.evidence import Evidence
 from harness.judge.evidence.log_accounts import first_line, leaves_open, unexplained
+from harness.judge.evidence.untold import untold
 from harness.model.terms import Terms
 from harness.model.verdict import Remark
 
 LOG_LINES: Final = "lines of kernel log that no rule explains"
+UNTOLD: Final = "resets that bound drivers were not told of"
 _SHOWN: Final = 4
 
 
 def remarks_of(evidence: Evidence, terms: Terms) -> tuple[Remark, ...]:
     """Collect what is told and lowers no verdict; at most one remark of each kind."""
-    return tuple(_log_lines(evidence, terms))
+    return (*_log_lines(evidence, terms), *_untold(evidence))
 
 
 def _log_lines(evidence: Evidence, terms: Terms) -> Iterator[Remark]:
@@ -36,3 +38,12 @@ def _log_lines(evidence: Evidence, terms: Terms) -> Iterator[Remark]:
             count=len(rows),
             rows=tuple(findings.log(row) for row in rows[:_SHOWN]),
         )
+
+
+def _untold(evidence: Evidence) -> Iterator[Remark]:
+    """Resets under bound drivers, behind their backs."""
+    found = untold(evidence)
+    if found:
+        rows = [row for one in found for row in one.rows]
+        text = "; ".join(one.said for one in found[:_SHOWN])
+        yield Remark(kind=UNTOLD, text=text, count=len(rows), rows=tuple(rows[:_SHOWN]))

@@ -13,6 +13,7 @@ from harness.judge.questions.call_outcome import call_outcome
 from harness.judge.questions.call_time import call_time
 from harness.judge.questions.came_back import came_back
 from harness.judge.questions.collided import collided
+from harness.judge.questions.config_kept import config_kept
 from harness.judge.questions.config_restored import config_restored
 from harness.judge.questions.disk import disk
 from harness.judge.questions.driver_locked import driver_locked
@@ -72,6 +73,7 @@ CHECKERS: Final[tuple[Checker, ...]] = (
     reset_time,
     port_lock,
     config_restored,
+    config_kept,
     interrupts_kept,
     same_function,
     self_test,

@@ -279,6 +279,18 @@ class Log:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """By which kernel functions a bound driver is told of a reset that it did not ask for.
+
+    Attributes:
+        before, after: `reset_prepare` and `reset_done` of its error handlers; empty: it has none.
+    """
+
+    before: str = ""
+    after: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedFunction:
     """A function that takes part.
@@ -288,6 +300,7 @@ class StagedFunction:
         facts: when the stage began.
         config_before, config_after: config space; empty where it could not be read, or was not yet.
         config_open: when all actors were done, before a function with armed interrupts was closed; else empty.
+        callbacks: of its driver when the stage began; None without one, and where the kernel does not show them.
     """
 
     alias: str
@@ -295,6 +308,7 @@ class StagedFunction:
     config_before: bytes
     config_after: bytes = b""
     config_open: bytes = b""
+    callbacks: Callbacks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +320,8 @@ class Observation(Message):
         end_ns: when everything was collected.
         records: of each actor its rows (`harness.history.columns.OPERATION`), as bytes.
         actors, functions: in the plan's order.
+        neighbours: functions at hand that the plan does not name (:mod:`harness.pci.neighbours`); each alias is its
+            address.
         trace, log, uevents: of the kernel.
         taint_before, taint_after: `/proc/sys/kernel/tainted`.
         left: settings that were not put back, because an actor was stuck.
@@ -316,6 +332,7 @@ class Observation(Message):
     records: tuple[Annotated[bytes, MESSAGE], ...]
     actors: tuple[ActorRecord, ...]
     functions: tuple[StagedFunction, ...]
+    neighbours: tuple[StagedFunction, ...]
     trace: Trace
     log: Log
     uevents: Annotated[tuple[Uevent, ...], UEVENTS]

@@ -18,7 +18,7 @@ from harness.model.limits import MESSAGE_TEXT, MESSAGE_VALUES, Limit
 from harness.model.pci import Bdf
 from harness.model.plain import Misfit, Reader, Unicode, shown
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """Version of everything here and in :mod:`harness.model.request`: raised when a message changes."""
 
 _HEX: Final = "hil:hex"  # no message has a field of that name

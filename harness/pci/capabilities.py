@@ -33,6 +33,7 @@ EXTENDED_CAPABILITY_IDS: Final = {
 """Capabilities from offset 256 on (PCI Code and ID Assignment Specification r1.15 §3)."""
 
 _STATUS: Final = 0x06
+_HEADER_TYPE: Final = 0x0E
 _STATUS_CAPABILITIES_LIST: Final = 0x10
 _FIRST_OFFSET: Final = 0x40  # the type 0 and type 1 headers end here (PCIe r6.0 §7.5.1)
 _DOE_BYTES: Final = 0x18  # DOE has a fixed size (PCIe r6.0 §7.9.24)
@@ -73,6 +74,11 @@ def find(config: bytes, name: str) -> tuple[Capability, ...]:
     extended = name in EXTENDED_CAPABILITY_IDS
     wanted = EXTENDED_CAPABILITY_IDS[name] if extended else CAPABILITY_IDS[name]
     return tuple(c for c in capabilities(config) if c.id == wanted and c.extended is extended)
+
+
+def layout(config: bytes) -> int | None:
+    """Layout of the header: 0, or 1 of a bridge; None where config space was not read (PCIe r6.0 §7.5.1.1.9)."""
+    return config[_HEADER_TYPE] & 0x7F if len(config) > _HEADER_TYPE else None
 
 
 def length(config: bytes, capability: Capability) -> int:

@@ -94,6 +94,7 @@ def conduct(
         probes=seen.trace.probes,
         actors=seen.actors,
         functions=tuple(function_record(one, platform_of) for one in seen.functions),
+        neighbours=tuple(function_record(one, platform_of) for one in seen.neighbours),
         log=seen.log.lines,
         log_complete=seen.log.complete,
         uevents=seen.uevents,

@@ -201,6 +201,7 @@ def function_record(one: StagedFunction, platform_of: PlatformOf) -> FunctionRec
         config_before=one.config_before,
         config_after=one.config_after,
         config_open=one.config_open,
+        callbacks=one.callbacks,
     )
 
 

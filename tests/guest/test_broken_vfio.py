@@ -106,6 +106,14 @@ def test_a_hot_reset_that_hits_what_its_caller_does_not_own(patient: Patient) ->
     assert done.blame is Blame.MISMATCH
 
 
+def test_a_hot_reset_that_gives_nothing_back_to_a_function_that_nobody_named(patient: Patient) -> None:
+    pair0 = patient.function("pair0")
+    patient.cut(vfio_pci_is_device_in_set=Cut.RETURN_ZERO, pci_restore_state=Cut.RETURN)
+    outcome = staged(patient, VfioUser(pair0).hot_resets(at="20ms"), pair0.reads())
+    lost = broken(outcome, "config_restored", ", beside pair0, was not restored after reset/hot by")
+    assert lost.blame is Blame.RESET_FAILED
+
+
 # --- accesses through VFIO --------------------------------------------------------------------------------
 
 

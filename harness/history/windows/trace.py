@@ -24,6 +24,9 @@ UNREGISTER: Final = "vfio_unregister_group_dev"
 HOLD_DEVICE_LOCK: Final = "hil_hold_device_lock"
 """Our kernel module sleeps in it with the function's device_lock held (lab/kmod/hil_windows.c)."""
 
+SAVE: Final = "pci_dev_save_and_disable"
+"""Called before a reset that the PCI core performs: tells the driver, when it has the callback."""
+
 Point = tuple[str, Edge]
 """A place in the kernel: symbol and edge."""
 

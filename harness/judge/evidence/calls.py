@@ -63,6 +63,7 @@ class Call:
         spans: resets that its own thread performed meanwhile on the function, or on its bus.
         situations: what it may have met: one when that is certain, more at an edge.
         resets: aliases of the functions that it resets if it succeeds.
+        resets_below: address of the port below which it then resets everything; empty where it resets one function.
     """
 
     row: int
@@ -81,6 +82,7 @@ class Call:
     spans: tuple[ResetSpan, ...]
     situations: tuple[Situation, ...]
     resets: tuple[str, ...]
+    resets_below: str
 
     @property
     def removed(self) -> bool:
@@ -168,6 +170,7 @@ def calls(reading: Reading, absences: Mapping[str, Sequence[Absence]]) -> tuple[
                 spans=spans,
                 situations=locks.met(means, function, tid, begin, end) if asks else _ASKED_FOR_NOTHING,
                 resets=_resets(reading, promised_as, step.file.function, spans),
+                resets_below=_resets_below(reading, promised_as, step.file.function, spans),
             )
         )
     return tuple(found)
@@ -203,11 +206,24 @@ def trace_doubts(reading: Reading, call: Call) -> tuple[str, ...]:
 def _resets(reading: Reading, operation: Operation, on: str, spans: Sequence[ResetSpan]) -> tuple[str, ...]:
     """The functions that an operation on a function resets: all of the bus where a close resets that."""
     plan = reading.history.plan
-    if operation == HOT_RESET or any(_of_the_bus(operation, span) and span.result == 0 for span in spans):
+    if _whole_bus(operation, spans):
         return tuple(plan.functions[number] for number in reading.beside[on])
     if operation == SUBORDINATE_RESET:
         return tuple(alias for alias, port in plan.ports.items() if port == on)
     return (on,) if is_reset(operation) else ()
+
+
+def _resets_below(reading: Reading, operation: Operation, on: str, spans: Sequence[ResetSpan]) -> str:
+    record = reading.records.get(on)
+    if record is None:
+        return ""
+    if _whole_bus(operation, spans):
+        return record.port
+    return record.bdf if operation == SUBORDINATE_RESET else ""
+
+
+def _whole_bus(operation: Operation, spans: Sequence[ResetSpan]) -> bool:
+    return operation == HOT_RESET or any(_of_the_bus(operation, span) and span.result == 0 for span in spans)
 
 
 def _of_the_bus(operation: Operation, span: ResetSpan) -> bool:

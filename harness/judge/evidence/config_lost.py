@@ -54,9 +54,9 @@ def lost_in(
     if not rows:
         return Loss(calls=_by_reads(function, calls, missing))
     ends = [*rows[1:], len(evidence.history.served)]
-    touches = list(_touches(function, missing))
+    touched = list(touches(function, missing))
     right = [
-        any(held for row, held in touches if begin < row < end) for begin, end in zip(rows, ends, strict=True)
+        any(held for row, held in touched if begin < row < end) for begin, end in zip(rows, ends, strict=True)
     ]
     taken = len(right) - next((at for at, here in enumerate(reversed(right)) if here), len(right))
     if taken == len(rows):
@@ -66,7 +66,7 @@ def lost_in(
     return Loss(calls=() if call is None else (call,), row=rows[taken])
 
 
-def _touches(function: OfFunction, missing: Mapping[int, int]) -> Iterator[tuple[int, bool]]:
+def touches(function: OfFunction, missing: Mapping[int, int]) -> Iterator[tuple[int, bool]]:
     """Rows of the function's log in which software wrote or read what is missing, and whether it was right."""
     served, rows = function.whole.history.served, function.served(Happened.READ, Happened.WRITTEN)
     at = served["address"][rows].astype(np.int64)

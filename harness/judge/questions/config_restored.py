@@ -11,13 +11,14 @@ the save that is skipped when the function reads all-ones; drivers/vfio/pci/vfio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from harness.history.history import FunctionRecord, LogLine
 from harness.judge import findings
 from harness.judge.evidence import Evidence
 from harness.judge.evidence.arming import open_until
+from harness.judge.evidence.at_hand import left_alone, taken_along
 from harness.judge.evidence.calls import Call
 from harness.judge.evidence.config_bits import differing, written
 from harness.judge.evidence.config_lost import Loss, lost_in
@@ -43,7 +44,7 @@ def config_restored(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     for call in sorted(evidence.calls, key=lambda call: call.end_ns):
         for alias in call.resets if call.succeeded else ():
             resetting.setdefault(alias, []).append(call)
-    found = []
+    found = [*_neighbours(evidence, terms)]
     for alias, calls in resetting.items():
         call = calls[-1]
         promise = _promise(call, terms)
@@ -53,18 +54,53 @@ def config_restored(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
         if not function.config_after and evidence.is_gone(alias):
             continue  # there is nothing to compare, and it is nobody's fault
         if not function.config_before or len(function.config_before) != len(function.config_after):
-            found.append(
-                findings.unknown(
-                    NAME,
-                    f"Config space of {alias} could not be read before and after the stage.",
-                    promise=promise,
-                )
-            )
+            found.append(_unread(alias, promise))
         elif promise.config in _FORGOTTEN:
             found.append(_lost(evidence, promise, function, call))
         else:
             found.append(_restored(evidence, terms, promise, function, calls))
     return tuple(found)
+
+
+def _neighbours(evidence: Evidence, terms: Terms) -> Iterator[Finding]:
+    """The same of functions beside the plan's that a call reset with its own."""
+    resetting: dict[str, list[Call]] = {}
+    for call in sorted(evidence.calls, key=lambda call: call.end_ns):
+        for one in taken_along(evidence, call) if call.succeeded else ():
+            resetting.setdefault(one.alias, []).append(call)
+    for record in evidence.history.neighbours or ():
+        calls = resetting.get(record.alias, [])
+        promise = _promise(calls[-1], terms) if calls else None
+        if promise is None or promise.config in _FORGOTTEN:
+            continue
+        mask = left_alone(evidence, record, (*terms.volatile, *terms.unrestored))
+        if not any(mask):
+            continue  # the plan emptied its slot, or reset its bus by hand
+        name = f"{record.alias}, beside {calls[-1].alias},"
+        if not record.config_before or len(record.config_before) != len(record.config_after):
+            yield _unread(name, promise)
+            continue
+        missing, places = differing(record.config_before, record.config_after, mask)
+        if not missing:
+            claim = f"({len(mask)} bytes) is what it was before {calls[-1].operation}."
+            yield findings.passed(NAME, f"Config space of {name} {claim}", promise=promise, met=1)
+        else:
+            yield _lost_by(
+                evidence,
+                terms,
+                promise,
+                record,
+                loss=Loss(calls=tuple(calls)),
+                calls=calls,
+                name=name,
+                missing=len(missing),
+                places=places,
+            )
+
+
+def _unread(name: str, promise: Promise) -> Finding:
+    claim = f"Config space of {name} could not be read before and after the stage."
+    return findings.unknown(NAME, claim, promise=promise)
 
 
 def _promise(call: Call, terms: Terms) -> Promise | None:
@@ -101,15 +137,41 @@ def _restored(
         return _taken(promise, alias, loss, took[0], places)
     if not loss.calls and not _closed(evidence, alias, loss):
         return _taken_again(evidence, promise, loss, alias=alias, last=calls[-1], places=places)
-    blamed = loss.calls[-1] if loss.calls else calls[-1]
-    dead = not after.strip(b"\xff")
+    return _lost_by(
+        evidence,
+        terms,
+        promise,
+        function,
+        loss=loss,
+        calls=calls,
+        name=alias,
+        missing=len(missing),
+        places=places,
+    )
+
+
+def _lost_by(
+    evidence: Evidence,
+    terms: Terms,
+    promise: Promise,
+    record: FunctionRecord,
+    *,
+    loss: Loss,
+    calls: Sequence[Call],
+    name: str,
+    missing: int,
+    places: str,
+) -> Finding:
+    """Whoever lost it is convicted: a call, or else the last close after all `calls`."""
+    calls = loss.calls or calls
+    dead = not record.config_after.strip(b"\xff")
     return findings.failed(
         NAME,
         Blame.DEVICE_LOST if dead else Blame.RESET_FAILED,
-        f"Config space of {alias} was not restored {_when(evidence, loss, blamed)}: "
-        f"{len(missing)} bytes differ ({places}).",
-        events=[*(findings.operation(one.row) for one in (loss.calls or calls)[:-5:-1]), *_shown(loss)],
-        promise=_promise(blamed, terms) or promise,
+        f"Config space of {name} was not restored {_when(evidence, loss, calls[-1])}: "
+        f"{missing} bytes differ ({places}).",
+        events=[*(findings.operation(one.row) for one in calls[:-5:-1]), *_shown(loss)],
+        promise=_promise(calls[-1], terms) or promise,
         met=1,
         weakness=findings.weak(promise, Aspect.CONFIG),
     )

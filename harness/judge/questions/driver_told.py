@@ -14,22 +14,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.history.reading import OfFunction
-from harness.history.windows import Callback, DriverReset, ResetSpan, Telling, driver_doubts
+from harness.history.windows import Callback, ResetSpan, Telling, driver_doubts
 from harness.judge import findings
 from harness.judge.evidence import Evidence
+from harness.judge.evidence.under_driver import CALLBACKS_KNOWN, bound_until, by_driver
 from harness.judge.findings import Aspect
-from harness.model.operation import REMOVE, TELLING, UNBIND
+from harness.model.operation import TELLING
 from harness.model.outcome import Outcome
 from harness.model.promise import WindowKind
 from harness.model.terms import Terms
-from harness.model.units import Ns
 from harness.model.verdict import Blame, Finding
 
 NAME: Final = "driver_told"
-CALLBACKS_KNOWN: Final = frozenset({"ipr", "nvme"})
-"""Drivers of which it is known by what functions they are told, if by any (Linux drivers/scsi/ipr.c,
-`ipr_err_handler`; drivers/nvme/host/pci.c, `nvme_err_handler`).  Of others the trace tells nothing."""
-_LETS_GO: Final = (UNBIND, REMOVE)
 _BOTH: Final = (Callback.PREPARE,), (Callback.DONE,)
 _SHOWN: Final = {_BOTH: Outcome.TOLD, ((), ()): Outcome.UNTOLD}
 
@@ -65,10 +61,10 @@ def driver_told(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
         if record.driver not in CALLBACKS_KNOWN:
             continue
         function = evidence.of(record.alias)
-        until = _bound_until(function)
+        until = bound_until(function)
         mine = [span for span in function.resets if span.result == 0]
         asked = [
-            span for span in mine if span.end_ns <= until and not _by_driver(span, function.driver_resets)
+            span for span in mine if span.end_ns <= until and not by_driver(span, function.driver_resets)
         ]
         if heard := tuple(_heard(span, mine, evidence.tellings) for span in asked):
             found.append(_judge(function, terms, heard))
@@ -135,20 +131,3 @@ def _heard(span: ResetSpan, spans: Sequence[ResetSpan], told: Sequence[Telling])
     while until is not None and mine and mine[-1].what is Callback.PREPARE:
         del mine[-1]  # of the next
     return _Heard(span, tuple(mine))
-
-
-def _bound_until(function: OfFunction) -> Ns:
-    """When an operation of the plan may first have taken the driver away."""
-    history, rows = function.whole.history, function.rows(*_LETS_GO)
-    begins = history.operations["begin_ns"][rows]
-    return Ns(int(begins.min())) if len(rows) else history.end_ns
-
-
-def _by_driver(span: ResetSpan, own: Sequence[DriverReset]) -> bool:
-    """Whether the thread in which the driver started its own reset performed this one as a part of that."""
-    return any(
-        reset.begin_ns <= span.begin_ns <= reset.end_ns
-        and (step := reset.start) is not None
-        and step.tid == span.tid
-        for reset in own
-    )

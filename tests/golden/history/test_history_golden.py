@@ -23,6 +23,7 @@ from harness.history.windows import doubts
 from harness.judge import judge
 from harness.model.command import Command, CommandRecord
 from harness.model.fault import Fault, Incident, IncidentKind, Misbehaviour, Occasion, PlannedFault
+from harness.model.observation import Callbacks
 from harness.model.pci import ResetMethod
 from harness.model.plan import Op, Privilege, Retries
 from harness.model.promise import WindowKind
@@ -31,7 +32,7 @@ from harness.model.units import MS, SECOND, Ns
 from harness.model.verdict import Blame, Verdict
 
 HERE = Path(__file__).parent
-V1, V2, V3, V4, V5 = (HERE / f"v{number}.history.zip" for number in (1, 2, 3, 4, 5))
+V1, V2, V3, V4, V5, V6 = (HERE / f"v{number}.history.zip" for number in range(1, 7))
 NEWEST = HERE / f"v{VERSION}.history.zip"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "history.md"
 
@@ -103,7 +104,7 @@ ASKED_OF_BOTH = {
 }
 
 
-@pytest.mark.parametrize("path", [V1, V2, V4, V5], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [V1, V2, V4, V5, V6], ids=lambda path: path.name)
 def test_each_of_a_whole_stage_is_still_judged_pass(path: Path) -> None:
     history = from_bytes(path.read_bytes())
     judgement = judge(history, load().terms_of(history))
@@ -203,6 +204,22 @@ def test_what_is_known_of_version_5_is_in_it() -> None:
     assert looked.begin_ns < looked.end_ns <= failed.begin_ns < failed.end_ns < v5.begin_ns
 
 
+def test_version_6_tells_of_the_functions_around_and_of_callbacks_and_older_ones_of_neither() -> None:
+    """A reset of one function of two under nvme."""
+    v6 = from_bytes(V6.read_bytes())
+    assert v6.functions[0].callbacks == Callbacks("nvme_reset_prepare", "nvme_reset_done")
+    port, sibling = v6.neighbours or ()
+    assert (port.alias, port.platform, sibling.alias) == (v6.functions[0].port, "root-port", "0000:0d:00.1")
+    assert (sibling.port, sibling.callbacks) == (port.bdf, None)
+    (kept,) = (one for one in judge(v6, load().terms_of(v6)).findings if one.checker == "config_kept")
+    assert (kept.verdict, kept.met) == (Verdict.PASS, 2)
+    for older in (V1, V2, V3, V4, V5):
+        history = from_bytes(older.read_bytes())
+        assert history.neighbours is None
+        assert {one.callbacks for one in history.functions} <= {None}
+        assert "config_kept" not in {one.checker for one in judge(history, load().terms_of(history)).findings}
+
+
 def test_the_command_judges_it_without_a_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["judge", str(V1)]) == 0
     first = capsys.readouterr().out.splitlines()[0]
@@ -227,7 +244,7 @@ def contents(history: History) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("path", [V1, V2, V4, V5], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [V1, V2, V4, V5, V6], ids=lambda path: path.name)
 def test_what_is_read_can_be_written(path: Path) -> None:
     history = from_bytes(path.read_bytes())
     assert contents(from_bytes(to_bytes(history))) == contents(history)

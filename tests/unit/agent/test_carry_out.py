@@ -22,7 +22,17 @@ from harness.agent.stage import Tell, carry_out, untold
 from harness.agent.trace import KernelTrace
 from harness.bindings.actor import now
 from harness.errors import StagingError
-from harness.model.observation import Beat, FunctionFacts, Observation, Phase, Progress, Reached, Ready, Trace
+from harness.model.observation import (
+    Beat,
+    Callbacks,
+    FunctionFacts,
+    Observation,
+    Phase,
+    Progress,
+    Reached,
+    Ready,
+    Trace,
+)
 from harness.model.operation import ATTRIBUTE_READ, BAR_READ, TAKE
 from harness.model.pci import Bdf
 from harness.model.plan import Actor, File, Op, Plan, Setting, Step
@@ -53,6 +63,10 @@ class Anywhere(dict[str, Bdf]):
 
 class Silence:
     """A trace of a kernel in which nothing happens."""
+
+    def callbacks(self, functions: list[Bdf]) -> dict[Bdf, Callbacks]:
+        assert functions == []
+        return {}
 
     def begin(self, functions: list[Bdf]) -> None:
         assert functions == []

@@ -135,6 +135,7 @@ def test_every_field_is_needed_and_no_other_is_known(section: str, base: dict[st
         ("volatile", VOLATILE, "width", "3"),
         ("volatile", VOLATILE, "mask", "0x10000"),
         ("volatile", VOLATILE, "only_if", "{ offset = 2 }"),
+        ("volatile", VOLATILE, "layout", "2"),
         ("platform", PLATFORM, "word", '"*"'),
         ("platform", PLATFORM, "vendor", "0x10000"),
         ("platform", PLATFORM, "nature", '"ethereal"'),

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from harness.lab.figures.synthetic import synthetic
 from harness.model.command import CommandRecord
 from harness.model.limits import HISTORY_JSON
 from harness.model.loss import LossKind
+from harness.model.observation import Callbacks
 from harness.model.served import Happened
 from harness.model.units import Ns
 from tests.unit.model.strategies import NUMBERS, PLANS, TIMES, WORDS
@@ -29,6 +31,25 @@ from tests.unit.model.strategies import NUMBERS, PLANS, TIMES, WORDS
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | WORDS
 CONFIGS = st.sampled_from([b"", bytes(256), bytes(range(256)) * 16])
 ADDRESSES = st.sampled_from(["0000:01:00.0", "10000:e1:1f.7"])
+CALLBACKS = st.none() | st.builds(Callbacks, WORDS, WORDS)
+NEIGHBOURS = st.sampled_from(["0000:00:02.0", "0000:02:00.1"]).flatmap(
+    lambda bdf: st.builds(
+        FunctionRecord,
+        alias=st.just(bdf),
+        platform=WORDS,
+        bdf=st.just(bdf),
+        vendor=st.integers(0, 0xFFFF),
+        device=st.integers(0, 0xFFFF),
+        driver=WORDS,
+        reset_methods=st.just(()),
+        iommu_group=WORDS,
+        port=st.sampled_from(["", "0000:00:02.0"]),
+        config_before=CONFIGS,
+        config_after=CONFIGS,
+        config_open=st.just(b""),
+        callbacks=CALLBACKS,
+    )
+)
 PROBES = st.lists(st.builds(Probe, symbol=WORDS, edge=st.sampled_from(Edge)), min_size=1, max_size=2).map(
     tuple
 )
@@ -102,9 +123,11 @@ def _histories(draw: st.DrawFn) -> History:
                 config_before=draw(CONFIGS),
                 config_after=draw(CONFIGS),
                 config_open=draw(CONFIGS),
+                callbacks=draw(CALLBACKS),
             )
             for alias in aliases
         ),
+        neighbours=draw(st.none() | st.lists(NEIGHBOURS, max_size=2, unique_by=attrgetter("bdf")).map(tuple)),
         log=tuple(
             draw(
                 st.lists(st.builds(LogLine, time_us=NUMBERS, level=st.integers(0, 7), text=WORDS), max_size=2)
@@ -154,6 +177,16 @@ def test_whatever_goes_in_comes_out(history: History) -> None:
     again = from_bytes(data)
     assert contents(again) == contents(history)
     assert to_bytes(again) == data
+
+
+@pytest.mark.parametrize("twice", ["0000:01:00.0", "0000:02:00.1"])
+def test_a_function_that_is_beside_itself_is_refused(twice: str) -> None:
+    history = synthetic(40)
+    beside = dataclasses.replace(history.functions[0], alias="0000:02:00.1", bdf="0000:02:00.1")
+    again = dataclasses.replace(beside, alias=twice, bdf=twice)
+    from_bytes(to_bytes(dataclasses.replace(history, neighbours=(beside,))))
+    with pytest.raises(HistoryError, match=f"impossible: the function '{twice}' is beside itself"):
+        from_bytes(to_bytes(dataclasses.replace(history, neighbours=(beside, again))))
 
 
 def test_equal_histories_are_equal_bytes() -> None:

@@ -26,6 +26,7 @@ from harness.history.windows import (
     Callback,
     DriverStep,
 )
+from harness.history.windows.trace import SAVE
 from harness.model.kernel import KernelVersion
 from harness.model.operation import (
     ATTRIBUTE_READ,
@@ -81,7 +82,7 @@ PROBES = (
     (WAIT, Edge.ENTRY),
     *((symbol, edge) for symbol in RESET_FUNCTIONS for edge in Edge),
     *((symbol, edge) for symbol in (TRYLOCK, UNREGISTER, HOLD_DEVICE_LOCK) for edge in Edge),
-    *((symbol, Edge.ENTRY) for symbol in (*DRIVER_STEPS, *CALLBACKS)),
+    *((symbol, Edge.ENTRY) for symbol in (*DRIVER_STEPS, *CALLBACKS, SAVE)),
 )
 
 

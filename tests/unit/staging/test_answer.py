@@ -63,6 +63,7 @@ SEEN = Observation(
     records=tuple(rows(actor) for actor in range(len(PLAN.actors))),
     trace=Trace(text=TRACE, lost=0, probes=(Probe(symbol="pci_cfg_access_lock", edge=Edge.ENTRY),)),
     actors=tuple(ActorRecord(name=actor.name, tid=501, rounds=3) for actor in PLAN.actors),
+    neighbours=(),
     functions=tuple(
         StagedFunction(alias=alias, facts=FACTS, config_before=bytes(256), config_after=bytes(256))
         for alias in ADDRESSES
