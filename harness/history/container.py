@@ -1,11 +1,11 @@
-"""A history as bytes and back: the container `hil-history`, version 5.
+"""A history as bytes and back: the container `hil-history`, version 6.
 
 The container is a ZIP archive (deflate) that any tool can open:
 
 ============== ======================================================================================
 member         contents
 ============== ======================================================================================
-`history.json` an object: `container` = "hil-history", `version` = 5, then every field of
+`history.json` an object: `container` = "hil-history", `version` = 6, then every field of
                :class:`~harness.history.history.History` that is no table, bytes as hexadecimal
 `operations.npy` table :data:`~harness.history.columns.OPERATION`, NumPy format 1.0
 `kernel.npy`   table :data:`~harness.history.columns.KERNEL`, NumPy format 1.0
@@ -15,7 +15,8 @@ member         contents
 A later version may add members and fields; every version is readable for ever.  Version 2 added to plans `modules`,
 `ports`, `owners` and `retries` of a step, `privilege` of an actor, and ways to act on a function through VFIO; version
 3 `lost` and `lost_reason`; version 4 `faults` and `incidents` of a plan, and what models of ours saw; version 5
-`before` of a plan, `commands`, and `config_open`.  What an older version does not say is read as nothing.
+`before` of a plan, `commands`, and `config_open`; version 6 `thinned`, `thinned_ns` and `lost_ns` of an actor.  What an
+older version does not say is read as nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from harness.model.observation import KERNEL_FACILITY
 from harness.model.plain import HISTORIES, Misfit, parse, shown
 
 CONTAINER: Final = "hil-history"
-VERSION: Final = 5
+VERSION: Final = 6
 SUFFIX: Final = ".history.zip"
 
 _TABLES: Final[Mapping[str, tuple[int, np.dtype[Any], Limit]]] = {

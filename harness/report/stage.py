@@ -65,7 +65,7 @@ def stage_record(
         findings=tuple(as_json(finding) for finding in judgement.findings),
         weaknesses=judgement.weaknesses,
         met=max((f.met for f in judgement.findings if f.checker == COLLIDED_CHECKER), default=0),
-        operations=len(history.operations),
+        operations=history.begun,
         retried=retried,
         functions=history.plan.functions,
         provenance={key: history.provenance[key] for key in _KEPT if key in history.provenance}
