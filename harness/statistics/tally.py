@@ -110,8 +110,8 @@ class Tally:
         self.met += met
         self.met_nothing += not met
         self.operations += history.begun
-        for operation, times in spans(steps_of(history)):
-            self.latencies.setdefault(operation, Histogram()).add(times)
+        for operation, times, counts in spans(steps_of(history)):
+            self.latencies.setdefault(operation, Histogram()).add(times, counts)
 
     def merge(self, other: Tally) -> None:
         """Add the rounds of another tally of the same test in an equal place."""
