@@ -585,7 +585,7 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
  * it can read what an actor was doing even when that actor sleeps in the kernel and cannot be killed: a record is
  * begun (end_ns 0) before the system call and completed after it.
  *
- * A lane that is too small for its stage is thinned once it is half full: of accesses that follow one another at one step
+ * A lane that is too small for its stage is thinned from `thin_from` records on: of accesses that follow one another at one step
  * and are alike, as hx_step.alike says, those between the first and the last of `thin_ns` leave their room to the next.
  * So every row is an access as it was; what lies between two rows of a step is like both, took no longer than `thin_ns`
  * together with both, and is counted by the rounds that are missing.

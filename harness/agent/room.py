@@ -1,15 +1,15 @@
 """How much shared memory the records of a stage get, and what becomes of a stage for which that is not enough.
 
 An actor that paces itself has room for all that it can do.  One that runs freely may do more than any memory holds: a
-read takes 1 µs on a quick machine.  Its lane is thinned from when it is half full (cdefs/actor.csrc.c): of the accesses
-of a step that are alike, the first and the last of :attr:`Room.thin_ns` keep their rows.
+read takes 1 µs on a quick machine.  Its lane is thinned from when a quarter of it is full (cdefs/actor.csrc.c): of the
+accesses of a step that are alike, the first and the last of :attr:`Room.thin_ns` keep their rows.
 
 **It lasts.**  A step takes two rows in that time, and one more whenever an access took longer than it.  So of S steps
-whose accesses are alike at most 2 S + 1 rows are begun in it, and in half a lane of R rows it may come R / 2 (2 S + 1)
-times: the shortest time that lets it last as long as the stage, but no less than :data:`SHORTEST` and no more than
-:data:`LONGEST`.  One reader of one register fills 600,000 rows at 1 ms in 100 s, eight of them their 150,000 each at
-2.4 ms in 60 s; at 20 ms that is 33 minutes, and 8.  After that, or where no two values are alike, operations are lost,
-and the history says how many, and since when.
+whose accesses are alike at most 2 S + 1 rows are begun in it, and R rows last for R / (2 S + 1) times as long: it is
+the shortest time that lets what is left of the lane last as long as the stage, but no less than :data:`SHORTEST` and no
+more than :data:`LONGEST`.  One reader of one register fills 450,000 rows at 1 ms in 150 s, eight of them their 112,500
+each at 1.6 ms in 60 s; at 20 ms that is 50 minutes, and 12.  After that, or where no two values are alike, operations
+are lost, and the history says how many, and since when.
 
 **It is bounded.**  All lanes together have no more than :data:`MOST` rows, however many actors there are.
 """
@@ -55,9 +55,11 @@ def rooms(programs: Sequence[Sequence[Instruction]], lasting: Ns) -> list[Room]:
 
 
 def _thinned(records: int, program: Sequence[Instruction], lasting: Ns) -> Room:
-    half = records // 2
+    whole = records // 4
     alike = sum(instruction.alike is not Alike.NEVER for instruction in program)
-    return Room(records, half, Ns(min(max(SHORTEST, (2 * alike + 1) * lasting // half), LONGEST)))
+    return Room(
+        records, whole, Ns(min(max(SHORTEST, (2 * alike + 1) * lasting // (records - whole)), LONGEST))
+    )
 
 
 def _wanted(program: Sequence[Instruction], lasting: Ns) -> int:

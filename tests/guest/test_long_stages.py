@@ -43,16 +43,17 @@ def readers_and_resets(patient: Patient, *, lasting: str, at: str, holding: str,
 
 def test_a_minute_of_eight_readers_has_a_verdict_in_bounded_memory(patient: Patient) -> None:
     """The resets come when every lane is thinned already, and all readers wait for each of them."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    resets = 4
-    outcome = patient.stage(readers_and_resets(patient, lasting="60s", at="10s", holding="10s", times=resets))
+    resets = 3
+    outcome = patient.stage(readers_and_resets(patient, lasting="60s", at="25s", holding="8s", times=resets))
     history, agent = outcome.history, int(patient.target.agent.run_source(PEAK))
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     rows = len(history.operations)
     print(  # noqa: T201  for whoever runs it with -s
-        f"{history.begun} operations, {rows} rows; peak of the agent {agent >> 20} MB, of the host {host >> 20} MB more"
+        f"{history.begun} operations, {rows} rows; peak of the agent {agent >> 20} MB, of this process {host >> 20} MB"
     )
-    assert outcome.judgement.verdict is Verdict.PASS, outcome.judgement
+    assert outcome.judgement.verdict is Verdict.PASS, [
+        one.claim for one in outcome.judgement.findings if one.verdict
+    ]
     readers = [actor for actor in history.actors if actor.name.startswith("reader")]
     assert len(readers) == READERS
     assert all(actor.lost == 0 for actor in history.actors)
@@ -62,7 +63,9 @@ def test_a_minute_of_eight_readers_has_a_verdict_in_bounded_memory(patient: Pati
     assert len(Reading(history).windows) >= resets
     assert np.count_nonzero(Reading(history).waited) >= READERS * resets
     assert agent < 3 * MOST * ROW + (64 << 20), "the lanes, two copies for the answer, and the agent itself"
-    assert host < 6 * MOST * ROW, "the answer, the table, and what the judge works out of it"
+    assert host < 6 * MOST * ROW + (512 << 20), (
+        "the answer, the table, what the judge works out, and pytest itself"
+    )
     again = from_bytes(to_bytes(history))
     assert again.begun == history.begun
     assert judge(again, patient.contract.terms_of(again)).verdict is Verdict.PASS
@@ -70,7 +73,7 @@ def test_a_minute_of_eight_readers_has_a_verdict_in_bounded_memory(patient: Pati
 
 def test_a_reader_that_is_let_through_late_in_a_long_stage_convicts(patient: Patient) -> None:
     patient.cut(pci_user_read_config_dword=Cut.IGNORE_LOCK)
-    outcome = patient.stage(readers_and_resets(patient, lasting="25s", at="15s", holding="1s"))
+    outcome = patient.stage(readers_and_resets(patient, lasting="45s", at="42s", holding="1s"))
     thinned = [actor for actor in outcome.history.actors if actor.thinned]
     assert len(thinned) == READERS
     (inside,) = outcome.failures("access_outcome")

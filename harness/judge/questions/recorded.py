@@ -1,10 +1,10 @@
 """Is everything recorded that the other questions look at?
 
 Two things are not.  Accesses that were left out because they were like those around them (:mod:`harness.history.gaps`)
-are shown by the rows on both sides: unless a window opened *and* closed among them, or one closed and the next one
-opened, for then neither row need have met what one between them met; or the trace shows that one of them waited for a
-lock while nobody held it.  And operations that found no room any more are lost: that is no matter where the actor only
-looked, and nothing happened any more.
+are shown by the rows on both sides: unless a window in which something else is promised opened *and* closed among them,
+or one closed and the next one opened, for then neither row need have met what one between them met; or the trace shows
+that one of them waited for a lock while nobody held it.  And operations that found no room any more are lost: that is
+no matter where the actor only looked, and nothing happened any more.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import Final
 import numpy as np
 
 from harness.history.history import ActorRecord
-from harness.history.reading import OfFunction
 from harness.history.steps import Rows
-from harness.history.windows import TRACE_RESOLUTION
+from harness.history.windows import TRACE_RESOLUTION, DeviceWindow, LockWindow
 from harness.judge import findings
 from harness.judge.evidence import Evidence
-from harness.judge.evidence.accesses import Mask
+from harness.judge.evidence.accesses import Accesses, Mask
 from harness.judge.evidence.meeting import Times, Window, possible
 from harness.model.operation import HEARTBEAT, WAIT, verb
+from harness.model.outcome import Outcome
+from harness.model.promise import WindowKind
 from harness.model.served import Happened
 from harness.model.terms import Terms
 from harness.model.units import Ns, as_text
@@ -35,10 +36,10 @@ _LOOKS: Final = (
 )
 
 
-def recorded(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # noqa: ARG001  every checker takes both
+def recorded(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
     """Say where something may have happened that no row shows, and what was lost since when."""
     return (
-        *(finding for function in evidence.functions for finding in _between(evidence, function)),
+        *(finding for group in evidence.accesses for finding in _between(evidence, group, terms)),
         *(
             finding
             for number, record in enumerate(evidence.history.actors)
@@ -47,28 +48,39 @@ def recorded(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:  # noqa: 
     )
 
 
-def _between(evidence: Evidence, function: OfFunction) -> Iterator[Finding]:
-    gaps, table = evidence.gaps, evidence.history.operations
-    own = np.isin(gaps.before, evidence.steps.on(function.alias, lambda _: True))
+def _between(evidence: Evidence, group: Accesses, terms: Terms) -> Iterator[Finding]:
+    table, own = evidence.history.operations, np.isin(evidence.gaps.before, group.rows)
     if not own.any():
         return
-    before, after = gaps.before[own], gaps.after[own]
+    before, after, count = evidence.gaps.before[own], evidence.gaps.after[own], evidence.gaps.count[own]
     since, until = table["begin_ns"][before] - TRACE_RESOLUTION, table["end_ns"][after] + TRACE_RESOLUTION
-    unseen = _passed(function.windows, since, until) | _passed(function.device_windows, since, until)
+    unseen = _passed(_of_consequence(group, terms), since, until)
     if unseen.any():
         first = int(np.argmax(unseen))
         yield findings.unknown(
             NAME,
-            f"{gaps.count[own][unseen].sum()} accesses to {function.alias} were left out where lock windows opened and "
-            f"closed among them: {_who(evidence, before[first])} did {gaps.count[own][first]} of them within "
+            f"{count[unseen].sum()} {group.operation} on {group.alias} were left out where lock windows opened and "
+            f"closed among them: {_who(evidence, before[first])} did {count[first]} of them within "
             f"{as_text(int(until[first] - since[first]))}.",
             events=[findings.operation(before[first]), findings.operation(after[first])],
         )
-    if waited := _baseless(evidence, function, before, after):
+    if group.traced and (waited := _baseless(evidence, group, before, after)):
         yield findings.unknown(
             NAME,
-            f"{waited} accesses to {function.alias} that were left out waited for its config lock, and nobody held it.",
+            f"{waited} {group.operation} on {group.alias} that were left out waited for the config lock, and nobody "
+            "held it.",
         )
+
+
+def _of_consequence(group: Accesses, terms: Terms) -> list[LockWindow | DeviceWindow]:
+    """The windows in which something else is promised to an access than elsewhere, or nothing."""
+
+    def promised(kind: WindowKind) -> Outcome | None:
+        promise = terms.promise(group.alias, group.promised_as, kind)
+        return promise.outcome if promise is not None else None
+
+    free, windows = promised(WindowKind.NONE), (*group.windows, *group.devices)
+    return [one for one in windows if free is None or promised(one.kind) is not free]
 
 
 def _passed(windows: Sequence[Window], since: Times, until: Times) -> Mask:
@@ -80,25 +92,25 @@ def _passed(windows: Sequence[Window], since: Times, until: Times) -> Mask:
     return many
 
 
-def _baseless(evidence: Evidence, function: OfFunction, before: Rows, after: Rows) -> int:
+def _baseless(evidence: Evidence, group: Accesses, before: Rows, after: Rows) -> int:
     """How often the trace shows a thread in one of its gaps waiting outside of all windows."""
     table, count = evidence.history.operations, 0
     for number, record in enumerate(evidence.history.actors):
         own = table["actor"][before] == number
-        times = np.array(evidence.sleeps.get((record.tid, function.number), ()), dtype=np.int64)
+        times = np.array(evidence.sleeps.get((record.tid, evidence.numbers[group.alias]), ()), dtype=np.int64)
         if not own.any() or not len(times):
             continue
         since = table["end_ns"][before[own]] - TRACE_RESOLUTION // 2
         until = table["begin_ns"][after[own]] + TRACE_RESOLUTION // 2
-        count += int((_within(times, since, until) & ~_held(function, times)).sum())
+        count += int((_within(times, since, until) & ~_held(group, times)).sum())
     return count
 
 
-def _held(function: OfFunction, times: Times) -> Mask:
+def _held(group: Accesses, times: Times) -> Mask:
     """Moments at which the config lock may have been held."""
-    if not function.windows:
+    if not group.windows:
         return np.zeros(len(times), dtype=np.bool_)
-    return _within(times, *possible(function.windows))
+    return _within(times, *possible(group.windows))
 
 
 def _within(times: Times, since: Times, until: Times) -> Mask:
