@@ -585,6 +585,11 @@ static void (*_cffi_call_python_org)(struct _cffi_externpy_s *, char *);
  * it can read what an actor was doing even when that actor sleeps in the kernel and cannot be killed: a record is
  * begun (end_ns 0) before the system call and completed after it.
  *
+ * A lane that is too small for its stage is thinned from `thin_from` records on: of accesses that follow one another at one step
+ * and are alike, as hx_step.alike says, those between the first and the last of `thin_ns` leave their room to the next.
+ * So every row is an access as it was; what lies between two rows of a step is like both, took no longer than `thin_ns`
+ * together with both, and is counted by the rounds that are missing.
+ *
  * cffi releases the GIL around hx_act().  Nothing here allocates, and nothing is shared between actors but the
  * stage header.
  *
@@ -627,6 +632,13 @@ enum { /* hx_step.op */
     HX_REPEAT,     /* go back to step `slot`, until `times` rounds (0: any number) or the end of the stage */
 };
 
+enum { /* hx_step.alike: which accesses of a step are alike, of those that came to the same result and errno */
+    HX_NEVER,  /* none */
+    HX_EQUAL,  /* those with the same value */
+    HX_DATA,   /* those with the same value, and those that are neither all-zero nor all-ones in `width` bytes */
+    HX_ALWAYS, /* all: the value is of the step's own making */
+};
+
 enum { /* hx_lane.state */
     HX_NEW,
     HX_ARRIVED, /* its files are open, it waits for the others */
@@ -644,6 +656,10 @@ struct hx_step {
     uint32_t data;  /* offset of its bytes in the lane's data */
     uint32_t step;  /* number of the step in the plan, for the record */
     uint32_t times;
+    uint32_t alike;
+    uint32_t first; /* kept by the actor: 1 + the record from which on accesses are alike, 0: none */
+    uint32_t last;  /* and 1 + the last of those after it */
+    uint32_t reserved;
 };
 
 struct hx_patience { /* the data of HX_RETRY */
@@ -707,6 +723,11 @@ struct hx_lane {
     uint32_t capacity;
     uint32_t lost; /* operations done without room for a record */
     uint32_t steps;
+    uint32_t thin_from; /* records begun before any is left out */
+    uint32_t spare;     /* 1 + the record that the next operation takes, 0: none */
+    int64_t thin_ns;    /* from the call of the first to the return of the last of accesses that are alike */
+    int64_t lost_ns;    /* since when operations are lost */
+    uint64_t thinned;   /* operations whose record was left to another */
     uint64_t steps_at; /* offsets in the shared memory */
     uint64_t data_at;
     uint64_t records_at;
@@ -949,21 +970,55 @@ static inline __attribute__((always_inline)) void operate(const struct hx_step *
     land(lane);
 }
 
-/* Where the next operation goes: room in the lane, or `overflow` when there is none left. */
-static struct hx_record *next_record(struct hx_lane *lane, struct hx_record *records, const struct hx_step *step,
-                                     uint32_t round, struct hx_record *overflow)
+/* Where the next operation goes: room in the lane, or `overflow` when there is none left.  A record that is left to the
+ * next operation stays an access of its own, whole, until that begins. */
+static inline __attribute__((always_inline)) struct hx_record *next_record(struct hx_lane *lane,
+                                                                           struct hx_record *records,
+                                                                           const struct hx_step *step, uint32_t round,
+                                                                           struct hx_record *overflow)
 {
     struct hx_record *record = lane->count < lane->capacity ? &records[lane->count] : overflow;
 
+    if (lane->spare != 0) {
+        record = &records[lane->spare - 1];
+        lane->spare = 0;
+        lane->thinned++;
+    } else if (record == overflow && lane->lost++ == 0) {
+        lane->lost_ns = hx_now();
+    }
+    __atomic_store_n(&record->end_ns, 0, __ATOMIC_RELEASE);
     record->actor = (uint16_t)lane->actor;
     record->step = (uint16_t)step->step;
     record->round = round;
-    record->end_ns = 0;
-    if (record == overflow)
-        lane->lost++;
-    else
+    if (record == &records[lane->count])
         __atomic_store_n(&lane->count, lane->count + 1, __ATOMIC_RELEASE);
     return record;
+}
+
+static int alike(const struct hx_step *step, const struct hx_record *one, const struct hx_record *other)
+{
+    uint64_t ones = step->width < 8 ? (1ULL << 8 * step->width) - 1 : ~0ULL;
+
+    if (one->result != other->result || one->error != other->error)
+        return 0;
+    return step->alike == HX_ALWAYS || one->value == other->value ||
+           (step->alike == HX_DATA && one->value != 0 && other->value != 0 && one->value != ones && other->value != ones);
+}
+
+/* When the access that just ended is the third or a later one of those that are alike, the one before it is left out. */
+static __attribute__((noinline)) void thin(struct hx_lane *lane, struct hx_record *records, struct hx_step *step,
+                                           const struct hx_record *record)
+{
+    const struct hx_record *first = &records[step->first - 1];
+    uint32_t own = (uint32_t)(record - records) + 1;
+
+    if (step->first != 0 && record->end_ns - first->begin_ns <= lane->thin_ns && alike(step, first, record)) {
+        lane->spare = step->last;
+        step->last = own;
+    } else {
+        step->first = own;
+        step->last = 0;
+    }
 }
 
 /* Go through the motions of a first read, of no bytes, which sysfs and procfs answer before they touch a device.
@@ -1013,7 +1068,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
 
     struct hx_stage *stage = (struct hx_stage *)memory;
     struct hx_lane *lane = (struct hx_lane *)(memory + lane_at);
-    const struct hx_step *steps = (const struct hx_step *)(memory + lane->steps_at);
+    struct hx_step *steps = (struct hx_step *)(memory + lane->steps_at);
     const uint8_t *data = memory + lane->data_at;
     struct hx_record *records = (struct hx_record *)(memory + lane->records_at);
     struct hx_record overflow;
@@ -1031,7 +1086,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
     madvise(records, room < POPULATED ? room : POPULATED, MADV_POPULATE_WRITE);
 
     for (uint32_t at = 0; at < lane->steps; at++) {
-        const struct hx_step *step = &steps[at];
+        struct hx_step *step = &steps[at];
         lane->at = at;
         switch (step->op) {
         case HX_OPEN:
@@ -1105,6 +1160,8 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
                 last_error = 0;
                 break;
             }
+            if (step->op == HX_PAUSE && planned + (int64_t)step->time_ns >= end)
+                goto done; /* nothing can follow it: leave no record of a pause that never was */
             struct hx_record *record = next_record(lane, records, step, round, &overflow);
             if (step->op != HX_PAUSE) {
                 operate(step, data, files, maps, lane, record, latest);
@@ -1112,22 +1169,19 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
                 last_error = record->error;
                 if (tried == 0)
                     first_attempt = record->begin_ns;
-                break;
+            } else {
+                planned += (int64_t)step->time_ns;
+                record->begin_ns = hx_now();
+                take_off(lane, record);
+                sleep_until(planned);
+                record->value = (uint64_t)planned;
+                record->result = record->error = 0;
+                latest = hx_now();
+                __atomic_store_n(&record->end_ns, latest, __ATOMIC_RELEASE);
+                land(lane);
             }
-            planned += (int64_t)step->time_ns;
-            if (planned >= end) { /* nothing can follow it: leave no record of a pause that never was */
-                if (record != &overflow)
-                    __atomic_store_n(&lane->count, lane->count - 1, __ATOMIC_RELEASE);
-                goto done;
-            }
-            record->begin_ns = hx_now();
-            take_off(lane, record);
-            sleep_until(planned);
-            record->value = (uint64_t)planned;
-            record->result = record->error = 0;
-            latest = hx_now();
-            __atomic_store_n(&record->end_ns, latest, __ATOMIC_RELEASE);
-            land(lane);
+            if (lane->count > lane->thin_from && step->alike != HX_NEVER && record != &overflow)
+                thin(lane, records, step, record);
         }
         }
     }
@@ -1297,6 +1351,13 @@ _cffi_f_mlock(PyObject *self, PyObject *args)
 #  define _cffi_f_mlock _cffi_d_mlock
 #endif
 
+static int _cffi_const_HX_ALWAYS(unsigned long long *o)
+{
+  int n = (HX_ALWAYS) <= 0;
+  *o = (unsigned long long)((HX_ALWAYS) | 0);  /* check that HX_ALWAYS is an integer */
+  return n;
+}
+
 static int _cffi_const_HX_ARRIVED(unsigned long long *o)
 {
   int n = (HX_ARRIVED) <= 0;
@@ -1325,6 +1386,13 @@ static int _cffi_const_HX_COUNT(unsigned long long *o)
   return n;
 }
 
+static int _cffi_const_HX_DATA(unsigned long long *o)
+{
+  int n = (HX_DATA) <= 0;
+  *o = (unsigned long long)((HX_DATA) | 0);  /* check that HX_DATA is an integer */
+  return n;
+}
+
 static int _cffi_const_HX_DONE(unsigned long long *o)
 {
   int n = (HX_DONE) <= 0;
@@ -1336,6 +1404,13 @@ static int _cffi_const_HX_DROP(unsigned long long *o)
 {
   int n = (HX_DROP) <= 0;
   *o = (unsigned long long)((HX_DROP) | 0);  /* check that HX_DROP is an integer */
+  return n;
+}
+
+static int _cffi_const_HX_EQUAL(unsigned long long *o)
+{
+  int n = (HX_EQUAL) <= 0;
+  *o = (unsigned long long)((HX_EQUAL) | 0);  /* check that HX_EQUAL is an integer */
   return n;
 }
 
@@ -1378,6 +1453,13 @@ static int _cffi_const_HX_MAP(unsigned long long *o)
 {
   int n = (HX_MAP) <= 0;
   *o = (unsigned long long)((HX_MAP) | 0);  /* check that HX_MAP is an integer */
+  return n;
+}
+
+static int _cffi_const_HX_NEVER(unsigned long long *o)
+{
+  int n = (HX_NEVER) <= 0;
+  *o = (unsigned long long)((HX_NEVER) | 0);  /* check that HX_NEVER is an integer */
   return n;
 }
 
@@ -1511,6 +1593,11 @@ static void _cffi_checkfld_struct_hx_lane(struct hx_lane *p)
   (void)((p->capacity) | 0);  /* check that 'struct hx_lane.capacity' is an integer */
   (void)((p->lost) | 0);  /* check that 'struct hx_lane.lost' is an integer */
   (void)((p->steps) | 0);  /* check that 'struct hx_lane.steps' is an integer */
+  (void)((p->thin_from) | 0);  /* check that 'struct hx_lane.thin_from' is an integer */
+  (void)((p->spare) | 0);  /* check that 'struct hx_lane.spare' is an integer */
+  (void)((p->thin_ns) | 0);  /* check that 'struct hx_lane.thin_ns' is an integer */
+  (void)((p->lost_ns) | 0);  /* check that 'struct hx_lane.lost_ns' is an integer */
+  (void)((p->thinned) | 0);  /* check that 'struct hx_lane.thinned' is an integer */
   (void)((p->steps_at) | 0);  /* check that 'struct hx_lane.steps_at' is an integer */
   (void)((p->data_at) | 0);  /* check that 'struct hx_lane.data_at' is an integer */
   (void)((p->records_at) | 0);  /* check that 'struct hx_lane.records_at' is an integer */
@@ -1583,22 +1670,30 @@ static void _cffi_checkfld_struct_hx_step(struct hx_step *p)
   (void)((p->data) | 0);  /* check that 'struct hx_step.data' is an integer */
   (void)((p->step) | 0);  /* check that 'struct hx_step.step' is an integer */
   (void)((p->times) | 0);  /* check that 'struct hx_step.times' is an integer */
+  (void)((p->alike) | 0);  /* check that 'struct hx_step.alike' is an integer */
+  (void)((p->first) | 0);  /* check that 'struct hx_step.first' is an integer */
+  (void)((p->last) | 0);  /* check that 'struct hx_step.last' is an integer */
+  (void)((p->reserved) | 0);  /* check that 'struct hx_step.reserved' is an integer */
 }
 struct _cffi_align_struct_hx_step { char x; struct hx_step y; };
 
 static const struct _cffi_global_s _cffi_globals[] = {
+  { "HX_ALWAYS", (void *)_cffi_const_HX_ALWAYS, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_ARRIVED", (void *)_cffi_const_HX_ARRIVED, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_BEGIN", (void *)_cffi_const_HX_BEGIN, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_CLOSE", (void *)_cffi_const_HX_CLOSE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_COUNT", (void *)_cffi_const_HX_COUNT, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_DATA", (void *)_cffi_const_HX_DATA, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_DONE", (void *)_cffi_const_HX_DONE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_DROP", (void *)_cffi_const_HX_DROP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_EQUAL", (void *)_cffi_const_HX_EQUAL, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_FLYING", (void *)_cffi_const_HX_FLYING, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_IOCTL", (void *)_cffi_const_HX_IOCTL, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_LANDED", (void *)_cffi_const_HX_LANDED, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_LOAD", (void *)_cffi_const_HX_LOAD, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_MAGIC", (void *)_cffi_const_HX_MAGIC, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_MAP", (void *)_cffi_const_HX_MAP, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
+  { "HX_NEVER", (void *)_cffi_const_HX_NEVER, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_NEW", (void *)_cffi_const_HX_NEW, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_OPEN", (void *)_cffi_const_HX_OPEN, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
   { "HX_PAUSE", (void *)_cffi_const_HX_PAUSE, _CFFI_OP(_CFFI_OP_CONSTANT_INT, -1), (void *)0 },
@@ -1660,6 +1755,21 @@ static const struct _cffi_field_s _cffi_fields[] = {
   { "steps", offsetof(struct hx_lane, steps),
              sizeof(((struct hx_lane *)0)->steps),
              _CFFI_OP(_CFFI_OP_NOOP, 22) },
+  { "thin_from", offsetof(struct hx_lane, thin_from),
+                 sizeof(((struct hx_lane *)0)->thin_from),
+                 _CFFI_OP(_CFFI_OP_NOOP, 22) },
+  { "spare", offsetof(struct hx_lane, spare),
+             sizeof(((struct hx_lane *)0)->spare),
+             _CFFI_OP(_CFFI_OP_NOOP, 22) },
+  { "thin_ns", offsetof(struct hx_lane, thin_ns),
+               sizeof(((struct hx_lane *)0)->thin_ns),
+               _CFFI_OP(_CFFI_OP_NOOP, 14) },
+  { "lost_ns", offsetof(struct hx_lane, lost_ns),
+               sizeof(((struct hx_lane *)0)->lost_ns),
+               _CFFI_OP(_CFFI_OP_NOOP, 14) },
+  { "thinned", offsetof(struct hx_lane, thinned),
+               sizeof(((struct hx_lane *)0)->thinned),
+               _CFFI_OP(_CFFI_OP_NOOP, 2) },
   { "steps_at", offsetof(struct hx_lane, steps_at),
                 sizeof(((struct hx_lane *)0)->steps_at),
                 _CFFI_OP(_CFFI_OP_NOOP, 2) },
@@ -1756,21 +1866,33 @@ static const struct _cffi_field_s _cffi_fields[] = {
   { "times", offsetof(struct hx_step, times),
              sizeof(((struct hx_step *)0)->times),
              _CFFI_OP(_CFFI_OP_NOOP, 22) },
+  { "alike", offsetof(struct hx_step, alike),
+             sizeof(((struct hx_step *)0)->alike),
+             _CFFI_OP(_CFFI_OP_NOOP, 22) },
+  { "first", offsetof(struct hx_step, first),
+             sizeof(((struct hx_step *)0)->first),
+             _CFFI_OP(_CFFI_OP_NOOP, 22) },
+  { "last", offsetof(struct hx_step, last),
+            sizeof(((struct hx_step *)0)->last),
+            _CFFI_OP(_CFFI_OP_NOOP, 22) },
+  { "reserved", offsetof(struct hx_step, reserved),
+                sizeof(((struct hx_step *)0)->reserved),
+                _CFFI_OP(_CFFI_OP_NOOP, 22) },
 };
 
 static const struct _cffi_struct_union_s _cffi_struct_unions[] = {
   { "hx_lane", 15, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_lane), offsetof(struct _cffi_align_struct_hx_lane, y), 0, 16 },
+    sizeof(struct hx_lane), offsetof(struct _cffi_align_struct_hx_lane, y), 0, 21 },
   { "hx_mark", 16, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_mark), offsetof(struct _cffi_align_struct_hx_mark, y), 16, 3 },
+    sizeof(struct hx_mark), offsetof(struct _cffi_align_struct_hx_mark, y), 21, 3 },
   { "hx_patience", 17, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_patience), offsetof(struct _cffi_align_struct_hx_patience, y), 19, 3 },
+    sizeof(struct hx_patience), offsetof(struct _cffi_align_struct_hx_patience, y), 24, 3 },
   { "hx_record", 18, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_record), offsetof(struct _cffi_align_struct_hx_record, y), 22, 8 },
+    sizeof(struct hx_record), offsetof(struct _cffi_align_struct_hx_record, y), 27, 8 },
   { "hx_stage", 19, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_stage), offsetof(struct _cffi_align_struct_hx_stage, y), 30, 7 },
+    sizeof(struct hx_stage), offsetof(struct _cffi_align_struct_hx_stage, y), 35, 7 },
   { "hx_step", 20, _CFFI_F_CHECK_FIELDS,
-    sizeof(struct hx_step), offsetof(struct _cffi_align_struct_hx_step, y), 37, 8 },
+    sizeof(struct hx_step), offsetof(struct _cffi_align_struct_hx_step, y), 42, 12 },
 };
 
 static const struct _cffi_type_context_s _cffi_type_context = {
@@ -1780,7 +1902,7 @@ static const struct _cffi_type_context_s _cffi_type_context = {
   _cffi_struct_unions,
   NULL,  /* no enums */
   NULL,  /* no typenames */
-  31,  /* num_globals */
+  35,  /* num_globals */
   6,  /* num_struct_unions */
   0,  /* num_enums */
   0,  /* num_typenames */

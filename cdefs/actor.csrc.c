@@ -5,6 +5,11 @@
  * it can read what an actor was doing even when that actor sleeps in the kernel and cannot be killed: a record is
  * begun (end_ns 0) before the system call and completed after it.
  *
+ * A lane that is too small for its stage is thinned from `thin_from` records on: of accesses that follow one another at one step
+ * and are alike, as hx_step.alike says, those between the first and the last of `thin_ns` leave their room to the next.
+ * So every row is an access as it was; what lies between two rows of a step is like both, took no longer than `thin_ns`
+ * together with both, and is counted by the rounds that are missing.
+ *
  * cffi releases the GIL around hx_act().  Nothing here allocates, and nothing is shared between actors but the
  * stage header.
  *
@@ -47,6 +52,13 @@ enum { /* hx_step.op */
     HX_REPEAT,     /* go back to step `slot`, until `times` rounds (0: any number) or the end of the stage */
 };
 
+enum { /* hx_step.alike: which accesses of a step are alike, of those that came to the same result and errno */
+    HX_NEVER,  /* none */
+    HX_EQUAL,  /* those with the same value */
+    HX_DATA,   /* those with the same value, and those that are neither all-zero nor all-ones in `width` bytes */
+    HX_ALWAYS, /* all: the value is of the step's own making */
+};
+
 enum { /* hx_lane.state */
     HX_NEW,
     HX_ARRIVED, /* its files are open, it waits for the others */
@@ -64,6 +76,10 @@ struct hx_step {
     uint32_t data;  /* offset of its bytes in the lane's data */
     uint32_t step;  /* number of the step in the plan, for the record */
     uint32_t times;
+    uint32_t alike;
+    uint32_t first; /* kept by the actor: 1 + the record from which on accesses are alike, 0: none */
+    uint32_t last;  /* and 1 + the last of those after it */
+    uint32_t reserved;
 };
 
 struct hx_patience { /* the data of HX_RETRY */
@@ -127,6 +143,11 @@ struct hx_lane {
     uint32_t capacity;
     uint32_t lost; /* operations done without room for a record */
     uint32_t steps;
+    uint32_t thin_from; /* records begun before any is left out */
+    uint32_t spare;     /* 1 + the record that the next operation takes, 0: none */
+    int64_t thin_ns;    /* from the call of the first to the return of the last of accesses that are alike */
+    int64_t lost_ns;    /* since when operations are lost */
+    uint64_t thinned;   /* operations whose record was left to another */
     uint64_t steps_at; /* offsets in the shared memory */
     uint64_t data_at;
     uint64_t records_at;
@@ -369,21 +390,55 @@ static inline __attribute__((always_inline)) void operate(const struct hx_step *
     land(lane);
 }
 
-/* Where the next operation goes: room in the lane, or `overflow` when there is none left. */
-static struct hx_record *next_record(struct hx_lane *lane, struct hx_record *records, const struct hx_step *step,
-                                     uint32_t round, struct hx_record *overflow)
+/* Where the next operation goes: room in the lane, or `overflow` when there is none left.  A record that is left to the
+ * next operation stays an access of its own, whole, until that begins. */
+static inline __attribute__((always_inline)) struct hx_record *next_record(struct hx_lane *lane,
+                                                                           struct hx_record *records,
+                                                                           const struct hx_step *step, uint32_t round,
+                                                                           struct hx_record *overflow)
 {
     struct hx_record *record = lane->count < lane->capacity ? &records[lane->count] : overflow;
 
+    if (lane->spare != 0) {
+        record = &records[lane->spare - 1];
+        lane->spare = 0;
+        lane->thinned++;
+    } else if (record == overflow && lane->lost++ == 0) {
+        lane->lost_ns = hx_now();
+    }
+    __atomic_store_n(&record->end_ns, 0, __ATOMIC_RELEASE);
     record->actor = (uint16_t)lane->actor;
     record->step = (uint16_t)step->step;
     record->round = round;
-    record->end_ns = 0;
-    if (record == overflow)
-        lane->lost++;
-    else
+    if (record == &records[lane->count])
         __atomic_store_n(&lane->count, lane->count + 1, __ATOMIC_RELEASE);
     return record;
+}
+
+static int alike(const struct hx_step *step, const struct hx_record *one, const struct hx_record *other)
+{
+    uint64_t ones = step->width < 8 ? (1ULL << 8 * step->width) - 1 : ~0ULL;
+
+    if (one->result != other->result || one->error != other->error)
+        return 0;
+    return step->alike == HX_ALWAYS || one->value == other->value ||
+           (step->alike == HX_DATA && one->value != 0 && other->value != 0 && one->value != ones && other->value != ones);
+}
+
+/* When the access that just ended is the third or a later one of those that are alike, the one before it is left out. */
+static __attribute__((noinline)) void thin(struct hx_lane *lane, struct hx_record *records, struct hx_step *step,
+                                           const struct hx_record *record)
+{
+    const struct hx_record *first = &records[step->first - 1];
+    uint32_t own = (uint32_t)(record - records) + 1;
+
+    if (step->first != 0 && record->end_ns - first->begin_ns <= lane->thin_ns && alike(step, first, record)) {
+        lane->spare = step->last;
+        step->last = own;
+    } else {
+        step->first = own;
+        step->last = 0;
+    }
 }
 
 /* Go through the motions of a first read, of no bytes, which sysfs and procfs answer before they touch a device.
@@ -433,7 +488,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
 
     struct hx_stage *stage = (struct hx_stage *)memory;
     struct hx_lane *lane = (struct hx_lane *)(memory + lane_at);
-    const struct hx_step *steps = (const struct hx_step *)(memory + lane->steps_at);
+    struct hx_step *steps = (struct hx_step *)(memory + lane->steps_at);
     const uint8_t *data = memory + lane->data_at;
     struct hx_record *records = (struct hx_record *)(memory + lane->records_at);
     struct hx_record overflow;
@@ -451,7 +506,7 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
     madvise(records, room < POPULATED ? room : POPULATED, MADV_POPULATE_WRITE);
 
     for (uint32_t at = 0; at < lane->steps; at++) {
-        const struct hx_step *step = &steps[at];
+        struct hx_step *step = &steps[at];
         lane->at = at;
         switch (step->op) {
         case HX_OPEN:
@@ -525,6 +580,8 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
                 last_error = 0;
                 break;
             }
+            if (step->op == HX_PAUSE && planned + (int64_t)step->time_ns >= end)
+                goto done; /* nothing can follow it: leave no record of a pause that never was */
             struct hx_record *record = next_record(lane, records, step, round, &overflow);
             if (step->op != HX_PAUSE) {
                 operate(step, data, files, maps, lane, record, latest);
@@ -532,22 +589,19 @@ static int hx_act(int memory_fd, uint64_t size, uint64_t lane_at)
                 last_error = record->error;
                 if (tried == 0)
                     first_attempt = record->begin_ns;
-                break;
+            } else {
+                planned += (int64_t)step->time_ns;
+                record->begin_ns = hx_now();
+                take_off(lane, record);
+                sleep_until(planned);
+                record->value = (uint64_t)planned;
+                record->result = record->error = 0;
+                latest = hx_now();
+                __atomic_store_n(&record->end_ns, latest, __ATOMIC_RELEASE);
+                land(lane);
             }
-            planned += (int64_t)step->time_ns;
-            if (planned >= end) { /* nothing can follow it: leave no record of a pause that never was */
-                if (record != &overflow)
-                    __atomic_store_n(&lane->count, lane->count - 1, __ATOMIC_RELEASE);
-                goto done;
-            }
-            record->begin_ns = hx_now();
-            take_off(lane, record);
-            sleep_until(planned);
-            record->value = (uint64_t)planned;
-            record->result = record->error = 0;
-            latest = hx_now();
-            __atomic_store_n(&record->end_ns, latest, __ATOMIC_RELEASE);
-            land(lane);
+            if (lane->count > lane->thin_from && step->alike != HX_NEVER && record != &overflow)
+                thin(lane, records, step, record);
         }
         }
     }

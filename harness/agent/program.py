@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Final
 
 from harness.agent.files import DEVICE, GROUP, Files, descriptor_of, is_granted, needed, opens_itself
 from harness.bindings import vfio
-from harness.bindings.actor import Code, Instruction, patience
+from harness.bindings.actor import Alike, Code, Instruction, patience
 from harness.errors import StagingError
+from harness.model.operation import SELF_TEST_RESULT, WAIT, verb
 from harness.model.plan import Actor, File, Op, Privilege, Step
 from harness.pci.storage import DISK
 
@@ -29,6 +31,14 @@ _CODES: Final = {
 }
 RECORDED: Final = frozenset(_CODES.values())
 """Instructions that leave a row in the history."""
+
+_ALIKE: Final = {
+    "config-read": Alike.EQUAL,
+    "attribute-read": Alike.EQUAL,
+    "bar-read": Alike.DATA,  # no promise speaks of what a register holds, but for what is made up in its place
+    verb(WAIT): Alike.ALWAYS,
+}
+"""By verb: what is looked at as columns, not one by one.  Heartbeats, writes and calls are never left out."""
 
 _SLOTS: Final = 16  # SLOTS of cdefs/actor.csrc.c
 _MAPPED: Final = (Op.LOAD, Op.STORE)
@@ -69,7 +79,7 @@ def compile_actor(plan: Actor, files: Files) -> list[Instruction]:
     first = len(program)
     for number, step in enumerate(plan.steps):
         again = len(program)
-        program.append(_instruction(step, number, files, slots, maps))
+        program.append(replace(_instruction(step, number, files, slots, maps), alike=_alike(step)))
         if step.retries is not None:
             retries = step.retries
             program.append(
@@ -83,6 +93,13 @@ def compile_actor(plan: Actor, files: Files) -> list[Instruction]:
             )
     program.append(Instruction(op=Code.REPEAT, slot=first, times=plan.times or 0))
     return program
+
+
+def _alike(step: Step) -> Alike:
+    """Which accesses of a step are alike: of one that is tried again, or looked at in its round, none."""
+    if step.retries is not None or step.means == SELF_TEST_RESULT:
+        return Alike.NEVER
+    return _ALIKE.get(verb(step.means), Alike.NEVER)
 
 
 def _opened(plan: Actor, files: Files) -> tuple[dict[File, int], list[Instruction]]:

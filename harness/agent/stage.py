@@ -19,11 +19,12 @@ from harness.agent.files import Files
 from harness.agent.kernel_log import KernelLog
 from harness.agent.machine import told
 from harness.agent.nursery import ActorProcess, Nursery, wait_any
-from harness.agent.program import RECORDED, compile_actor
+from harness.agent.program import compile_actor
+from harness.agent.room import rooms
 from harness.agent.settings import DRIVER, applied
 from harness.agent.trace import KernelTrace
 from harness.agent.uevents import Uevents
-from harness.bindings.actor import Code, Instruction, Lane, LaneState, SharedStage, now
+from harness.bindings.actor import Code, Instruction, LaneState, SharedStage, now
 from harness.errors import StagingError
 from harness.model.observation import (
     ActorRecord,
@@ -43,9 +44,6 @@ from harness.pci import functions, sysfs
 from harness.pci.condition import taint
 from harness.pci.neighbours import around, configs
 
-_LARGEST_LANE: Final = 600_000  # records, 24 MB: 1 us apart for 0.6 s, 10 us apart for 6 s
-_SMALLEST_LANE: Final = 64
-_FASTEST: Final = Ns(1_000)  # no config access takes less
 _LEFT: Final[list[ExitStack]] = []  # what cannot be undone behind a stuck actor; dropping it would undo it
 _ARRIVAL: Final = Ns(20 * SECOND)  # for opening files and meeting, on a slow machine
 _BEAT: Final = Ns(1 * SECOND)
@@ -117,7 +115,8 @@ def carry_out(
             tuple(replace(one, callbacks=told.get(one.facts.bdf)) for one in some)
             for some in (staged, neighbours)
         )
-        memory = SharedStage(programs, plan.lasting_ns, [_room(p, plan.lasting_ns) for p in programs])
+        offered = rooms(programs, plan.lasting_ns)
+        memory = SharedStage(programs, plan.lasting_ns, offered)
         undo.callback(memory.close)
         reach(Phase.OBSERVING)
         processes = nursery.borrow(len(programs))
@@ -220,11 +219,21 @@ def _wait(
         ends[number] = {"end": "abandoned", **_where(lane.tid or pid)}
         if lane.state is LaneState.NEW:
             ends[number]["detail"] = _intention(programs[number], lane.at)
-    return tuple(_record(actor.name, memory.lane(at), ends[at]) for at, actor in enumerate(plan.actors))
+    return tuple(_record(actor.name, memory, at, ends[at]) for at, actor in enumerate(plan.actors))
 
 
-def _record(name: str, lane: Lane, end: dict[str, str]) -> ActorRecord:
-    return ActorRecord(name=name, tid=lane.tid, rounds=lane.rounds, lost=lane.lost, **end)
+def _record(name: str, memory: SharedStage, number: int, end: dict[str, str]) -> ActorRecord:
+    lane = memory.lane(number)
+    return ActorRecord(
+        name=name,
+        tid=lane.tid,
+        rounds=lane.rounds,
+        lost=lane.lost,
+        lost_ns=lane.lost_ns,
+        thinned=lane.thinned,
+        thinned_ns=memory.rooms[number].thin_ns if lane.thinned else Ns(0),
+        **end,
+    )
 
 
 def _config(bdf: Bdf) -> bytes:
@@ -293,18 +302,6 @@ def _intention(program: list[Instruction], at: int) -> str:
     source = next(i for i in program if i.op in (Code.OPEN, Code.TAKE) and i.slot == slot)
     file = os.fsdecode(source.data) if source.op is Code.OPEN else "a VFIO device or group"
     return f"{'mapping' if wanted.op is Code.MAP else 'opening'} {file}"
-
-
-def _room(program: list[Instruction], lasting: Ns) -> int:
-    """How many records an actor can need: its slowest possible pace is not known, its fastest is."""
-    recorded = [i for i in program if i.op in RECORDED]
-    most = len(recorded) + sum(i.times for i in program if i.op is Code.RETRY)  # records of one round
-    times = program[-1].times
-    if times:
-        return min(max(times * most, _SMALLEST_LANE), _LARGEST_LANE)
-    pause = sum(i.time_ns for i in recorded)
-    rounds = lasting // (pause or _FASTEST * len(recorded)) + 2
-    return min(max(rounds * most, _SMALLEST_LANE), _LARGEST_LANE)
 
 
 def _where(tid: int) -> dict[str, str]:

@@ -53,6 +53,17 @@ class Code(enum.IntEnum):
     REPEAT = _lib.HX_REPEAT
 
 
+class Alike(enum.IntEnum):
+    """`hx_step.alike`: which accesses of a step are alike, of those that came to the same result and errno."""
+
+    NEVER = _lib.HX_NEVER
+    EQUAL = _lib.HX_EQUAL
+    """Those with the same value."""
+    DATA = _lib.HX_DATA
+    """Those with the same value, and those that are neither all-zero nor all-ones."""
+    ALWAYS = _lib.HX_ALWAYS
+
+
 class LaneState(enum.IntEnum):
     """How far an actor is."""
 
@@ -70,6 +81,7 @@ class Instruction:
     Attributes:
         data: the path to open, or the bytes to write.
         step: number of the step in the plan.
+        alike: of which accesses most are left out when the lane gets full.
     """
 
     op: Code
@@ -80,6 +92,23 @@ class Instruction:
     times: int = 0
     step: int = 0
     data: bytes = b""
+    alike: Alike = Alike.NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """For how many records a lane has room, and from when on it is thinned.
+
+    Attributes:
+        records: as many.
+        thin_from: records begun before any is left out; as many as there are: none ever is.
+        thin_ns: the longest from the call of the first to the return of the last of accesses that are alike, of which
+            those between the two are left out.
+    """
+
+    records: int
+    thin_from: int
+    thin_ns: Ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +120,8 @@ class Lane:
         at: index of the instruction it is at.
         count: records begun; the last may be in flight.
         lost: operations done without room for a record.
+        lost_ns: since when, CLOCK_MONOTONIC; 0: none was.
+        thinned: operations whose record was left to another.
     """
 
     state: LaneState
@@ -100,6 +131,8 @@ class Lane:
     rounds: int
     count: int
     lost: int
+    lost_ns: Ns
+    thinned: int
 
 
 def patience(first: Ns, longest: Ns, errnos: Sequence[int]) -> bytes:
@@ -134,26 +167,25 @@ class SharedStage:
     Owns a memfd; actors need `fd`, `size_bytes` and :meth:`lane_at`.
     """
 
-    def __init__(
-        self, programs: Sequence[Sequence[Instruction]], lasting: Ns, capacity: Sequence[int]
-    ) -> None:
+    def __init__(self, programs: Sequence[Sequence[Instruction]], lasting: Ns, rooms: Sequence[Room]) -> None:
         """Lay out the memory and write all programs into it.
 
         Args:
             programs: one for each actor.
             lasting: how long rounds may begin after the release.
-            capacity: number of records each actor has room for.
+            rooms: for the records of each actor.
         """
+        self.rooms: Final = tuple(rooms)
         lane_bytes = _ffi.sizeof("struct hx_lane")
         step_bytes = _ffi.sizeof("struct hx_step")
         at = _aligned(_ffi.sizeof("struct hx_stage"))
         layout = []
-        for program, room in zip(programs, capacity, strict=True):
+        for program, room in zip(programs, rooms, strict=True):
             data = b"".join(instruction.data + b"\0" for instruction in program)
             lane_at, steps_at = at, at + 64 * -(-lane_bytes // 64)
             data_at = steps_at + step_bytes * len(program)
             records_at = _aligned(data_at + len(data))
-            at = _aligned(records_at + room * RECORD_BYTES)
+            at = _aligned(records_at + room.records * RECORD_BYTES)
             layout.append((lane_at, steps_at, data_at, records_at, data))
         self.size_bytes: Final = at
         self.fd: Final = os.memfd_create("hil-stage", os.MFD_CLOEXEC)
@@ -167,11 +199,12 @@ class SharedStage:
         self._stage.actors = len(programs)
         self._stage.lasting_ns = lasting
         self._lanes = []
-        for number, (program, room) in enumerate(zip(programs, capacity, strict=True)):
+        for number, (program, room) in enumerate(zip(programs, rooms, strict=True)):
             lane_at, steps_at, data_at, records_at, data = layout[number]
             lane = _ffi.cast("struct hx_lane *", self._base + lane_at)
             self._mark(lane.mark, lane_at)
-            lane.actor, lane.capacity, lane.steps = number, room, len(program)
+            lane.actor, lane.capacity, lane.steps = number, room.records, len(program)
+            lane.thin_from, lane.thin_ns = room.thin_from, room.thin_ns
             lane.steps_at, lane.data_at, lane.records_at = steps_at, data_at, records_at
             self._memory[data_at : data_at + len(data)] = data
             steps = _ffi.cast("struct hx_step *", self._base + steps_at)
@@ -184,7 +217,7 @@ class SharedStage:
                     instruction.time_ns,
                     instruction.times,
                 )
-                step.step, step.data = instruction.step, position
+                step.step, step.data, step.alike = instruction.step, position, instruction.alike
                 position += len(instruction.data) + 1
             self._lanes.append((lane_at, lane))
         for page in self._told():
@@ -234,10 +267,12 @@ class SharedStage:
             rounds=lane.rounds,
             count=lane.count,
             lost=lane.lost,
+            lost_ns=Ns(int(lane.lost_ns)),
+            thinned=int(lane.thinned),
         )
 
     def records(self, actor: int) -> bytes:
-        """The rows that an actor has begun, oldest first, :data:`RECORD_BYTES` each."""
+        """The rows that an actor has begun, :data:`RECORD_BYTES` each: oldest first, until the lane is thinned."""
         lane = self._lanes[actor][1]
         begin = int(lane.records_at)
         return self._memory[begin : begin + min(lane.count, lane.capacity) * RECORD_BYTES]
@@ -302,6 +337,6 @@ def _in_flight(lane: Any) -> InFlight:
         tid=lane.tid,
         round=doing & 0xFFFF_FFFF,
         begin_ns=since if believed else 0,
-        count=lane.count + lane.lost,
+        count=int(lane.count + lane.lost + lane.thinned),
         returned=not doing & _lib.HX_FLYING,
     )

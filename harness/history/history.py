@@ -121,6 +121,11 @@ class History:
     lost_reason: str = field(default="", metadata={SINCE: 3})
     commands: tuple[CommandRecord, ...] = field(default=(), metadata={SINCE: 5})
 
+    @property
+    def begun(self) -> int:
+        """How many operations were begun: those that have rows, and those left out (:mod:`harness.history.gaps`)."""
+        return len(self.operations) + sum(actor.thinned for actor in self.actors)
+
     def means(self, actor: int, step: int) -> Operation:
         """What an operation of `actor` at `step` is, in the contract's words."""
         return self.plan.actors[actor].steps[step].means

@@ -14,6 +14,7 @@ from typing import Final, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from harness.history.gaps import Gaps, gaps
 from harness.history.history import FunctionRecord, History
 from harness.history.retried import Retried, retried
 from harness.history.steps import Rows, Steps, places, steps_of, together
@@ -157,7 +158,12 @@ class Reading:
     @cached_property
     def slept(self) -> npt.NDArray[np.intp]:
         """Where in `History.kernel` each operation began to sleep for a config lock the last time."""
-        return slept(self.history, self.threads)
+        return slept(self.history, self.threads, self.gaps.before)
+
+    @cached_property
+    def gaps(self) -> Gaps:
+        """Where accesses were left out that were like those around them."""
+        return gaps(self.history)
 
     @cached_property
     def sleeps(self) -> dict[tuple[int, int], list[int]]:

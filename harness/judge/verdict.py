@@ -28,6 +28,7 @@ from harness.judge.questions.kernel_log import kernel_log
 from harness.judge.questions.lock_discipline import lock_discipline
 from harness.judge.questions.persistent_state import persistent_state
 from harness.judge.questions.port_lock import port_lock
+from harness.judge.questions.recorded import recorded
 from harness.judge.questions.recovered import recovered
 from harness.judge.questions.removed import removed
 from harness.judge.questions.reset_happened import reset_happened
@@ -58,6 +59,7 @@ CHECKERS: Final[tuple[Checker, ...]] = (
     recovered,
     removed,
     finished,
+    recorded,
     came_back,
     stray_dma,
     accounted,

@@ -55,7 +55,7 @@ HISTORY_INFLATED: Final = Limit(
 )  # (7.4)
 """What keeps a small file from taking much memory, where the following leave room for stages on quick machines."""
 HISTORY_JSON: Final = Limit(what="history.json, unpacked", most=16 << 20)  # (46 kB)
-OPERATIONS: Final = Limit(what="operations.npy", most=1 << 24, unit="rows")  # (76,848; a lane holds 600,000)
+OPERATIONS: Final = Limit(what="operations.npy", most=1 << 24, unit="rows")  # (76,848; all lanes 1,200,000)
 CALLS: Final = Limit(what="operations.npy", most=1 << 16, unit="calls")  # (2,445)
 """Of resets, opens, accesses to a disk and whatever else is judged one by one."""
 KERNEL_ROWS: Final = Limit(what="kernel.npy", most=1 << 17, unit="rows")  # (34)
@@ -93,7 +93,7 @@ LONGEST_TIME: Final = Limit(what="one time", most=1 << 60, unit="ns")
 
 LINE: Final = Limit(what="a line of an agent", most=1 << 20)
 MESSAGE: Final = Limit(what="a message of an agent", most=512 << 20)
-"""A full lane is 24 MB, the trace of a processor some MB; an answer brings all of them."""
+"""All lanes are 48 MB at most, the trace of a processor some MB; an answer brings all of them."""
 MESSAGE_VALUES: Final = Limit(what="a message of an agent", most=1_000_000, unit="values")
 """One costs a byte there and up to 72 here."""
 MESSAGE_TEXT: Final = Limit(what="the text in a message of an agent", most=64 << 20)

@@ -202,6 +202,9 @@ class ActorRecord:
         tid: its thread id on the target.
         rounds: how many rounds it began.
         lost: operations that found no room in the shared memory and are missing from the table.
+        lost_ns: since when, CLOCK_MONOTONIC; 0 where none was, and in earlier histories.
+        thinned: operations that have no row because they were like those around them (:mod:`harness.history.gaps`).
+        thinned_ns: no longer lies between the call before and the return after such ones; 0 where there are none.
         end: `done`, `abandoned` (stuck past the deadline), `died` (a signal), `refused` (a file could not be opened) or
             `lost` (with the kernel that ran it).
         detail: for `refused` the file and errno, for `died` the signal, for `abandoned` what of its set-up it was doing
@@ -214,6 +217,9 @@ class ActorRecord:
     tid: Thread
     rounds: int = 0
     lost: int = 0
+    lost_ns: Span = field(default=0, metadata={SINCE: 6})
+    thinned: int = field(default=0, metadata={SINCE: 6})
+    thinned_ns: Span = field(default=0, metadata={SINCE: 6})
     end: _End = "done"
     detail: str = ""
     wchan: str = ""

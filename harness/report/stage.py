@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -66,7 +67,7 @@ def stage_record(
         findings=tuple(as_json(finding) for finding in judgement.findings),
         weaknesses=judgement.weaknesses,
         met=max((f.met for f in judgement.findings if f.checker == COLLIDED_CHECKER), default=0),
-        operations=len(history.operations),
+        operations=history.begun,
         retried=retried,
         functions=history.plan.functions,
         provenance={key: history.provenance[key] for key in _KEPT if key in history.provenance}
@@ -86,13 +87,13 @@ def stage_record(
 def latencies(reading: Reading) -> tuple[Latency, ...]:
     """How long each kind of operation took from call to return, over all actors; pauses do not count."""
     result = []
-    for means, times in spans(reading.steps):
-        p50, p99 = np.percentile(times, (50, 99), method="higher")
-        result.append(
-            Latency(
-                operation=means, count=len(times), p50_ns=int(p50), p99_ns=int(p99), max_ns=int(times.max())
-            )
-        )
+    for means, times, counts in spans(reading.steps):
+        order = np.argsort(times)
+        until, total = np.cumsum(counts[order]), int(counts.sum())
+        # As np.percentile(method="higher") finds them where each time is there as often as it counts.
+        ranks = [math.ceil(percent * (total - 1) / 100) for percent in (50, 99)]
+        p50, p99 = times[order][np.searchsorted(until, ranks, "right")].tolist()
+        result.append(Latency(operation=means, count=total, p50_ns=p50, p99_ns=p99, max_ns=int(times.max())))
     return tuple(result)
 
 

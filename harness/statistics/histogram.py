@@ -45,14 +45,14 @@ class Histogram:
         """How many times were added."""
         return int(self._counts.sum())
 
-    def add(self, times_ns: npt.NDArray[np.int64]) -> None:
-        """Count times, in nanoseconds."""
+    def add(self, times_ns: npt.NDArray[np.int64], counts: npt.NDArray[np.int64] | None = None) -> None:
+        """Count times, in nanoseconds: each once, or as often as `counts` says, which is 1 or more."""
         if not len(times_ns):
             return
         clipped = np.clip(times_ns, 1, LONGEST)
         # The tolerance keeps an exact power of the growth in the bucket below it, whatever the logarithm rounds to.
         buckets = np.ceil(np.log(clipped) / _LOG - 1e-9).astype(np.int64)
-        self._counts += np.bincount(buckets, minlength=_BUCKETS)
+        self._counts += np.bincount(buckets, counts, minlength=_BUCKETS).astype(np.int64)
         self.max_ns = Ns(max(self.max_ns, int(times_ns.max())))
 
     def merge(self, other: Histogram) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from harness.history.gaps import gaps
 from harness.history.steps import Rows, Steps, together
 from harness.model.operation import RENDEZVOUS, SET_UP, WAIT, Operation
 
@@ -15,12 +16,23 @@ _NO_LATENCY: Final = frozenset({WAIT, RENDEZVOUS, SET_UP})
 """Their length was asked for, or is nobody's concern."""
 
 
-def spans(steps: Steps) -> Iterator[tuple[Operation, npt.NDArray[np.int64]]]:
-    """Word and times from call to return, nanoseconds, of all operations that returned; each word once, in order."""
+Times = npt.NDArray[np.int64]
+
+
+def spans(steps: Steps) -> Iterator[tuple[Operation, Times, Times]]:
+    """Of all operations that returned: word, times from call to return in nanoseconds, and how many took each.
+
+    Each word comes once, in order.  Accesses that were left out count as long as the row after them.
+    """
+    found = gaps(steps.history)
+    stands_for = np.ones(len(steps.history.operations), dtype=np.int64)
+    stands_for[found.after] += found.count
     alike: dict[Operation, list[Rows | None]] = {}
     for number, (_, step) in enumerate(steps.numbered):
         alike.setdefault(step.means, []).append(steps.rows_of.get(number))
     for means in sorted(alike.keys() - _NO_LATENCY):
-        done = steps.history.operations[together(alike[means])]
-        if (returned := done["end_ns"] > 0).any():
-            yield means, (done["end_ns"] - done["begin_ns"])[returned]
+        rows = together(alike[means])
+        rows = rows[steps.history.operations["end_ns"][rows] > 0]
+        if len(rows):
+            done = steps.history.operations[rows]
+            yield means, done["end_ns"] - done["begin_ns"], stands_for[rows]

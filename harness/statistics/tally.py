@@ -61,7 +61,7 @@ class Tally:
         stages: how many were judged.
         met: accesses and calls that met a window, over all stages.
         met_nothing: stages in which none did.
-        operations: all that were recorded.
+        operations: all that were begun.
         latencies: times by operation word.
     """
 
@@ -109,9 +109,9 @@ class Tally:
         self.stages += 1
         self.met += met
         self.met_nothing += not met
-        self.operations += len(history.operations)
-        for operation, times in spans(steps_of(history)):
-            self.latencies.setdefault(operation, Histogram()).add(times)
+        self.operations += history.begun
+        for operation, times, counts in spans(steps_of(history)):
+            self.latencies.setdefault(operation, Histogram()).add(times, counts)
 
     def merge(self, other: Tally) -> None:
         """Add the rounds of another tally of the same test in an equal place."""

@@ -7,15 +7,20 @@ import numpy.typing as npt
 
 from harness.history.columns import Edge
 from harness.history.history import History
-from harness.history.steps import places
+from harness.history.steps import Rows, places
 from harness.history.windows.threads import NOBODY, Threads
 from harness.history.windows.trace import TRACE_RESOLUTION, WAIT, hits
 
 
-def slept(history: History, threads: Threads) -> npt.NDArray[np.intp]:
+def slept(history: History, threads: Threads, followed: Rows) -> npt.NDArray[np.intp]:
     """For each operation: where `pci_wait_cfg` fired last in its own thread between call and return.
 
     It fires while the lock is held, and whoever is in it comes out when the lock is free.
+
+    Args:
+        history: that is read.
+        threads: who did what when in it.
+        followed: operations that an access without a row came after: at their very end it may be that one's hit.
 
     Returns:
         Rows of `History.kernel`, one for each of `History.operations`; :data:`~harness.history.windows.NOBODY` where it
@@ -39,7 +44,8 @@ def slept(history: History, threads: Threads) -> npt.NDArray[np.intp]:
         # A thread does one thing at a time: a hit belongs to the last operation that had begun by then.
         begin, end = operations["begin_ns"][rows], operations["end_ns"][rows]
         last = np.searchsorted(begin, times + TRACE_RESOLUTION // 2, "right") - 1
-        until = np.where(end == 0, history.end_ns, end)[last] + TRACE_RESOLUTION
+        grace = np.where(np.isin(rows, followed), -TRACE_RESOLUTION // 2, TRACE_RESOLUTION)
+        until = (np.where(end == 0, history.end_ns, end) + grace)[last]
         belongs = (last >= 0) & (times <= until)
         np.maximum.at(result, rows[last[belongs]], own[belongs])
     return result

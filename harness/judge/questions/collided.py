@@ -51,6 +51,7 @@ def _at_most(evidence: Evidence, starved: float) -> float:
     A stage that asks for more asks for too much, however busy the machine was.
     """
     done = sum(len(group.rows) for group in evidence.accesses) + len(evidence.calls)
+    done += sum(actor.thinned for actor in evidence.history.actors)
     return done / (1 - starved) if starved < 1 else np.inf
 
 

@@ -33,6 +33,7 @@ from harness.model.verdict import Blame, Verdict
 
 HERE = Path(__file__).parent
 V1, V2, V3, V4, V5, V6 = (HERE / f"v{number}.history.zip" for number in range(1, 7))
+THINNED = HERE / "v6-thinned.history.zip"
 NEWEST = HERE / f"v{VERSION}.history.zip"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "history.md"
 
@@ -218,6 +219,28 @@ def test_version_6_tells_of_the_functions_around_and_of_callbacks_and_older_ones
         assert history.neighbours is None
         assert {one.callbacks for one in history.functions} <= {None}
         assert "config_kept" not in {one.checker for one in judge(history, load().terms_of(history)).findings}
+
+
+@pytest.mark.parametrize("path", [V1, V2, V3, V4, V5], ids=lambda path: path.name)
+def test_before_version_6_nothing_was_left_out(path: Path) -> None:
+    old = from_bytes(path.read_bytes())
+    assert {(actor.thinned, actor.thinned_ns, actor.lost_ns) for actor in old.actors} == {(0, 0, 0)}
+    assert old.begun == len(old.operations)
+
+
+def test_what_was_left_out_of_lanes_that_get_full_is_known() -> None:
+    """The stage of version 5 as it is in lanes that get full: real ones hold more than a golden file may."""
+    v5, v6 = (from_bytes(path.read_bytes()) for path in (V5, THINNED))
+    assert v6.plan == v5.plan
+    assert v6.begun == len(v5.operations) > len(v6.operations) + 500
+    assert {actor.name for actor in v6.actors if actor.thinned} == {"reader"}
+    gaps = Reading(v6).gaps
+    assert gaps.count.sum() == sum(actor.thinned for actor in v6.actors)
+    assert [(one.opened_ns, one.closed_ns, one.kind) for one in Reading(v6).windows] == [
+        (one.opened_ns, one.closed_ns, one.kind) for one in Reading(v5).windows
+    ]
+    blocked = [history.operations[Reading(history).waited] for history in (v5, v6)]
+    assert blocked[0].tobytes() == blocked[1].tobytes()
 
 
 def test_the_command_judges_it_without_a_device(capsys: pytest.CaptureFixture[str]) -> None:

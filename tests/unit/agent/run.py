@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from harness.bindings.actor import Code, Instruction, SharedStage, act, patience
+from harness.bindings.actor import Code, Instruction, Room, SharedStage, act, patience
 from harness.history.columns import OPERATION, Table
 from harness.model.units import MS, Ns
 
@@ -104,9 +104,19 @@ def program(
 
 
 @contextmanager
-def staged(*programs: Program, lasting: int = LONG, room: int = 1000) -> Iterator[SharedStage]:
-    """The memory of a stage; nobody runs yet, and at the end nobody begins anything more."""
-    stage = SharedStage(programs, Ns(lasting), [room] * len(programs))
+def staged(
+    *programs: Program, lasting: int = LONG, room: int = 1000, thinned: tuple[int, int] | None = None
+) -> Iterator[SharedStage]:
+    """The memory of a stage; nobody runs yet, and at the end nobody begins anything more.
+
+    Args:
+        programs: one an actor.
+        lasting: how long rounds may begin.
+        room: for the records of each.
+        thinned: from how many records on, and over how long a time.
+    """
+    thin_from, thin_ns = thinned or (room, 0)
+    stage = SharedStage(programs, Ns(lasting), [Room(room, thin_from, Ns(thin_ns))] * len(programs))
     try:
         yield stage
     finally:

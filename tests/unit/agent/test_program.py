@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from dataclasses import replace
 
 import pytest
 
 from harness.agent import files as module
 from harness.agent.files import Files
 from harness.agent.program import _CODES, RECORDED, compile_actor
-from harness.bindings.actor import Code, Instruction, patience
+from harness.bindings.actor import Alike, Code, Instruction, patience
 from harness.errors import StagingError, UsageError
 from harness.model.operation import (
     ATTRIBUTE_READ,
@@ -22,6 +23,8 @@ from harness.model.operation import (
     HOT_RESET,
     MAPPED_READ,
     MARK,
+    SELF_TEST_RESULT,
+    SYSFS_MAPPED_READ,
     TAKE,
     UNMASK,
     UNPRIVILEGED_OPEN,
@@ -31,6 +34,7 @@ from harness.model.operation import (
     VFIO_READ,
     VFIO_RESET,
     VFIO_WRITE,
+    WAIT,
     config_read,
     config_write,
     reset,
@@ -51,6 +55,7 @@ MARKED = Step(
 CHECKED = Step(op=Op.LOAD, means=CHECK, file=File(function="igb0", role="resource0"), offset=0x80, width=4)
 
 
+RETRIES = Retries(errnos=(errno.EAGAIN,), attempts=5, first_ns=Ns(1), longest_ns=Ns(1), patience_ns=Ns(9))
 WHERE = {"igb0": Bdf.parse("0000:ff:1e.0"), "igb1": Bdf.parse("0000:ff:1f.0")}
 FOLDER = b"/sys/bus/pci/devices/0000:ff:1e.0"
 
@@ -102,6 +107,24 @@ def test_files_are_opened_before_the_rendezvous_and_steps_come_after() -> None:
     assert (pause.time_ns, pause.step) == (10_000, 1)
     assert (write.data, write.width, write.slot, write.step) == (b"1", 1, 1, 2)
     assert (again.slot, again.times) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("step", "alike"),
+    [
+        (READ, Alike.EQUAL),
+        (replace(READ, means=ATTRIBUTE_READ, file=File(function="igb0", role="vendor")), Alike.EQUAL),
+        (replace(CHECKED, means=SYSFS_MAPPED_READ), Alike.DATA),
+        (replace(PAUSE, means=WAIT), Alike.ALWAYS),
+        (replace(READ, retries=RETRIES), Alike.NEVER),
+        (replace(READ, means=SELF_TEST_RESULT), Alike.NEVER),
+        *((step, Alike.NEVER) for step in (WRITE, RESET, PAUSE, MARKED, CHECKED)),
+    ],
+)
+def test_what_is_looked_at_as_a_column_may_be_left_out(step: Step, alike: Alike) -> None:
+    """Heartbeats, writes, calls and oracles are looked at one by one, and so is what is tried again."""
+    (instruction, *_) = body(Actor(name="a", steps=(step,)))
+    assert instruction.alike is alike
 
 
 def test_without_a_number_rounds_are_repeated_until_the_end() -> None:

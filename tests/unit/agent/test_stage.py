@@ -9,30 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent.stage import _LARGEST_LANE, _refused, _room, _wait
+from harness.agent.stage import _refused, _wait
 from harness.bindings.actor import Code, Instruction, SharedStage
 from harness.errors import StagingError
 from harness.model.observation import ActorRecord
 from harness.model.operation import HEARTBEAT
 from harness.model.plan import Actor, Op, Plan, Step
-from harness.model.units import MS, SECOND, Ns
+from harness.model.units import MS, Ns
 from tests.unit.agent.conftest import Watched
 from tests.unit.agent.gate import guarded
 from tests.unit.agent.run import (
     Program,
-    close,
-    ioctl,
     load,
     mapping,
     opening,
     pause,
     program,
     read,
-    retry,
     rows,
     staged,
-    store,
-    try_open,
     until,
 )
 
@@ -189,26 +184,3 @@ def test_nothing_is_refused_where_all_is_well(file: Path) -> None:
     programs = [program([read()], opens=[opening(file)])]
     with staged(*programs) as stage:
         assert _refused(stage, programs) is None
-
-
-@pytest.mark.parametrize(
-    ("steps", "times", "lasting", "room"),
-    [
-        ([read()], 100, SECOND, 100),
-        ([read(), read()], 100, SECOND, 200),
-        ([read()], 1, SECOND, 64),
-        ([read()], 0, 10 * MS, 10_002),
-        ([read()], 0, 60 * SECOND, _LARGEST_LANE),
-        ([pause(10 * MS)], 0, 2 * SECOND, 202),
-        ([pause(10 * MS), read()], 0, 2 * SECOND, 404),
-        ([try_open("x"), close(), ioctl(1), load(), store(b"1")], 100, SECOND, 500),
-    ],
-)
-def test_there_is_room_for_the_fastest_pace(steps: Program, times: int, lasting: int, room: int) -> None:
-    assert _room(program(steps, times=times), Ns(lasting)) == room
-
-
-@pytest.mark.parametrize("times", [100, 0])
-def test_there_is_room_for_every_attempt(times: int) -> None:
-    steps = [read(), retry(11, attempts=5), pause(10 * MS)]
-    assert _room(program(steps, times=times), Ns(990 * MS)) >= 100 * (5 + 1)

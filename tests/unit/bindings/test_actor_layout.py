@@ -10,7 +10,18 @@ import pytest
 
 from harness.agent.program import _SLOTS
 from harness.bindings import _actor
-from harness.bindings.actor import RECORD_BYTES, Code, Instruction, LaneState, SharedStage, act, now, patience
+from harness.bindings.actor import (
+    RECORD_BYTES,
+    Alike,
+    Code,
+    Instruction,
+    LaneState,
+    Room,
+    SharedStage,
+    act,
+    now,
+    patience,
+)
 from harness.errors import HarnessError
 from harness.history.columns import OPERATION
 from harness.model.units import Ns
@@ -48,6 +59,7 @@ def test_more_than_eight_errnos_are_not_cut_short() -> None:
 def test_codes_and_states_are_those_of_the_loop() -> None:
     assert [code.value for code in Code] == list(range(len(Code)))
     assert [state.value for state in LaneState] == list(range(len(LaneState)))
+    assert [alike.value for alike in Alike] == list(range(len(Alike)))
 
 
 def test_the_clock_is_monotonic_time() -> None:
@@ -57,7 +69,7 @@ def test_the_clock_is_monotonic_time() -> None:
 
 def test_lanes_do_not_overlap() -> None:
     programs = [[Instruction(op=Code.RENDEZVOUS, data=b"x" * 5000)], [Instruction(op=Code.RENDEZVOUS)]]
-    stage = SharedStage(programs, Ns(0), [1000, 3])
+    stage = SharedStage(programs, Ns(0), [Room(1000, 1000, Ns(0)), Room(3, 3, Ns(0))])
     try:
         first, second = stage.lane_at(0), stage.lane_at(1)
         assert first % 4096 == second % 4096 == 0
@@ -81,7 +93,7 @@ def test_the_compiler_of_programs_knows_how_many_files_the_loop_can_hold() -> No
             Instruction(op=Code.RENDEZVOUS),
             Instruction(op=Code.BEGIN),
         ]
-        stage = SharedStage([program], Ns(0), [1])
+        stage = SharedStage([program], Ns(0), [Room(1, 1, Ns(0))])
         act(stage.fd, stage.size_bytes, stage.lane_at(0))
         assert stage.lane(0).error == error
         stage.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bindings.actor import Code, Instruction, SharedStage
+from harness.bindings.actor import Code, Instruction, Room, SharedStage
 from harness.contract import load
 from harness.errors import AgentLost, ClockError, EmulatorLost, GuestError, HarnessError
 from harness.history.container import from_bytes, to_bytes
@@ -266,7 +266,7 @@ def test_an_actor_that_had_not_begun_is_told_so() -> None:
 
 
 def test_pages_that_were_read_are_added_to_the_loss() -> None:
-    stage = SharedStage([[Instruction(op=Code.RENDEZVOUS)]] * 2, Ns(0), [10, 10])
+    stage = SharedStage([[Instruction(op=Code.RENDEZVOUS)]] * 2, Ns(0), [Room(10, 10, Ns(0))] * 2)
     stage._stage.release_ns = RELEASE
     pages = {at: stage._memory[at : at + 4096] for at in (0, stage.lane_at(0), stage.lane_at(1))}
     heard = told(stage=stage.id)

@@ -11,15 +11,18 @@ import pytest
 
 from harness.errors import HistoryError
 from harness.history.history import History
+from harness.history.reading import Reading
 from harness.history.steps import steps_of
 from harness.lab.figures.synthetic import synthetic
 from harness.model.operation import config_read, reset
 from harness.model.pci import AccessPath, ResetMethod
 from harness.model.units import MS, US
+from harness.report.stage import latencies
 from harness.statistics.comparison import ENOUGH, Aspect, Weight, compare
 from harness.statistics.histogram import Histogram
 from harness.statistics.spans import spans
 from harness.statistics.tally import Outcome, Place, Tally, place_of
+from tests.property.thinned import thinned
 
 HISTORY = replace(
     synthetic(4000), provenance={"kernel.release": "6.12.117+deb13-amd64", "lab.accelerator": "tcg"}
@@ -49,7 +52,7 @@ def claims(now: Tally, before: Tally, **options: float) -> list[tuple[Aspect, We
 
 
 def test_spans_are_those_of_the_table() -> None:
-    found = dict(spans(steps_of(HISTORY)))
+    found = {means: times for means, times, _ in spans(steps_of(HISTORY))}
     assert set(found) == {"config-read/sysfs", "reset/flr", "heartbeat"}
     assert len(found[config_read(AccessPath.SYSFS)]) == 4000
     assert int(found[reset(ResetMethod.FLR)].min()) > 100 * MS
@@ -58,7 +61,27 @@ def test_spans_are_those_of_the_table() -> None:
 def test_operations_that_never_returned_have_no_latency() -> None:
     operations = HISTORY.operations.copy()
     operations["end_ns"][operations["actor"] == 4] = 0
-    assert "reset/flr" not in dict(spans(steps_of(replace(HISTORY, operations=operations))))
+    assert "reset/flr" not in {
+        means for means, *_ in spans(steps_of(replace(HISTORY, operations=operations)))
+    }
+
+
+def test_what_a_full_lane_left_out_is_counted_as_long_as_the_row_after_it() -> None:
+    """Otherwise the slow ones, which all have their rows, would weigh more in a long stage than in a short one."""
+    thin = thinned(HISTORY, 2 * MS)
+    assert len(thin.operations) < len(HISTORY.operations) / 2
+    whole, less = Tally(), Tally()
+    whole.add_stage(HISTORY, 1)
+    less.add_stage(thin, 1)
+    assert less.operations == whole.operations
+    read = config_read(AccessPath.SYSFS)
+    assert less.latencies[read].count == whole.latencies[read].count
+    (before,), (after,) = (
+        [one for one in latencies(Reading(history)) if one.operation == read] for history in (HISTORY, thin)
+    )
+    assert (after.count, after.max_ns) == (before.count, before.max_ns)
+    assert after.p50_ns == pytest.approx(before.p50_ns, rel=0.1)
+    assert after.p99_ns == pytest.approx(before.p99_ns, rel=0.1)
 
 
 def test_stages_add_up() -> None:
