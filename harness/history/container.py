@@ -15,8 +15,8 @@ member         contents
 A later version may add members and fields; every version is readable for ever.  Version 2 added to plans `modules`,
 `ports`, `owners` and `retries` of a step, `privilege` of an actor, and ways to act on a function through VFIO; version
 3 `lost` and `lost_reason`; version 4 `faults` and `incidents` of a plan, and what models of ours saw; version 5
-`before` of a plan, `commands`, and `config_open`; version 6 `neighbours`, and `thinned`, `thinned_ns` and `lost_ns` of an actor.  What an
-older version does not say is read as nothing.
+`before` of a plan, `commands`, and `config_open`; version 6 `neighbours`, and `thinned`, `thinned_ns` and `lost_ns` of
+an actor.  What an older version does not say is read as nothing.
 """
 
 from __future__ import annotations

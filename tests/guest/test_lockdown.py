@@ -8,14 +8,14 @@ from typing import Final
 
 import pytest
 
-from harness.contract import Nature, load
+from harness.contract import load
 from harness.judge import judge
 from harness.lab.place import GuestTarget, Place
 from harness.lab.template.template import cold
 from harness.model.promise import Lockdown
 from harness.model.request import DescribeMachine
 from harness.model.verdict import Verdict
-from harness.plugin.lab.functions import describe
+from harness.plugin.lab.functions import describe, platform_of
 from harness.staging.conduct import conduct
 from harness.staging.part import plan_of
 from harness.staging.vfio_user import VfioUser
@@ -80,9 +80,7 @@ def test_a_kernel_that_was_booted_so_has_no_windows_and_convicts_nobody(place: P
             VfioUser(igb0).resets_with_oracle(),
         )
         plan = plan_of(parts, title="locked down", lasting="400ms", meets=1)
-        history = conduct(
-            plan, target, lambda vendor, device: contract.platform(vendor, device, Nature.EMULATED)
-        )
+        history = conduct(plan, target, platform_of(target, contract))
     assert str(history.provenance["kernel.no_trace"]).startswith("/sys/kernel/tracing/dynamic_events: ")
     judgement = judge(history, contract.terms_of(history))
     assert judgement.verdict is Verdict.UNKNOWN, judgement

@@ -18,7 +18,7 @@ from harness.contract import load
 from harness.history.console import read_console
 from harness.judge.evidence.log_accounts import unexplained
 from harness.judge.evidence.log_events import LogEvent, log_events
-from harness.judge.synthetic import synthetic
+from harness.lab.figures.synthetic import synthetic
 from harness.model.terms import LogClass
 
 HERE = Path(__file__).parent
