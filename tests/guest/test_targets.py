@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError
+from harness.errors import AgentLost, HarnessError
 from harness.lab.place import GuestTarget, Place
 from harness.model.loss import LossKind
 from harness.model.pci import Nature
+from harness.model.request import DescribeMachine
 from harness.target.protocol import Target
 from tests.guest.conformance import spoilt_targets
 from tests.guest.conformance.spoilt_targets import spoilt
@@ -41,9 +42,12 @@ PRINTED = "hil-test: it waits"
 # --- the kinds --------------------------------------------------------------------------------------------
 
 
-def _kill(target: Target) -> None:
-    assert isinstance(target, GuestTarget)
-    os.kill(target.guest.pid, signal.SIGKILL)
+def _signals(number: signal.Signals) -> Callable[[Target], None]:
+    def signal_qemu(target: Target) -> None:
+        assert isinstance(target, GuestTarget)
+        os.kill(target.guest.pid, number)
+
+    return signal_qemu
 
 
 def _prints(target: Target, line: str) -> None:
@@ -61,7 +65,16 @@ LOSSES_OF_GUESTS = (
         act=lambda target: target.agent.open_channel("open('/proc/sysrq-trigger', 'w').write('c')"),
         pages=frozenset({0}),
     ),
-    Way(name="killed", kind=LossKind.EMULATOR, said="QEMU was killed by SIGKILL", act=_kill),
+    Way(
+        name="killed", kind=LossKind.EMULATOR, said="QEMU was killed by SIGKILL", act=_signals(signal.SIGKILL)
+    ),
+    Way(
+        name="stopped",
+        kind=LossKind.FROZEN,
+        said="SIGSTOP",
+        act=_signals(signal.SIGSTOP),
+        pages=frozenset({0}),
+    ),
 )
 
 
@@ -97,7 +110,7 @@ def alive(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aliv
         yield Alive(kind=kind, target=target)
 
 
-@pytest.fixture(scope="module", params=["panic", "killed"])
+@pytest.fixture(scope="module", params=["panic", "killed", "stopped"])
 def lost(
     request: pytest.FixtureRequest, kind: Kind, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lost]:
@@ -109,8 +122,15 @@ def lost(
             target.address(alias)
         release = target.provenance()["kernel.release"]
         way.act(target)
-        until(lambda: target.lost, WITHIN_S)
+        until(lambda: not _answers(target), WITHIN_S)
         yield Lost(way=way, target=target, release=release)
+
+
+def _answers(target: Target) -> bool:
+    try:
+        return target.agent.ask(DescribeMachine()).cpus > 0
+    except AgentLost:
+        return False
 
 
 @pytest.fixture(scope="module")

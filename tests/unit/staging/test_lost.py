@@ -259,6 +259,15 @@ def test_evidence_says_what_is_missing() -> None:
     )
 
 
+def test_a_target_without_a_console_is_told_of_none() -> None:
+    made = [
+        str(error_of(plan(), loss(LossKind.REBOOT), told(), AgentLost("asking"), console=console))
+        for console in (Path("c.log"), None)
+    ]
+    assert [text.count("Console: ") for text in made] == [1, 0]
+    assert "None" not in made[1]
+
+
 def test_an_actor_that_had_not_begun_is_told_so() -> None:
     waiting = InFlight(actor=0, step=None, tid=9, round=0, begin_ns=0, count=0, returned=True)
     text = evidence(plan(), loss(in_flight=(waiting,)), AgentLost("asking"))
