@@ -116,7 +116,7 @@ def _behind(evidence: Evidence, record: FunctionRecord) -> Iterator[tuple[int, i
 
 
 def _of_the_plan(evidence: Evidence, bdfs: Collection[str]) -> Iterator[OfFunction]:
-    return (one for one in evidence.functions if one.record.bdf in bdfs)
+    return (evidence.of(one.alias) for one in evidence.history.functions if one.bdf in bdfs)
 
 
 def _struck(evidence: Evidence, function: OfFunction, kinds: Collection[IncidentKind]) -> bool:

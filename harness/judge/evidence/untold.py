@@ -67,8 +67,8 @@ def _of_the_plan(evidence: Evidence) -> Iterator[Untold]:
     for _, _, tid, number, time, _ in hits(evidence.history, (SAVE,)):
         saves.setdefault((tid, number), []).append(time)
     for function in evidence.functions:
-        record = function.record
-        if not record.driver or record.driver in CALLBACKS_KNOWN:
+        record = evidence.records.get(function.alias)
+        if record is None or not record.driver or record.driver in CALLBACKS_KNOWN:
             continue
         reasons: dict[str, list[EventId]] = {}
         for reset in _resets(evidence, function):
@@ -103,16 +103,13 @@ class _Reset:
 def _resets(evidence: Evidence, function: OfFunction) -> Iterator[_Reset]:
     """Resets of a function under its driver: its own, those of its bus, and all below a bridge."""
     until, driver = bound_until(function), function.record.driver
-    behind = {
-        one: below(evidence, evidence.of(one).record.port)
-        for one in {span.function for span in evidence.resets}
-    }
+    behind = {evidence.numbers[one.alias]: below(evidence, one.port) for one in evidence.history.functions}
     done: dict[int, int] = {}  # when each thread was done with its reset before
     for span in evidence.resets:
         since = done.get(span.tid, 0)
         if span.result == 0:  # of the methods that the core tries one after another, only the last is a reset
             done[span.tid] = span.end_ns
-        bus = span.method is None and function.record.bdf in behind[span.function]
+        bus = span.method is None and function.record.bdf in behind.get(span.function, ())
         if not (bus or span.function == function.number) or span.result != 0 or span.end_ns > until:
             continue
         row = evidence.threads.at(span.tid, span.begin_ns)
