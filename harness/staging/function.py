@@ -197,6 +197,10 @@ class Function:
         )
         return acting((self.alias,), "method-writer", (step, *pause("1ms")), settings=(self._only(method),))
 
+    def without_reset_methods(self) -> Part:
+        """Take its reset methods away while the stage lasts: whoever wants it reset through VFIO is refused."""
+        return Part(functions=(self.alias,), settings=(self._only(""),))
+
     def resets(
         self,
         method: str,

@@ -16,6 +16,8 @@ from harness.model.fault import OF_A_REGISTER, Fault, Misbehaviour
 
 _RETRY_STATUS: Final = b"\x01\x00\xff\xff"
 _ADDRESS_BYTES: Final = 8
+POWER: Final = "pm-control-status"
+"""The register of the power state; a function without power management has none, and never sleeps."""
 
 
 def check(fault: Fault, config: RegisterFile) -> None:
@@ -34,6 +36,8 @@ def check(fault: Fault, config: RegisterFile) -> None:
                 hint=f"There are: {known}.",
             )
         width = config.declaration(fault.register).width
+    if fault.what is Misbehaviour.STAY_ASLEEP and POWER not in config:
+        raise UsageError(f"fault {fault.what}", said="the function has no power management: it never sleeps")
     if fault.value is not None and fault.value >= 1 << 8 * width:
         raise UsageError(f"fault {fault.what}", said=f"value {fault.value:#x} has more than {width} bytes")
 
@@ -56,11 +60,12 @@ def read(config: RegisterFile, programme: Programme, offset: int, count: int, at
             inverted = config[name] ^ ((1 << 8 * one.width) - 1)
             value = inverted if fault is None or fault.value is None else fault.value
             _overlay(data, offset, one.offset, value.to_bytes(one.width, "little"))
-    one = config.declaration("pm-control-status")
-    if _overlap(offset, count, one.offset, one.width) and programme.meets(
-        Misbehaviour.STAY_ASLEEP, at_ns=at_ns
-    ):
-        _overlay(data, offset, one.offset, (config[one.name] | POWER_STATE).to_bytes(2, "little"))
+    if POWER in config:
+        one = config.declaration(POWER)
+        if _overlap(offset, count, one.offset, one.width) and programme.meets(
+            Misbehaviour.STAY_ASLEEP, at_ns=at_ns
+        ):
+            _overlay(data, offset, one.offset, (config[POWER] | POWER_STATE).to_bytes(2, "little"))
     if offset < len(_RETRY_STATUS) and programme.meets(Misbehaviour.RETRY_STATUS, at_ns=at_ns):
         _overlay(data, offset, 0, _RETRY_STATUS)
     return bytes(data)

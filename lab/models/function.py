@@ -293,8 +293,10 @@ class Function:
         return region != CONFIG_REGION and bool(not self.config["command"] & MEMORY_SPACE or self._asleep(at))
 
     def _asleep(self, at: int) -> bool:
+        if config_faults.POWER not in self.config:
+            return False
         return bool(
-            self.config["pm-control-status"] & POWER_STATE
+            self.config[config_faults.POWER] & POWER_STATE
             or self._programme.meets(Misbehaviour.STAY_ASLEEP, at_ns=at)
         )
 
@@ -307,7 +309,7 @@ class Function:
             else:
                 self._reset(Happened.FLR, at)
                 self._programme.occasion(Occasion.FLR, at)
-        elif one.name == "pm-control-status" and one.before & POWER_STATE and not one.after & POWER_STATE:
+        elif one.name == config_faults.POWER and one.before & POWER_STATE and not one.after & POWER_STATE:
             self._reset(Happened.WAKE, at)  # without No_Soft_Reset (PCIe r6.0 §7.5.2.2)
             self._programme.occasion(Occasion.WAKE, at)
         elif one.name == "command" and one.before & INTX_DISABLE and not one.after & INTX_DISABLE:

@@ -55,7 +55,7 @@ def _timed(call: Call, terms: Terms) -> tuple[Promise, _Timed] | None:
     if not call.returned or call.operation in RAW_RESETS or len(promises) != 1:
         return None
     met, promise = call.situations[0], promises[0]
-    resets = traced(call.operation) and promise.outcome is not Outcome.SKIPPED and not call.error
+    resets = traced(call.promised_as) and promise.outcome is not Outcome.SKIPPED and not call.error
     if resets or (promise.at_least, promise.at_most) == (None, None):
         return None
     if not keeps(call, met, promise):

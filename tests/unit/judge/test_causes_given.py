@@ -113,6 +113,20 @@ def test_a_cause_that_a_reset_forgot_is_owed_nothing() -> None:
     assert "1 more causes were forgotten: it was reset before it had answered" in finding.claim
 
 
+@pytest.mark.parametrize(
+    ("before_us", "verdict"), [(100, Verdict.PASS), (15_000, Verdict.PASS), (30_000, Verdict.FAIL)]
+)
+def test_a_message_that_was_sent_right_before_bus_mastering_went_off(
+    before_us: float, verdict: Verdict
+) -> None:
+    """QEMU drops what it has not passed on by then: that convicts nobody.  One that was sent earlier was lost."""
+    begin = RESET_AT - before_us
+    finding = found(story(begin, rows=(doorbell(begin + 10), sent(begin + 20))))
+    assert finding.verdict is verdict
+    told = "1 more causes were under way when bus mastering was switched off"
+    assert (told in finding.claim) is (verdict is Verdict.PASS)
+
+
 def test_nobody_knows_of_one_before_a_reset_without_a_log() -> None:
     finding = found(story(99_000, rows=NO_LOG))
     assert finding.verdict is Verdict.UNKNOWN
@@ -122,7 +136,7 @@ def test_nobody_knows_of_one_before_a_reset_without_a_log() -> None:
 @pytest.mark.parametrize(
     ("begin", "rows", "said"),
     [
-        (99_900, (doorbell(99_910), sent(99_920)), "got lost on their way"),
+        (50_000, (doorbell(50_010), sent(50_020)), "got lost on their way"),
         (150_000, (doorbell(150_010), command(140_000, ON)), "Interrupt lost"),
         (600_000, (doorbell(600_010), sent(600_020)), "got lost on their way"),
         (600_000, (doorbell(600_010),), "Interrupt lost: 1 of 3"),
@@ -212,7 +226,10 @@ def test_every_cause_is_owed_an_interrupt_but_those_of_a_reset(seed: int) -> Non
         off = any(start - 5 <= begin <= start + 101_100 for start in starts)
         rings(stage, me, begin, 0 if off else 1, number=number, waited=1_000)
         if not off:
-            heard.append(number)
+            if not any(
+                start - 21_000 <= begin <= start for start in starts
+            ):  # QEMU may not have passed it on
+                heard.append(number)
             rows += [doorbell(begin + 10), sent(begin + 12)]
     history = served(stage.history(), rows, error_us=dice.choice((0, 50, 900)))
     assert found(history).verdict is Verdict.PASS

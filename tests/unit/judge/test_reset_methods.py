@@ -12,6 +12,7 @@ from harness.history.history import History
 from harness.judge import judge
 from harness.judge.evidence import Evidence
 from harness.judge.questions.call_outcome import call_outcome
+from harness.judge.questions.call_time import call_time
 from harness.judge.questions.reset_happened import reset_happened
 from harness.model import operation as words
 from harness.model.operation import Operation
@@ -193,3 +194,15 @@ def test_a_method_may_be_written_into_what_was_empty() -> None:
     history = emptied(made.history())
     assert outcome(history)[0] is Verdict.PASS
     assert verdict(history) is Verdict.PASS
+
+
+@pytest.mark.parametrize(("took", "expected"), [(300, Verdict.PASS), (3_000_000, Verdict.FAIL)])
+@pytest.mark.parametrize("means", [words.VFIO_OPEN, words.VFIO_FLR_BIT])
+def test_what_resets_nothing_is_bounded_from_call_to_return(
+    means: Operation, took: float, expected: Verdict
+) -> None:
+    made = CallStage()
+    made.heartbeat(until_us=4e6)
+    made.called(made.caller(means), 100_000, 100_000 + took)
+    history = emptied(made.history())
+    assert worst(call_time(Evidence(history), CONTRACT.terms_of(history))) is expected

@@ -259,6 +259,12 @@ def test_nobody_opens_for_writing_each_file_once() -> None:
     ]
 
 
+def test_a_stage_without_reset_methods_has_no_actor_of_its_own_and_puts_them_back() -> None:
+    part = IGB.without_reset_methods()
+    assert part.settings == (Setting(function="igb0", attribute="reset_method", value=""),)
+    assert (part.functions, part.actors) == (("igb0",), ())
+
+
 def test_a_port_is_a_function_of_its_own() -> None:
     assert IGB.port == PORT.alias == "igb0.port"
     part = PORT.resets_all_below(at="150ms", times=3)

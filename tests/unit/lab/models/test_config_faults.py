@@ -6,10 +6,20 @@ import pytest
 
 from harness.errors import UsageError
 from harness.lab.models import config_faults
-from harness.lab.models.declared import POWER_MANAGEMENT, UNCLASSIFIED, endpoint_header
+from harness.lab.models.declared import (
+    MSI,
+    PCI_EXPRESS,
+    POWER_MANAGEMENT,
+    UNCLASSIFIED,
+    endpoint_header,
+    memory_bar,
+)
+from harness.lab.models.function import Function
+from harness.lab.models.interface import CONFIG_REGION
 from harness.lab.models.programme import Programme
-from harness.lab.models.registers import RegisterFile, config_space
+from harness.lab.models.registers import Register, RegisterFile, config_space
 from harness.model.fault import Fault, Misbehaviour
+from tests.unit.lab.models.surroundings import Clock
 
 NOW = 1_000_000
 COMMAND, REVISION, POWER = 0x04, 0x08, 0x44
@@ -130,3 +140,16 @@ def test_a_value_that_does_not_fit_is_refused(config: RegisterFile, fault: Fault
 )
 def test_what_fits_is_accepted(config: RegisterFile, fault: Fault) -> None:
     config_faults.check(fault, config)
+
+
+def test_a_function_without_power_management_is_read_whole_and_never_sleeps() -> None:
+    header = endpoint_header(vendor=0x1AF4, device=0x10FB, class_code=UNCLASSIFIED)
+    config = config_space((*header, memory_bar(0, 0x1000)), (MSI, PCI_EXPRESS))
+    register = Register(name="scratch", offset=0, width=4, value=7)
+    function = Function(config, {0: RegisterFile((register,), 0x1000)}, clock=Clock())
+    assert function.read(CONFIG_REGION, 0, 4) == b"\xf4\x1a\xfb\x10"
+    assert len(function.read(CONFIG_REGION, 0, 256)) == 256
+    function.write(CONFIG_REGION, 4, b"\x06\x00")
+    assert function.read(0, 0, 4) == b"\x07\0\0\0"
+    with pytest.raises(UsageError, match="no power management"):
+        function.load([Fault(what=Misbehaviour.STAY_ASLEEP)])
