@@ -18,7 +18,7 @@ Peer = tuple[Path, "subprocess.Popen[bytes]"]
 
 @contextmanager
 def peers(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Peer]]:
-    """What starts the real worker behind a socket: its path, and its process; words before it are a command to run it."""
+    """What starts the real worker behind a socket: its path, and its process; words before it run it."""
     environment = {**os.environ, "PYTHONPATH": str(Path(harness.__file__).parents[1])}  # the one under test
     with ExitStack() as stack:
 
