@@ -61,7 +61,10 @@ SHIPPED: Final = (
 
 # What runs in the guest, by the direction of imports (harness/agent and everything below it).  A change to
 # the judge or to a report must not make a new template necessary.
-_AGENT_PARTS: Final = ("__init__.py", "visible.py", "errors.py", "model", "bindings", "pci", "vfio", "agent")
+_AGENT_PARTS: Final = (
+    *("__init__.py", "closing.py", "errors.py", "visible.py"),
+    *("model", "bindings", "pci", "vfio", "agent"),
+)
 _PACKAGES: Final = ("cffi", "_cffi_backend", "execnet", "pyudev", "tenacity")
 
 _LEFT_OUT: Final = frozenset(

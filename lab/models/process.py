@@ -15,8 +15,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
+from harness.closing import Closing
 from harness.errors import GuestError, HarnessError, ModelError
 from harness.lab.models import mistake
 from harness.lab.models.attendant import attend, stack_of
@@ -34,7 +35,7 @@ _ANSWERS_WITHIN_S: Final = 30.0
 """Longer than a call of a model may last before it is found out, on a host that is busy."""
 
 
-class ModelProcess:
+class ModelProcess(Closing):
     """A model that runs until `close`."""
 
     def __init__(
@@ -105,12 +106,6 @@ class ModelProcess:
             self._control.connect(str(folder / CONTROL))
             self._control.settimeout(_ANSWERS_WITHIN_S)
             self._undo = undo.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     @property
     def pid(self) -> int:
