@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.gate.deal import dealt, looks_at_the_shipped
 from tests.gate.groups import GROUPS, left_out
-
-_SHIPPED = re.compile(r"^def .*\bshipped: Shipped", re.MULTILINE)
 
 if find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings
@@ -42,6 +41,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if waiting:
         config.hook.pytest_deselected(items=waiting)
         items[:] = [item for item in items if item not in waiting]
+    if "--dist=loadfile" in getattr(config, "workerinput", {}).get("mainargv", ()):  # `./lab/test`
+        order = dealt(list(dict.fromkeys(map(file_of, items))), config.rootpath)
+        place = {file: number for number, file in enumerate(order)}
+        items.sort(key=lambda item: place[file_of(item)])
+
+
+def file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 def pytest_sessionstart() -> None:
@@ -64,6 +71,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "shipped" if _SHIPPED.search((config.rootpath / file).read_text()) else file
+            return "shipped" if looks_at_the_shipped(config.rootpath / file) else file
 
     return OneForTheShipped(config, log)

@@ -13,9 +13,9 @@ import fcntl
 import os
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from harness.closing import Closing
 from harness.errors import UsageError
 from harness.journal.lines import to_line
 from harness.journal.record import (
@@ -35,7 +35,7 @@ _SHORT: Final = 1000
 """Characters of a text that a record keeps when the disk is full."""
 
 
-class JournalWriter:
+class JournalWriter(Closing):
     """An open journal.  Owns its descriptor; use it as a context manager or call :meth:`close`.
 
     Attributes:
@@ -128,17 +128,6 @@ class JournalWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _remember(self, trouble: str) -> None:
         sentence = f"journal {self.path}: {trouble}"

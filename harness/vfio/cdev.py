@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from harness.bindings import iommufd, vfio
+from harness.closing import Closing
 from harness.errors import TargetError
 from harness.model.pci import Bdf
 from harness.pci import sysfs
@@ -37,7 +37,7 @@ def device_file(bdf: Bdf) -> Path:
     return DEVICES / names[0]
 
 
-class AddressSpace:
+class AddressSpace(Closing):
     """An open iommufd with one I/O address space.  Owns its descriptor and the devices that were opened into it."""
 
     def __init__(self) -> None:
@@ -103,11 +103,3 @@ class AddressSpace:
     def close(self) -> None:
         """Close devices, then the address space with all that is mapped in it; a second time does nothing."""
         self._closing.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from harness.bindings import vfio
+from harness.closing import Closing
 from harness.errors import TargetError
 from harness.model.pci import Bdf
 from harness.vfio.device import Device
@@ -19,7 +19,7 @@ from harness.vfio.step import Step, doing
 _READ_WRITE: Final = vfio.DmaAccess.READ | vfio.DmaAccess.WRITE
 
 
-class Container:
+class Container(Closing):
     """An open container.  Owns its descriptor, its groups, and what is mapped for their functions."""
 
     def __init__(self) -> None:
@@ -117,14 +117,6 @@ class Container:
             self._attached.close()
         finally:
             self._closing.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _unmap_pages(self, iova: int, size: int) -> None:
         if self.groups:  # with its last group a container loses the IOMMU and everything that was mapped

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from harness.bindings import vfio
+from harness.closing import Closing
 from harness.model.pci import Bdf, check_access
 from harness.vfio import hot_reset
 from harness.vfio.feature import Features
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.vfio.group import Group
 
 
-class Device:
+class Device(Closing):
     """An open function.  Owns its descriptor, and the mappings and eventfds that its regions and interrupts made."""
 
     def __init__(self, bdf: Bdf, fd: vfio.DeviceFd) -> None:
@@ -130,11 +130,3 @@ class Device:
     def close(self) -> None:
         """Take mappings and interrupts away, then close the function, which resets it; a second time does nothing."""
         self._closing.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from harness.bindings import vfio
+from harness.closing import Closing
 
 
-class DmaMapping:
+class DmaMapping(Closing):
     """Memory of this process at an I/O virtual address, until it is closed.
 
     The pages are pinned.  The buffer is held, so that whoever made it cannot give it back too early.
@@ -54,11 +54,3 @@ class DmaMapping:
             self._unmap_pages(self.iova, self.size)
         finally:
             view.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

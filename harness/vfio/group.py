@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from harness.bindings import vfio
+from harness.closing import Closing
 from harness.errors import TargetError
 from harness.model.pci import Bdf
 from harness.pci import sysfs
@@ -34,7 +34,7 @@ def number_of(bdf: Bdf) -> int:
     return int(link.resolve().name)
 
 
-class Group:
+class Group(Closing):
     """An open IOMMU group.  Owns its descriptor and the devices opened through it."""
 
     def __init__(self, bdf: Bdf) -> None:
@@ -80,11 +80,3 @@ class Group:
         """Close devices, then the group; a second time does nothing."""
         self._closed = True
         self._closing.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import select
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 from harness.bindings import vfio
+from harness.closing import Closing
 from harness.errors import UsageError
 from harness.model.pci import Bdf
 from harness.vfio.step import Step, doing
 
 
-class Interrupt:
+class Interrupt(Closing):
     """One interrupt index of an open function: INTx, MSI, MSI-X, errors, or requests to give it back.
 
     Owns the eventfds that it armed, and borrows the descriptor.
@@ -112,14 +111,6 @@ class Interrupt:
     def close(self) -> None:
         """Disarm."""
         self.disarm()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _act(self, action: vfio.IrqAction, start: int, count: int) -> None:
         with doing(Step.ACT_ON_IRQS, self.bdf):

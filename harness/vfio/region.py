@@ -5,16 +5,16 @@ from __future__ import annotations
 import mmap
 import os
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from harness.bindings import vfio
+from harness.closing import Closing
 from harness.errors import TargetError, UsageError
 from harness.model.pci import Bdf
 from harness.vfio.step import Step, doing, refused
 
 
-class Region:
+class Region(Closing):
     """One region of an open function.  Owns the mappings that were made of it, and borrows the descriptor.
 
     A mapping keeps a function open however often its descriptor is closed: :meth:`close` takes them away.
@@ -121,14 +121,6 @@ class Region:
             BufferError: somebody still holds a view of a mapping.
         """
         self._mappings.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check(self, offset: int, width: int) -> None:
         if width not in (1, 2, 4, 8):

@@ -25,9 +25,10 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from harness import removal
+from harness.closing import Closing
 from harness.errors import SetupError, UsageError
 from harness.lab.cache import contents as cache_contents
 from harness.lab.cache import root as cache_root
@@ -90,7 +91,7 @@ def key_of(inputs: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class Cache:
+class Cache(Closing):
     """The cache folder, and the entries that this process holds in it.
 
     Every path handed out by `publish` or `entry` stays valid until `close` or the end of the process.
@@ -113,12 +114,6 @@ class Cache:
                 pass
         except OSError as error:
             raise self._refused("opening the cache folder", error) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of every entry held by this object."""

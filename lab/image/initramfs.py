@@ -2,8 +2,9 @@
 
 No second Python, no ABI mismatch, nothing to install in the guest: a static init (init.c), the interpreter
 with its standard library as byte code, the shared libraries it loads, the packages the agent needs, and
-kernel modules already decompressed and ordered. The same inputs give the same bytes. It refuses to leave
-out silently what the agent needs; it never starts QEMU.
+kernel modules already decompressed and ordered. The same inputs give the same bytes. All that no kernel changes
+is made once: another kernel, or module, costs a copy. It refuses to leave out silently what the agent needs;
+it never starts QEMU.
 
 In the guest: `/init`, `/python` (PYTHONHOME; `/python/site` holds the packages), `/lib` (libraries and
 modules), `/etc/modules.order` (paths, loaded at boot), `/etc/modules.index` (JSON: name to the ordered list
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from harness.lab.cache.store import Cache
     from harness.lab.kernel.find import Kernel
 
-_FORMAT: Final = 1  # part of the key: raise it when the contents change for another reason than their inputs
+_FORMAT: Final = 2  # part of the key: raise it when the contents change for another reason than their inputs
 
 IMAGE: Final = "guest.cpio"
 
@@ -60,7 +61,10 @@ SHIPPED: Final = (
 
 # What runs in the guest, by the direction of imports (harness/agent and everything below it).  A change to
 # the judge or to a report must not make a new template necessary.
-_AGENT_PARTS: Final = ("__init__.py", "visible.py", "errors.py", "model", "bindings", "pci", "vfio", "agent")
+_AGENT_PARTS: Final = (
+    *("__init__.py", "closing.py", "errors.py", "visible.py"),
+    *("model", "bindings", "pci", "vfio", "agent"),
+)
 _PACKAGES: Final = ("cffi", "_cffi_backend", "execnet", "pyudev", "tenacity")
 
 _LEFT_OUT: Final = frozenset(
@@ -105,26 +109,30 @@ def build_root(cache: Cache, kernel: Kernel, added: Added = NOTHING) -> Path:
     """
     init = compiled_init(cache)
     sources = [*_interpreter(), *_packages()]
-    inputs = {
+    python = {
         "format": _FORMAT,
         "files": {source.guest: _digest(source.host) for source in sources},
+        # stands for all shared libraries of this machine: rewritten whenever one is installed
+        "libraries": _digest(Path("/etc/ld.so.cache")),
+        "python": sys.version,
+    }
+    inputs = python | {
         "init": _digest(init),
         "kernel": [kernel.release, fingerprint(kernel.modules) if kernel.modules else None],
         "modules": [LOADED_AT_BOOT, SHIPPED],
         "ours": {path.name: _digest(path) for path in _ours(added)},
         "own": {module.name: hashlib.sha256(module.content).hexdigest() for module in added.own},
-        # stands for all shared libraries of this machine: rewritten whenever one is installed
-        "libraries": _digest(Path("/etc/ld.so.cache")),
-        "python": sys.version,
     }
 
+    def compile_python(folder: Path) -> None:
+        (folder / IMAGE).write_bytes(cpio.archive([*_binaries(sources), *_code(sources)]))
+
     def build(folder: Path) -> None:
-        drivers = [
-            *_modules(kernel, added)
-        ]  # first: a kernel that lacks one is refused before anything is compiled
-        (folder / IMAGE).write_bytes(
-            cpio.archive([*_skeleton(init), *_binaries(sources), *_code(sources), *drivers])
-        )
+        # Modules first: a kernel that lacks one is refused before anything is compiled.
+        first = cpio.archive([*_skeleton(init), *_modules(kernel, added)])
+        second = cache.publish("python", key_of(python), compile_python, need_bytes=80 << 20) / IMAGE
+        # The kernel unpacks one archive behind the other (buffer-format.rst, as in lab/image/cpio.py).
+        (folder / IMAGE).write_bytes(first + second.read_bytes())
 
     return cache.publish("root", key_of(inputs), build, need_bytes=80 << 20) / IMAGE
 

@@ -16,23 +16,24 @@ from typing import Final
 from harness.lab.models.handlers import Handler
 from harness.lab.models.overdue import LOOK_EVERY, Account, Look
 from harness.lab.models.row_log import called
-from harness.model.units import MS
+from harness.model.units import MS, Ns
 
 _STACK_WITHIN_S: Final = 2.0
 _TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _STATE, _USER, _SYSTEM = 0, 11, 12  # of /proc/PID/stat, counted behind the name (proc_pid_stat(5))
 
 
-def attend(pid: int, life: int, log: Path, overdue: Callable[[Handler], object]) -> None:
+def attend(pid: int, life: int, log: Path, limit: Ns, overdue: Callable[[Handler], object]) -> None:
     """Return when a process has ended.
 
     Args:
         pid: of the process.
         life: pidfd of it.
         log: of the model that it serves; it may not be there yet.
+        limit: how long one call may take.
         overdue: told of a call that does not return, once; it ends the process.
     """
-    account, end = Account(), select.poll()
+    account, end = Account(limit), select.poll()
     end.register(life, select.POLLIN)
     while not end.poll(LOOK_EVERY / MS):
         handler = called(log)

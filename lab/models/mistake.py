@@ -9,8 +9,7 @@ from typing import Final
 
 from harness.errors import ModelError
 from harness.lab.models.handlers import Called, Handler
-from harness.lab.models.overdue import LIMIT
-from harness.model.units import SECOND
+from harness.model.units import SECOND, Ns
 
 _RAISED: Final = (1, -signal.SIGINT)
 """Python's status after an exception that nobody caught; the other after a KeyboardInterrupt."""
@@ -42,18 +41,19 @@ def ended(named: str, status: int, handler: Handler, wrote: str) -> ModelError:
     return ModelError(f"model {named}", said=f"it {how}{during}", hint=hint, evidence=wrote)
 
 
-def stuck(named: str, file: str, handler: Handler, stack: str) -> ModelError:
+def stuck(named: str, file: str, handler: Handler, limit: Ns, stack: str) -> ModelError:
     """A model that does not return.
 
     Args:
         named: alias and model, for people.
         file: that it is in; empty: it is one of ours.
         handler: what was called.
+        limit: how long a call may take.
         stack: of its Python, as faulthandler writes it, the innermost frame first; empty: there was none to be had.
     """
     return ModelError(
         f"model {named}",
-        said=f"it has not returned from {handler} for {LIMIT / SECOND:.0f} s of its own time{_where(file, stack)}",
+        said=f"it has not returned from {handler} for {limit / SECOND:g} s of its own time{_where(file, stack)}",
         hint="A model never waits: what takes its time is a state, or is put off by later() (docs/write-a-model.md).",
         evidence=stack or "it gave no stack",
     )

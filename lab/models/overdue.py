@@ -44,7 +44,9 @@ class Look:
 class Account:
     """Adds up the time of the call that has not returned, look by look."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: Ns = LIMIT) -> None:
+        """Begin; a call that has taken `limit` is overdue."""
+        self._limit = limit
         self._last: Look | None = None
         self._counted_ns = 0
         self._open_ns = 0
@@ -63,7 +65,7 @@ class Account:
         self._counted_ns += ran
         if {last.state, now.state} & _STOPPED or last.handler.waits or now.handler.waits:
             self._open_ns = 0
-            return self._counted_ns >= LIMIT
+            return self._counted_ns >= self._limit
         # Neither run nor known to be starved.  Of one that is ready now it is not known yet: the kernel adds a wait
         # for a processor to its account when it is over (Linux kernel/sched/stats.h, sched_info_arrive()).
         unexplained = now.at_ns - last.at_ns - ran - (now.starved_ns - last.starved_ns)
@@ -71,4 +73,4 @@ class Account:
         if now.state != _READY:
             self._counted_ns += max(0, self._open_ns)
             self._open_ns = 0
-        return self._counted_ns >= LIMIT
+        return self._counted_ns >= self._limit

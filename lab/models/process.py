@@ -15,16 +15,19 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
+from harness.closing import Closing
 from harness.errors import GuestError, HarnessError, ModelError
 from harness.lab.models import mistake
 from harness.lab.models.attendant import attend, stack_of
 from harness.lab.models.handlers import Handler
+from harness.lab.models.overdue import LIMIT
 from harness.lab.models.row_log import called, read_rows, unanswered
 from harness.lab.models.server import CONTROL, LOG, READY, SOCKET, STACK, WHERE
 from harness.lab.models.undertaker import undertake
 from harness.model.fault import Fault
+from harness.model.units import Ns
 
 ERRORS: Final = "errors"
 _STARTS_WITHIN_S: Final = 30.0
@@ -32,10 +35,18 @@ _ANSWERS_WITHIN_S: Final = 30.0
 """Longer than a call of a model may last before it is found out, on a host that is busy."""
 
 
-class ModelProcess:
+class ModelProcess(Closing):
     """A model that runs until `close`."""
 
-    def __init__(self, model: str, folder: Path, options: Sequence[str] = (), *, alias: str = "") -> None:
+    def __init__(
+        self,
+        model: str,
+        folder: Path,
+        options: Sequence[str] = (),
+        *,
+        alias: str = "",
+        call_limit: Ns = LIMIT,
+    ) -> None:
         """Start it; it listens when this returns.
 
         Args:
@@ -43,6 +54,8 @@ class ModelProcess:
             folder: for its sockets, its own; short, because a unix socket's path holds 108 bytes.
             options: further ones of :mod:`harness.lab.models.server`.
             alias: of the function that it serves, for people.
+            call_limit: how long one call of it may take, as :mod:`harness.lab.models.overdue` counts; at least some
+                of its looks.
 
         Raises:
             GuestError: it does not start.
@@ -52,6 +65,7 @@ class ModelProcess:
         self.socket: Final = folder / SOCKET
         self._named: Final = f"{alias} ({model})" if alias else model
         self._folder: Final = folder
+        self._call_limit: Final = call_limit
         self._log: Final = folder / LOG
         self._errors: Final = folder / ERRORS
         self._closing = self._ended_by_us = False
@@ -92,12 +106,6 @@ class ModelProcess:
             self._control.connect(str(folder / CONTROL))
             self._control.settimeout(_ANSWERS_WITHIN_S)
             self._undo = undo.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     @property
     def pid(self) -> int:
@@ -214,7 +222,7 @@ class ModelProcess:
 
     def _attend(self) -> None:
         """See that it ends; answer for it when it died before its time (:mod:`harness.lab.models.undertaker`)."""
-        attend(self._process.pid, self._life, self._log, self._find_out)
+        attend(self._process.pid, self._life, self._log, self._call_limit, self._find_out)
         connection = self._inherited()
         if connection is None:
             return
@@ -231,7 +239,7 @@ class ModelProcess:
         file = self.model.rpartition(":")[0]
         with self._deciding:
             if not self._ended_by_us:
-                self._mistake = mistake.stuck(self._named, file, handler, stack)
+                self._mistake = mistake.stuck(self._named, file, handler, self._call_limit, stack)
         self._process.kill()
 
     def _first_words(self) -> bytes:

@@ -83,10 +83,10 @@ def _is_dead(pid: int) -> bool:
 
 
 def test_what_a_command_leaves_running_is_not_waited_for(programs: Programs) -> None:
-    source = "import os, time\nif os.fork() == 0: time.sleep(5)\nelse: print('left', flush=True)"
+    source = "import os, time\nif os.fork() == 0: time.sleep(30)\nelse: print('left', flush=True)"
     begun = time.monotonic()
     record = programs.run(python(source))
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 20
     assert (record.status, record.output) == (0, "left\n")
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from harness.contract import Contract, Nature, load
-from harness.contract.flip import flips
 from harness.errors import ContractError
 from harness.history.history import FunctionRecord
 from harness.model import operation as words
@@ -20,6 +19,7 @@ from harness.model.outcome import Outcome
 from harness.model.pci import AccessPath, ResetMethod
 from harness.model.promise import DeviceState, Promise, WindowKind
 from harness.model.units import MS, SECOND
+from tests.flip import flips
 
 K61, K612, K70 = KernelVersion(6, 1, 192), KernelVersion(6, 12, 117), KernelVersion(7, 0, 0)
 READ = config_read(AccessPath.SYSFS)

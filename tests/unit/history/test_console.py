@@ -106,9 +106,9 @@ def test_the_agent_writes_what_is_looked_for() -> None:
 @pytest.mark.parametrize("unit", ["1 ", "1 bytes ", "[1.000000]", "task:x state:D ", "\x1b[", "1_"])
 def test_no_line_takes_long_to_read(unit: str) -> None:
     """A guest wrote 64 KiB on one line, and the host looked at it for half a minute."""
-    begun = time.monotonic()
+    begun = time.process_time()  # ours alone: others may have the machine
     console = read_console(f"[    1.000000] first\n{unit * (65536 // len(unit))}\n[    2.000000] last\n")
-    assert time.monotonic() - begun < 5.0
+    assert time.process_time() - begun < 5.0
     assert [console.lines[0].text, console.lines[-1].text] == ["first", "last"]
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from harness.contract import Contract
-from harness.contract.flip import flips
 from harness.history.columns import Edge
 from harness.history.history import LOCKDOWN, History
 from harness.history.windows import HOLD_DEVICE_LOCK
@@ -24,6 +23,7 @@ from harness.model.plan import File, Op, Step
 from harness.model.promise import Promise, WindowKind
 from harness.model.verdict import Verdict
 from harness.staging.function import BIST, START_BIST
+from tests.flip import flips
 from tests.unit.judge.build import ALIAS, CONTRACT, PROC_READ, WRITE, Stage, config_space, terms
 from tests.unit.judge.storage import storage_witness
 from tests.unit.judge.struck import struck_witness

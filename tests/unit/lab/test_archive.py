@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -186,24 +187,21 @@ def digests(data: bytes) -> str:
     return f"SHA256: {hashlib.sha256(data).hexdigest()}"
 
 
-class SmallArchive:
-    """A Debian archive of a few packages on a `file:` URL, signed with a key made for it."""
+class Signer:
+    """Somebody with a key."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.pool = root / "pool"
-        self.pool.mkdir(parents=True)
-        self.keyring = root / "keyring.gpg"
+    def __init__(self, keyring: Path) -> None:
+        self.keyring = keyring
         # gpg's agent refuses long socket paths, so its home is short and not below pytest's folders.
         self.home = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
-        self._gpg("--quick-generate-key", "--passphrase", "", "nobody@example.org", "rsa2048", "sign")
-        self.keyring.write_bytes(self._gpg("--export"))
+        self.gpg("--quick-generate-key", "--passphrase", "", "nobody@example.org", "rsa2048", "sign")
+        self.keyring.write_bytes(self.gpg("--export"))
 
     def close(self) -> None:
         subprocess.run(["gpgconf", "--homedir", self.home, "--kill", "gpg-agent"], check=False)
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def _gpg(self, *arguments: str) -> bytes:
+    def gpg(self, *arguments: str) -> bytes:
         command = [
             "gpg",
             "--homedir",
@@ -215,6 +213,16 @@ class SmallArchive:
             *arguments,
         ]
         return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+class SmallArchive:
+    """A Debian archive of a few packages on a `file:` URL."""
+
+    def __init__(self, root: Path, signer: Signer) -> None:
+        self.root = root
+        self.signer = signer
+        self.pool = root / "pool"
+        self.pool.mkdir(parents=True)
 
     def add(self, name: str, depends: str = "") -> Path:
         return make_package(self.pool, name, depends)
@@ -245,23 +253,28 @@ class SmallArchive:
         release += "Date: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n" + "".join(lines)
         (self.root / "Release").write_text(release)
         target = str(self.root / "dists/trixie/InRelease")
-        self._gpg("--clear-sign", "--output", target, str(self.root / "Release"))
+        self.signer.gpg("--clear-sign", "--output", target, str(self.root / "Release"))
+
+
+@pytest.fixture(scope="module")
+def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
+    tool("gpg")
+    with closing(Signer(tmp_path_factory.mktemp("signer") / "keyring.gpg")) as one:
+        yield one
 
 
 @pytest.fixture
-def small_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallArchive]:
+def small_archive(tmp_path: Path, signer: Signer, monkeypatch: pytest.MonkeyPatch) -> SmallArchive:
     for name, package in {
         "apt-get": "apt",
         "dpkg-deb": "dpkg",
-        "gpg": "gpg",
         "setpriv": "util-linux",
     }.items():
         tool(name, package=package)
-    made = SmallArchive(tmp_path / "debian")
-    monkeypatch.setattr(apt, "KEYRINGS", (made.keyring,))
+    made = SmallArchive(tmp_path / "debian", signer)
+    monkeypatch.setattr(apt, "KEYRINGS", (signer.keyring,))
     monkeypatch.setenv("VFIO_HARNESS_MIRROR", f"file:{made.root}")
-    yield made
-    made.close()
+    return made
 
 
 def test_packages_are_fetched_checked_and_unpacked(small_archive: SmallArchive, tmp_path: Path) -> None:
@@ -313,13 +326,11 @@ def test_an_archive_signed_by_somebody_else_is_refused(
     small_archive: SmallArchive,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
 ) -> None:
     small_archive.add("greeter")
     small_archive.publish()
-    stranger = SmallArchive(tmp_path / "stranger")
-    request.addfinalizer(stranger.close)
-    monkeypatch.setattr(apt, "KEYRINGS", (stranger.keyring,))
+    with closing(Signer(tmp_path / "stranger.gpg")) as stranger:
+        monkeypatch.setattr(apt, "KEYRINGS", (stranger.keyring,))
     with (
         Cache(tmp_path / "cache") as cache,
         pytest.raises(SetupError, match="not Debian's, or the keys here are old"),

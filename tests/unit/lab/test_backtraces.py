@@ -76,7 +76,7 @@ def test_a_stuck_task_in_words() -> None:
 def test_no_console_takes_long_to_read(unit: str) -> None:
     """A guest may write megabytes without a newline; whoever asks for its console gets short lines."""
     console = short_lines(unit * ((4 << 20) // len(unit)))
-    begun = time.monotonic()
+    begun = time.process_time()  # ours alone: others may have the machine
     assert stuck_tasks(console) == []
     assert first_function(console, 1) == ""
-    assert time.monotonic() - begun < 5.0
+    assert time.process_time() - begun < 5.0

@@ -14,7 +14,7 @@ from tests.tools import tool
 
 
 def unpack(archive: bytes) -> dict[str, tuple[int, bytes, tuple[int, int]]]:
-    """Read an archive the way the kernel does; mode, content and device by path, in order."""
+    """Read archives, one behind the other, the way the kernel does; mode, content and device by path, in order."""
     found: dict[str, tuple[int, bytes, tuple[int, int]]] = {}
     at = 0
     while True:
@@ -25,7 +25,10 @@ def unpack(archive: bytes) -> dict[str, tuple[int, bytes, tuple[int, int]]]:
         assert name.endswith(b"\0")
         at = (at + 110 + name_size + 3) & ~3
         if name == b"TRAILER!!!\0":
-            return found
+            at = len(archive) - len(archive[at:].lstrip(b"\0"))
+            if at == len(archive):
+                return found
+            continue
         found[name[:-1].decode()] = (mode, archive[at : at + size], device)
         at = (at + size + 3) & ~3
 

@@ -8,6 +8,7 @@ import stat
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,15 +36,20 @@ def kernel(folder: Path, **modules: str) -> Kernel:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Contents:
-    folder = tmp_path_factory.mktemp("root")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cache]:
+    """One for all: each kernel is another root, and Python is compiled once."""
+    with Cache(tmp_path_factory.mktemp("cache") / "cache") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def built(cache: Cache, tmp_path_factory: pytest.TempPathFactory) -> Contents:
     depends = {"vfio": "", "vfio_iommu_type1": "vfio", "vfio_pci": "vfio", "virtio_pci": ""}
     depends |= {"igb": "i2c_algo_bit", "i2c_algo_bit": ""}
-    found = kernel(folder / "modules", **depends)
-    with Cache(folder / "cache") as cache:
-        first = root.build_root(cache, found)
-        assert root.build_root(cache, found) == first
-        return unpack(first.read_bytes())
+    found = kernel(tmp_path_factory.mktemp("root") / "modules", **depends)
+    first = root.build_root(cache, found)
+    assert root.build_root(cache, found) == first
+    return unpack(first.read_bytes())
 
 
 def test_init_is_a_static_program_and_the_kernel_finds_a_console_for_it(built: Contents) -> None:
@@ -92,33 +98,37 @@ def test_modules_are_listed_in_an_order_in_which_they_load(built: Contents) -> N
         assert all(path.lstrip("/") in built for path in paths)
 
 
-def test_the_module_for_windows_is_there_and_not_loaded_at_boot(tmp_path: Path) -> None:
+def test_the_module_for_windows_is_there_and_not_loaded_at_boot(cache: Cache, tmp_path: Path) -> None:
     found = kernel(tmp_path / "modules", vfio="", vfio_iommu_type1="", vfio_pci="")
     windows = tmp_path / "hil_windows.ko"
     windows.write_bytes(elf("depends="))
-    with Cache(tmp_path / "cache") as cache:
-        without = root.build_root(cache, found)
-        path = root.build_root(cache, found, Added(windows=windows))
-        assert path != without
-        contents = unpack(path.read_bytes())
-        assert "hil_windows" not in json.loads(unpack(without.read_bytes())["etc/modules.index"][1])
+    without = root.build_root(cache, found)
+    path = root.build_root(cache, found, Added(windows=windows))
+    assert path != without
+    contents = unpack(path.read_bytes())
+    assert "hil_windows" not in json.loads(unpack(without.read_bytes())["etc/modules.index"][1])
     (file,) = json.loads(contents["etc/modules.index"][1])["hil_windows"]
     assert contents[file.lstrip("/")][1][:4] == b"\x7fELF"
     assert "hil_windows" not in contents["etc/modules.order"][1].decode(), "it taints the kernel"
 
 
-def test_what_is_built_in_may_be_asked_for(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("built")
+def test_another_kernel_compiles_no_python(cache: Cache, tmp_path: Path) -> None:
+    root.build_root(cache, kernel(tmp_path / "modules", vfio="", vfio_iommu_type1="", vfio_pci="vfio"))
+    assert sum(entry.kind == "python" for entry in cache.entries()) == 1
+
+
+def test_what_is_built_in_may_be_asked_for(cache: Cache, tmp_path: Path) -> None:
     found = kernel(tmp_path / "modules", vfio="", vfio_iommu_type1="", vfio_pci="")
     (tmp_path / "modules/modules.builtin").write_text("kernel/drivers/pci/pci-stub.ko\nkernel/fs/ext4.ko\n")
-    with Cache(tmp_path / "cache") as cache:
-        index = json.loads(unpack(root.build_root(cache, found).read_bytes())["etc/modules.index"][1])
+    index = json.loads(unpack(root.build_root(cache, found).read_bytes())["etc/modules.index"][1])
     assert index["pci_stub"] == []
     assert "pci_pf_stub" not in index
     assert "ext4" not in index, "nobody asks for it"
 
 
-def test_a_kernel_without_vfio_is_refused_by_name(tmp_path: Path) -> None:
-    with Cache(tmp_path / "cache") as cache, pytest.raises(SetupError, match="module vfio_iommu_type1"):
+def test_a_kernel_without_vfio_is_refused_by_name(cache: Cache, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="module vfio_iommu_type1"):
         root.build_root(cache, kernel(tmp_path / "modules", igb=""))
 
 
@@ -172,14 +182,15 @@ def own(name: str, depends: str = "") -> OwnModule:
     )
 
 
-def test_a_module_of_the_users_own_takes_the_place_of_the_kernels_or_comes_beside(tmp_path: Path) -> None:
+def test_a_module_of_the_users_own_takes_the_place_of_the_kernels_or_comes_beside(
+    cache: Cache, tmp_path: Path
+) -> None:
     depends = {"vfio_iommu_type1": "", "vfio_pci": "vfio", "vfio": "", "ipr": "scsi_mod", "scsi_mod": ""}
     found = kernel(tmp_path / "modules", **depends)
     mine = (own("ipr", "scsi_mod"), own("vfio"))
-    with Cache(tmp_path / "cache") as cache:
-        path = root.build_root(cache, found, Added(own=(*mine, own("new", "ipr"))))
-        other = root.build_root(cache, found, Added(own=(*mine, own("new"))))
-        contents = unpack(path.read_bytes())
+    path = root.build_root(cache, found, Added(own=(*mine, own("new", "ipr"))))
+    other = root.build_root(cache, found, Added(own=(*mine, own("new"))))
+    contents = unpack(path.read_bytes())
     assert path != other, "another module is another root"
     for module in mine:
         assert contents[f"lib/modules/{module.name}.ko"][1] == module.content
@@ -191,8 +202,7 @@ def test_a_module_of_the_users_own_takes_the_place_of_the_kernels_or_comes_besid
     assert "/lib/modules/ipr.ko" not in at_boot
 
 
-def test_a_kernel_without_modules_takes_those_of_the_user(tmp_path: Path) -> None:
+def test_a_kernel_without_modules_takes_those_of_the_user(cache: Cache, tmp_path: Path) -> None:
     bare = replace(kernel(tmp_path / "modules"), modules=None)
-    with Cache(tmp_path / "cache") as cache:
-        contents = unpack(root.build_root(cache, bare, Added(own=(own("ipr"),))).read_bytes())
+    contents = unpack(root.build_root(cache, bare, Added(own=(own("ipr"),))).read_bytes())
     assert json.loads(contents["etc/modules.index"][1]) == {"ipr": ["/lib/modules/ipr.ko"]}

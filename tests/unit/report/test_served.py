@@ -320,9 +320,9 @@ def test_two_hundred_thousand_rows_make_a_small_picture_quickly() -> None:
     rows["region"], rows["width"] = 7, 4
     busy = replace(history, served=np.concatenate([rows, history.served]))
     least = len(timeline_svg(history, judgement))
-    begun = time.perf_counter()
+    begun = time.process_time()  # ours alone: others may have the machine
     picture = timeline_svg(busy, judgement)
-    assert time.perf_counter() - begun < 3
+    assert time.process_time() - begun < 3
     assert len(picture) < least + 60_000
 
 

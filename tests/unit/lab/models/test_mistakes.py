@@ -24,11 +24,15 @@ from harness.errors import ModelError
 from harness.lab.models import wire
 from harness.lab.models.interface import CONFIG_REGION
 from harness.lab.models.process import ModelProcess
+from harness.lab.models.row_log import called
+from harness.lab.models.server import LOG
 from harness.model.fault import Fault, Misbehaviour
+from harness.model.units import SECOND, Ns
 from tests.unit.lab.models import client
 
-OWN_TIME_S = 5.0
-"""What is promised; Python's start is not the model's time."""
+CALL_LIMIT = Ns(1 * SECOND)
+OWN_TIME_S = 2.0
+"""What a call has had when it is told; Python's start is not the model's time."""
 START_S = 2.0
 TOLD_WITHIN_S = 60.0
 
@@ -54,7 +58,7 @@ class Chip(endpoint.Function):
         if (region, offset) == (7, 0x10):
             self.misbehaves()
         if (region, offset) == (7, 0x20):
-            import time; time.sleep(2)
+            import time; time.sleep(0.5)
         if (region, offset) == (7, 0x2c):
             self.later(Ns(0), self.misbehaves)
         return super().read(region, offset, count)
@@ -103,17 +107,21 @@ def model_of(file: Path, text: str) -> str:
     return f"{file}:chip"
 
 
+def started(model: str, place: Path) -> ModelProcess:
+    return ModelProcess(model, place, alias="mychip0", call_limit=CALL_LIMIT)
+
+
 def while_loaded(file: Path, text: str) -> ModelError:
     """What is told of a model that cannot be loaded."""
     with folder() as place, pytest.raises(ModelError) as caught:
-        ModelProcess(model_of(file, text), place, alias="mychip0")
+        started(model_of(file, text), place)
     return caught.value
 
 
 def touched(file: Path, body: str, said: bytes) -> tuple[ModelError, int]:
     """What is told of a model that was asked this, and the errno that QEMU has instead of an answer."""
     model = model_of(file, CHIP.format(body=body))
-    with folder() as place, ModelProcess(model, place, alias="mychip0") as one, connected(one) as qemu:
+    with folder() as place, started(model, place) as one, connected(one) as qemu:
         qemu.sendall(said)
         answer = wire.read_header(qemu.recv(wire.HEADER_BYTES, socket.MSG_WAITALL))
         mistake = told(one)
@@ -186,14 +194,14 @@ def test_one_that_never_returns_from_a_call_is_told_and_qemu_is_answered(tmp_pat
 def test_an_order_that_never_returns_is_told(tmp_path: Path) -> None:
     model = model_of(tmp_path / "chip.py", CHIP.format(body=SLEEPS))
     stuck = pytest.raises(ModelError, match="not returned from an order of the stage")
-    with folder() as place, ModelProcess(model, place) as one, stuck:
+    with folder() as place, started(model, place) as one, stuck:
         one.load([Fault(what=Misbehaviour.ALL_ONES_CONFIG)])
 
 
 def test_what_a_model_raises_at_an_order_is_its_mistake_and_not_the_orders(tmp_path: Path) -> None:
     model = model_of(tmp_path / "chip.py", CHIP.format(body="raise KeyError('bar7')"))
     raised = pytest.raises(ModelError, match="it raised KeyError: 'bar7'")
-    with folder() as place, ModelProcess(model, place) as one, raised:
+    with folder() as place, started(model, place) as one, raised:
         one.load([Fault(what=Misbehaviour.ALL_ONES_CONFIG)])
 
 
@@ -231,8 +239,12 @@ def test_one_that_ends_the_program_in_a_call_is_told(tmp_path: Path, body: str, 
 
 def test_one_that_is_stopped_in_a_call_or_ended_by_us_made_no_mistake(tmp_path: Path) -> None:
     model = model_of(tmp_path / "chip.py", CHIP.format(body=LOOPS))
-    with folder() as place, ModelProcess(model, place) as one, connected(one) as qemu:
+    with folder() as place, started(model, place) as one, connected(one) as qemu:
         qemu.sendall(client.read(CONFIG_REGION, 0x20, 4))
+        until = time.monotonic() + TOLD_WITHIN_S
+        while not called(place / LOG).entry:
+            assert time.monotonic() < until
+            os.sched_yield()
         os.kill(one.pid, signal.SIGSTOP)
         threading.Event().wait(OWN_TIME_S + 1)  # nothing is to happen
         os.kill(one.pid, signal.SIGCONT)
@@ -244,9 +256,9 @@ def test_one_that_is_stopped_in_a_call_or_ended_by_us_made_no_mistake(tmp_path: 
 
 def test_one_that_a_busy_host_does_not_let_run_made_no_mistake(tmp_path: Path) -> None:
     busy_s = OWN_TIME_S + 1
-    works = "import time; any(time.thread_time() > 1.5 for _ in iter(int, 1))"
+    works = "import time; any(time.thread_time() > 0.3 for _ in iter(int, 1))"
     model = model_of(tmp_path / "chip.py", CHIP.format(body=works))
-    with folder() as place, ModelProcess(model, place) as one, connected(one) as qemu:
+    with folder() as place, started(model, place) as one, connected(one) as qemu:
         processor = min(os.sched_getaffinity(0))
         os.sched_setaffinity(one.pid, {processor})
         os.sched_setscheduler(one.pid, os.SCHED_IDLE, os.sched_param(0))

@@ -1,23 +1,25 @@
 """No entry of the contract is decoration: turn any one that was used into its opposite, and a scenario turns red.
 
 The histories are those of the shipped scenarios; judging them again needs no guest.  Where something is staged to go
-wrong the verdict may be FAIL; there, too, a flip must change what the judge complains of.
+wrong the verdict may be FAIL; there, too, a flip must change what the judge complains of.  One is flipped in a run.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from harness import results
 from harness.contract import Contract, load
-from harness.contract.flip import flips
 from harness.history.history import History
 from harness.judge import judge
 from harness.model.operation import MISUSE, verb
 from harness.model.promise import Promise
 from harness.model.verdict import Judgement, Verdict
+from tests.flip import flips
+from tests.guest.invocation import cases, harness, red
 from tests.guest.shipped import Shipped
 
 UNSEEN = {
@@ -100,3 +102,39 @@ def test_the_shipped_scenarios_use_much_of_the_contract(shipped: Shipped, eviden
     used = frozenset[Promise]().union(*(one.used for one in evidence))
     unused = sorted(promise.id for promise in load().promises if promise not in used)
     assert len(used) >= shipped.part.used, f"used: {sorted(one.id for one in used)}; not used: {unused}"
+
+
+FLIPPED = """
+import pytest
+
+from harness.contract import Contract, load
+from tests.flip import flips
+
+@pytest.fixture(scope="session")
+def hil_contract() -> Contract:
+    return dict(flips(load()))["config-read/sysfs@config-lock#outcome"]
+"""
+WAITS = """
+import pytest
+
+@pytest.mark.dut("igb0")
+def test_they_wait(dut, stage):
+    stage(dut.reads("sysfs"), dut.resets("flr", at="50ms"), lasting="300ms", meets=1)
+
+@pytest.mark.dut("igb0")
+def test_nobody_waits(dut, stage):
+    stage(dut.reads("sysfs"), lasting="50ms")
+"""
+
+
+@pytest.mark.usefixtures("place")
+def test_a_run_is_red_where_it_meets_a_flipped_entry(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(FLIPPED)
+    (tmp_path / "test_mine.py").write_text(WAITS)
+    run = harness("run", "test_mine.py", cwd=tmp_path)
+    assert run.status == 1, run.said
+    found = cases(run.report())
+    (failure,) = red(found["test_they_wait[igb0]"])
+    assert (failure.tag, failure.get("type")) == ("failure", "hil.mismatch"), run.said
+    assert "config-read/sysfs@config-lock" in (failure.text or ""), run.said
+    assert not red(found["test_nobody_waits[igb0]"]), run.said

@@ -1,4 +1,4 @@
-"""The contract with one entry turned into its opposite: what a test of the judge needs.
+"""The contract with one entry turned into its opposite.
 
 An entry that can be flipped without any finding changing is an entry that nobody checks.
 """
