@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.target.silence import DEFAULT_S
 from tests.guest.invocation import cases, harness
 
 SCENARIO = r"""
@@ -43,6 +42,6 @@ def test_an_exception_in_the_agent_reaches_the_host_at_once(tmp_path: Path) -> N
     assert not list(case.iter("rerunFailure")), "a mistake comes again: nobody tries twice"
     printed = str(case.findtext("system-out"))
     took_s = float(printed.partition("it took ")[2].split()[0])
-    assert took_s < DEFAULT_S, f"it said so, and nobody waited for it to be silent: {printed}"
+    assert took_s < 10.0, printed
     (console,) = (run.results / "att").glob("*.log")
     assert "NMI" not in console.read_text(), "the guest was well: nobody need look at its kernel"
