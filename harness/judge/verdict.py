@@ -40,7 +40,7 @@ from harness.judge.questions.survived import survived
 from harness.judge.questions.values_sane import values_sane
 from harness.judge.remarks import remarks_of
 from harness.model.terms import Terms
-from harness.model.verdict import Finding, Judgement
+from harness.model.verdict import Finding, Judgement, Remark
 
 
 class Checker(Protocol):
@@ -93,7 +93,7 @@ LAST_QUESTIONS: Final[tuple[Checker, ...]] = (survived, kernel_log)
 def judge(seen: History | Evidence, terms: Terms, checkers: tuple[Checker, ...] = ()) -> Judgement:
     """Judge one history against the part of the contract that applies to it.
 
-    A checker that crashes has said nothing: its finding is UNKNOWN and names the error.
+    A checker that crashes has said nothing: its finding is UNKNOWN and names the error.  Remarks that do are told of.
 
     Args:
         seen: what happened; who draws it as well gives its evidence to both.
@@ -103,7 +103,15 @@ def judge(seen: History | Evidence, terms: Terms, checkers: tuple[Checker, ...] 
     evidence = Evidence.read(seen)
     asked = checkers or (LAST_QUESTIONS if evidence.history.lost else CHECKERS)
     findings = tuple(f for checker in asked for f in _ask(checker, evidence, terms))
-    return Judgement(findings=findings, remarks=remarks_of(evidence, terms))
+    return Judgement(findings=findings, remarks=_look_over(evidence, terms))
+
+
+def _look_over(evidence: Evidence, terms: Terms) -> tuple[Remark, ...]:
+    try:
+        return remarks_of(evidence, terms)
+    except Exception as error:  # noqa: BLE001  what decides nothing must take no verdict away
+        text = f"what is left over could not be told: {type(error).__name__}: {error}"
+        return (Remark(kind="stages that could not be looked over", text=text),)
 
 
 def _ask(checker: Checker, evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:

@@ -23,6 +23,7 @@ from harness.model.operation import verb
 from harness.model.served import RESETS, Happened
 
 _CONFIG_REGION: Final = 7
+_NAMED: Final = 3  # of earlier resets
 _SHOWN: Final = 8  # bytes of an access that a row holds
 
 
@@ -37,6 +38,19 @@ class Loss:
 
     calls: tuple[Call, ...]
     row: int | None = None
+
+
+def or_earlier(evidence: Evidence, loss: Loss) -> str:
+    """Who else than the last call may have lost it, as what follows his name; empty where nobody else may.
+
+    Who waits behind the close or open of another saves what that one left, so names are worth more than a number.
+    """
+    actors, earlier = evidence.history.plan.actors, loss.calls[:-1]
+    if not earlier:
+        return ""
+    names = dict.fromkeys(f"{one.operation} by {actors[one.actor].name}" for one in earlier)
+    some = " or ".join(names) if len(names) <= _NAMED else f"one of the {len(earlier)} resets"
+    return f", or after {some} before it"
 
 
 def lost_in(

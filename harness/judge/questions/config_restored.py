@@ -21,7 +21,7 @@ from harness.judge.evidence.arming import open_until
 from harness.judge.evidence.at_hand import left_alone, taken_along
 from harness.judge.evidence.calls import Call
 from harness.judge.evidence.config_bits import differing, written
-from harness.judge.evidence.config_lost import Loss, lost_in
+from harness.judge.evidence.config_lost import Loss, lost_in, or_earlier
 from harness.judge.evidence.link_errors import link_errors
 from harness.judge.evidence.log_events import addresses
 from harness.judge.findings import Aspect
@@ -182,9 +182,7 @@ def _when(evidence: Evidence, loss: Loss, blamed: Call) -> str:
     who = f"{blamed.operation} by {evidence.history.plan.actors[blamed.actor].name}"
     if not loss.calls:
         return f"when its last user closed it, later than by {who}"
-    if len(loss.calls) > 1:
-        return f"after {who}, or by one of the {len(loss.calls) - 1} resets before it"
-    return f"after {who}"
+    return f"after {who}{or_earlier(evidence, loss)}"
 
 
 def _taken(promise: Promise, alias: str, loss: Loss, by: Call, places: str) -> Finding:

@@ -17,7 +17,7 @@ from harness.judge import findings
 from harness.judge.evidence import Evidence
 from harness.judge.evidence.arming import Arming, is_armed, moved
 from harness.judge.evidence.config_bits import counting, differing
-from harness.judge.evidence.config_lost import lost_in
+from harness.judge.evidence.config_lost import lost_in, or_earlier
 from harness.judge.evidence.link_errors import link_errors
 from harness.model.operation import RAW_RESETS
 from harness.model.terms import Terms
@@ -75,13 +75,12 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, armed: Arming) -> Itera
             events=[findings.served(loss.row)],
         )
         return
-    others = f", or by one of the {len(loss.calls) - 1} resets before it" if len(loss.calls) > 1 else ""
     gone = [_CALLED[kind] for kind in armed.kinds if not is_armed(still, kind)]
     how = f"{' and '.join(gone)} is switched off" if gone else f"{len(missing)} bytes differ"
     yield findings.failed(
         NAME,
         Blame.RESET_FAILED,
-        f"{what} was not restored after {who}{others}, and its user still has it open: {how} ({places}).",
+        f"{what} was not restored after {who}{or_earlier(evidence, loss)}, and its user still has it open: {how} ({places}).",
         events=[findings.operation(one.row) for one in (loss.calls or [call])[:-5:-1]],
         met=len(calls),
         source=SOURCE,

@@ -95,8 +95,18 @@ def test_where_nothing_tells_all_are_named() -> None:
     stage = stage_of()
     resets(stage, 3)
     bad = found(stage.history())
-    assert "after reset/flr by resetter-2, or by one of the 2 resets before it" in bad.claim
+    earlier = "reset/flr by resetter-0 or reset/flr by resetter-1"
+    assert f"after reset/flr by resetter-2, or after {earlier} before it" in bad.claim
     assert len(bad.events) == 3
+
+
+def test_many_that_may_have_lost_it_are_counted() -> None:
+    stage = stage_of()
+    resets(stage, 6)
+    assert (
+        "after reset/flr by resetter-5, or after one of the 5 resets before it"
+        in found(stage.history()).claim
+    )
 
 
 def test_what_was_given_back_and_did_not_arrive_was_not_restored_by_the_last() -> None:
