@@ -79,7 +79,8 @@ def _of_consequence(group: Accesses, terms: Terms) -> list[LockWindow | DeviceWi
         promise = terms.promise(group.alias, group.promised_as, kind)
         return promise.outcome if promise is not None else None
 
-    free, windows = promised(WindowKind.NONE), (*group.windows, *group.devices)
+    free = promised(WindowKind.NONE)
+    windows: tuple[LockWindow | DeviceWindow, ...] = (*group.windows, *group.devices)
     return [one for one in windows if free is None or promised(one.kind) is not free]
 
 
