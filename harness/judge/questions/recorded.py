@@ -30,10 +30,7 @@ from harness.model.units import Ns, as_text
 from harness.model.verdict import Finding
 
 NAME: Final = "recorded"
-_LOOKS: Final = (
-    *("config-read", "attribute-read", "bar-read", "info", "oracle"),
-    *map(verb, (WAIT, HEARTBEAT)),
-)
+_LOOKS: Final = ("config-read", "attribute-read", "bar-read", "info", *map(verb, (WAIT, HEARTBEAT)))
 
 
 def recorded(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
@@ -151,6 +148,7 @@ def _last_event(evidence: Evidence) -> int:
     times = (
         ends,
         history.kernel["time_ns"],
+        np.array([window.closed_ns for window in evidence.windows], dtype=np.int64),
         served["time_ns"] + history.served_error_ns,
         np.array([line.time_us * 1000 for line in history.log], dtype=np.int64),
         np.array([event.time_ns for event in history.uevents], dtype=np.int64),
