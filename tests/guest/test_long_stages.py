@@ -51,9 +51,8 @@ def test_a_minute_of_eight_readers_has_a_verdict_in_bounded_memory(patient: Pati
     print(  # noqa: T201  for whoever runs it with -s
         f"{history.begun} operations, {rows} rows; peak of the agent {agent >> 20} MB, of this process {host >> 20} MB"
     )
-    assert outcome.judgement.verdict is Verdict.PASS, [
-        one.claim for one in outcome.judgement.findings if one.verdict
-    ]
+    told = [f"{one.verdict.name} {one.claim}" for one in outcome.judgement.findings]
+    assert outcome.judgement.verdict is Verdict.PASS, told
     readers = [actor for actor in history.actors if actor.name.startswith("reader")]
     assert len(readers) == READERS
     assert all(actor.lost == 0 for actor in history.actors)

@@ -30,10 +30,7 @@ from harness.model.units import Ns, as_text
 from harness.model.verdict import Finding
 
 NAME: Final = "recorded"
-_LOOKS: Final = (
-    *("config-read", "attribute-read", "bar-read", "info", "oracle"),
-    *map(verb, (WAIT, HEARTBEAT)),
-)
+_LOOKS: Final = ("config-read", "attribute-read", "bar-read", "info", *map(verb, (WAIT, HEARTBEAT)))
 
 
 def recorded(evidence: Evidence, terms: Terms) -> tuple[Finding, ...]:
@@ -79,7 +76,8 @@ def _of_consequence(group: Accesses, terms: Terms) -> list[LockWindow | DeviceWi
         promise = terms.promise(group.alias, group.promised_as, kind)
         return promise.outcome if promise is not None else None
 
-    free, windows = promised(WindowKind.NONE), (*group.windows, *group.devices)
+    free = promised(WindowKind.NONE)
+    windows: tuple[LockWindow | DeviceWindow, ...] = (*group.windows, *group.devices)
     return [one for one in windows if free is None or promised(one.kind) is not free]
 
 
@@ -150,6 +148,7 @@ def _last_event(evidence: Evidence) -> int:
     times = (
         ends,
         history.kernel["time_ns"],
+        np.array([window.closed_ns for window in evidence.windows], dtype=np.int64),
         served["time_ns"] + history.served_error_ns,
         np.array([line.time_us * 1000 for line in history.log], dtype=np.int64),
         np.array([event.time_ns for event in history.uevents], dtype=np.int64),

@@ -14,7 +14,7 @@ import pytest
 from harness.bindings.actor import Alike, Instruction, Lane, seen_from_outside
 from harness.history.columns import Table
 from harness.model.units import MS, US
-from tests.unit.agent.run import Program, begin, opening, pause, program, read, rows, staged, write
+from tests.unit.agent.run import Program, begin, opening, pause, program, read, rows, staged, until, write
 
 LONG_ENOUGH = 60_000 * MS
 """For a busy machine: no access is taken for slow."""
@@ -107,16 +107,40 @@ def test_data_of_a_register_is_alike_whatever_it_is() -> None:
     assert len(set(table["value"].tolist())) == len(table), "each row is an access as it was"
 
 
-@pytest.mark.parametrize("made_up", [b"\xff\xff", b"\0\0"])
-def test_what_may_be_made_up_is_not_like_data(file: Path, made_up: bytes) -> None:
-    register = alike(read(8, width=2, step=0), Alike.DATA)
-    steps = [register, write(made_up, 8, step=1), replace(register, step=2), write(b"\x12\x34", 8, step=3)]
-    turns = [replace(step, step=0) if step.alike else step for step in steps]
-    lane, table = kept(program(turns, opens=[opening(file, os.O_RDWR)], times=100), thin_from=10)
-    reads = table[table["step"] == 0]
-    # Two instructions of the program stand for one step, and each is alike with itself alone.
-    assert {int.from_bytes(made_up, "little"), 0x3412} <= set(reads["value"].tolist())
-    assert lane.lost == 0
+@pytest.mark.parametrize(
+    ("how", "contents"),
+    [
+        (Alike.EQUAL, (b"\x01\0\0\0", b"\x02\0\0\0")),
+        (Alike.DATA, (b"\x01\0\0\0", b"\xff\xff\xff\xff")),
+        (Alike.DATA, (b"\0\0\0\0", b"\x02\0\0\0")),
+        (Alike.DATA, (b"\0\0\0\0", b"\xff\xff\xff\xff")),
+        (Alike.EQUAL, (b"", b"\0\0\0\0")),
+    ],
+    ids=("other data", "all-ones", "all-zero", "made up in two ways", "fewer bytes"),
+)
+def test_each_change_of_what_one_step_sees_has_a_row(
+    file: Path, how: Alike, contents: tuple[bytes, bytes]
+) -> None:
+    """The file changes while it is read: each time some accesses see it as it was, and some as it is then."""
+    changes = 20
+    file.write_bytes(contents[0])
+    reader = program([alike(read(), how)], opens=[opening(file)], times=0)
+    with staged(reader, room=1000, thinned=(0, LONG_ENOUGH)) as stage:
+        thread = begin(stage, 0)
+        for number in range(changes):
+            seen = stage.lane(0).rounds
+            until(lambda seen=seen: stage.lane(0).rounds > seen + 5)
+            os.truncate(file, len(contents[1 - number % 2]))
+            with file.open("r+b") as writing:
+                writing.write(contents[1 - number % 2])
+        stage.stop()
+        thread.join(20)
+        table, lane = rows(stage, 0), stage.lane(0)
+    table = table[np.argsort(table["begin_ns"], kind="stable")]
+    told = list(zip(table["result"].tolist(), table["value"].tolist(), strict=True))
+    assert sum(one != other for one, other in pairwise(told)) >= changes - 1
+    assert (lane.lost, lane.thinned + len(table)) == (0, lane.rounds)
+    assert len(table) < 4 * changes + 4
 
 
 @pytest.mark.parametrize("how", [Alike.EQUAL, Alike.DATA])

@@ -14,7 +14,7 @@ from harness.judge.questions.access_outcome import access_outcome
 from harness.judge.questions.finished import finished
 from harness.judge.questions.recorded import recorded
 from harness.judge.questions.values_sane import values_sane
-from harness.model.operation import ATTRIBUTE_READ, HOLD_DEVICE, SYSFS_MAPPED_READ
+from harness.model.operation import ATTRIBUTE_READ, HOLD_DEVICE, MARK, SYSFS_MAPPED_READ, Operation
 from harness.model.units import Ns
 from harness.model.verdict import Finding, Verdict
 from tests.property.thinned import thinned
@@ -209,9 +209,10 @@ def test_what_was_lost_when_nothing_happened_any_more_is_told() -> None:
     assert "from 4.1 ms after the release on" in finding.claim
 
 
-def test_what_a_writer_does_is_never_nothing() -> None:
+@pytest.mark.parametrize("means", [WRITE, MARK])
+def test_what_a_writer_does_is_never_nothing(means: Operation) -> None:
     stage = Stage()
-    me = stage.writer(0x0C, b"\x10", means=WRITE)
+    me = stage.writer(0x0C, b"\x10", means=means)
     stage.op(me, 10, 20)
     (finding,) = asked(full(stage, me, since=4_100))
     assert finding.verdict is Verdict.UNKNOWN
@@ -222,6 +223,15 @@ def test_a_call_that_is_still_going_on_is_not_over() -> None:
     me, resetter = stage.reader(), stage.resetter()
     stage.op(me, 10, 20)
     stage.op(resetter, 30, None)
+    (finding,) = asked(full(stage, me, since=4_100))
+    assert finding.verdict is Verdict.UNKNOWN
+
+
+def test_a_lock_that_is_still_held_is_not_over() -> None:
+    stage = Stage()
+    me = stage.reader()
+    stage.op(me, 10, 20)
+    stage.window(1_000, None)
     (finding,) = asked(full(stage, me, since=4_100))
     assert finding.verdict is Verdict.UNKNOWN
 
