@@ -67,7 +67,7 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, armed: Arming) -> Itera
         return
     loss = lost_in(evidence, evidence.of(alias), calls, {at: mask[at] for at in missing})
     call = (loss.calls or calls)[-1]
-    who = f"{call.operation} by {evidence.history.plan.actors[call.actor].name}"
+    who = f"{call.operation} by {evidence.history.plan.actors[call.actor].name}{or_earlier(evidence, loss)}"
     if loss.row is not None and not loss.calls:
         yield findings.unknown(
             NAME,
@@ -80,7 +80,7 @@ def _judge(evidence: Evidence, terms: Terms, alias: str, armed: Arming) -> Itera
     yield findings.failed(
         NAME,
         Blame.RESET_FAILED,
-        f"{what} was not restored after {who}{or_earlier(evidence, loss)}, and its user still has it open: {how} ({places}).",
+        f"{what} was not restored after {who}, and its user still has it open: {how} ({places}).",
         events=[findings.operation(one.row) for one in (loss.calls or [call])[:-5:-1]],
         met=len(calls),
         source=SOURCE,
