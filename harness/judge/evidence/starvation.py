@@ -25,6 +25,9 @@ from harness.model.verdict import EventId, Finding
 LATE: Final = Ns(20 * MS)
 """A heartbeat that wakes later than this proves a starved machine."""
 
+TICK: Final = Ns(4 * MS)
+"""A heartbeat that wakes later than this shows that a tick came late (CONFIG_HZ=250, as Debian's kernels have it)."""
+
 CLOCK_ERROR: Final = 0.05
 """Guest time may run this much faster or slower than host time before no duration is believed."""
 
@@ -33,10 +36,11 @@ _EVER: Final = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class Starvation:
-    """Closed intervals in which no upper bound on time can convict, and a lower one by what they do not explain.
+    """When no upper bound on time can convict, and by how much a lower one cannot.
 
     Attributes:
-        begin, end: of the intervals; begins ascending, each end the latest so far.
+        begin, end: of closed intervals in which no upper bound can; begins ascending, each end the latest so far.
+        due, came: of beats that show a late tick, which may shorten a wait by as much.
         reason: half a sentence on how this is known.
         seen: whether the machine was starved while it was watched.
         share: how much of the watched time it was starved, 0 to 1.
@@ -44,6 +48,8 @@ class Starvation:
 
     begin: npt.NDArray[np.int64]
     end: npt.NDArray[np.int64]
+    due: npt.NDArray[np.int64]
+    came: npt.NDArray[np.int64]
     reason: str
     seen: bool
     share: float
@@ -54,13 +60,12 @@ class Starvation:
         Late ticks end each wait of an operation early, but all of them together by no more than they were late.
 
         Args:
-            begin: of the operation.
+            begin: of the operation, or of what may still be owed when it begins.
             end: likewise.
             by_ns: how much is missing from what was promised.
         """
-        met = (self.begin <= end) & (self.end >= begin)
-        late = self.end[met].astype(float) - self.begin[met].astype(float)
-        return bool(met.any() and late.sum() >= by_ns)
+        met = (self.due <= end) & (self.came >= begin)
+        return bool(met.any()) and _covered(self.due[met], self.came[met]) >= by_ns
 
     def during(self, begin: npt.ArrayLike, end: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """For each interval from `begin` to `end`: was the machine starved, or unwatched, in it?"""
@@ -87,18 +92,21 @@ def starvation(reading: Reading, stalls: Iterable[Struck]) -> Starvation:
     if not len(beats):
         return _always("no heartbeat watched the machine")
     planned, woke = beats["value"].astype(np.int64), beats["end_ns"].astype(np.int64)
-    late = (woke - planned > LATE) & ~_stood_still(stalls, planned, woke)
+    ours = _stood_still(stalls, planned, woke)
+    late, owed = ((woke - planned > bound) & ~ours for bound in (LATE, TICK))
     # After its last beat the heartbeat would have been missed one period later.
     last = int(woke.max())
     period = int(steps.column(lambda step: step.time_ns, np.int64)[steps.of_row[rows[-1]]])
-    begin = np.append(planned[late], last + period + LATE)
-    end = np.append(woke[late], _EVER)
+    unwatched = last + period + LATE
+    begin, end = np.append(planned[late], unwatched), np.append(woke[late], _EVER)
     order = np.argsort(begin, kind="stable")
     worst = int((woke - planned)[late].max()) if late.any() else 0
     lost = _covered(planned[late], woke[late])
     return Starvation(
         begin[order],
         np.maximum.accumulate(end[order]),
+        np.append(planned[owed], unwatched),
+        np.append(woke[owed], _EVER),
         f"a heartbeat woke {as_text(worst)} late" if late.any() else "the heartbeat had stopped",
         bool(late.any()),
         lost / max(last - int(planned.min()), 1),
@@ -146,6 +154,5 @@ def _stood_still(
 
 
 def _always(reason: str) -> Starvation:
-    return Starvation(
-        np.array([-_EVER], dtype=np.int64), np.array([_EVER], dtype=np.int64), reason, True, 1.0
-    )
+    begin, end = np.array([[-_EVER], [_EVER]], dtype=np.int64)
+    return Starvation(begin, end, np.zeros(1, dtype=np.int64), end, reason, True, 1.0)

@@ -4,15 +4,16 @@ Judged is the traced kernel function that performs the method, not the system ca
 locks.  Where the kernel chose the method, as it does for VFIO, the bounds are those of that method, unless the
 call's own entry has some.
 
-A bound convicts only when the machine was not starved.  That holds for the lower bound too, and there for some time
-before the reset: the kernel counts its `msleep(100)` in ticks, and where these come late (a guest on a busy host) and
-are caught up during the sleep, it is short by as much.
+An upper bound convicts only when the machine was not starved.  A lower one convicts if more is missing than ticks were
+late, meanwhile or for as long before: the kernel counts its `msleep(100)` in ticks, and where these come late (a guest on
+a busy host) and are caught up during the sleep, it is short by as much.
 
 Source: PCIe r6.0 §6.6; Linux drivers/pci/pci.c, `pcie_flr()`, `pci_pm_reset()`, `pci_reset_secondary_bus()`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from harness.history.windows import TRACE_RESOLUTION, ResetSpan
@@ -75,17 +76,16 @@ def _judge(
     least = promise.at_least if promise.at_least is not None else Ns(0)
     fast = [pair for pair in timed if _length(pair[1]) < least - TRACE_RESOLUTION]
     slow = [pair for pair in timed if promise.at_most is not None and _length(pair[1]) > promise.at_most]
-    for pairs, how, before in (
+    excused: Callable[[ResetSpan], bool]
+    for pairs, how, excused in (
+        (fast, f"less than {as_text(least)}", lambda span: _shortened(span, least, starved)),
         (
-            fast,
-            f"less than {as_text(least)}",
-            least,
-        ),  # ticks that are owed when it begins are no more than it misses
-        (slow, f"longer than {as_text(promise.at_most or 0)}", Ns(0)),
+            slow,
+            f"longer than {as_text(promise.at_most or 0)}",
+            lambda span: bool(starved.during(span.begin_ns, span.end_ns).any()),
+        ),
     ):
-        believed = [
-            p for p in pairs if not starved.during(int(p[1].begin_ns) - before, int(p[1].end_ns)).any()
-        ]
+        believed = [pair for pair in pairs if not excused(pair[1])]
         if believed:
             return _broken(promise, what, believed, how)
         if pairs:
@@ -102,6 +102,11 @@ def _judge(
         promise=promise,
         met=len(timed),
     )
+
+
+def _shortened(span: ResetSpan, least: Ns, starved: Starvation) -> bool:
+    """Whether late ticks explain it; no more of them are owed when a reset begins than it should take."""
+    return starved.shortened(span.begin_ns - least, span.end_ns, least - _length(span))
 
 
 def _broken(promise: Promise, what: str, pairs: list[tuple[Call, ResetSpan]], how: str) -> Finding:
