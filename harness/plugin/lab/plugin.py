@@ -10,6 +10,7 @@ import itertools
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -134,21 +135,22 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def hil_place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """The lab, prepared once a session, or once for each kernel of `--hil-kernels`."""
+def hil_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The lab, prepared once in a run, or once for each kernel of `--hil-kernels`."""
     options = request.config.option
     if options.hil_lab is None:
         verdicts.refuse("no lab was asked for: use ./lab/run, or add --hil-lab emulated")
     try:
         from harness.lab.cache.store import Cache  # noqa: PLC0415 - optional at run time: only this plugin needs a lab of QEMU guests
-        from harness.lab.place import prepare  # noqa: PLC0415
+        from harness.lab.prepared import prepared  # noqa: PLC0415
     except ImportError as error:
         raise UsageError(
             "--hil-lab emulated", said=f"the package `lab` cannot be imported: {error}"
         ) from error
     cache: Cache
     with Cache() as cache:
-        yield prepare(cache, wishes_of(options, branch=getattr(request, "param", "")))
+        wishes = wishes_of(options, branch=getattr(request, "param", ""))
+        yield prepared(cache, wishes, _shared(request.config, tmp_path_factory))
 
 
 @pytest.fixture(scope="session")
@@ -254,6 +256,13 @@ def locks(hil_place: Place) -> type[Locks]:
     if hil_place.without_windows_module:
         verdicts.lack(f"the kernel module for lock windows is missing: {hil_place.without_windows_module}")
     return Locks
+
+
+def _shared(config: pytest.Config, temporary: pytest.TempPathFactory) -> Path:
+    """The folder that the processes of this run share: its supervisor's, or that of all workers of xdist."""
+    own = temporary.getbasetemp()
+    told: Path | None = config.option.hil_prepared
+    return told or (own.parent if hasattr(config, "workerinput") else own)
 
 
 def _no_results() -> UsageError:
