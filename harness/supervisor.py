@@ -33,6 +33,7 @@ from harness.model.units import Ns
 from harness.options import branches_of, for_pytest, wishes_of
 from harness.report.junit import to_junit
 from harness.report.terminal import MEANING
+from harness.visible import visible
 
 if TYPE_CHECKING:
     from harness.lab.kernel.find import Kernel
@@ -61,6 +62,8 @@ _OUR_OWN: Final = (
 """A warning that is no user's business: this package runs their pytest, so it was imported before it."""
 _COMPLAINT: Final = re.compile(r"^(?:\S+: error|ERROR): (?!usage: )(.+)$", re.MULTILINE)
 """Of all that pytest says of a mistake on its command line the sentence that tells."""
+_MISNAMED: Final = re.compile(r"^hil: (\S+: function .+)$", re.MULTILINE)
+"""What our plugin says of a test that names a function which is not there: said before a lab is made for the others."""
 
 
 def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -157,17 +160,19 @@ def _refuse_absent(arguments: Sequence[str]) -> None:
 def _refuse_nothing(options: argparse.Namespace, folder: Path, arguments: Sequence[str]) -> None:
     """Let pytest collect, and say now, not when the lab is ready, that there is nothing to run.
 
-    Tests that cannot be collected are the run's business: its report tells of them.
+    Tests that cannot be collected are the run's business: its report tells of them.  So are those that name a function
+    which is not there, but they are named.
 
     Raises:
         UsageError: no test is selected, or pytest does not understand.
     """
     told = [*_pytest_arguments(options, folder, arguments), "--collect-only", "--quiet"]
     looking = _start_pytest(told, subprocess.PIPE)
-    said, _ = looking.communicate()
+    said = looking.communicate()[0].decode(errors="replace")
     if looking.returncode not in (PYTEST_USAGE, PYTEST_NO_TESTS):
+        sys.stderr.writelines(f"harness: {visible(one)}\n" for one in _MISNAMED.findall(said))
         return
-    why = _COMPLAINT.search(said.decode(errors="replace"))
+    why = _COMPLAINT.search(said)
     asked = f"harness {options.command.__name__}"
     if why is not None:
         raise UsageError(asked, said=why[1].rstrip("."), hint=f"See {asked} --help.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import itertools
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +21,7 @@ from harness.journal.record import HealthRecord, Status
 from harness.options import branches_of, wishes_of
 from harness.plugin import reporting, verdicts
 from harness.plugin.lab import quarantine
-from harness.plugin.lab.functions import Functions, describe
+from harness.plugin.lab.functions import Functions, traits_of
 from harness.plugin.lab.guests import Ahead, Start, TargetSource
 from harness.plugin.lab.shared import SharedGuest
 from harness.plugin.verdicts import FunctionLost
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from harness.lab.place import Place
     from harness.lab.qemu.machine import Machine
 
+MISNAMED: Final = "hil: "
+"""What a line of the collection begins with that tells of a function which is not there."""
 RESULTS: Final = "hil-results"
 SLOW: Final = "hil_slow"
 
@@ -79,9 +81,33 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     Raises:
         UsageError: the lab has no function of that name.
     """
-    named = getattr(item, "callspec", None)
-    if named is not None and item.get_closest_marker("dut") and _MACHINE in item.config.stash:
-        item.config.stash[_MACHINE].refuse_unknown(str(named.params.get("dut")))
+    if (alias := _named(item)) is not None:
+        _refuse_unknown(item.config, alias)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
+    """Say which functions tests name that are not there, when all were collected; each costs its own test alone."""
+    said = []
+    for item in items:
+        try:
+            if (alias := _named(item)) is not None:
+                _refuse_unknown(config, alias)
+        except UsageError as error:
+            said.append(f"{MISNAMED}{item.nodeid}: {error}")
+    return said
+
+
+def _named(item: pytest.Item) -> object | None:
+    """The function that a test's marker names."""
+    call = getattr(item, "callspec", None)
+    return call.params.get("dut") if call is not None and item.get_closest_marker("dut") else None
+
+
+def _refuse_unknown(config: pytest.Config, alias: object) -> None:
+    """See that the lab has a function of a name, which needs no guest."""
+    if _MACHINE in config.stash:
+        config.stash[_MACHINE].refuse_unknown(str(alias))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -223,17 +249,18 @@ def hil_source(
         yield source
         if source is not hil_shared:
             source.check()
-        if option.hil_keep and request.node.stash.get(_WENT_WRONG, False):
+        if option.hil_keep and source.consoles and request.node.stash.get(_WENT_WRONG, False):
             _hold(request.config, source)
 
 
 @pytest.fixture
-def functions(hil_source: TargetSource, hil_contract: Contract) -> Functions:
+def functions(request: pytest.FixtureRequest, hil_source: TargetSource, hil_contract: Contract) -> Functions:
     """The functions of the lab by alias: `functions("igb0")`; ports too: `functions("igb0.port")`."""
 
     def find(alias: str) -> Function:
+        _refuse_unknown(request.config, alias)
         hil_source.borrow(alias)
-        return describe(alias, hil_source.target, hil_contract)
+        return Function(alias, lambda: traits_of(alias, hil_source.target, hil_contract))
 
     return find
 
