@@ -207,6 +207,11 @@ RUN: Final[Options] = MappingProxyType(
             "action": "store_true",
             "help": "go on where the run stopped that left its results there: what has an outcome is not run again",
         },
+        "times": {
+            "dest": "hil_times",
+            "action": "store_true",
+            "help": "show at the end how long operations took, by kind",
+        },
     }
 )
 """Of a run, as a command and as a session."""
