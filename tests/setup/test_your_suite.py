@@ -83,7 +83,7 @@ def test_beside_other_plugins_and_without_a_lab_ours_skip_and_theirs_run(
             "test_the_bench_is_there": "ok",
             "test_a_slow_one": "ok",
             "test_a_flaky_one": "ok",
-            "test_readers_sleep_through_a_reset[flr-igb0]": "skipped",
+            "test_readers_sleep_through_a_reset[igb0-flr]": "skipped",
         }
 
 
