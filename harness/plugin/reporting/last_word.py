@@ -7,12 +7,16 @@ was raised.  So its line and ours tell of the same tests.
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Final
 
 import pytest
 
 from harness.journal.record import Status
 from harness.plugin.reporting.journalist import Journalist
 from harness.report.terminal import total
+
+_DIED: Final = "???"
+"""In what phase a test was whose worker died, as xdist says it."""
 
 
 class LastWord:
@@ -25,10 +29,10 @@ class LastWord:
     def pytest_report_teststatus(
         self, report: pytest.CollectReport | pytest.TestReport
     ) -> tuple[str, str, str] | None:
-        """Count a test whose body came to no verdict as an error, and none as both."""
-        hil: dict[str, str] | None = getattr(report, "hil", None)
-        if hil is None or not report.failed or report.when != "call":
+        """Count a test whose body came to no verdict as an error, and so one whose worker died."""
+        if not report.failed or report.when not in ("call", _DIED):
             return None
+        hil: dict[str, str] = getattr(report, "hil", {"status": Status.ERROR if report.when == _DIED else ""})
         return ("error", "E", "ERROR") if hil["status"] == Status.ERROR else None
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
