@@ -7,10 +7,12 @@ Exit status: 0 every verdict PASS, skipped or expected; 1 a failure; 2 usage; 12
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -215,6 +217,17 @@ def make(options: argparse.Namespace, _: list[str]) -> int:
     return ExitStatus.GOOD
 
 
+def functions(options: argparse.Namespace, _: list[str]) -> int:
+    """List what can be tested, and what each function can do; boots nothing."""
+    from harness.lab.functions import listed, table  # noqa: PLC0415
+    from harness.lab.models.user_models import with_own_models  # noqa: PLC0415
+    from harness.lab.qemu.machine import Machine  # noqa: PLC0415
+
+    found = listed(with_own_models(Machine(), options.hil_models))
+    streams.say(json.dumps([asdict(one) for one in found], indent=1) if options.json else table(found))
+    return ExitStatus.GOOD
+
+
 def shell(options: argparse.Namespace, _: list[str]) -> int:
     """Open a shell in a guest with the functions plugged."""
     from harness.lab import shell as interactive  # noqa: PLC0415
@@ -316,6 +329,9 @@ def _parser() -> argparse.ArgumentParser:
         "--branch", type=a_word, metavar="BRANCH", help="of Debian's kernels: 6.1, 6.12, 7.x"
     )
     declare(building.add_argument, LAB, "kernel", "modules")
+    listing = add("functions", functions)
+    listing.add_argument("--json", action="store_true", help="for programs")
+    declare(listing.add_argument, LAB, "model")
     opening = add("shell", shell, lab=True)
     opening.add_argument(
         "--plug",

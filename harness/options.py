@@ -207,6 +207,11 @@ RUN: Final[Options] = MappingProxyType(
             "action": "store_true",
             "help": "go on where the run stopped that left its results there: what has an outcome is not run again",
         },
+        "times": {
+            "dest": "hil_times",
+            "action": "store_true",
+            "help": "show at the end how long operations took, by kind",
+        },
     }
 )
 """Of a run, as a command and as a session."""
@@ -265,6 +270,7 @@ SESSION: Final[Options] = MappingProxyType(
             "metavar": "TIME",
             "help": "run the tests round after round for so long: 90s, 10m, 2h",
         },
+        "prepared": {"type": a_path, "metavar": "DIR", "help": argparse.SUPPRESS},
         "under-test": {"metavar": "WHAT", "default": "", "help": argparse.SUPPRESS},
         "replay": {"type": a_path, "metavar": "HISTORY", "help": argparse.SUPPRESS},
     }
@@ -303,7 +309,7 @@ def branches_of(options: argparse.Namespace) -> tuple[str, ...]:
     """
     if options.hil_kernels is None:
         return ()
-    from harness.lab.kernel.find import parse_branches  # noqa: PLC0415 - to judge and to report, no lab is needed
+    from harness.lab.kernel.choice import parse_branches  # noqa: PLC0415 - to judge and to report, no lab is needed
     from harness.lab.kernel.own_modules import refuse_several_kernels  # noqa: PLC0415
 
     if options.hil_kernel is not None:

@@ -17,9 +17,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import harness
 from harness import results, streams
@@ -32,6 +33,10 @@ from harness.model.units import Ns
 from harness.options import branches_of, for_pytest, wishes_of
 from harness.report.junit import to_junit
 from harness.report.terminal import MEANING
+from harness.visible import visible
+
+if TYPE_CHECKING:
+    from harness.lab.kernel.find import Kernel
 
 SCENARIOS: Final = ("--pyargs", "harness.scenarios")
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
@@ -57,6 +62,8 @@ _OUR_OWN: Final = (
 """A warning that is no user's business: this package runs their pytest, so it was imported before it."""
 _COMPLAINT: Final = re.compile(r"^(?:\S+: error|ERROR): (?!usage: )(.+)$", re.MULTILINE)
 """Of all that pytest says of a mistake on its command line the sentence that tells."""
+_MISNAMED: Final = re.compile(r"^hil: (\S+: function .+)$", re.MULTILINE)
+"""What our plugin says of a test that names a function which is not there: said before a lab is made for the others."""
 
 
 def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -82,18 +89,20 @@ def supervise(options: argparse.Namespace, arguments: Sequence[str]) -> int:
             return over
     else:
         _redden(folder)
-    try:
-        _refuse_absent(arguments)
-        own = _parts_of_own(options)
-        _refuse_nothing(options, folder, arguments)
-        under_test = ",".join((*_prepare(options), *own))
-    except (LabError, AgentError, ModelError, UsageError) as error:
-        _say_why_not(folder, error)
-        raise
-    child = _start_pytest([f"--hil-under-test={under_test}", *_pytest_arguments(options, folder, arguments)])
-    for number in _FORWARDED:
-        signal.signal(number, lambda received, _: child.send_signal(received))
-    status = _wait(child)
+    with ExitStack() as run:
+        try:
+            _refuse_absent(arguments)
+            own = _parts_of_own(options)
+            _refuse_nothing(options, folder, arguments)
+            shared, kernels = run.enter_context(_lab(options))
+        except (LabError, AgentError, ModelError, UsageError) as error:
+            _say_why_not(folder, error)
+            raise
+        ours = [f"--hil-prepared={shared}", f"--hil-under-test={','.join((*kernels, *own))}"]
+        child = _start_pytest([*ours, *_pytest_arguments(options, folder, arguments)])
+        for number in _FORWARDED:
+            signal.signal(number, lambda received, _: child.send_signal(received))
+        status = _wait(child)
     verdict = results.complete(folder)
     if status in (PYTEST_USAGE, ExitStatus.USAGE) and not results.tells(folder / results.JOURNAL):
         return ExitStatus.USAGE
@@ -151,17 +160,19 @@ def _refuse_absent(arguments: Sequence[str]) -> None:
 def _refuse_nothing(options: argparse.Namespace, folder: Path, arguments: Sequence[str]) -> None:
     """Let pytest collect, and say now, not when the lab is ready, that there is nothing to run.
 
-    Tests that cannot be collected are the run's business: its report tells of them.
+    Tests that cannot be collected are the run's business: its report tells of them.  So are those that name a function
+    which is not there, but they are named.
 
     Raises:
         UsageError: no test is selected, or pytest does not understand.
     """
     told = [*_pytest_arguments(options, folder, arguments), "--collect-only", "--quiet"]
     looking = _start_pytest(told, subprocess.PIPE)
-    said, _ = looking.communicate()
+    said = looking.communicate()[0].decode(errors="replace")
     if looking.returncode not in (PYTEST_USAGE, PYTEST_NO_TESTS):
+        sys.stderr.writelines(f"harness: {visible(one)}\n" for one in _MISNAMED.findall(said))
         return
-    why = _COMPLAINT.search(said.decode(errors="replace"))
+    why = _COMPLAINT.search(said)
     asked = f"harness {options.command.__name__}"
     if why is not None:
         raise UsageError(asked, said=why[1].rstrip("."), hint=f"See {asked} --help.")
@@ -197,23 +208,30 @@ def _parts_of_own(options: argparse.Namespace) -> tuple[str, ...]:
     return (*map(str, own_modules(options.hil_own_modules)), *contents(options.hil_models))
 
 
-def _prepare(options: argparse.Namespace) -> Iterator[str]:
-    """Fetch and build here, where progress can be seen, what every test will use from the cache.
+@contextmanager
+def _lab(options: argparse.Namespace) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Fetch and build here, where progress can be seen, what every test will use; it stays in the cache until the end.
 
     Yields:
-        release and digest of each kernel that is tested.
+        the folder in which the run's processes find it (:mod:`harness.lab.prepared`), and what each kernel is called.
 
     Raises:
         LabError: there is no lab.
     """
     from harness.lab.cache.store import Cache  # noqa: PLC0415
-    from harness.lab.place import prepare  # noqa: PLC0415
+    from harness.lab.prepared import prepared  # noqa: PLC0415
+    from harness.lab.qemu.run_folder import run_folder  # noqa: PLC0415
 
-    for branch in branches_of(options) or ("",):
-        with Cache() as cache:
-            kernel = prepare(cache, wishes_of(options, branch)).recipe.kernel
-            digest = hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:12]
-            yield f"{kernel.release}-{digest}"
+    with Cache() as cache, run_folder() as shared:
+        places = [
+            prepared(cache, wishes_of(options, branch), shared) for branch in branches_of(options) or ("",)
+        ]
+        yield shared, tuple(_known(place.recipe.kernel) for place in places)
+
+
+def _known(kernel: Kernel) -> str:
+    """Release and digest of a kernel: no other build of it may go on with a run."""
+    return f"{kernel.release}-{hashlib.sha256(kernel.image.read_bytes()).hexdigest()[:12]}"
 
 
 def _pytest_arguments(options: argparse.Namespace, folder: Path, arguments: Sequence[str]) -> list[str]:

@@ -26,7 +26,8 @@ from harness.lab.capacity import Room, look
 from harness.lab.debian import apt, archive
 from harness.lab.debian.mirror import host_mirror
 from harness.lab.kernel import build_module as kmod
-from harness.lab.kernel.find import DEFAULT_BRANCH, debian_request
+from harness.lab.kernel.choice import DEFAULT_BRANCH
+from harness.lab.kernel.find import debian_request
 from harness.lab.needs import apt_line
 from harness.lab.progress import size_text
 from harness.lab.qemu.emulator import MINIMUM, PROGRAM, QEMU, is_new_enough, version_of

@@ -20,7 +20,8 @@ from harness.lab.guest.post_mortem import post_mortem
 from harness.lab.image.init_program import compiled_init
 from harness.lab.kernel.added import Added
 from harness.lab.kernel.build_module import windows_module
-from harness.lab.kernel.find import find_kernel, pvh_image
+from harness.lab.kernel.choice import Choice, Given, choose
+from harness.lab.kernel.find import provided, pvh_image
 from harness.lab.kernel.module_types import made_ready
 from harness.lab.kernel.own_modules import own_modules, refuse_unfit
 from harness.lab.models.user_models import with_own_models
@@ -66,6 +67,15 @@ class Wishes:
     branch: str = ""
     own_modules: tuple[Path, ...] = ()
     models: tuple[str, ...] = ()
+
+    @property
+    def choice(self) -> Choice:
+        """The one kernel that they come to.
+
+        Raises:
+            UsageError: they contradict each other.
+        """
+        return choose(self.kernel, self.modules, self.branch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +282,9 @@ def _is_settled(space: bytes) -> bool:
 
 
 def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
-    """Provide everything a guest needs; quick when it is all in the cache.
+    """Provide everything a guest needs; quick when it is all in the cache.  Says at its end what was chosen.
+
+    A run does this once: :func:`harness.lab.prepared.prepared`.
 
     Raises:
         UsageError: a path, or a model of the user's own, is not what it should be.
@@ -281,17 +293,16 @@ def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
         GuestError: the guest does not boot, or cannot be frozen.
         ClockError: its clock ran wild, twice.
     """
-    # First: a mistyped path costs no download.
+    # What the user has brought comes first: a mistyped path costs no download.
+    choice = wishes.choice
     machine = with_own_models(Machine(), wishes.models)
     own = own_modules(wishes.own_modules)
-    if wishes.emulator is not None:
-        find_emulator(cache, wishes.emulator)
-    if wishes.kernel is not None:
-        find_kernel(cache, wishes.kernel, wishes.modules, wishes.branch)
+    emulator = find_emulator(cache, wishes.emulator) if wishes.emulator else None
+    kernel = provided(cache, choice) if isinstance(choice, Given) else None
     compiled_init(cache)  # nor does a compiler that is not there
-    kernel = find_kernel(cache, wishes.kernel, wishes.modules, wishes.branch)
+    kernel = kernel or provided(cache, choice)
     refuse_unfit(own, kernel)
-    emulator = find_emulator(cache, wishes.emulator)
+    emulator = emulator or find_emulator(cache)
     windows = windows_module(cache, kernel)
     if windows.why_not:
         note(f"no module for lock windows: {windows.why_not}")
@@ -302,8 +313,10 @@ def prepare(cache: Cache, wishes: Wishes = Wishes()) -> Place:
     made_from = recipe(
         cache, emulator, kernel, dataclasses.replace(machine, accelerator=Accelerator(chosen)), added
     )
-    return Place(
+    place = Place(
         recipe=made_from,
         template=template(cache, made_from),
         without_windows_module=windows.why_not,
     )
+    note(f"ready: kernel {kernel.release}, QEMU {emulator.version} ({emulator.source}), {chosen}")
+    return place

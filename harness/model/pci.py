@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from harness.errors import UsageError
 
@@ -81,6 +81,10 @@ class ResetMethod(enum.StrEnum):
             ) from None
 
 
+MethodWord = ResetMethod | Literal["device_specific", "acpi", "flr", "af_flr", "pm", "bus", "cxl_bus"]
+"""A reset method as tests name it: a misspelt one is told by the type checker, and by :meth:`ResetMethod.named`."""
+
+
 class AccessPath(enum.StrEnum):
     """Ways by which user space reads config space."""
 
@@ -103,6 +107,13 @@ class AccessPath(enum.StrEnum):
                 f"access path {text!r}", said="unknown", hint=f"Choose one of: {', '.join(cls)}."
             ) from None
 
+
+AccessWord = AccessPath | Literal["sysfs", "proc"]
+"""An access path as tests name it, likewise."""
+Width = Literal[1, 2, 4]
+"""Of an access to config space, in bytes."""
+RegisterWidth = Literal[1, 2, 4, 8]
+"""Of an access to a register of a BAR, in bytes."""
 
 CONFIG_SPACE_BYTES: Final = 256
 """Config space of a conventional function (PCI Local Bus r3.0 §6.1)."""
@@ -130,19 +141,57 @@ def check_access(offset: int, width: int, *, size: int = EXTENDED_CONFIG_SPACE_B
     Raises:
         UsageError: no number, another width, or an access that leaves config space.
     """
-    if not isinstance(offset, int):
+    if type(offset) is not int:
         raise UsageError(
             f"config access at {offset!r}",
             said="no offset in config space",
             hint="It is a number of bytes: at=0x04.",
         )
-    if width not in (1, 2, 4):
+    if type(width) is not int or width not in (1, 2, 4):
         raise UsageError(
-            f"config access of {width} bytes", said="no such width", hint="A width is 1, 2 or 4 bytes."
+            f"config access of {width!r} bytes", said="no such width", hint="A width is 1, 2 or 4 bytes."
         )
     if not 0 <= offset <= size - width:
         raise UsageError(
             f"config access of {width} bytes at offset {offset:#x}",
             said=f"outside the {size} bytes of config space",
             hint=f"The last offset for this width is {size - width:#x}.",
+        )
+
+
+def check_register(alias: str, bar: int, offset: int, width: int) -> None:
+    """Make sure that an access is one that a register of a BAR can have; how long the BAR is, only the target knows.
+
+    Args:
+        alias: of the function, for the message.
+        bar: 0 to 5.
+        offset: in bytes from the start of the BAR.
+        width: in bytes: 1, 2, 4 or 8.
+
+    Raises:
+        UsageError: no such BAR, no number, before the BAR begins, or another width.
+    """
+    at = f"{offset:#x}" if type(offset) is int else repr(offset)
+    what = f"register of {width!r} bytes at {at} in BAR {bar!r} of {alias}"
+    if type(bar) is not int or bar not in range(6):
+        raise UsageError(what, said="no such BAR", hint="BARs are 0 to 5.")
+    if type(width) is not int or width not in (1, 2, 4, 8):
+        raise UsageError(what, said="no such width", hint="A width is 1, 2, 4 or 8 bytes.")
+    if type(offset) is not int:
+        raise UsageError(what, said="no offset in a BAR", hint="It is a number of bytes: at=0x10.")
+    if offset < 0:
+        raise UsageError(what, said="before the BAR begins", hint="Offsets are 0 or more.")
+
+
+def check_value(value: bytes) -> None:
+    """Make sure that what is written is bytes.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not isinstance(value, bytes):
+        raise UsageError(
+            f"writing {value!r}",
+            said="no bytes",
+            hint=r'Write them as they lie in memory: value=b"\x06\x00".',
         )

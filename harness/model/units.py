@@ -25,7 +25,8 @@ def duration(text: str | Ns) -> Ns:
     """Read a duration such as `"50ms"`, `"1.5s"` or `"20us"`.
 
     Args:
-        text: a number of at least 0 with its unit (ns, us, ms, s), or nanoseconds as :data:`Ns`.
+        text: a number of at least 0 with its unit (ns, us, ms, s), or nanoseconds as :data:`Ns`: 0, or a microsecond
+            and more, for a bare number below that is one whose unit was forgotten.
 
     Returns:
         Nanoseconds, at least 0.
@@ -33,15 +34,15 @@ def duration(text: str | Ns) -> Ns:
     Raises:
         UsageError: no number, no unit, or another unit.
     """
-    if isinstance(text, int):
-        if text < 0:
-            raise UsageError(f"duration {text} ns", said="below zero", hint="Durations are 0 or longer.")
+    if type(text) is int and (text == 0 or text >= US):
         return Ns(text)
-    match = _DURATION.fullmatch(text)
+    if type(text) is int and text < 0:
+        raise UsageError(f"duration {text} ns", said="below zero", hint="Durations are 0 or longer.")
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise UsageError(
             f"duration {text!r}",
-            said="not understood",
+            said="not understood" if isinstance(text, str) else "no unit",
             hint='Write a number and a unit: "50ms", "1.5s", "20us".',
         )
     return Ns(round(float(match[1]) * _UNITS[match[2]]))

@@ -69,7 +69,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Turn `@pytest.mark.dut("igb0", "nvme0")` into one test for each alias."""
     marker = metafunc.definition.get_closest_marker("dut")
-    if marker is not None and "dut" in metafunc.fixturenames:
+    if (
+        marker is not None and marker.args and "dut" in metafunc.fixturenames
+    ):  # else `dut` says that none is named
         metafunc.parametrize("dut", marker.args, indirect=True, ids=[str(alias) for alias in marker.args])
 
 

@@ -36,14 +36,29 @@ class Style(enum.Enum):
     COLOUR = "colour"
 
 
-def summary(session: Session, *, results: str, harness: str = "harness", style: Style = Style.PLAIN) -> str:
-    """Sum a session up: at most a screen, ends with a newline.
+class Times(enum.Enum):
+    """With or without the table of how long operations took."""
+
+    LEFT_OUT = "left out"
+    SHOWN = "shown"
+
+
+def summary(
+    session: Session,
+    *,
+    results: str,
+    harness: str = "harness",
+    style: Style = Style.PLAIN,
+    times: Times = Times.LEFT_OUT,
+) -> str:
+    """Sum a session up: at most a screen, ends with a newline.  The last word is :func:`total`'s.
 
     Args:
         session: what happened.
         results: the results folder as the reader would type it.
         harness: the command `harness` as the reader would type it.
         style: colour only when asked for.
+        times: a table only when asked for.
     """
     names = identities(entry.test for entry in session.entries)
     lines: list[str] = []
@@ -56,7 +71,6 @@ def summary(session: Session, *, results: str, harness: str = "harness", style: 
     if len(loud) > _MOST_LINES:
         lines.append(f"… and {len(loud) - _MOST_LINES} more")
     lines += [
-        _counts(session),
         *_lacking(session),
         *_patched(session),
         *_locked_down(session),
@@ -64,7 +78,11 @@ def summary(session: Session, *, results: str, harness: str = "harness", style: 
         *_remarked(session),
         *_stopped(session),
     ]
-    lines += [*_met(session), *_latencies(session), *_where(results, harness)]
+    lines += [
+        *_met(session),
+        *(_latencies(session) if times is Times.SHOWN else ()),
+        *_where(results, harness),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -107,7 +125,8 @@ def _lines(entry: Entry, name: str, style: Style) -> Iterator[str]:
             yield f"          {one_line(remark.text, _WIDTH * 2)}"
 
 
-def _counts(session: Session) -> str:
+def total(session: Session) -> str:
+    """How many tests came to what, and the verdict, in one line: what stands last on the screen."""
     counts = Counter(_word(entry) for entry in session.entries)
     order = ("FAIL", "ERROR", "UNKNOWN", "recovered", "ok", "known", "skipped", "not run")
     said = ", ".join(f"{counts[word]} {word}" for word in order if counts[word]) or "no tests"

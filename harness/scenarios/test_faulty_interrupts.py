@@ -1,5 +1,7 @@
 """A function that loses interrupts, and one that sends them without a cause: its user notices, the machine goes on."""
 
+from typing import Final
+
 import pytest
 
 from harness.model.fault import Misbehaviour
@@ -7,11 +9,11 @@ from harness.model.verdict import Blame
 from harness.plugin.staging import Stage
 from harness.staging.faulty import Faulty
 from harness.staging.function import Function
-from harness.staging.vfio_user import VfioUser
+from harness.staging.vfio_user import Interrupts, VfioUser
 
 TRIGGER, ACKNOWLEDGE = 0x010, 0x014
 """Registers of our endpoint: a write is the cause of an interrupt; a write takes that of INTx away."""
-KIND = {"endpoint0": "msi", "msix0": "msix"}
+KIND: Final[dict[str, Interrupts]] = {"endpoint0": "msi", "msix0": "msix"}
 
 
 @pytest.mark.dut("endpoint0", "msix0")

@@ -5,6 +5,7 @@ what was borne; where it cannot, the verdict is FAIL, and the test is green only
 """
 
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 
@@ -55,7 +56,9 @@ def rows(history: History, what: Happened) -> Table:
 
 
 @pytest.mark.parametrize("method", ["flr", "pm"])
-def test_a_healthy_endpoint_resets_and_restores(dut: Function, stage: Stage, method: str) -> None:
+def test_a_healthy_endpoint_resets_and_restores(
+    dut: Function, stage: Stage, method: Literal["flr", "bus", "pm"]
+) -> None:
     """Nothing is wrong with it: every reset clears its register, and config space comes back."""
     stage(dut.resets_with_oracle(method, at="20ms", times=2), dut.reads("sysfs"), lasting="600ms", meets=1)
 
@@ -78,7 +81,7 @@ def test_a_bus_reset_loses_the_bar_and_linux_puts_it_back(dut: Function, stage: 
 
 
 @pytest.mark.parametrize("method", _OCCASIONS)
-def test_slow_but_ready(dut: Function, stage: Stage, method: str) -> None:
+def test_slow_but_ready(dut: Function, stage: Stage, method: Literal["flr", "bus", "pm"]) -> None:
     """All-ones for a second after the reset: the kernel waits, readers of config space too, and never see them."""
     run = stage(
         Faulty(dut).fails(Misbehaviour.NOT_READY, after=method, lasting="1s"),

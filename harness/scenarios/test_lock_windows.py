@@ -9,7 +9,7 @@ from harness.model.pci import CACHE_LINE_SIZE
 from harness.plugin.staging import Stage
 from harness.scenarios.registers import NEVER_ZERO
 from harness.staging.function import Function
-from harness.staging.locks import Locks
+from harness.staging.locks import Lock, Locks
 from harness.staging.ownership import Ownership
 from harness.staging.vfio_user import VfioUser
 
@@ -17,7 +17,7 @@ from harness.staging.vfio_user import VfioUser
 @pytest.mark.parametrize("lock", ["config", "both"])
 @pytest.mark.dut("igb0", "nvme0")
 def test_config_accesses_wait_for_the_config_lock(
-    dut: Function, stage: Stage, locks: type[Locks], lock: str
+    dut: Function, stage: Stage, locks: type[Locks], lock: Lock
 ) -> None:
     """Reads and writes by sysfs and /proc sleep until the driver is done; cached attributes do not."""
     stage(
@@ -65,7 +65,7 @@ def test_nobody_who_reads_minds_the_device_lock(dut: Function, stage: Stage, loc
 @pytest.mark.parametrize("lock", ["config", "both"])
 @pytest.mark.dut("igb0")
 def test_a_sysfs_reset_waits_for_the_driver(
-    dut: Function, stage: Stage, locks: type[Locks], lock: str
+    dut: Function, stage: Stage, locks: type[Locks], lock: Lock
 ) -> None:
     """A reset that nobody asked the driver for must not begin before the driver lets go of its locks."""
     stage(

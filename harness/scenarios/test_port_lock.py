@@ -5,6 +5,7 @@ It differs by kernel and by the way of the reset; the contract says how, for eac
 
 import pytest
 
+from harness.model.pci import MethodWord
 from harness.plugin.lab import Functions
 from harness.plugin.staging import Stage
 from harness.staging.function import Function
@@ -14,7 +15,9 @@ from harness.staging.vfio_user import VfioUser
 
 @pytest.mark.parametrize("method", ["flr", "bus"])
 @pytest.mark.dut("igb0", "nvme0")
-def test_sysfs_reset_and_the_port(dut: Function, functions: Functions, stage: Stage, method: str) -> None:
+def test_sysfs_reset_and_the_port(
+    dut: Function, functions: Functions, stage: Stage, method: MethodWord
+) -> None:
     """Since 6.10 a sysfs reset locks the port, whatever its method."""
     port = functions(dut.port)
     stage(

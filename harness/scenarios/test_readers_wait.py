@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.model.pci import COMMAND, REVISION_ID, SUBSYSTEM_ID
+from harness.model.pci import COMMAND, REVISION_ID, SUBSYSTEM_ID, Width
 from harness.plugin.staging import Stage
 from harness.scenarios.registers import NEVER_ZERO
 from harness.staging.function import Function
@@ -34,7 +34,7 @@ def test_proc_readers_wait_for_a_reset(dut: Function, stage: Stage) -> None:
 
 @pytest.mark.parametrize("width", [1, 2, 4])
 @pytest.mark.dut("igb0")
-def test_readers_of_every_width_wait(dut: Function, stage: Stage, width: int) -> None:
+def test_readers_of_every_width_wait(dut: Function, stage: Stage, width: Width) -> None:
     """The lock is taken for each transaction, whatever its width."""
     stage(
         dut.reads("sysfs", at=SUBSYSTEM_ID, width=width, actors=2),

@@ -6,7 +6,7 @@ clear it, the contract says so and the test is expected to see just that.
 
 import pytest
 
-from harness.model.pci import ResetMethod
+from harness.model.pci import MethodWord, ResetMethod
 from harness.plugin.staging import Stage
 from harness.plugin.verdicts import refuse
 from harness.staging.function import Function
@@ -14,7 +14,7 @@ from harness.staging.function import Function
 
 @pytest.mark.parametrize("method", ["flr", "pm", "bus"])
 @pytest.mark.dut("igb0", "e1000e0", "nvme0", "rng0")
-def test_method_resets_and_restores(dut: Function, stage: Stage, method: str) -> None:
+def test_method_resets_and_restores(dut: Function, stage: Stage, method: MethodWord) -> None:
     """Mark the oracle register, reset, read it back; three times."""
     if ResetMethod(method) not in dut.reset_methods:
         refuse(f"the kernel offers no {method} reset for {dut.alias}, only: {', '.join(dut.reset_methods)}")
@@ -23,7 +23,7 @@ def test_method_resets_and_restores(dut: Function, stage: Stage, method: str) ->
 
 @pytest.mark.parametrize("method", ["flr", "pm", "bus"])
 @pytest.mark.dut("igb0", "e1000e0", "nvme0", "rng0")
-def test_contended_method_resets_and_restores(dut: Function, stage: Stage, method: str) -> None:
+def test_contended_method_resets_and_restores(dut: Function, stage: Stage, method: MethodWord) -> None:
     """The same while another resetter has the function: the second one waits, and then resets all the same."""
     if ResetMethod(method) not in dut.reset_methods:
         refuse(f"the kernel offers no {method} reset for {dut.alias}, only: {', '.join(dut.reset_methods)}")

@@ -7,7 +7,7 @@ import pytest
 
 from harness.plugin.staging import Stage
 from harness.staging.function import Function
-from harness.staging.locks import Locks
+from harness.staging.locks import Lock, Locks
 from harness.staging.ownership import Ownership
 from harness.staging.vfio_user import VfioUser
 
@@ -32,7 +32,7 @@ def test_open_is_refused_during_a_sysfs_reset(dut: Function, stage: Stage) -> No
 @pytest.mark.parametrize("lock", ["config", "device"])
 @pytest.mark.dut("igb0")
 def test_open_is_refused_while_a_driver_holds_a_lock(
-    dut: Function, stage: Stage, locks: type[Locks], lock: str
+    dut: Function, stage: Stage, locks: type[Locks], lock: Lock
 ) -> None:
     """EAGAIN, whichever lock it is."""
     stage(
@@ -66,7 +66,7 @@ def test_close_skips_its_reset_during_a_sysfs_reset(dut: Function, stage: Stage)
 @pytest.mark.parametrize("lock", ["config", "device"])
 @pytest.mark.dut("igb0")
 def test_close_skips_its_reset_while_a_driver_holds_a_lock(
-    dut: Function, stage: Stage, locks: type[Locks], lock: str
+    dut: Function, stage: Stage, locks: type[Locks], lock: Lock
 ) -> None:
     """The same under a driver's lock."""
     stage(

@@ -8,7 +8,7 @@ import pytest
 
 from harness.plugin.staging import Stage
 from harness.staging.function import Function
-from harness.staging.locks import Locks
+from harness.staging.locks import Lock, Locks
 from harness.staging.ownership import Ownership
 from harness.staging.vfio_user import VfioUser
 
@@ -72,7 +72,7 @@ def test_who_tries_again_gets_through(dut: Function, stage: Stage) -> None:
 @pytest.mark.parametrize("lock", ["config", "device", "both"])
 @pytest.mark.dut("igb0")
 def test_it_is_refused_while_a_driver_holds_a_lock(
-    dut: Function, stage: Stage, locks: type[Locks], lock: str
+    dut: Function, stage: Stage, locks: type[Locks], lock: Lock
 ) -> None:
     """Whichever of the two locks a driver holds: EAGAIN at once."""
     user = VfioUser(dut)

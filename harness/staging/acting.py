@@ -41,11 +41,8 @@ def acting(
     Raises:
         UsageError: nobody acts, or nothing happens.
     """
+    check_words(functions, actors=actors, starting=starting, times=times)
     where = ", ".join(functions)
-    if actors < 1:
-        raise UsageError(f"{actors} actors on {where}", said="nobody acts", hint="Use 1 or more.")
-    if times is not None and times < 1:
-        raise UsageError(f"{times} rounds on {where}", said="nothing happens", hint="Use 1 or more, or None.")
     if not steps:
         raise UsageError(
             f"{name} on {where}", said="nothing happens", hint="Give it at least one thing to do."
@@ -60,6 +57,30 @@ def acting(
         oracles=oracles,
         modules=modules,
     )
+
+
+def check_words(
+    functions: Sequence[str], *, actors: int = 1, starting: str | Ns = Ns(0), times: int | None = None
+) -> None:
+    """Look at what every verb is told, before anything is asked of a function.
+
+    Args:
+        functions: for the message.
+        actors: as :func:`acting` takes it, and so are the others.
+        starting: when.
+        times: how often.
+
+    Raises:
+        UsageError: nobody acts, nothing happens, or a time is none.
+    """
+    where = ", ".join(functions)
+    if type(actors) is not int or actors < 1:
+        raise UsageError(f"{actors!r} actors on {where}", said="nobody acts", hint="Use 1 or more.")
+    if times is not None and (type(times) is not int or times < 1):
+        raise UsageError(
+            f"{times!r} rounds on {where}", said="nothing happens", hint="Use 1 or more, or None."
+        )
+    duration(starting)
 
 
 def pause(length: str | Ns) -> tuple[Step, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from harness.errors import UsageError
 from harness.model.fault import Fault, Incident, IncidentKind, Misbehaviour, Occasion, PlannedFault
@@ -12,6 +12,8 @@ from harness.model.units import Ns, duration
 from harness.staging.function import Function
 from harness.staging.part import Part
 
+Cause = ResetMethod | Literal["", "flr", "bus", "pm"]
+"""The reset after which a function goes wrong; empty: none."""
 _OCCASIONS: Final = {
     ResetMethod.FLR: Occasion.FLR,
     ResetMethod.BUS: Occasion.BUS_RESET,
@@ -37,7 +39,7 @@ class Faulty:
         *,
         register: str = "",
         value: int | None = None,
-        after: str = "",
+        after: Cause = "",
         accesses: int = 0,
         at: str | Ns | None = None,
         lasting: str | Ns | None = None,

@@ -5,16 +5,30 @@ Every verb returns a :class:`~harness.staging.part.Part`; nothing happens before
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from harness.errors import UsageError
 from harness.model import attributes, operation
-from harness.model.pci import COMMAND, AccessPath, Bdf, ResetMethod, check_access
+from harness.model.pci import (
+    COMMAND,
+    CONFIG_SPACE_BYTES,
+    AccessPath,
+    AccessWord,
+    Bdf,
+    MethodWord,
+    RegisterWidth,
+    ResetMethod,
+    Width,
+    check_access,
+    check_register,
+    check_value,
+)
 from harness.model.plan import File, Op, Oracle, Privilege, Setting, Step
 from harness.model.units import MS, Ns
-from harness.staging.acting import acting, pause
+from harness.staging.acting import acting, check_words, pause
 from harness.staging.part import PORT, Part
 
 FLR_BIT_OFFSET: Final = 0x08  # Device Control, in the PCI Express capability (PCIe r6.0 §7.5.3.4)
@@ -25,22 +39,20 @@ _PRIVATE: Final = 0x40  # where the part of config space begins that only CAP_SY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Function:
-    """A PCI function that may be tested.
+class Traits:
+    """What only the target knows of a function.
 
     Attributes:
-        alias: its name in tests and reports (`igb0`), stable across machines.
         platform: the contract's word for its model (`igb`).
         bdf: its address on the target.
         reset_methods: what the kernel offers for it, in the kernel's order.
         config_bytes: size of its config space: 256 or 4096.
         express: offset of its PCI Express capability, 0 without one.
-        device_control: its Device Control register as it was when the test began.
+        device_control: its Device Control register as it was when it was first asked for.
         oracles: for each method the register that shows whether a reset happened.
         locked_down: the kernel lets nobody write its config space, nor map its registers, through sysfs.
     """
 
-    alias: str
     platform: str
     bdf: Bdf
     reset_methods: tuple[ResetMethod, ...]
@@ -50,12 +62,63 @@ class Function:
     oracles: Mapping[ResetMethod, Oracle] = field(default_factory=dict)
     locked_down: bool = False
 
+
+@dataclass(frozen=True)
+class Function:
+    """A PCI function that may be tested.
+
+    Every verb looks at its words first: who mistypes one learns it before there is a target.  What only the target
+    knows is asked once, when a verb needs it.
+
+    Attributes:
+        alias: its name in tests and reports (`igb0`), stable across machines.
+        look: asks the target.
+    """
+
+    alias: str
+    look: Callable[[], Traits] = field(repr=False, compare=False)
+
+    @cached_property
+    def traits(self) -> Traits:
+        """What the target knows of it, asked once."""
+        return self.look()
+
+    @property
+    def platform(self) -> str:
+        """See :class:`Traits`, also for the others."""
+        return self.traits.platform
+
+    @property
+    def bdf(self) -> Bdf:
+        """Its address on the target."""
+        return self.traits.bdf
+
+    @property
+    def reset_methods(self) -> tuple[ResetMethod, ...]:
+        """What the kernel offers for it, in the kernel's order."""
+        return self.traits.reset_methods
+
+    @property
+    def config_bytes(self) -> int:
+        """Size of its config space: 256 or 4096."""
+        return self.traits.config_bytes
+
+    @property
+    def express(self) -> int:
+        """Offset of its PCI Express capability, 0 without one."""
+        return self.traits.express
+
+    @property
+    def device_control(self) -> int:
+        """Its Device Control register."""
+        return self.traits.device_control
+
     def reads(
         self,
-        path: str = AccessPath.SYSFS,
+        path: AccessWord = AccessPath.SYSFS,
         *,
         at: int = COMMAND,
-        width: int = 4,
+        width: Width = 4,
         actors: int = 1,
         starting: str | Ns = Ns(0),
         every: str | Ns = Ns(0),
@@ -74,7 +137,7 @@ class Function:
             UsageError: no such path, offset or width.
         """
         way = AccessPath.named(path)
-        check_access(at, width, size=self.config_bytes)
+        check_access(at, width)
         step = Step(
             op=Op.READ,
             means=operation.config_read(way),
@@ -82,7 +145,8 @@ class Function:
             offset=at,
             width=width,
         )
-        return acting((self.alias,), "reader", (step, *pause(every)), actors=actors, starting=starting)
+        part = acting((self.alias,), "reader", (step, *pause(every)), actors=actors, starting=starting)
+        return self.reaching(at, width, part)
 
     def reads_attribute(self, name: str = "vendor", *, actors: int = 1, every: str | Ns = Ns(0)) -> Part:
         """Read an attribute until the stage ends: `vendor` is the control sample, no lock holds it up.
@@ -99,22 +163,24 @@ class Function:
         step = Step(op=Op.READ, means=means, file=self._file(name), width=64)
         return acting((self.alias,), "control", (step, *pause(every)), actors=actors)
 
-    def loads_register(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
+    def loads_register(self, bar: int = 0, *, at: int = 0, width: RegisterWidth = 4) -> Part:
         """Load a register through a mapping of sysfs `resourceN`: nobody takes that away during a reset.
 
         The function must have no driver.
 
         Raises:
-            UsageError: the kernel is locked down.
+            UsageError: no such BAR, offset or width, or the kernel is locked down.
         """
+        check_register(self.alias, bar, at, width)
         step = Step(
             op=Op.LOAD,
             means=operation.SYSFS_MAPPED_READ,
-            file=self._mapped(bar),
+            file=self._file(f"resource{bar}"),
             offset=at,
             width=width,
         )
-        return acting((self.alias,), "mapped-reader", (step, *pause("200us")), settings=(self._decoding(),))
+        steps = (step, *pause("200us"))
+        return self._mapping(bar, acting((self.alias,), "mapped-reader", steps, settings=(self._decoding(),)))
 
     def stores_register(
         self,
@@ -122,7 +188,7 @@ class Function:
         bar: int = 0,
         *,
         at: int,
-        width: int = 4,
+        width: RegisterWidth = 4,
         starting: str | Ns = Ns(0),
         times: int | None = 1,
         every: str | Ns = Ns(0),
@@ -135,22 +201,29 @@ class Function:
             value: what is stored.
             bar: 0 to 5.
             at: offset in bytes.
-            width: in bytes: 1, 2 or 4.
+            width: in bytes: 1, 2, 4 or 8.
             starting: when the first store begins, counted from the common release.
             times: how often; None until the stage ends.
             every: from one to the next, at least.
 
         Raises:
-            UsageError: the kernel is locked down.
+            UsageError: no such BAR, offset or width, the value does not fit in it, or the kernel is locked down.
         """
+        check_register(self.alias, bar, at, width)
+        if type(value) is not int or not 0 <= value < 1 << 8 * width:
+            raise UsageError(
+                f"storing {value!r} to a register of {width} bytes of {self.alias}",
+                said="no number of that width",
+                hint="Name the width of the register: width=1, 2, 4 or 8.",
+            )
         step = Step(
             op=Op.STORE,
             means=operation.SYSFS_MAPPED_WRITE,
-            file=self._mapped(bar),
+            file=self._file(f"resource{bar}"),
             offset=at,
             value=value.to_bytes(width, "little"),
         )
-        return acting(
+        part = acting(
             (self.alias,),
             "mapped-writer",
             (step, *pause(every)),
@@ -158,12 +231,13 @@ class Function:
             times=times,
             settings=(self._decoding(),),
         )
+        return self._mapping(bar, part)
 
-    def reads_without_privilege(self, *, at: int = _PRIVATE, width: int = 4) -> Part:
+    def reads_without_privilege(self, *, at: int = _PRIVATE, width: Width = 4) -> Part:
         """Read config space as the user nobody: what lies past the first 64 bytes must stay hidden, without a wait."""
         return self._reads_as("nobody", operation.UNPRIVILEGED_READ, Privilege.NONE, at, width)
 
-    def reads_with_a_kept_descriptor(self, *, at: int = _PRIVATE, width: int = 4) -> Part:
+    def reads_with_a_kept_descriptor(self, *, at: int = _PRIVATE, width: Width = 4) -> Part:
         """Read config space as the user nobody, through a descriptor that was opened as root before."""
         return self._reads_as("nobody-now", operation.KEPT_READ, Privilege.DROPPED, at, width)
 
@@ -186,16 +260,21 @@ class Function:
         )
         return acting((self.alias,), "port-resetter", (step,), starting=at, times=times)
 
-    def writes_reset_method(self, method: str) -> Part:
-        """Write the one active reset method again and again: no lock is taken for that."""
-        chosen = self._offered(method)
+    def writes_reset_method(self, method: MethodWord) -> Part:
+        """Write the one active reset method again and again: no lock is taken for that.
+
+        Raises:
+            UsageError: Linux has no such method, or does not offer it for this function.
+        """
+        chosen = ResetMethod.named(method)
         step = Step(
             op=Op.WRITE,
             means=operation.ATTRIBUTE_WRITE,
             file=self._file("reset_method"),
             value=str(chosen).encode(),
         )
-        return acting((self.alias,), "method-writer", (step, *pause("1ms")), settings=(self._only(method),))
+        part = acting((self.alias,), "method-writer", (step, *pause("1ms")), settings=(self._only(chosen),))
+        return self._offering(chosen, part)
 
     def without_reset_methods(self) -> Part:
         """Take its reset methods away while the stage lasts: whoever wants it reset through VFIO is refused."""
@@ -203,7 +282,7 @@ class Function:
 
     def resets(
         self,
-        method: str,
+        method: MethodWord,
         *,
         at: str | Ns = Ns(0),
         times: int | None = 1,
@@ -222,18 +301,20 @@ class Function:
         Raises:
             UsageError: Linux has no such method, or does not offer it for this function.
         """
-        return acting(
+        chosen = ResetMethod.named(method)
+        part = acting(
             (self.alias,),
             "resetter",
-            (self._reset_step(method), *pause(every)),
+            (self._reset_step(chosen), *pause(every)),
             actors=actors,
             starting=at,
             times=times,
-            settings=(self._only(method),),
+            settings=(self._only(chosen),),
         )
+        return self._offering(chosen, part)
 
     def resets_with_oracle(
-        self, method: str, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)
+        self, method: MethodWord, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)
     ) -> Part:
         """Mark the oracle register, see that the mark holds, reset, read it back: did the reset really happen?
 
@@ -250,22 +331,24 @@ class Function:
         Raises:
             UsageError: the contract knows no oracle register for this function and method.
         """
-        chosen = ResetMethod.named(method)
+        chosen, still = ResetMethod.named(method), pause(holding)
+        check_words((self.alias,), starting=at, times=times)
         oracle = self.oracle(chosen)
         through, setting = oracle.resource, self._decoding()
-        if self.locked_down:
+        if self.traits.locked_down:
             through = f"vfio-bar{oracle.resource.removeprefix('resource')}"
             setting = Setting(function=self.alias, attribute="driver", value="vfio-pci")
         mark, check = oracle_steps(oracle, self._file(through))
-        return acting(
+        part = acting(
             (self.alias,),
             "resetter",
-            (mark, check, *pause(holding), self._reset_step(method), check),
+            (mark, check, *still, self._reset_step(chosen), check),
             starting=at,
             times=times,
-            settings=(self._only(method), setting),
+            settings=(self._only(chosen), setting),
             oracles=(oracle,),
         )
+        return self._offering(chosen, part)
 
     def sets_flr_bit(self, *, at: str | Ns = Ns(0)) -> Part:
         """Write Initiate FLR through sysfs `config`, behind the kernel's back: nobody saves, waits or restores.
@@ -275,7 +358,8 @@ class Function:
         Raises:
             UsageError: the function has no FLR.
         """
-        self._offered(ResetMethod.FLR)
+        check_words((self.alias,), starting=at)
+        self._refuse_unoffered(ResetMethod.FLR)
         if not self.express:
             raise UsageError(
                 f"FLR bit of {self.alias} ({self.bdf})", said="no PCI Express capability holds one"
@@ -313,7 +397,9 @@ class Function:
             settings=(self._decoding(),),
         )
 
-    def writes(self, path: str, *, at: int, value: bytes, actors: int = 1, times: int | None = None) -> Part:
+    def writes(
+        self, path: AccessWord, *, at: int, value: bytes, actors: int = 1, times: int | None = None
+    ) -> Part:
         """Write config space.
 
         Args:
@@ -324,10 +410,11 @@ class Function:
             times: how often; None until the stage ends.
 
         Raises:
-            UsageError: no such path, offset or width.
+            UsageError: no such path, offset or width, or what is written is no bytes.
         """
         way = AccessPath.named(path)
-        check_access(at, len(value), size=self.config_bytes)
+        check_value(value)
+        check_access(at, len(value))
         step = Step(
             op=Op.WRITE,
             means=operation.config_write(way),
@@ -335,7 +422,18 @@ class Function:
             offset=at,
             value=value,
         )
-        return acting((self.alias,), "writer", (step,), actors=actors, times=times)
+        part = acting((self.alias,), "writer", (step,), actors=actors, times=times)
+        return self.reaching(at, len(value), part)
+
+    def reaching(self, at: int, width: int, part: Part) -> Part:
+        """A part that accesses config space there, if the function's is long enough: the first 256 bytes all have.
+
+        Raises:
+            UsageError: it is not.
+        """
+        if at + width > CONFIG_SPACE_BYTES:
+            check_access(at, width, size=self.config_bytes)
+        return part
 
     @property
     def port(self) -> str:
@@ -348,13 +446,13 @@ class Function:
         Raises:
             UsageError: the contract names none.
         """
-        if method not in self.oracles:
+        if method not in self.traits.oracles:
             raise UsageError(
                 f"oracle register of {self.alias} ({self.platform}) for {method}",
                 said="the contract names none",
                 hint="Add one to harness/contract/oracles.toml.",
             )
-        return self.oracles[method]
+        return self.traits.oracles[method]
 
     def _file(self, role: str) -> File:
         return File(function=self.alias, role=role)
@@ -362,31 +460,35 @@ class Function:
     def _reads_as(
         self, name: str, means: operation.Operation, privilege: Privilege, at: int, width: int
     ) -> Part:
-        check_access(at, width, size=self.config_bytes)
+        check_access(at, width)
         step = Step(op=Op.READ, means=means, file=self._file("config"), offset=at, width=width)
-        return acting((self.alias,), name, (step, *pause("200us")), privilege=privilege)
+        part = acting((self.alias,), name, (step, *pause("200us")), privilege=privilege)
+        return self.reaching(at, width, part)
 
-    def _reset_step(self, method: str) -> Step:
-        chosen = self._offered(method)
-        return Step(op=Op.WRITE, means=operation.reset(chosen), file=self._file("reset"), value=b"1")
+    def _reset_step(self, method: ResetMethod) -> Step:
+        return Step(op=Op.WRITE, means=operation.reset(method), file=self._file("reset"), value=b"1")
 
-    def _offered(self, method: str) -> ResetMethod:
-        chosen = ResetMethod.named(method)
-        if chosen not in self.reset_methods:
+    def _offering(self, method: ResetMethod, part: Part) -> Part:
+        """A part that resets by a method, if the kernel offers that for this function."""
+        self._refuse_unoffered(method)
+        return part
+
+    def _refuse_unoffered(self, method: ResetMethod) -> None:
+        if method not in self.reset_methods:
             raise UsageError(
-                f"reset of {self.alias} ({self.bdf}) by {chosen}",
+                f"reset of {self.alias} ({self.bdf}) by {method}",
                 said=f"the kernel offers only: {', '.join(self.reset_methods) or 'nothing'}",
             )
-        return chosen
 
-    def _mapped(self, bar: int) -> File:
-        if self.locked_down:
+    def _mapping(self, bar: int, part: Part) -> Part:
+        """A part that maps registers through sysfs, if the kernel lets anybody."""
+        if self.traits.locked_down:
             raise UsageError(
                 f"mapping resource{bar} of {self.alias} ({self.bdf})",
                 said="the kernel is locked down: it lets nobody map registers through sysfs",
                 hint="Map them through VFIO: VfioUser(function).loads_register().",
             )
-        return self._file(f"resource{bar}")
+        return part
 
     def _only(self, method: str) -> Setting:
         return Setting(function=self.alias, attribute="reset_method", value=method)

@@ -7,7 +7,7 @@ proof that we notice can also misuse it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from harness.errors import UsageError
 from harness.model import operation
@@ -24,7 +24,9 @@ LONGEST: Final = Ns(10 * SECOND)
 
 _APART: Final = Ns(50 * MS)
 
-_HOLDS: Final = {
+Lock = Literal["config", "device", "both", "bridge"]
+"""The config access lock, device_lock, both, or both of the port above."""
+_HOLDS: Final[dict[Lock, Operation]] = {
     "config": operation.HOLD_CONFIG,
     "device": operation.HOLD_DEVICE,
     "both": operation.HOLD_BOTH,
@@ -38,7 +40,7 @@ class Locks:
 
     function: Function
 
-    def holds(self, lock: str, *, lasting: str | Ns, at: str | Ns = Ns(0), times: int = 1) -> Part:
+    def holds(self, lock: Lock, *, lasting: str | Ns, at: str | Ns = Ns(0), times: int = 1) -> Part:
         """Hold a lock for a while.
 
         Args:

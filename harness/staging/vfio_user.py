@@ -9,16 +9,27 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
 
 from harness.errors import UsageError
 from harness.model import operation
 from harness.model.operation import Operation
-from harness.model.pci import CACHE_LINE_SIZE, COMMAND, REVISION_ID, VENDOR_ID, ResetMethod, check_access
+from harness.model.pci import (
+    CACHE_LINE_SIZE,
+    COMMAND,
+    REVISION_ID,
+    VENDOR_ID,
+    RegisterWidth,
+    ResetMethod,
+    Width,
+    check_access,
+    check_register,
+    check_value,
+)
 from harness.model.plan import File, Op, Oracle, Setting, Step
 from harness.model.policy import policy_of
 from harness.model.units import MS, US, Ns
-from harness.staging.acting import acting, pause
+from harness.staging.acting import acting, check_words, pause
 from harness.staging.function import FLR_BIT, FLR_BIT_OFFSET, Function, oracle_steps
 from harness.staging.part import Part
 
@@ -31,7 +42,8 @@ small guest time for everybody else."""
 
 _UNHURRIED: Final = Ns(5 * MS)
 _LEVEL: Final = "intx"
-_INTERRUPTS: Final = (_LEVEL, "msi", "msix")
+Interrupts = Literal["intx", "msi", "msix"]
+"""Kinds of interrupts."""
 _ANY: Final = b"\x01\x00\x00\x00"  # what is written to a register that only minds that it is written to
 _COUNT_BYTES: Final = 8
 
@@ -44,7 +56,7 @@ class VfioUser:
 
     function: Function
 
-    def reads(self, *, at: int = REVISION_ID, width: int = 4, actors: int = 1) -> Part:
+    def reads(self, *, at: int = REVISION_ID, width: Width = 4, actors: int = 1) -> Part:
         """Read bits of config space that VFIO takes from the function, until the stage ends.
 
         Args:
@@ -57,7 +69,7 @@ class VfioUser:
         """
         return self._reads("vfio-reader", operation.VFIO_READ, at, width, actors)
 
-    def reads_copies(self, *, at: int = VENDOR_ID, width: int = 4, actors: int = 1) -> Part:
+    def reads_copies(self, *, at: int = VENDOR_ID, width: Width = 4, actors: int = 1) -> Part:
         """Read bits that VFIO answers from memory: the control sample, no lock holds it up."""
         return self._reads("vfio-control", operation.VFIO_COPY_READ, at, width, actors)
 
@@ -74,7 +86,7 @@ class VfioUser:
         step = Step(op=Op.INFO, means=operation.VFIO_INFO, file=self._file(_DEVICE))
         return self._acts("vfio-info", (step, *pause(_PACE)))
 
-    def reads_register(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
+    def reads_register(self, bar: int = 0, *, at: int = 0, width: RegisterWidth = 4) -> Part:
         """`pread` a register of a BAR until the stage ends.
 
         Args:
@@ -91,11 +103,12 @@ class VfioUser:
 
     def writes_register(self, value: bytes, bar: int = 0, *, at: int = 0) -> Part:
         """`pwrite` a register of a BAR until the stage ends."""
+        check_value(value)
         file = self._register(bar, at, len(value))
         step = Step(op=Op.WRITE, means=operation.BAR_WRITE, file=file, offset=at, value=value)
         return self._acts("bar-writer", (step, *pause(_PACE)))
 
-    def loads_register(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
+    def loads_register(self, bar: int = 0, *, at: int = 0, width: RegisterWidth = 4) -> Part:
         """Load a register through a mapping of its BAR until the stage ends."""
         file = self._register(bar, at, width)
         step = Step(op=Op.LOAD, means=operation.MAPPED_READ, file=file, offset=at, width=width)
@@ -103,16 +116,17 @@ class VfioUser:
 
     def stores_register(self, value: bytes, bar: int = 0, *, at: int = 0) -> Part:
         """Store to a register through a mapping of its BAR until the stage ends."""
+        check_value(value)
         step = Step(
             op=Op.STORE,
             means=operation.MAPPED_WRITE,
-            file=self._file(f"vfio-bar{bar}"),
+            file=self._register(bar, at, len(value)),
             offset=at,
             value=value,
         )
         return self._acts("mapped-writer", (step, *pause(_PACE)))
 
-    def touches_without_decode(self, bar: int = 0, *, at: int = 0, width: int = 4) -> Part:
+    def touches_without_decode(self, bar: int = 0, *, at: int = 0, width: RegisterWidth = 4) -> Part:
         """Clear memory decode through VFIO, load and `pread` a register, and set decode again; three times.
 
         VFIO takes mappings of BARs away while decode is off: the load ends in SIGBUS.
@@ -132,7 +146,7 @@ class VfioUser:
 
     def asks_for_interrupts(
         self,
-        kind: str = "msi",
+        kind: Interrupts = "msi",
         *,
         trigger: int,
         acknowledge: int = 0,
@@ -156,9 +170,11 @@ class VfioUser:
         Raises:
             UsageError: no such kind.
         """
-        if kind not in _INTERRUPTS:
+        if kind not in get_args(Interrupts):
             raise UsageError(
-                f"{kind} of {self.function.alias}", said="no such kind", hint=f"{', '.join(_INTERRUPTS)}."
+                f"interrupts {kind!r} of {self.function.alias}",
+                said="no such kind",
+                hint=f"Choose one of: {', '.join(get_args(Interrupts))}.",
             )
         ring = Step(
             op=Op.WRITE,
@@ -201,7 +217,7 @@ class VfioUser:
         Raises:
             UsageError: the function has no reset, or no oracle register for the one that VFIO takes.
         """
-        return self._with_oracle("vfio-resetter", self._reset(), at=at, times=times, holding=holding)
+        return self._with_oracle("vfio-resetter", self._reset(), at=at, times=times, still=pause(holding))
 
     def sets_flr_bit(self, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)) -> Part:
         """Set Initiate FLR through VFIO's config region, between a mark and a check of the oracle register.
@@ -211,7 +227,8 @@ class VfioUser:
         Raises:
             UsageError: the function has no FLR, or no oracle register for it.
         """
-        dut = self.function
+        dut, still = self.function, pause(holding)
+        check_words((dut.alias,), starting=at, times=times)
         if ResetMethod.FLR not in dut.reset_methods or not dut.express:
             raise UsageError(
                 f"FLR bit of {dut.alias} ({dut.bdf})",
@@ -225,7 +242,7 @@ class VfioUser:
             offset=dut.express + FLR_BIT_OFFSET,
             value=(dut.device_control | FLR_BIT).to_bytes(2, "little"),
         )
-        return self._with_oracle("vfio-flr-bit", step, at=at, times=times, holding=holding)
+        return self._with_oracle("vfio-flr-bit", step, at=at, times=times, still=still)
 
     def hot_resets(
         self,
@@ -253,7 +270,7 @@ class VfioUser:
     ) -> Part:
         """Mark the oracle register, VFIO_DEVICE_PCI_HOT_RESET, read the register back."""
         step = self._hot_reset((self.function,), operation.HOT_RESET)
-        return self._with_oracle("hot-resetter", step, at=at, times=times, holding=holding)
+        return self._with_oracle("hot-resetter", step, at=at, times=times, still=pause(holding))
 
     def opens(self, *, at: str | Ns = Ns(0), times: int | None = 1, holding: str | Ns = Ns(0)) -> Part:
         """Open the function while nobody has it open, keep it for a while, and close it: both reset it."""
@@ -299,19 +316,21 @@ class VfioUser:
         return self._acts(name, (step, *then), starting=at, times=times)
 
     def _reads(self, name: str, means: Operation, at: int, width: int, actors: int) -> Part:
-        check_access(at, width, size=self.function.config_bytes)
+        check_access(at, width)
         step = Step(op=Op.READ, means=means, file=self._file(_CONFIG), offset=at, width=width)
-        return self._acts(name, (step, *pause(_PACE)), actors=actors)
+        return self.function.reaching(at, width, self._acts(name, (step, *pause(_PACE)), actors=actors))
 
     def _writes(self, name: str, means: Operation, at: int, value: bytes) -> Part:
-        check_access(at, len(value), size=self.function.config_bytes)
+        check_value(value)
+        check_access(at, len(value))
         step = Step(op=Op.WRITE, means=means, file=self._file(_CONFIG), offset=at, value=value)
-        return self._acts(name, (step, *pause(_PACE)))
+        return self.function.reaching(at, len(value), self._acts(name, (step, *pause(_PACE))))
 
     def _with_oracle(
-        self, name: str, step: Step, *, at: str | Ns, times: int | None, holding: str | Ns
+        self, name: str, step: Step, *, at: str | Ns, times: int | None, still: tuple[Step, ...]
     ) -> Part:
         dut = self.function
+        check_words((dut.alias,), starting=at, times=times)
         if not dut.reset_methods:
             raise UsageError(
                 f"reset of {dut.alias} ({dut.bdf}) through VFIO",
@@ -322,7 +341,7 @@ class VfioUser:
         oracle = dut.oracle(dut.reset_methods[0])
         bar = oracle.resource.removeprefix("resource")
         mark, check = oracle_steps(oracle, self._file(f"vfio-bar{bar}"))
-        steps = (mark, check, *pause(holding), step, check)
+        steps = (mark, check, *still, step, check)
         return self._acts(name, steps, starting=at, times=times, oracles=(oracle,))
 
     def _acts(
@@ -349,13 +368,7 @@ class VfioUser:
         )
 
     def _register(self, bar: int, at: int, width: int) -> File:
-        what = f"register of {width} bytes at {at:#x} in BAR {bar} of {self.function.alias}"
-        if bar not in range(6):
-            raise UsageError(what, said="no such BAR", hint="BARs are 0 to 5.")
-        if width not in (1, 2, 4, 8):
-            raise UsageError(what, said="no such width", hint="A width is 1, 2, 4 or 8 bytes.")
-        if at < 0:
-            raise UsageError(what, said="before the BAR begins", hint="Offsets are 0 or more.")
+        check_register(self.function.alias, bar, at, width)
         return self._file(f"vfio-bar{bar}")
 
     def _file(self, role: str) -> File:

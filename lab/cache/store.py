@@ -233,6 +233,10 @@ class Cache(Closing):
         finally:
             os.close(descriptor)
 
+    def held(self) -> tuple[tuple[str, str], ...]:
+        """Kind and key of every entry that this object holds."""
+        return tuple(self._held)
+
     # --- showing and cleaning -------------------------------------------------------------------------
 
     def entries(self) -> list[Entry]:

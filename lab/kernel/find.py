@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from harness.errors import SetupError, UsageError
 from harness.lab.debian import archive
 from harness.lab.kernel import boot_image
+from harness.lab.kernel.choice import DEFAULT_BRANCH, Choice, OfDebian, choose
 from harness.lab.kernel.config import NEEDED, WANTED, checks_itself, lacking, parse_config
 from harness.lab.progress import note
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.lab.cache.store import Cache
-
-DEFAULT_BRANCH: Final = "6.12"
-"""The branch of Debian's newest stable release."""
 
 # Branches that are no longer, or not, in the newest stable suite and its backports.
 _OLDER: Final = {"6.1": ("bookworm", "bookworm-updates", "bookworm-security")}
@@ -61,28 +59,31 @@ class Kernel:
 def find_kernel(
     cache: Cache, given: Path | None = None, modules: Path | None = None, branch: str = ""
 ) -> Kernel:
-    """Choose the kernel: the given one, else Debian's of a branch.
+    """Choose a kernel, and have it.
 
     Args:
         cache: where Debian's is kept.
-        given: the user's `--kernel`: a bzImage, a vmlinux, or a built kernel tree.
-        modules: the user's `--modules`: `lib/modules/RELEASE`, or a folder above it.
-        branch: as :func:`debian_kernel` takes it; empty for that of Debian stable.
+        given: as :func:`~harness.lab.kernel.choice.choose` takes it, and so are the others.
+        modules: of `given`.
+        branch: of Debian's.
 
     Raises:
-        UsageError: `modules` without `given`, `given` with a branch, a path that is no kernel, or a branch
-            that is not written like one.
+        UsageError: as :func:`~harness.lab.kernel.choice.choose`, or a path is no kernel.
         SetupError: Debian's could not be had.
     """
-    if given is None:
-        if modules is not None:
-            raise UsageError(
-                f"using the modules in {modules}", said="they need their kernel", hint="Add --kernel PATH"
-            )
-        return debian_kernel(cache, branch or DEFAULT_BRANCH)
-    if branch:
-        raise UsageError(f"using the kernel {given} and {branch}", said="a guest boots only one of them")
-    kernel = _given_kernel(given.absolute(), modules and modules.absolute())
+    return provided(cache, choose(given, modules, branch))
+
+
+def provided(cache: Cache, choice: Choice) -> Kernel:
+    """Have the kernel that was chosen; only Debian's can need the network.
+
+    Raises:
+        UsageError: a path is no kernel.
+        SetupError: Debian's could not be had.
+    """
+    if isinstance(choice, OfDebian):
+        return debian_kernel(cache, choice.branch)
+    kernel = _given_kernel(choice.path, choice.modules)
     if not kernel.config:
         note(
             f"kernel {kernel.release}: no configuration beside or in it; what it lacks will show in the guest"
@@ -92,29 +93,13 @@ def find_kernel(
     return kernel
 
 
-def parse_branches(text: str) -> tuple[str, ...]:
-    """Read the user's `--kernels`: branches with commas between them.
-
-    Raises:
-        UsageError: one is not written like a branch, or named twice.
-    """
-    branches = tuple(word.strip() for word in text.split(","))
-    for branch in branches:
-        debian_request(branch)
-        if branches.count(branch) > 1:
-            raise UsageError(f"choosing the kernels {text!r}", said=f"{branch} is there twice")
-    return branches
-
-
 def debian_request(branch: str) -> archive.Request:
     """Describe the download of a branch's newest kernel.
 
     Raises:
         UsageError: the branch is not written like one.
     """
-    if not re.fullmatch(r"\d+\.(?:\d+|x)", branch):
-        raise UsageError(f"choosing the kernel branch {branch!r}", said="write it like 6.12 or 7.x")
-    numbers = re.escape(branch).replace("x", r"\d+")
+    numbers = re.escape(OfDebian(branch).branch).replace("x", r"\d+")
     backports = () if branch in (*_OLDER, DEFAULT_BRANCH) else (f"{archive.STABLE}-backports",)
     return archive.Request(
         label=f"linux-{branch}",
@@ -193,9 +178,9 @@ def _given_kernel(given: Path, modules: Path | None) -> Kernel:
 
 
 def _image_of_tree(tree: Path) -> Path:
-    for place in ("arch/x86/boot/bzImage", "arch/x86_64/boot/bzImage", "vmlinux"):
-        if (tree / place).is_file():
-            return tree / place
+    places = (tree / name for name in ("arch/x86/boot/bzImage", "arch/x86_64/boot/bzImage", "vmlinux"))
+    if image := next(filter(Path.is_file, places), None):
+        return image
     raise UsageError(
         f"using the kernel tree {tree}",
         said="neither arch/x86/boot/bzImage nor vmlinux is there",
@@ -204,25 +189,19 @@ def _image_of_tree(tree: Path) -> Path:
 
 
 def _config_beside(image: Path, tree: Path | None, release: str) -> dict[str, str]:
-    beside = [image.parent / f"config-{release}"]
-    if image.parent.name == release:  # lib/modules/RELEASE/vmlinuz
-        beside.append(image.parent / "config")
-    candidates = [tree / ".config"] if tree else beside
-    for path in candidates:
-        if path.is_file():
-            return parse_config(path.read_text(errors="replace"))
-    return {}
+    names = [f"config-{release}", *["config"] * (image.parent.name == release)]  # lib/modules/RELEASE/vmlinuz
+    places = [tree / ".config"] if tree else [image.parent / name for name in names]
+    found = next(filter(Path.is_file, places), None)
+    return parse_config(found.read_text(errors="replace")) if found else {}
 
 
 def _modules_beside(image: Path, tree: Path | None, release: str) -> Path | None:
     """Find modules nobody named: in the tree, or installed beside the image's `boot` folder."""
     if tree:
         return tree if (tree / "modules.order").is_file() else None
-    if image.parent.name == release:
-        return image.parent
     root = image.parent.parent
-    folders = [root / lib / "modules" / release for lib in ("lib", "usr/lib")]
-    return next((folder for folder in folders if folder.is_dir()), None)
+    places = [root / lib / "modules" / release for lib in ("lib", "usr/lib")]
+    return image.parent if image.parent.name == release else next(filter(Path.is_dir, places), None)
 
 
 def _build_folder(modules: Path | None) -> Path | None:

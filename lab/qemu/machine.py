@@ -302,8 +302,11 @@ class Machine:
             return
         there = f"There are: {', '.join(self.aliases)}"
         if ":" in name:  # 0000:01:00.0
-            hint = f"Name a function by its alias, not by its address.  {there}."
-        elif close := get_close_matches(name, self.aliases, n=1):
+            hint = (
+                "Name a function by its alias, not by its address.  Aliases are the same on every machine, and "
+                f"`harness functions` says what each can do.  {there}."
+            )
+        elif close := get_close_matches(name.strip().lower(), self.aliases, n=1):
             hint = f"Did you mean {close[0]}?  {there}."
         else:
             hint = f"{there}; one of your own is named by --model {name}=FILE.py:CALLABLE."

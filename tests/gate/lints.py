@@ -26,7 +26,7 @@ class Lint:
     quiet: bool = False
 
 
-TREE: Final = ("cdefs", "conftest.py", "harness", "lab", "setup.py", "tests")
+TREE: Final = ("cdefs", "conftest.py", "docs", "harness", "lab", "setup.py", "tests")
 """All Python that is tracked, and nothing that somebody keeps beside it."""
 LINTS: Final = (
     Lint(title="lint", command=("ruff", "check", *TREE), mend="ruff check --fix mends some"),

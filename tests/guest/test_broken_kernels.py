@@ -9,7 +9,7 @@ import pytest
 from harness.errors import AgentLost
 from harness.history.reading import Reading
 from harness.judge import judge
-from harness.model.pci import COMMAND
+from harness.model.pci import COMMAND, MethodWord
 from harness.model.request import DescribeMachine
 from harness.model.verdict import Blame, EventKind, Verdict
 from harness.plugin.staging import carry_out
@@ -21,7 +21,7 @@ from tests.guest.surgery import Cut, Outcome, Patient
 pytestmark = pytest.mark.kernels
 
 
-def readers_and_a_reset(function: Function, method: str = "flr") -> tuple[Part, ...]:
+def readers_and_a_reset(function: Function, method: MethodWord = "flr") -> tuple[Part, ...]:
     return function.reads("sysfs", at=COMMAND, actors=2), function.resets(method, at="50ms")
 
 
@@ -131,7 +131,7 @@ def test_a_lock_that_is_never_given_back(patient: Patient) -> None:
     [("igb0", "flr", "pcie_flr"), ("nvme0", "flr", "pcie_flr"), ("igb0", "bus", "pci_reset_bus_function")],
 )
 def test_a_reset_that_only_claims_to_have_happened(
-    patient: Patient, alias: str, method: str, symbol: str
+    patient: Patient, alias: str, method: MethodWord, symbol: str
 ) -> None:
     function = patient.function(alias)
     patient.cut(**{symbol: Cut.RETURN_ZERO})

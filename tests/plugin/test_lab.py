@@ -278,13 +278,13 @@ def test_a_function_is_described_from_what_its_kernel_says(lockdown: str, locked
     assert (function.alias, function.platform, str(function.bdf)) == ("e1000e0", "e1000e", "0000:06:00.0")
     assert function.reset_methods == (ResetMethod.PM, ResetMethod.BUS)
     assert function.config_bytes == 4096
-    assert function.locked_down is locked
+    assert function.traits.locked_down is locked
     assert (function.express, function.device_control) == (0xE0, 0x2810)
-    for method, oracle in function.oracles.items():
+    for method, oracle in function.traits.oracles.items():
         entry = contract.oracle("e1000e", method)
         assert entry is not None
         assert oracle == entry.on("e1000e0")
-    assert function.oracles
+    assert function.traits.oracles
 
 
 def test_a_model_that_cannot_be_served_ends_the_run_before_anything_is_collected(
@@ -329,3 +329,58 @@ def test_a_function_that_is_not_there_is_said_before_a_guest_is_made(
     entry, theirs = load(pytester.path / "r").entries
     assert theirs.type == ""
     assert entry.type == "hil.usage"
+
+
+def test_a_function_that_is_not_there_is_said_when_its_test_is_collected(pytester: pytest.Pytester) -> None:
+    path = pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.dut("igb9", "igb0", "IGB0")
+        def test_a(dut): pass
+        """
+    )
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-lab", "emulated", "--collect-only")
+    assert done.ret == 0
+    said = [line for line in done.outlines if line.startswith("hil: ")]
+    assert [line.partition(": function ")[0] for line in said] == [
+        f"hil: {path.name}::test_a[igb9]",
+        f"hil: {path.name}::test_a[IGB0]",
+    ]
+    assert all("not in this lab. Did you mean igb0?" in line for line in said)
+
+
+def test_a_function_that_a_body_asks_for_is_looked_up_before_a_guest_is_made(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeconftest(
+        """
+        import pytest
+
+        class Source:
+            consoles = []
+            target = property(lambda self: pytest.fail("a guest was made"))
+            def borrow(self, alias): pass
+            def another_follows(self): pass
+
+        @pytest.fixture
+        def hil_source():
+            return Source()
+        """
+    )
+    pytester.makepyfile(
+        "def test_a(functions): functions('0000:00:03.0')\ndef test_b(functions): functions('igb0')"
+    )
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-lab", "emulated", "--hil-results", "r")
+    done.assert_outcomes(errors=1, passed=1)
+    wrong, right = load(pytester.path / "r").entries
+    assert (wrong.type, right.type) == ("hil.usage", "")
+    assert "by its alias, not by its address" in wrong.summary
+
+
+def test_a_marker_that_names_nothing_is_no_reason_to_skip(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.dut()\ndef test_a(dut): pass")
+    pytester.makeconftest("import pytest\n@pytest.fixture\ndef functions(): return lambda alias: alias")
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-lab", "emulated", "--hil-results", "r")
+    done.assert_outcomes(errors=1)
+    assert [entry.type for entry in load(pytester.path / "r").entries] == ["hil.usage"]

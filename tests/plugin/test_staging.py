@@ -273,3 +273,27 @@ def test_a_silence_that_means_nothing_is_refused(pytester: pytest.Pytester, valu
     done = pytester.runpytest_inprocess(*ALONE, "--hil-silence", value)
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     done.stderr.fnmatch_lines([f"*--hil-silence: *{said}*"])
+
+
+def test_one_total_stands_last_and_the_verdict_with_it(pytester: pytest.Pytester) -> None:
+    """Pytest counts as we do: what has no verdict is an error, wherever it was raised."""
+    pytester.makepyfile(
+        """
+        from harness.errors import UsageError
+
+        def test_good(staged): staged("good")
+        def test_weak(staged): staged("weak")
+        def test_bad(staged): staged("bad")
+        def test_nothing(staged): staged("nothing")
+        def test_mistaken(): raise UsageError("a", said="b")
+        def test_theirs(): assert False
+        """
+    )
+    done = pytester.runpytest_inprocess(*ALONE, "--hil-results", "r")
+    done.assert_outcomes(passed=1, xfailed=1, failed=2, errors=2)
+    said = [line for line in done.outlines if line]
+    assert said[-1].startswith("2 FAIL, 1 ERROR, 1 UNKNOWN, 1 ok, 1 known in ")
+    assert said[-1].endswith("exit status 1: a promise was broken")
+    assert all(words in said[-2] for words in ("2 failed, 1 passed, 1 xfailed", "2 errors in "))
+    assert sum("exit status" in line for line in said) == 1
+    assert not any("worst stage" in line for line in said)

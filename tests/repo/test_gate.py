@@ -47,7 +47,7 @@ modules = ["harness", "lab"]
 def tree(tmp_path: Path) -> Path:
     """A small tree in which nothing is wrong; it has no contracts, because these want all of ours."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    packages = ("harness/__init__.py", "lab/__init__.py", "cdefs/generate.py")
+    packages = ("harness/__init__.py", "lab/__init__.py", "cdefs/generate.py", "docs/examples/x.py")
     for name in (*packages, "setup.py", "conftest.py", "harness/x.py", OF_TESTS):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ ALLOWED: Final = {
     "lab/debian/archive.py": "packages that were downloaded, and a tree that was unpacked, a moment ago",
     "lab/cache/unpacked.py": "a list that was written a moment ago, in place of an older one",
     "lab/cache/store.py": "an entry that was built, or looked at, a moment ago, on its way through removal.py",
+    "lab/prepared.py": "what this process has just written, in a folder of its own run",
     "lab/template/freeze.py": "what a first attempt left in a folder that the caller made for this",
     "lab/guest/guest.py": "the console of a guest that this process started",
     "lab/qemu/memory.py": "a page that QEMU wrote a moment ago, into the guest's own run folder",

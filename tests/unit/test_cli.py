@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -19,8 +18,8 @@ from harness.errors import GuestError
 from harness.history.container import from_bytes, to_bytes
 from harness.journal.lines import to_line
 from harness.journal.record import SessionStart
-from harness.lab import place
 from harness.lab.figures.synthetic import synthetic
+from harness.lab.kernel.find import Kernel
 from harness.results import JUNIT
 from tests.tools import tool
 from tests.unit.lab.test_modules import elf
@@ -134,7 +133,7 @@ def test_a_test_file_that_is_not_there_is_told_before_the_lab_is_made(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(supervisor, "_prepare", lambda _: pytest.fail("the lab was made"))
+    monkeypatch.setattr(supervisor, "_lab", lambda _: pytest.fail("the lab was made"))
     status, said = mistake(capsys, "run", *arguments)
     assert status == USAGE
     assert f"there is no file {tmp_path}/" in said
@@ -379,26 +378,19 @@ def test_ctrl_c_says_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert mistake(capsys, "judge", "x") == (NOTHING_SAID, "stopped by the user")
 
 
-def test_a_run_is_known_by_its_modules_so_that_no_other_build_resumes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_known_by_its_kernel_and_modules_so_that_no_other_build_resumes_it(tmp_path: Path) -> None:
     image, module = tmp_path / "bzImage", tmp_path / "ipr.ko"
-    image.write_bytes(b"kernel")
-    kernel = SimpleNamespace(image=image, release="6.12.0")
-    monkeypatch.setattr(place, "prepare", lambda *_: SimpleNamespace(recipe=SimpleNamespace(kernel=kernel)))
-    monkeypatch.setenv("VFIO_HARNESS_CACHE", str(tmp_path / "cache"))
-    options = argparse.Namespace(
-        hil_kernels=None,
-        hil_kernel=None,
-        hil_modules=None,
-        hil_qemu=None,
-        hil_models=[],
-        hil_own_modules=[module],
-    )
+    kernel = Kernel(image=image, modules=None, release="6.12.0", package="", config={}, debug=False)
+    options = argparse.Namespace(hil_kernels=None, hil_kernel=None, hil_models=[], hil_own_modules=[module])
     found = []
-    for info in ("name=ipr vermagic=6.12.0", "name=ipr vermagic=6.12.0 mine=y"):
+    for built, info in (
+        (b"kernel", "name=ipr vermagic=6.12.0"),
+        (b"kernel", "name=ipr vermagic=6.12.0 mine=y"),
+        (b"another", "name=ipr vermagic=6.12.0"),
+    ):
+        image.write_bytes(built)
         module.write_bytes(elf(info))
-        found.append(",".join((*supervisor._prepare(options), *supervisor._parts_of_own(options))))
+        found.append(",".join((supervisor._known(kernel), *supervisor._parts_of_own(options))))
     for text in found:
         assert re.fullmatch(r"6\.12\.0-[0-9a-f]{12},ipr-[0-9a-f]{12}", text)
-    assert found[0] != found[1]
+    assert len(set(found)) == 3

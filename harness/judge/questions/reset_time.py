@@ -5,8 +5,8 @@ locks.  Where the kernel chose the method, as it does for VFIO, the bounds are t
 call's own entry has some.
 
 An upper bound convicts only when the machine was not starved.  A lower one convicts if more is missing than ticks were
-late, meanwhile or for as long before: the kernel counts its `msleep(100)` in ticks, and where these come late (a guest on
-a busy host) and are caught up during the sleep, it is short by as much.
+late, meanwhile or for as long before: the kernel counts its `msleep(100)` in ticks, and where these come late (a guest
+on a busy host) and are caught up during the sleep, it is short by as much.
 
 Source: PCIe r6.0 §6.6; Linux drivers/pci/pci.c, `pcie_flr()`, `pci_pm_reset()`, `pci_reset_secondary_bus()`.
 """

@@ -11,7 +11,7 @@ from harness.model.pci import ResetMethod
 from harness.model.promise import Lockdown
 from harness.model.request import DescribeMachine, ReadConfig
 from harness.pci.capabilities import CAPABILITY_IDS, capabilities
-from harness.staging.function import Function
+from harness.staging.function import Function, Traits
 from harness.staging.lost import PlatformOf
 from harness.target.protocol import Target
 
@@ -32,7 +32,17 @@ def platform_of(target: Target, contract: Contract) -> PlatformOf:
 
 
 def describe(alias: str, target: Target, contract: Contract) -> Function:
-    """What a test author can know of a function before staging.
+    """A function of a target that is there already.
+
+    Raises:
+        UsageError: the lab has no function of that name.
+    """
+    traits = traits_of(alias, target, contract)
+    return Function(alias, lambda: traits)
+
+
+def traits_of(alias: str, target: Target, contract: Contract) -> Traits:
+    """What only the target knows of a function.
 
     Raises:
         UsageError: the lab has no function of that name.
@@ -46,8 +56,7 @@ def describe(alias: str, target: Target, contract: Contract) -> Function:
         0,
     )
     oracles = {method: entry.on(alias) for method in methods if (entry := contract.oracle(platform, method))}
-    return Function(
-        alias=alias,
+    return Traits(
         platform=platform,
         bdf=facts.bdf,
         reset_methods=methods,

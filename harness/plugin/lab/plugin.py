@@ -8,9 +8,10 @@ from __future__ import annotations
 import enum
 import itertools
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -22,13 +23,13 @@ from harness.model.request import DescribeMachine
 from harness.options import branches_of, wishes_of
 from harness.plugin import reporting, verdicts
 from harness.plugin.lab import quarantine
-from harness.plugin.lab.functions import Functions, describe
+from harness.plugin.lab.functions import Functions, traits_of
 from harness.plugin.lab.guests import Ahead, TargetSource
 from harness.plugin.lab.shared import SharedGuest
 from harness.plugin.verdicts import FunctionLost
 from harness.report.lockdown import locked_down
 from harness.results import ATTACHMENTS
-from harness.staging.function import Function
+from harness.staging.function import Function, Traits
 from harness.staging.locks import Locks
 from harness.target.protocol import Make
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from harness.lab.place import Place
     from harness.lab.qemu.machine import Machine
 
+MISNAMED: Final = "hil: "
+"""What a line of the collection begins with that tells of a function which is not there."""
 RESULTS: Final = "hil-results"
 SLOW: Final = "hil_slow"
 
@@ -83,9 +86,33 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     Raises:
         UsageError: the lab has no function of that name.
     """
-    named = getattr(item, "callspec", None)
-    if named is not None and item.get_closest_marker("dut") and _MACHINE in item.config.stash:
-        item.config.stash[_MACHINE].refuse_unknown(str(named.params.get("dut")))
+    if (alias := _named(item)) is not None:
+        _refuse_unknown(item.config, alias)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
+    """Say which functions tests name that are not there, when all were collected; each costs its own test alone."""
+    said = []
+    for item in items:
+        try:
+            if (alias := _named(item)) is not None:
+                _refuse_unknown(config, alias)
+        except UsageError as error:
+            said.append(f"{MISNAMED}{item.nodeid}: {error}")
+    return said
+
+
+def _named(item: pytest.Item) -> object | None:
+    """The function that a test's marker names."""
+    call = getattr(item, "callspec", None)
+    return call.params.get("dut") if call is not None and item.get_closest_marker("dut") else None
+
+
+def _refuse_unknown(config: pytest.Config, alias: object) -> None:
+    """See that the lab has a function of a name, which needs no guest."""
+    if _MACHINE in config.stash:
+        config.stash[_MACHINE].refuse_unknown(str(alias))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -139,21 +166,22 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def hil_place(request: pytest.FixtureRequest) -> Iterator[Place]:
-    """The lab, prepared once a session, or once for each kernel of `--hil-kernels`."""
+def hil_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The lab, prepared once in a run, or once for each kernel of `--hil-kernels`."""
     options = request.config.option
     if options.hil_lab is None:
         verdicts.refuse("no lab was asked for: use ./lab/run, or add --hil-lab emulated")
     try:
         from harness.lab.cache.store import Cache  # noqa: PLC0415 - optional at run time: only this plugin needs a lab of QEMU guests
-        from harness.lab.place import prepare  # noqa: PLC0415
+        from harness.lab.prepared import prepared  # noqa: PLC0415
     except ImportError as error:
         raise UsageError(
             "--hil-lab emulated", said=f"the package `lab` cannot be imported: {error}"
         ) from error
     cache: Cache
     with Cache() as cache:
-        yield prepare(cache, wishes_of(options, branch=getattr(request, "param", "")))
+        wishes = wishes_of(options, branch=getattr(request, "param", ""))
+        yield prepared(cache, wishes, _shared(request.config, tmp_path_factory))
 
 
 @pytest.fixture(scope="session")
@@ -230,7 +258,7 @@ def hil_source(
         yield source
         if source is not hil_shared:
             source.check()
-        if option.hil_keep and request.node.stash.get(_WENT_WRONG, False):
+        if option.hil_keep and source.consoles and request.node.stash.get(_WENT_WRONG, False):
             _hold(request.config, source)
 
 
@@ -239,11 +267,16 @@ def functions(request: pytest.FixtureRequest, hil_source: TargetSource, hil_cont
     """The functions of the lab by alias: `functions("igb0")`; ports too: `functions("igb0.port")`."""
 
     def find(alias: str) -> Function:
+        _refuse_unknown(request.config, alias)
         hil_source.borrow(alias)
-        found = describe(alias, hil_source.target, hil_contract)
-        if found.locked_down:
-            _say_once(request.config, hil_source)
-        return found
+
+        def look() -> Traits:
+            traits = traits_of(alias, hil_source.target, hil_contract)
+            if traits.locked_down:
+                _say_once(request.config, hil_source)
+            return traits
+
+        return Function(alias, look)
 
     return find
 
@@ -290,6 +323,13 @@ def _uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
         capture.global_and_fixture_disabled() if capture else nullcontext()
     )
     return uncaptured
+
+
+def _shared(config: pytest.Config, temporary: pytest.TempPathFactory) -> Path:
+    """The folder that the processes of this run share: its supervisor's, or that of all workers of xdist."""
+    own = temporary.getbasetemp()
+    told: Path | None = config.option.hil_prepared
+    return told or (own.parent if hasattr(config, "workerinput") else own)
 
 
 def _no_results() -> UsageError:

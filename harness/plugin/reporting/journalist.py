@@ -45,7 +45,7 @@ from harness.plugin.reporting.classify import Classified, classify
 from harness.report.exit import exit_status
 from harness.report.junit import to_junit
 from harness.report.lean import lean
-from harness.report.terminal import Style, summary
+from harness.report.terminal import Style, Times, summary
 from harness.report.text import clip
 from harness.results import JOURNAL, JUNIT, boot_id, publish, put_away
 from harness.visible import visible
@@ -227,7 +227,10 @@ class Journalist:
         style = Style.COLOUR if terminalreporter.hasmarkup else Style.PLAIN
         terminalreporter.section("hil")
         results = _as_typed(self.results)
-        terminalreporter.write(summary(self.session, results=results, harness=_command(), style=style))
+        times = Times.SHOWN if self.config.option.hil_times else Times.LEFT_OUT
+        terminalreporter.write(
+            summary(self.session, results=results, harness=_command(), style=style, times=times)
+        )
         for trouble in dict.fromkeys([*self.writer.trouble, *self.trouble]):
             terminalreporter.write_line(f"ERROR     {visible(trouble)}")
         if getattr(self.config.option, "xmlpath", None):

@@ -20,6 +20,7 @@ from harness.journal.session import Session
 from harness.plugin.reporting import again, budget, notes
 from harness.plugin.reporting.classify import Classified, classify
 from harness.plugin.reporting.journalist import Journalist
+from harness.plugin.reporting.last_word import LastWord
 from harness.plugin.reporting.notes import attachment_path, results_folder
 from harness.plugin.reporting.resuming import DONE, RUN, Resuming, refuse_others
 from harness.plugin.reporting.shown import is_ours, make_visible
@@ -48,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     config.stash[notes.JOURNALIST] = journalist
     config.pluginmanager.register(journalist, "harness_journalist")
+    config.pluginmanager.register(LastWord(config, journalist), "harness_last_word")
 
 
 def _resume(config: pytest.Config, session: Session) -> None:

@@ -13,8 +13,13 @@ import pytest
 DONE: Final = "hil_done"
 RUN: Final = "hil_run"
 
-_OF_NO_MATTER: Final = ("-n", "--numprocesses", "--hil-resume", "--hil-retries", "--hil-ahead", "--color")
+_OF_NO_MATTER: Final = (
+    *("-n", "--numprocesses", "--color"),
+    *("--hil-resume", "--hil-retries", "--hil-ahead", "--hil-prepared", "--hil-times"),
+)
 """Options that change how a run goes, not what is tested."""
+_FLAGS: Final = ("--hil-resume", "--hil-times")
+"""Those without a value."""
 
 
 class Resuming:
@@ -99,7 +104,7 @@ def _meaning(arguments: Sequence[str]) -> list[str]:
     for word in words:
         name = word.partition("=")[0]
         if name in _OF_NO_MATTER:
-            if "=" not in word and name != "--hil-resume":
+            if "=" not in word and name not in _FLAGS:
                 next(words, None)  # its value
         elif not (word.startswith("-n") and word[2:].isdecimal()):
             kept.append(word)

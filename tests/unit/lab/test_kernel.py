@@ -13,6 +13,7 @@ import pytest
 from harness.errors import UsageError
 from harness.lab.cache.store import Cache
 from harness.lab.kernel import boot_image
+from harness.lab.kernel.choice import Given, OfDebian, choose, parse_branches
 from harness.lab.kernel.config import NEEDED, WANTED, checks_itself, parse_config
 from harness.lab.kernel.find import (
     Kernel,
@@ -20,7 +21,6 @@ from harness.lab.kernel.find import (
     debian_request,
     find_kernel,
     missing_options,
-    parse_branches,
     pvh_image,
     unwelcome_gaps,
 )
@@ -314,6 +314,22 @@ def test_several_branches_are_read_before_anything_is_fetched(tmp_path: Path) ->
     image = write(tmp_path / "vmlinux", vmlinux())
     with Cache(tmp_path / "cache") as cache, pytest.raises(UsageError, match="only one of them"):
         find_kernel(cache, image, branch="6.1")
+
+
+def test_a_kernel_is_decided_before_anything_is_looked_at() -> None:
+    here = Path("vmlinux").absolute()
+    assert choose() == OfDebian("6.12")
+    assert choose(branch="7.x") == OfDebian("7.x")
+    assert choose(Path("vmlinux")) == Given(here)
+    assert choose(here, Path("mods")) == Given(here, Path("mods").absolute())
+    for given, modules, branch, said in (
+        (None, here, "", "they need their kernel"),
+        (here, None, "6.1", "a guest boots only one of them"),
+        (here, here, "6.1", "a guest boots only one of them"),
+        (None, None, "six", r"write it like 6\.12"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            choose(given, modules, branch)
 
 
 def test_modules_that_say_where_they_were_built_name_the_tree(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,8 @@ from harness.model.units import MS, SECOND, US, Ns, as_text, duration
         ("7 ns", 7),
         ("  3 s  ", 3 * SECOND),
         ("0ms", 0),
-        (Ns(42), 42),
+        (Ns(42_000), 42_000),
+        (US, 1_000),
         (Ns(0), 0),
     ],
 )
@@ -28,9 +31,28 @@ def test_a_duration_has_a_number_and_a_unit(text: str | Ns, expected: int) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["", "50", "ms", "-5ms", "5 minutes", "1e3ms", "5ms5us", "1,5s", ".5s", "5MS", Ns(-1)]
+    "text",
+    [
+        "",
+        "50",
+        "ms",
+        "-5ms",
+        "5 minutes",
+        "1e3ms",
+        "5ms5us",
+        "1,5s",
+        ".5s",
+        "5MS",
+        Ns(-1),
+        50,
+        999,
+        0.5,
+        True,
+        None,
+        b"5ms",
+    ],
 )
-def test_anything_else_is_refused_with_an_example(text: str | Ns) -> None:
+def test_anything_else_is_refused_with_an_example(text: Any) -> None:
     with pytest.raises(UsageError, match=r"Write a number and a unit|0 or longer"):
         duration(text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from harness.agent.files import Files
 from harness.agent.program import compile_actor
@@ -11,7 +12,7 @@ from harness.bindings.actor import Code, Instruction
 from harness.model.pci import Bdf, ResetMethod
 from harness.model.plan import Actor, Oracle, Plan
 from harness.pci import sysfs
-from harness.staging.function import Function
+from harness.staging.function import Function, Traits
 from harness.staging.part import Part, plan_of
 
 ORACLE = Oracle(
@@ -24,8 +25,15 @@ ORACLE = Oracle(
     mask=0xFF,
     source="measured",
 )
-IGB = Function(
-    alias="igb0",
+
+
+def described(alias: str, **traits: Any) -> Function:
+    """A function of which the target would say this."""
+    return Function(alias, lambda: Traits(**traits))
+
+
+IGB = described(
+    "igb0",
     platform="igb",
     bdf=Bdf.parse("0000:01:00.0"),
     reset_methods=(ResetMethod.FLR, ResetMethod.PM),
@@ -34,23 +42,23 @@ IGB = Function(
     device_control=0x2810,
     oracles={ResetMethod.FLR: ORACLE},
 )
-SIBLING = Function(
-    alias="igb1",
+SIBLING = described(
+    "igb1",
     platform="igb",
     bdf=Bdf.parse("0000:01:00.1"),
     reset_methods=(ResetMethod.FLR,),
     config_bytes=4096,
 )
-PORT = Function(
-    alias="igb0.port",
+PORT = described(
+    "igb0.port",
     platform="root-port",
     bdf=Bdf.parse("0000:00:02.0"),
     reset_methods=(ResetMethod.PM,),
     config_bytes=4096,
     express=0x54,
 )
-CONVENTIONAL = Function(
-    alias="old0", platform="unknown", bdf=Bdf.parse("0000:02:01.0"), reset_methods=(), config_bytes=256
+CONVENTIONAL = described(
+    "old0", platform="unknown", bdf=Bdf.parse("0000:02:01.0"), reset_methods=(), config_bytes=256
 )
 
 ADDRESSES = {one.alias: one.bdf for one in (IGB, SIBLING, PORT, CONVENTIONAL)}

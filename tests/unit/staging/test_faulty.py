@@ -26,7 +26,7 @@ SILENT = Misbehaviour.ALL_ONES_CONFIG
         ({"accesses": 7}, {"when": Occasion.ACCESSES, "after": 7}),
         ({"at": "1.5s"}, {"when": Occasion.TIME, "at_ns": 1500 * MS}),
         ({"lasting": "800ms"}, {"lasting_ns": 800 * MS}),
-        ({"lasting": Ns(5)}, {"lasting_ns": 5}),
+        ({"lasting": Ns(5_000)}, {"lasting_ns": 5_000}),
     ],
     ids=str,
 )

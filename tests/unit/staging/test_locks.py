@@ -16,7 +16,7 @@ from harness.model import operation
 from harness.model.operation import Operation
 from harness.model.plan import File, Op
 from harness.model.units import MS, SECOND, Ns
-from harness.staging.locks import LONGEST, Locks
+from harness.staging.locks import LONGEST, Lock, Locks
 from harness.staging.part import Part
 from tests.unit.staging.functions import IGB, compiled, only, opened, repeated
 
@@ -43,7 +43,7 @@ EVERY_VERB = {
         ("bridge", operation.HOLD_PORT),
     ],
 )
-def test_a_lock_is_held_by_one_write(lock: str, means: Operation) -> None:
+def test_a_lock_is_held_by_one_write(lock: Lock, means: Operation) -> None:
     part = LOCKS.holds(lock, lasting="200ms", at="50ms")
     actor = only(part)
     (step,) = actor.steps
@@ -129,7 +129,7 @@ def test_the_module_knows_every_command_and_how_long_it_may_last() -> None:
     ("mistake", "answer"),
     [
         (
-            lambda: LOCKS.holds("port", lasting="1ms"),
+            lambda: LOCKS.holds("port", lasting="1ms"),  # type: ignore[arg-type]
             "holding 'port': no such lock. Choose one of: config, device, both, bridge.",
         ),
         (

@@ -55,7 +55,7 @@ def test_durations_are_read_and_the_rest_is_passed_on() -> None:
     plan = plan_of(parts, title="title", lasting="1.5s", meets=3, deadline="250ms", seed=9)
     assert (plan.title, plan.lasting_ns, plan.deadline_ns) == ("title", 1500 * MS, 250 * MS)
     assert (plan.meets, plan.seed) == (3, 9)
-    assert plan_of([part("a")], title="t", lasting=Ns(5)).deadline_ns == DEADLINE == 30 * SECOND
+    assert plan_of([part("a")], title="t", lasting=Ns(5_000)).deadline_ns == DEADLINE == 30 * SECOND
 
 
 RESET = Step(op=Op.WRITE, means=reset(ResetMethod.FLR), file=File(function="igb0", role="reset"), value=b"1")

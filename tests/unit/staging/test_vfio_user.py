@@ -131,8 +131,8 @@ def test_a_level_is_acknowledged_and_unmasked() -> None:
 
 def test_there_are_three_kinds_of_interrupt() -> None:
     assert only(USER.asks_for_interrupts("msix", trigger=0)).name == "msix-user"
-    with pytest.raises(UsageError, match=r"err of igb0.*no such kind.*intx, msi, msix"):
-        USER.asks_for_interrupts("err", trigger=0)
+    with pytest.raises(UsageError, match=r"'err' of igb0.*no such kind.*intx, msi, msix"):
+        USER.asks_for_interrupts("err", trigger=0)  # type: ignore[arg-type]
 
 
 def test_one_call_follows_another_at_once_unless_told_otherwise() -> None:
@@ -365,7 +365,7 @@ def test_a_descriptor_is_kept_for_a_while_and_closed_on_time() -> None:
     ("mistake", "answer"),
     [
         (
-            lambda: USER.reads(width=3),
+            lambda: USER.reads(width=3),  # type: ignore[arg-type]
             "config access of 3 bytes: no such width. A width is 1, 2 or 4 bytes.",
         ),
         (
@@ -373,11 +373,11 @@ def test_a_descriptor_is_kept_for_a_while_and_closed_on_time() -> None:
             "config access of 4 bytes at offset 0x100: outside the 256",
         ),
         (lambda: USER.reads(actors=0), "0 actors on igb0: nobody acts. Use 1 or more."),
-        (lambda: USER.reads_copies(width=8), "config access of 8 bytes: no such width"),
+        (lambda: USER.reads_copies(width=8), "config access of 8 bytes: no such width"),  # type: ignore[arg-type]
         (lambda: USER.writes(value=b""), "config access of 0 bytes: no such width"),
         (lambda: USER.writes_command(b"\x06\x00\x00"), "config access of 3 bytes: no such width"),
         (
-            lambda: USER.reads_register(width=3),
+            lambda: USER.reads_register(width=3),  # type: ignore[arg-type]
             "register of 3 bytes at 0x0 in BAR 0 of igb0: no such width. A width is 1, 2, 4 or 8 bytes.",
         ),
         (lambda: USER.writes_register(b""), "register of 0 bytes at 0x0 in BAR 0 of igb0: no such width"),
@@ -391,7 +391,7 @@ def test_a_descriptor_is_kept_for_a_while_and_closed_on_time() -> None:
             "register of 4 bytes at -0x4 in BAR 0 of igb0: before the BAR begins. Offsets are 0 or more.",
         ),
         (
-            lambda: USER.touches_without_decode(width=5),
+            lambda: USER.touches_without_decode(width=5),  # type: ignore[arg-type]
             "register of 5 bytes at 0x0 in BAR 0 of igb0: no such width",
         ),
         (lambda: USER.resets(times=0), "0 rounds on igb0: nothing happens"),
