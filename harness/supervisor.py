@@ -156,6 +156,7 @@ def fuzz(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         f"--hil-fuzz={options.seed}",
         f"--hil-fuzz-plans={plans}",
         f"--hil-fuzz-stages={options.stages}",
+        f"--hil-retries={plans * (len(branches_of(options)) or 1)}",  # chance is right, and no reason to end
         "-q",
     ]
     if options.seconds is not None:

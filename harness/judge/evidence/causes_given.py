@@ -1,7 +1,8 @@
 """What became of causes for interrupts that none came of: whether the function can have heard of them.
 
 A reset through sysfs turns memory decode off, and nobody holds a user's writes up meanwhile: what is written then
-reaches nobody.  VFIO's own resets let writes wait for `memory_lock`.  A reset forgets what the function has not
+reaches nobody, and with decode goes bus mastering: what the function sends then reaches nobody, either.  VFIO's own
+resets let writes wait for `memory_lock`.  A reset forgets what the function has not
 answered yet.  The function's own log, where a model of ours writes one, tells which it was; else the trace tells what
 may have been.
 
@@ -39,6 +40,7 @@ class Fate(enum.Enum):
 
     UNHEARD = "reached nobody: memory decode was off, for it was being reset"
     FORGOTTEN = "were forgotten: it was reset before it had answered"
+    CUT_OFF = "were answered in vain: bus mastering was switched off for a reset"
     OPEN = "may have been forgotten: it was reset before an interrupt came"
     """Nobody knows: the function keeps no log."""
     UNWRITTEN = "never reached it, and no reset explains why"
@@ -127,7 +129,8 @@ def _fate(function: OfFunction, one: Cause, row: int | None, during: bool) -> Fa
         if what in RESETS:
             return Fate.FORGOTTEN
         if what is Happened.INTERRUPT:
-            return Fate.LOST
+            # A message is a write of the function's: what is still on its way then is dropped.
+            return Fate.CUT_OFF if during else Fate.LOST
         staged = any(
             f.what is Misbehaviour.LOSE_INTERRUPTS
             for f in function.whole.history.plan.faults_of(function.alias)

@@ -29,7 +29,7 @@ from harness.model.verdict import Blame, EventId, Finding
 NAME: Final = "interrupts"
 STORM: Final = 100
 """So many without a cause a second are a storm; fewer are strays."""
-_EXCUSED: Final = (Fate.UNHEARD, Fate.FORGOTTEN)
+_EXCUSED: Final = (Fate.UNHEARD, Fate.FORGOTTEN, Fate.CUT_OFF)
 
 
 @dataclass(frozen=True, slots=True)

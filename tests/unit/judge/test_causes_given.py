@@ -113,6 +113,13 @@ def test_a_cause_that_a_reset_forgot_is_owed_nothing() -> None:
     assert "1 more causes were forgotten: it was reset before it had answered" in finding.claim
 
 
+def test_one_that_was_sent_when_its_reset_had_begun_may_have_been_cut_off() -> None:
+    """Bus mastering goes off with decode: a message that is on its way then reaches nobody (found by random plans)."""
+    finding = found(story(RESET_AT + 20, rows=(doorbell(RESET_AT + 30), sent(RESET_AT + 35))))
+    assert finding.verdict is Verdict.PASS
+    assert "1 more causes were answered in vain: bus mastering was switched off for a reset" in finding.claim
+
+
 def test_nobody_knows_of_one_before_a_reset_without_a_log() -> None:
     finding = found(story(99_000, rows=NO_LOG))
     assert finding.verdict is Verdict.UNKNOWN
