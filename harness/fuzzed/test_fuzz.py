@@ -25,6 +25,7 @@ from harness.model.verdict import Finding, Judgement, Verdict
 from harness.plugin import reporting, verdicts
 from harness.plugin.lab.guests import TargetSource
 from harness.plugin.staging import Stage, carry_out
+from harness.staging.locks import Locks
 
 if TYPE_CHECKING:
     from harness.lab.place import Place
@@ -38,11 +39,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @dataclass(slots=True)
 class Drawn:
-    """The recipes of a session, drawn when they are asked for."""
+    """The recipes of a session, drawn when they are asked for.
+
+    Attributes:
+        known: the functions that they are drawn for.
+        source: draws them.
+        begun: CLOCK_MONOTONIC when the first could be drawn, in seconds.
+        without_locks: why nobody can hold a lock here; empty when somebody can.
+        recipes: so far.
+    """
 
     known: Known
     source: Iterator[Recipe]
     begun: float
+    without_locks: str
     recipes: list[Recipe] = field(default_factory=list)
 
     def recipe(self, number: int) -> Recipe:
@@ -67,7 +77,12 @@ def drawn(
         known = learn(target, hil_contract)
     if results := reporting.results_folder(request.config):
         evidence.write_functions(results, to_json(known))
-    return Drawn(known=known, source=recipes(option.hil_fuzz, known), begun=time.monotonic())
+    return Drawn(
+        known=known,
+        source=recipes(option.hil_fuzz, known),
+        begun=time.monotonic(),
+        without_locks=hil_place.without_windows_module,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +111,8 @@ def test_plan(
     """No plan over healthy functions fails, and none lacks a verdict but for want of collisions or of a processor."""
     recipe, option = drawn.recipe(number), request.config.option
     seed = option.hil_fuzz
+    if drawn.without_locks and any(call.verb.startswith(f"{Locks.__name__}.") for call in recipe.calls):
+        verdicts.lack(f"the kernel module for lock windows is missing: {drawn.without_locks}")
     print(recipe)  # noqa: T201 - the report shows it with the verdict
     evidence.write(request.node, evidence.RECIPE, evidence.as_json(recipe.to_json()))
     plan = cooked(recipe, drawn.known, title=f"fuzz seed {seed} plan {number}", seed=seed)
