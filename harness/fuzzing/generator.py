@@ -203,7 +203,13 @@ def _calls(rng: Random, course: Course, lasting: int, combination: Combination |
     if method not in facts.methods:
         method = str(rng.choice(methods)) if methods else ""
     driver = driver_in(course.situation, facts, rng)
+    begun: dict[str, int] = {}
     for verb in course.verbs:
+        at = next(begins) if verb.is_call else 0
+        # What needs another call to have begun leaves it time for that, on a busy machine, too.
+        at = max([at, *((begun[name] + lasting) // 2 for name in verb.needs if name in begun)])
+        if verb.is_call:
+            begun[verb.name] = at
         draw = Draw(
             rng=rng,
             facts=facts,
@@ -211,7 +217,7 @@ def _calls(rng: Random, course: Course, lasting: int, combination: Combination |
             verbs=names,
             method=method,
             driver=driver,
-            at=next(begins) if verb.is_call else 0,
+            at=at,
             lasting=lasting,
             kind=kind,
         )

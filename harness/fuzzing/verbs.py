@@ -68,6 +68,8 @@ class Thing(enum.Enum):
     """Its interrupts: of one kind at a time."""
     BUS = enum.auto()
     """That nobody else is on its bus."""
+    DEVICE_LOCK = enum.auto()
+    """That an unbind gets device_lock at once, and then waits for a user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,7 +393,7 @@ def _driver_of_disk(draw: Draw) -> str:
 # -- the table ---------------------------------------------------------------------------------------
 
 _MAPPED: Final = frozenset({Thing.DECODE, Thing.PRESENCE})
-_ANY_CALL: Final = frozenset({Thing.DECODE})
+_ANY_CALL: Final = frozenset({Thing.DECODE, Thing.DEVICE_LOCK})
 _READERS: Final = (
     Verb(name="Function.reads", where=_EVERYWHERE, arguments=_reads, most=2),
     Verb(name="Function.reads_attribute", where=_EVERYWHERE, arguments=_attribute),
@@ -554,7 +556,8 @@ _VFIO_CALLS: Final = (
         arguments=_at,
         is_call=True,
         most=2,
-        uses=_ANY_CALL,
+        uses=frozenset({Thing.DECODE}),
+        spoils=frozenset({Thing.DEVICE_LOCK}),
         needs=(_KEEPS_OPEN, _UNBINDS),
         never_before=frozenset({_UNBINDS}),
     ),
@@ -566,7 +569,7 @@ _OWNERS: Final = (
         where=_VFIO | {Situation.DRIVEN},
         arguments=_driver,
         is_call=True,
-        uses=_ANY_CALL | {Thing.PRESENCE},
+        uses=frozenset({Thing.DECODE, Thing.PRESENCE}),
         spoils=frozenset({Thing.BINDING}),
     ),
     Verb(
@@ -605,6 +608,7 @@ _OWNERS: Final = (
             arguments=arguments,
             is_call=True,
             most=2,
+            uses=frozenset({Thing.DEVICE_LOCK}),
             never_after=frozenset({_REMOVES}),
         )
         for name, arguments in (("Locks.holds", _hold), ("Locks.tries", _few))

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from harness.fuzzing.coverage import combinations_of, covered_by
+from harness.fuzzing.coverage import begins, combinations_of, covered_by
 from harness.fuzzing.generator import Places, recipes
 from harness.fuzzing.recipe import Recipe, cooked
 from harness.fuzzing.verbs import VERBS
@@ -53,6 +53,13 @@ def test_each_kind_of_interrupt_meets_each_reset(seed: int) -> None:
     assert [one for one in wanted if not combinations[one]] == []
 
 
+def test_an_unbind_has_time_to_begin_before_somebody_comes_too_late() -> None:
+    for recipe in drawn(1):
+        unbound = {call.alias: begins(call) for call in recipe.calls if call.verb == "Ownership.unbinds"}
+        for late in (call for call in recipe.calls if call.verb == "VfioUser.opens_late"):
+            assert begins(late) - unbound[late.alias] >= 40 * MS
+
+
 def test_every_function_takes_part() -> None:
     assert {alias for recipe in drawn(1)[:500] for alias in recipe.functions} == set(KNOWN)
 
@@ -72,6 +79,7 @@ def test_a_recipe_survives_its_journey() -> None:
     ("first", "second"),
     [
         ("VfioUser.opens_late", "Ownership.unbinds"),
+        ("Function.resets", "VfioUser.opens_late"),
         ("Ownership.removes_and_rescans", "Locks.holds"),
         ("Ownership.removes_and_rescans", "VfioUser.opens_again"),
         ("VfioUser.opens", "Ownership.unbinds"),
