@@ -15,8 +15,8 @@ pytestmark = pytest.mark.usefixtures("place")  # the run finds everything in the
 
 SEED = 18
 SAMPLE = (2, 3, 18)
-"""Of that seed: an edu that is reset while it is unbound, a hot reset of an nvme, who reads and writes one of our models.
-Whoever changes the generator looks here: others may be long, or find something."""
+"""Of that seed: an edu that is reset while it is unbound, a hot reset of an nvme, readers and a writer of one of our
+models.  Whoever changes the generator looks here: others may be long, or find something."""
 
 
 def test_a_few_random_plans_pass_and_are_counted(tmp_path: Path) -> None:
