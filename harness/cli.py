@@ -20,7 +20,7 @@ from harness import __version__, streams
 from harness.errors import HarnessError, HistoryError, UsageError
 from harness.model.exit_status import ExitStatus
 from harness.model.limits import HISTORY_FILE
-from harness.options import LAB, RUN, SOAK, a_path, a_time, a_word, declare, wishes_of
+from harness.options import LAB, RUN, SOAK, a_count, a_number, a_path, a_time, a_word, declare, wishes_of
 from harness.outside import read_file
 from harness.visible import visible
 
@@ -73,7 +73,7 @@ def _answered(arguments: Sequence[str] | None) -> int:
                 said="a word or a value is empty",
                 hint="Is a variable not set?",
             )
-        if rest and command not in (run, replay, soak):
+        if rest and command not in (run, replay, soak, fuzz):
             raise UsageError(f"{asked} {' '.join(rest)}", said="not understood", hint=f"See {asked} --help.")
         return int(command(options, rest))
     except UsageError as error:
@@ -114,6 +114,13 @@ def soak(options: argparse.Namespace, rest: list[str]) -> int:
     from harness import supervisor  # noqa: PLC0415
 
     return supervisor.soak(options, rest)
+
+
+def fuzz(options: argparse.Namespace, rest: list[str]) -> int:
+    """Stage random plans over healthy functions: each has to pass."""
+    from harness import supervisor  # noqa: PLC0415
+
+    return supervisor.fuzz(options, rest)
 
 
 def judge(options: argparse.Namespace, _: list[str]) -> int:
@@ -314,6 +321,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     declare(soaking.add_argument, SOAK)
     _run_options(soaking)
+    fuzzing = add("fuzz", fuzz, lab=True)
+    fuzzing.usage = "harness fuzz --seed N [--plans N | --for TIME] [options] [pytest arguments]"
+    fuzzing.add_argument(
+        "--seed", type=a_number, required=True, metavar="N", help="the same seed draws the same plans"
+    )
+    length = fuzzing.add_mutually_exclusive_group()
+    length.add_argument("--plans", type=a_count, metavar="N", help="how many (default: 500)")
+    length.add_argument(
+        "--for", dest="seconds", type=a_time, metavar="TIME", help="begin plans for so long: 90s, 10m, 2h"
+    )
+    fuzzing.add_argument(
+        "--stages",
+        type=a_number,
+        default=40,
+        metavar="N",
+        help="how many stages a plan that fails is worth, to find the smallest that does (default: %(default)s)",
+    )
+    declare(fuzzing.add_argument, LAB, "kernels")
+    _run_options(fuzzing)
     judging = add("judge", judge)
     judging.add_argument("histories", type=a_path, nargs="+", metavar="HISTORY", help="*.history.zip")
     judging.add_argument("--timeline", action="store_true", help="draw the timeline of a PASS, too")

@@ -30,6 +30,7 @@ LEAST_SILENCE_S: Final = 2.0
 
 _LENGTH: Final = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 _LONGEST_S: Final = 366 * 86_400.0
+_MOST: Final = 1_000_000
 
 
 # -- values ------------------------------------------------------------------------------------------
@@ -90,6 +91,28 @@ def a_silence(text: str) -> float:
             f"{text} s: the agent speaks once a second, so {LEAST_SILENCE_S:.0f} at least"
         )
     return seconds
+
+
+def a_count(text: str) -> int:
+    """A number of things, 1 to a million.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isdecimal() or not 0 < int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST}")
+    return int(text)
+
+
+def a_number(text: str) -> int:
+    """A number, 0 to 2^63-1.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no such number.
+    """
+    if not text.isdecimal() or not int(text) < 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 2^63-1")
+    return int(text)
 
 
 def retries(word: str) -> str:
@@ -199,6 +222,16 @@ SOAK: Final[Options] = MappingProxyType(
     }
 )
 """Of rounds: when they end, and what they are compared with."""
+
+FUZZ: Final[Options] = MappingProxyType(
+    {
+        "fuzz": {"type": int, "metavar": "SEED", "help": argparse.SUPPRESS},
+        "fuzz-plans": {"type": int, "metavar": "N", "default": 0, "help": argparse.SUPPRESS},
+        "fuzz-stages": {"type": int, "metavar": "N", "default": 0, "help": argparse.SUPPRESS},
+        "fuzz-for": {"type": a_time, "metavar": "TIME", "help": argparse.SUPPRESS},
+    }
+)
+"""Of a session of random plans: `harness fuzz` says them in words of its own."""
 
 RUN: Final[Options] = MappingProxyType(
     {

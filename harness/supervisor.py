@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
+import math
 import re
 import shlex
 import signal
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from harness.lab.kernel.find import Kernel
 
 SCENARIOS: Final = ("--pyargs", "harness.scenarios")
+_ROOT: Final = f"--rootdir={Path(harness.__file__).parents[1]}"
+"""The same identities wherever one stands and however the harness was installed."""
+_PLANS: Final = 500
+"""Random plans, unless a number or a time is asked for: in so many each verb comes twenty times."""
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
 _ONLY_LOOKS: Final = frozenset(
     {
@@ -134,6 +139,52 @@ def soak(options: argparse.Namespace, arguments: Sequence[str]) -> int:
         raise UsageError("-k", said=f"{' '.join(scenarios)} selects already", hint="Leave one of them out.")
     ours = [f"--hil-soak={options.hil_soak:g}s", "-q", "-o", "tmp_path_retention_policy=failed"]
     return supervise(options, [*ours, *selected, *rest])
+
+
+def fuzz(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Stage random plans under supervision like any run, and say what they came to and covered.
+
+    Args:
+        options: of `harness fuzz`.
+        arguments: what pytest understands.
+
+    Returns:
+        As :func:`supervise`.
+
+    Raises:
+        UsageError: as :func:`supervise`.
+    """
+    from harness.fuzzed import evidence  # noqa: PLC0415 - not needed to judge and report
+    from harness.fuzzing import facts, recipe, summary  # noqa: PLC0415
+
+    plans = options.plans or (_PLANS if options.seconds is None else math.ceil(options.seconds))
+    ours = [
+        "--pyargs",
+        "harness.fuzzed",
+        _ROOT,
+        f"--hil-fuzz={options.seed}",
+        f"--hil-fuzz-plans={plans}",
+        f"--hil-fuzz-stages={options.stages}",
+        f"--hil-retries={plans * (len(branches_of(options)) or 1)}",  # chance is right, and no reason to end
+        "-q",
+    ]
+    if options.seconds is not None:
+        ours.append(f"--hil-fuzz-for={options.seconds:g}s")
+    status = supervise(options, [*ours, *arguments])
+    folder: Path = options.results.absolute()
+    known = evidence.read_functions(folder)
+    if known is not None and _ONLY_LOOKS.isdisjoint(arguments):
+        outcomes = [
+            summary.Outcome(
+                entry=entry,
+                recipe=recipe.Recipe.from_json(drawn) if drawn else None,
+                found=evidence.read(folder, entry.test, evidence.FOUND),
+            )
+            for entry in results.load(folder).entries
+            for drawn in (evidence.read(folder, entry.test, evidence.RECIPE),)
+        ]
+        streams.say(summary.as_text(outcomes, facts.from_json(known)))
+    return status
 
 
 def _refuse_absent(arguments: Sequence[str]) -> None:
@@ -243,8 +294,7 @@ def _pytest_arguments(options: argparse.Namespace, folder: Path, arguments: Sequ
     names_tests = "--pyargs" in arguments or any(_file_of(word).exists() for word in arguments)
     if names_tests:
         return [*ours, *arguments]
-    # The same identities wherever one stands and however the harness was installed.
-    return [*ours, f"--rootdir={Path(harness.__file__).parents[1]}", *SCENARIOS, *arguments]
+    return [*ours, _ROOT, *SCENARIOS, *arguments]
 
 
 def _start_pytest(arguments: Sequence[str], output: int | None = None) -> subprocess.Popen[bytes]:

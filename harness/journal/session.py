@@ -18,6 +18,7 @@ LAB: Final = "hil.infra."
 """What the types of all errors begin with that are trouble of the lab."""
 XFAIL: Final = "pytest.xfail"
 LACKING: Final = "hil.lacking"
+UNSETTLED: Final = "hil.unsettled"
 DEATHS: Final = (INCOMPLETE, HOST_CRASH, ABORTED)
 """What became of a test that was in flight when its session ended: nothing that the test or the lab did."""
 

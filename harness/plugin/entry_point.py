@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from harness.options import LAB, RUN, SESSION, SOAK, declare
+from harness.options import FUZZ, LAB, RUN, SESSION, SOAK, declare
 
 PLUGINS: Final = MappingProxyType(
     {
@@ -35,7 +35,7 @@ MARKERS: Final = (
     "hil_slow: takes a minute or more, left out unless `-m hil_slow` asks for it",
 )
 
-_OPTIONS: Final = {**LAB, **RUN, **SOAK, **SESSION}
+_OPTIONS: Final = {**LAB, **RUN, **SOAK, **FUZZ, **SESSION}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from harness.history.history import History
 from harness.history.reading import Reading
-from harness.journal.session import LACKING
+from harness.journal.session import LACKING, UNSETTLED
 from harness.model.verdict import Judgement, Verdict
 from harness.plugin.pictures import in_text
 from harness.report.findings import as_text
@@ -89,6 +89,18 @@ def lack(reason: str) -> NoReturn:
         pytest.skip.Exception: always, of type `hil.lacking`.
     """
     _skip(reason, LACKING)
+
+
+def leave_open(why: str) -> NoReturn:
+    """Skip a test whose stage shows nothing, and that promised nobody that something would collide.
+
+    Args:
+        why: the machine was too busy, or nothing met what it was to meet.
+
+    Raises:
+        pytest.skip.Exception: always, of type `hil.unsettled`.
+    """
+    _skip(why, UNSETTLED)
 
 
 def block(culprit: str) -> NoReturn:

@@ -6,9 +6,9 @@ An unbind waits for its user for ever, holding device_lock: the longest driver-l
 import pytest
 
 from harness.plugin.staging import Stage
-from harness.scenarios.registers import NEVER_ZERO
 from harness.staging.function import Function
 from harness.staging.ownership import Ownership
+from harness.staging.registers import NEVER_ZERO
 from harness.staging.vfio_user import VfioUser
 
 

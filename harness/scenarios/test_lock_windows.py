@@ -7,10 +7,10 @@ import pytest
 
 from harness.model.pci import CACHE_LINE_SIZE
 from harness.plugin.staging import Stage
-from harness.scenarios.registers import NEVER_ZERO
 from harness.staging.function import Function
 from harness.staging.locks import Lock, Locks
 from harness.staging.ownership import Ownership
+from harness.staging.registers import NEVER_ZERO
 from harness.staging.vfio_user import VfioUser
 
 

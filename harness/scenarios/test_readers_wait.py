@@ -4,8 +4,8 @@ import pytest
 
 from harness.model.pci import COMMAND, REVISION_ID, SUBSYSTEM_ID, Width
 from harness.plugin.staging import Stage
-from harness.scenarios.registers import NEVER_ZERO
 from harness.staging.function import Function
+from harness.staging.registers import NEVER_ZERO
 
 
 @pytest.mark.dut("igb0", "e1000e0", "nvme0", "rng0")

@@ -6,9 +6,9 @@ The one window of a stock kernel in which config access is blocked and nothing a
 import pytest
 
 from harness.plugin.staging import Stage
-from harness.scenarios.registers import NEVER_ZERO
 from harness.staging.function import Function
 from harness.staging.ownership import Ownership
+from harness.staging.registers import NEVER_ZERO
 from harness.staging.vfio_user import VfioUser
 
 

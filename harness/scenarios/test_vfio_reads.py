@@ -7,8 +7,8 @@ import pytest
 
 from harness.model.pci import CACHE_LINE_SIZE, REVISION_ID, VENDOR_ID, ResetMethod
 from harness.plugin.staging import Stage
-from harness.scenarios.registers import NEVER_ZERO
 from harness.staging.function import Function
+from harness.staging.registers import NEVER_ZERO
 from harness.staging.vfio_user import VfioUser
 
 

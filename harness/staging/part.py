@@ -17,8 +17,8 @@ from harness.model.units import MS, SECOND, Ns, as_text, duration
 HEART: Final = Actor(name="heartbeat", steps=(Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(10 * MS)),))
 """Takes part in every stage: how late it wakes shows how starved the machine is."""
 
-_READ_AT_BINDING: Final = ("msi_bus",)
-"""Attributes that a driver asks for when it is bound and never again: set before any driver is, whoever names them."""
+_READ_AT_BINDING: Final = ("msi_bus", "module/vfio_pci/enable_sriov")
+"""What a driver asks for when it is bound and never again: set before any driver is, whoever names it."""
 
 _LOOKS: Final = ("config-read", "attribute-read", "bar-read", "info")
 """Verbs that leave a function as it is: nothing comes of them that others could meet."""

@@ -12,11 +12,11 @@ import pytest
 from harness.lab.place import Place
 from harness.model.operation import HOT_RESET_NOT_OWNED
 from harness.model.verdict import Blame, Finding, Verdict
-from harness.scenarios.registers import NEVER_ZERO
 from harness.staging.function import Function
 from harness.staging.locks import Locks
 from harness.staging.ownership import Ownership
 from harness.staging.part import Part, plan_of
+from harness.staging.registers import NEVER_ZERO
 from harness.staging.vfio_user import VfioUser
 from tests.guest.surgery import Call, Cut, Outcome, Patient
 

@@ -256,6 +256,10 @@ def not_understood(desk: Desk) -> list[int]:
         desk.harness("run", "--frobnicate"),
         desk.harness("run", "-k", "(("),
         desk.harness("soak", "flr", "--for", "ever"),
+        desk.harness("fuzz", "--plans", "5"),
+        desk.harness("fuzz", "--seed", "five"),
+        desk.harness("fuzz", "--seed", "5", "--plans", "0"),
+        desk.harness("fuzz", "--seed", "5", "--plans", "5", "--for", "5s"),
         desk.pytest("test_it.py", "-k", "(("),
     ]
 
@@ -273,6 +277,7 @@ def empty(desk: Desk) -> list[int]:
         desk.harness("shell", "--plug="),
         desk.harness("soak", "", "--for", "1s"),
         desk.harness("soak", "flr", "--for", ""),
+        desk.harness("fuzz", "--seed", ""),
         desk.harness("soak", "flr", "--for", "1s", "--baseline", ""),
     ]
 

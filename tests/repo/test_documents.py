@@ -168,7 +168,9 @@ def test_commands_that_messages_name_can_be_typed() -> None:
             takes_words = any(not one.option_strings for one in commands.choices[command]._actions)
             unknown = [word for word in words if word.startswith("--") and word not in known]
             unknown += [word for word in words if not word.startswith("-") and not takes_words]
-            assert not unknown or command in ("run", "replay", "soak"), f"{path.name} names harness {typed}"
+            assert not unknown or command in ("run", "replay", "soak", "fuzz"), (
+                f"{path.name} names harness {typed}"
+            )
 
 
 def test_options_that_documents_name_exist() -> None:

@@ -42,7 +42,7 @@ def test_kernels_reach_it_by_name() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "replay x.history.zip", "soak flr --for 1s", "setup", "shell"],
+    ["run", "replay x.history.zip", "soak flr --for 1s", "fuzz --seed 1", "setup", "shell"],
     ids=lambda text: text.split()[0],
 )
 def test_who_wishes_for_nothing_gets_the_default(command: str) -> None:
@@ -51,7 +51,9 @@ def test_who_wishes_for_nothing_gets_the_default(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "replay x.history.zip", "soak flr --for 1s"], ids=lambda text: text.split()[0]
+    "command",
+    ["run", "replay x.history.zip", "soak flr --for 1s", "fuzz --seed 1"],
+    ids=lambda text: text.split()[0],
 )
 def test_no_wish_is_no_argument(command: str) -> None:
     told, _ = cli._parser().parse_known_args(command.split())

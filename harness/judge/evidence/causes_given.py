@@ -1,7 +1,8 @@
 """What became of causes for interrupts that none came of: whether the function can have heard of them.
 
 A reset through sysfs turns memory decode off, and nobody holds a user's writes up meanwhile: what is written then
-reaches nobody.  VFIO's own resets let writes wait for `memory_lock`.  A reset forgets what the function has not
+reaches nobody, and with decode goes bus mastering: what the function sends then reaches nobody, either.  VFIO's own
+resets let writes wait for `memory_lock`.  A reset forgets what the function has not
 answered yet.  The function's own log, where a model of ours writes one, tells which it was; else the trace tells what
 may have been.
 

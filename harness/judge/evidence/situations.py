@@ -6,12 +6,18 @@ A config lock window is traced, and so is device_lock where an unbind waits for 
 it.  Elsewhere device_lock is taken before and given back after what the trace shows: then all of the holder's
 system call counts as possible, and only the traced part as certain.
 
+Who reaches a function through VFIO may be inside VFIO's own lock of it, which no probe shows: a hot reset tries for
+that of each function of the bus, and is refused.
+
 Source: Linux drivers/pci/pci.c, `pci_dev_lock()`, `pci_reset_function()` (the port above since 6.10),
-`pci_bus_trylock()`; drivers/base/dd.c, `device_release_driver_internal()`.
+`pci_bus_trylock()`; drivers/base/dd.c, `device_release_driver_internal()`; drivers/vfio/pci/vfio_pci_core.c,
+`vfio_pci_dev_set_hot_reset()`; vfio_pci_config.c, `vfio_basic_config_write()`; vfio_pci_rdwr.c,
+`vfio_pci_core_do_io_rw()`: memory_lock.
 """
 
 from __future__ import annotations
 
+import errno
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +29,9 @@ from harness.history.reading import Reading
 from harness.history.windows import NOBODY, TRACE_RESOLUTION, DeviceWindow, LockWindow
 from harness.judge.evidence.meeting import UNLOCK_GRACE, Times
 from harness.model.operation import (
+    ACKNOWLEDGE,
+    BAR_READ,
+    BAR_WRITE,
     BIND,
     DISABLE_VFS,
     ENABLE_VFS,
@@ -30,10 +39,16 @@ from harness.model.operation import (
     HOLD_DEVICE,
     HOLD_PORT,
     HOT_RESET,
+    MAPPED_READ,
+    MAPPED_WRITE,
     REMOVE,
+    RING,
     SUBORDINATE_RESET,
     TRY_CONFIG,
     UNBIND,
+    UNDECODED_LOAD,
+    UNDECODED_READ,
+    VFIO_COMMAND,
     Operation,
     verb,
 )
@@ -48,6 +63,13 @@ _HOLDS_UNSEEN: Final = {
     DISABLE_VFS: WindowKind.SRIOV,
 }
 """Operations that hold device_lock for longer than the trace shows, and the window that this makes."""
+_INSIDE_VFIO: Final = frozenset(
+    {
+        *(VFIO_COMMAND, BAR_READ, BAR_WRITE, MAPPED_READ, MAPPED_WRITE, UNDECODED_LOAD, UNDECODED_READ),
+        *(RING, ACKNOWLEDGE),
+    }
+)
+"""Accesses that take VFIO's memory_lock, or may: a mapping does for its page faults."""
 _ONE_LOCK: Final = {
     WindowKind.CONFIG_LOCK: frozenset({"config"}),
     WindowKind.DEVICE_LOCK: frozenset({"device"}),
@@ -230,6 +252,37 @@ class Locks:
         held = self._held.get(function)
         return iter(()) if held is None else held.during(begin, end)
 
+    def _inside_vfio(self) -> Iterator[_Holding]:
+        """Who may have been inside VFIO's own lock of a function when a hot reset was refused for that.
+
+        One for each function and refusal: accesses are many.
+        """
+        reading, table = self._reading, self._reading.history.operations
+        rows = reading.steps.rows(lambda step: step.means in _INSIDE_VFIO)
+        ends = np.where(table["end_ns"][rows] == 0, reading.history.end_ns, table["end_ns"][rows])
+        for reset in reading.steps.rows(lambda step: step.means == HOT_RESET).tolist():
+            if table["error"][reset] != errno.EBUSY:
+                continue
+            during = (table["begin_ns"][rows] <= table["end_ns"][reset]) & (ends >= table["begin_ns"][reset])
+            found: dict[int, _Holding] = {}
+            for row, end in zip(rows[during].tolist(), ends[during].tolist(), strict=True):
+                file = reading.steps.behind(row).file
+                if file is None:
+                    continue
+                function = reading.history.plan.functions.index(file.function)
+                found.setdefault(
+                    function,
+                    _Holding(
+                        kind=WindowKind.VFIO_RESET,
+                        function=function,
+                        tid=reading.history.actors[int(table["actor"][row])].tid,
+                        earliest_ns=int(table["begin_ns"][row]),
+                        latest_ns=int(end),
+                        window=None,
+                    ),
+                )
+            yield from found.values()
+
     def _holdings(self) -> Iterator[_Holding]:
         reading, history, table = self._reading, self._reading.history, self._reading.history.operations
         for window in reading.windows:
@@ -240,6 +293,7 @@ class Locks:
             yield _holding(window, begin, end)
         for device in reading.device_windows:
             yield _holding(device, device.asked_ns, device.released_ns)
+        yield from self._inside_vfio()
         for row in reading.steps.rows(lambda step: step.means in _HOLDS_UNSEEN).tolist():
             step = reading.steps.behind(row)
             if step.file is not None:
@@ -275,6 +329,8 @@ def _holding(window: LockWindow | DeviceWindow, begin: Ns | None, end: Ns | None
 
 def _minds(operation: Operation, holding: _Holding) -> bool:
     """Whether an operation takes a lock that this is about, or may be held up by."""
+    if holding.kind is WindowKind.VFIO_RESET and holding.window is None:
+        return operation == HOT_RESET  # an access inside memory_lock, which everybody else waits for
     if verb(operation) == "adapter-reset" and holding.kind is WindowKind.DRIVER_RESET:
         return False  # it is that reset which takes the lock
     if operation in (HOLD_CONFIG, TRY_CONFIG) or verb(operation) == "misuse":

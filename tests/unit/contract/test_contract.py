@@ -578,3 +578,17 @@ def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.toml").mkdir()
     with pytest.raises(ContractError, match=r"odd\.toml: no regular file"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("means", [words.BAR_READ, words.MAPPED_READ, words.SYSFS_MAPPED_READ])
+def test_while_decode_is_off_every_emulated_register_reads_as_zero(means: Operation) -> None:
+    """QEMU answers for what nothing is mapped to, whoever serves the function (found by random plans)."""
+    without_registers = {"root-port", "hil-chain"}
+    emulated = {one.word for one in load().platforms if one.nature is Nature.EMULATED} - without_registers
+    promised = {
+        platform
+        for one in load().promises
+        for platform in one.platforms
+        if (one.operation, one.window, one.outcome) == (means, WindowKind.SYSFS_RESET, Outcome.ZERO)
+    }
+    assert promised == emulated

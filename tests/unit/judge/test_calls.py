@@ -145,6 +145,28 @@ def test_a_hot_reset_needs_the_locks_of_the_whole_bus() -> None:
     assert worst(outcome(stage.history())) is Verdict.PASS
 
 
+@pytest.mark.parametrize(
+    ("means", "begin", "end", "verdict"),
+    [
+        (words.VFIO_COMMAND, 49_000, 50_050, Verdict.PASS),
+        (words.RING, 50_020, 50_030, Verdict.PASS),
+        (words.BAR_READ, 50_020, None, Verdict.PASS),
+        (words.VFIO_COMMAND, 40_000, 49_000, Verdict.FAIL),
+        (words.VFIO_READ, 49_000, 50_050, Verdict.FAIL),
+    ],
+)
+@pytest.mark.parametrize("alias", [ALIAS, SIBLING])
+def test_a_hot_reset_is_refused_while_any_user_of_the_bus_is_inside_memory_lock(
+    means: str, begin: float, end: float | None, verdict: Verdict, alias: str
+) -> None:
+    """`vfio_pci_dev_set_hot_reset()` tries for each function's memory_lock: EBUSY (found by random plans)."""
+    stage = CallStage(sibling=True)
+    stage.called(stage.caller(words.HOT_RESET), 50_000, 50_100, error=errno.EBUSY)
+    stage.called(stage.caller(means, alias=alias), begin, end)
+    said = tuple(finding for finding in outcome(stage.history()) if words.HOT_RESET in finding.claim)
+    assert worst(said) is verdict
+
+
 def test_a_reset_of_all_below_needs_the_locks_of_all_below() -> None:
     stage = CallStage(port=True)
     stage.holds(1_000, 500_000, tid=STRANGER)

@@ -127,6 +127,13 @@ def test_a_message_that_was_sent_right_before_bus_mastering_went_off(
     assert (told in finding.claim) is (verdict is Verdict.PASS)
 
 
+def test_one_that_was_sent_when_its_reset_had_begun_may_have_been_cut_off() -> None:
+    """Bus mastering goes off with decode: a message that is on its way then reaches nobody (found by random plans)."""
+    finding = found(story(RESET_AT + 20, rows=(doorbell(RESET_AT + 30), sent(RESET_AT + 35))))
+    assert finding.verdict is Verdict.PASS
+    assert "1 more causes were under way when bus mastering was switched off" in finding.claim
+
+
 def test_nobody_knows_of_one_before_a_reset_without_a_log() -> None:
     finding = found(story(99_000, rows=NO_LOG))
     assert finding.verdict is Verdict.UNKNOWN

@@ -220,8 +220,16 @@ def test_what_goes_wrong_after_the_end_is_refused(wrong: Part) -> None:
         plan_of([part("reader"), wrong], title="t", lasting="1s")
 
 
-def test_what_a_driver_asks_for_when_it_is_bound_is_set_before_whoever_binds_it() -> None:
-    bound = Setting(function="igb0", attribute="driver", value="ipr")
-    no_messages = Setting(function="igb0", attribute="msi_bus", value="0")
-    parts = [part("a", settings=(bound,)), part("b", settings=(no_messages, bound))]
-    assert plan_of(parts, title="t", lasting="1s").settings == (no_messages, bound)
+@pytest.mark.parametrize(
+    ("driver", "asked"),
+    [
+        ("ipr", Setting(function="igb0", attribute="msi_bus", value="0")),
+        ("vfio-pci", Setting(function="", attribute="module/vfio_pci/enable_sriov", value="Y")),
+    ],
+)
+def test_what_a_driver_asks_for_when_it_is_bound_is_set_before_whoever_binds_it(
+    driver: str, asked: Setting
+) -> None:
+    bound = Setting(function="igb0", attribute="driver", value=driver)
+    parts = [part("a", settings=(bound,)), part("b", settings=(asked, bound))]
+    assert plan_of(parts, title="t", lasting="1s").settings == (asked, bound)

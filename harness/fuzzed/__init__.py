@@ -1,0 +1,1 @@
+"""What `harness fuzz` runs: random plans over healthy functions, staged in clones of today's lab."""
