@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from harness.contract import Contract
 from harness.fuzzing.facts import Facts
@@ -10,40 +11,38 @@ from harness.model.command import Command
 from harness.model.request import ReadConfig, RunCommand
 from harness.pci import sysfs
 from harness.pci.capabilities import find
-from harness.plugin.lab.functions import describe
-from harness.staging.function import Function
-
-if TYPE_CHECKING:
-    from harness.lab.place import GuestTarget
+from harness.plugin.lab.functions import traits_of
+from harness.staging.function import Traits
+from harness.staging.part import PORT
+from harness.target.protocol import Target
 
 _INTERRUPT_PIN: Final = 0x3D  # PCIe r6.0 §7.5.1.1.13
 _IS_THERE: Final = "import os, sys; sys.exit(not os.path.exists(sys.argv[1]))"
 
 
-def learn(target: GuestTarget, contract: Contract) -> dict[str, Facts]:
-    """Facts on every function of a target, by alias; those that are hot-plugged are plugged.
+def learn(target: Target, aliases: Sequence[str], contract: Contract) -> dict[str, Facts]:
+    """Facts on functions of a target, by alias; those that are hot-plugged are plugged.
 
     Raises:
         TargetError, AgentError, GuestError, ModelError: a function could not be looked at.
     """
-    aliases = target.guest.machine.aliases
-    found = {alias: describe(alias, target, contract) for alias in aliases}
-    return {alias: _facts(one, list(found.values()), target, contract) for alias, one in found.items()}
+    found = {alias: traits_of(alias, target, contract) for alias in aliases}
+    return {alias: _facts(alias, found, target, contract) for alias in found}
 
 
-def _facts(one: Function, everyone: list[Function], target: GuestTarget, contract: Contract) -> Facts:
-    config = target.agent.ask(ReadConfig(bdf=one.bdf))
+def _facts(alias: str, everyone: dict[str, Traits], target: Target, contract: Contract) -> Facts:
+    mine = everyone[alias]
+    config = target.agent.ask(ReadConfig(bdf=mine.bdf))
     pin = ("intx",) if config[_INTERRUPT_PIN] else ()
-    port = describe(one.port, target, contract) if target.facts(one.alias).port else None
+    port = traits_of(alias + PORT, target, contract) if target.facts(alias).port else None
     return Facts(
-        function=one,
+        alias=alias,
+        traits=mine,
         port=port,
         siblings=tuple(
-            other.alias
-            for other in everyone
-            if other is not one
-            and (other.bdf.domain, other.bdf.bus) == (one.bdf.domain, one.bdf.bus)
-            and port
+            other
+            for other, its in everyone.items()
+            if other != alias and (its.bdf.domain, its.bdf.bus) == (mine.bdf.domain, mine.bdf.bus) and port
         ),
         interrupts=(*pin, *(kind for kind in ("msi", "msix") if find(config, kind))),
         makes_vfs=bool(find(config, "sriov")),
@@ -51,7 +50,7 @@ def _facts(one: Function, everyone: list[Function], target: GuestTarget, contrac
     )
 
 
-def _is_there(target: GuestTarget, function: Function, attribute: str) -> bool:
+def _is_there(target: Target, function: Traits, attribute: str) -> bool:
     path = sysfs.path_of(function.bdf, attribute)
     command = Command(("python3", "-c", _IS_THERE, str(path)))
     return target.agent.ask(RunCommand(command=command)).status == 0

@@ -74,7 +74,7 @@ def drawn(
     if option.hil_fuzz is None:
         raise UsageError("random plans", said="no seed was named", hint="Use `harness fuzz --seed N`.")
     with hil_place.clone(tmp_path_factory.mktemp("functions") / "console.log") as target:
-        known = learn(target, hil_contract)
+        known = learn(target, hil_place.recipe.machine.aliases, hil_contract)
     if results := reporting.results_folder(request.config):
         evidence.write_functions(results, to_json(known))
     return Drawn(

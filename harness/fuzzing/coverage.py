@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from harness.fuzzing.facts import Known
@@ -54,7 +54,7 @@ def combinations_of(known: Known) -> tuple[Combination, ...]:
     found = {
         (kind, str(way))
         for facts in known.values()
-        if facts.function.platform in DOORBELLS
+        if facts.traits.platform in DOORBELLS
         for kind in facts.interrupts
         for way in (*facts.methods, *_THROUGH_VFIO)
     }
@@ -75,8 +75,8 @@ def _function(call: Call) -> str:
 
 def begins(call: Call) -> int:
     """When a call begins, in nanoseconds after the release."""
-    arguments: Mapping[str, str] = call.arguments
-    return duration(arguments.get("at", "0ms"))
+    at = call.arguments.get("at")
+    return duration(at) if isinstance(at, str) else 0  # a number is a place in config space, or a register
 
 
 def _way(call: Call) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.model.pci import ResetMethod
 from harness.model.plain import HISTORIES, Misfit
-from harness.staging.function import Function
+from harness.staging.function import Function, Traits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,8 @@ class Facts:
     """One function of a target, as that target showed it once.
 
     Attributes:
-        function: as a test author sees it.
+        alias: its name.
+        traits: what the target knows of it.
         port: the same of the port above; None on the root bus.
         siblings: aliases of the functions that share its port.
         interrupts: kinds that it can send: `intx`, `msi`, `msix`.
@@ -26,17 +27,18 @@ class Facts:
         resets_below: whether its port has `reset_subordinate`, which older kernels lack.
     """
 
-    function: Function
-    port: Function | None = None
+    alias: str
+    traits: Traits
+    port: Traits | None = None
     siblings: tuple[str, ...] = ()
     interrupts: tuple[str, ...] = ()
     makes_vfs: bool = False
     resets_below: bool = False
 
     @property
-    def alias(self) -> str:
-        """The function's."""
-        return self.function.alias
+    def function(self) -> Function:
+        """As a test author sees it."""
+        return Function(self.alias, lambda: self.traits)
 
     @property
     def methods(self) -> tuple[ResetMethod, ...]:
@@ -45,7 +47,7 @@ class Facts:
         It lists `bus` for who had no sibling yet when it was found, and refuses it (Linux drivers/pci/pci.c,
         `pci_parent_bus_reset()`).
         """
-        offered = self.function.reset_methods
+        offered = self.traits.reset_methods
         return tuple(one for one in offered if not (self.siblings and one is ResetMethod.BUS))
 
 
@@ -60,9 +62,9 @@ def to_json(known: Known) -> list[dict[str, Any]]:
             **{
                 field.name: getattr(one, field.name)
                 for field in dataclasses.fields(one)
-                if field.name not in ("function", "port")
+                if field.name not in ("traits", "port")
             },
-            "function": _plain(one.function),
+            "traits": _plain(one.traits),
             "port": _plain(one.port) if one.port else None,
         }
         for one in known.values()
@@ -82,9 +84,9 @@ def from_json(data: Any) -> dict[str, Facts]:
     return {one.alias: one for one in read}
 
 
-def _plain(function: Function) -> dict[str, Any]:
+def _plain(traits: Traits) -> dict[str, Any]:
     return {
-        **{field.name: getattr(function, field.name) for field in dataclasses.fields(function)},
-        "bdf": str(function.bdf),
-        "oracles": {method: dataclasses.asdict(oracle) for method, oracle in function.oracles.items()},
+        **{field.name: getattr(traits, field.name) for field in dataclasses.fields(traits)},
+        "bdf": str(traits.bdf),
+        "oracles": {method: dataclasses.asdict(oracle) for method, oracle in traits.oracles.items()},
     }

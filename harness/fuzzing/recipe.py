@@ -144,14 +144,15 @@ def _said(first: str, arguments: Mapping[str, Any]) -> str:
 
 def _function(alias: str, known: Known) -> Function:
     facts = known.get(alias.removesuffix(PORT))
-    function = None
+    traits = None
     if facts is not None:
-        function = facts.port if alias.endswith(PORT) else facts.function
-    if function is None:
+        traits = facts.port if alias.endswith(PORT) else facts.traits
+    if traits is None:
         raise UsageError(
             f"recipe with {alias}", said="no such function", hint=f"There are: {', '.join(known)}."
         )
-    return function
+    found = traits
+    return Function(alias, lambda: found)
 
 
 def _meant(name: str, value: Any, annotation: str, known: Known) -> Any:

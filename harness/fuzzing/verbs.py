@@ -68,6 +68,8 @@ class Thing(enum.Enum):
     """Its interrupts: of one kind at a time."""
     BUS = enum.auto()
     """That nobody else is on its bus."""
+    METHODS = enum.auto()
+    """That it has a reset method."""
     DEVICE_LOCK = enum.auto()
     """That an unbind gets device_lock at once, and then waits for a user."""
 
@@ -164,22 +166,22 @@ def situations(facts: Facts) -> tuple[Situation, ...]:
 
     An adapter is its driver's, or what it has not saved is lost by the first reset.
     """
-    function = facts.function
-    if function.platform in _ADAPTERS:
+    traits = facts.traits
+    if traits.platform in _ADAPTERS:
         return (Situation.ADAPTER,)
     found = [Situation.FREE, Situation.HELD, Situation.OPENED, Situation.CLOSED, Situation.PROBED]
-    if function.platform in OWN_DRIVERS:
+    if traits.platform in OWN_DRIVERS:
         found.append(Situation.DRIVEN)
-    if function.platform == _STORAGE and not facts.makes_vfs:
+    if traits.platform == _STORAGE and not facts.makes_vfs:
         found.append(Situation.DISK)
-    if function.platform == _UIO_PLATFORM:
+    if traits.platform == _UIO_PLATFORM:
         found.append(Situation.UIO)
     return tuple(found)
 
 
 def driver_in(situation: Situation, facts: Facts, rng: Random) -> str:
     """Whose a function is in a situation, or becomes."""
-    own = OWN_DRIVERS.get(facts.function.platform, DRIVER)
+    own = OWN_DRIVERS.get(facts.traits.platform, DRIVER)
     if situation in (Situation.DRIVEN, Situation.DISK):
         return own
     return rng.choice((DRIVER, own)) if situation is Situation.PROBED else DRIVER
@@ -193,15 +195,15 @@ def _has_reset(facts: Facts) -> bool:
 
 
 def _has_oracle(facts: Facts) -> bool:
-    return bool(facts.methods) and all(method in facts.function.oracles for method in facts.methods)
+    return bool(facts.methods) and all(method in facts.traits.oracles for method in facts.methods)
 
 
 def _has_flr_bit(facts: Facts) -> bool:
-    return _has_oracle(facts) and ResetMethod.FLR in facts.methods and bool(facts.function.express)
+    return _has_oracle(facts) and ResetMethod.FLR in facts.methods and bool(facts.traits.express)
 
 
 def _has_registers(facts: Facts) -> bool:
-    return facts.function.platform in NEVER_ZERO
+    return facts.traits.platform in NEVER_ZERO
 
 
 def _is_alone(facts: Facts) -> bool:
@@ -213,7 +215,7 @@ def _alone_with_oracle(facts: Facts) -> bool:
 
 
 def _interrupts(facts: Facts) -> bool:
-    return facts.function.platform in DOORBELLS
+    return facts.traits.platform in DOORBELLS
 
 
 # -- arguments ---------------------------------------------------------------------------------------
@@ -261,7 +263,7 @@ def _reads(draw: Draw) -> Arguments:
 
 
 def _attribute(draw: Draw) -> Arguments:
-    express = ("current_link_speed",) if draw.facts.function.express else ()
+    express = ("current_link_speed",) if draw.facts.traits.express else ()
     return {"name": draw.pick("vendor", "class", "irq", "resource", *express), "every": _pace(draw)}
 
 
@@ -281,12 +283,12 @@ def _written(draw: Draw) -> Arguments:
 
 
 def _register(draw: Draw) -> Arguments:
-    return {"bar": 0, "at": NEVER_ZERO[draw.facts.function.platform]}
+    return {"bar": 0, "at": NEVER_ZERO[draw.facts.traits.platform]}
 
 
 def _cleared(draw: Draw) -> Arguments:
     """The oracle register, and what it holds after any reset."""
-    oracle = draw.facts.function.oracles[draw.facts.methods[0]]
+    oracle = draw.facts.traits.oracles[draw.facts.methods[0]]
     value = oracle.cleared.to_bytes(oracle.width, "little").hex()
     return {"value": value, "bar": int(oracle.resource.removeprefix("resource")), "at": oracle.offset}
 
@@ -294,9 +296,9 @@ def _cleared(draw: Draw) -> Arguments:
 def _stored(draw: Draw) -> Arguments:
     """Through sysfs: the same, or what makes the function interrupt, all the time."""
     if draw.situation is Situation.UIO:
-        ring = DOORBELLS[draw.facts.function.platform].trigger
+        ring = DOORBELLS[draw.facts.traits.platform].trigger
         return {"value": 1, "bar": 0, "at": ring, "times": None, "every": "10ms"}
-    oracle = draw.facts.function.oracles[draw.facts.methods[0]]
+    oracle = draw.facts.traits.oracles[draw.facts.methods[0]]
     return {
         "value": oracle.cleared,
         "bar": int(oracle.resource.removeprefix("resource")),
@@ -344,7 +346,7 @@ def _hot_reset(draw: Draw) -> Arguments:
 
 
 def _interrupting(draw: Draw) -> Arguments:
-    bell = DOORBELLS[draw.facts.function.platform]
+    bell = DOORBELLS[draw.facts.traits.platform]
     kind = draw.kind or draw.pick(*draw.facts.interrupts)
     level = {"acknowledge": bell.acknowledge} if kind == "intx" else {}
     return {"kind": kind, "trigger": bell.trigger, **level, "every": draw.pick("5ms", "20ms", "50ms")}
@@ -393,6 +395,7 @@ def _driver_of_disk(draw: Draw) -> str:
 # -- the table ---------------------------------------------------------------------------------------
 
 _MAPPED: Final = frozenset({Thing.DECODE, Thing.PRESENCE})
+_METHODS: Final = frozenset({Thing.METHODS})
 _ANY_CALL: Final = frozenset({Thing.DECODE, Thing.DEVICE_LOCK})
 _READERS: Final = (
     Verb(name="Function.reads", where=_EVERYWHERE, arguments=_reads, most=2),
@@ -412,6 +415,15 @@ _RESETS: Final = (
         where=_NOBODYS | _VFIO,
         arguments=lambda draw: {"method": draw.method},
         fits=_has_reset,
+        uses=_METHODS,
+    ),
+    Verb(
+        name="Function.without_reset_methods",
+        where=_VFIO,
+        arguments=_nothing,
+        fits=_has_reset,
+        uses=frozenset({Thing.PRESENCE}),
+        spoils=_METHODS,
     ),
     Verb(
         name="Function.resets",
@@ -420,7 +432,7 @@ _RESETS: Final = (
         fits=_has_reset,
         is_call=True,
         most=2,
-        uses=_ANY_CALL,
+        uses=_ANY_CALL | _METHODS,
     ),
     Verb(
         name="Function.resets_with_oracle",
@@ -428,7 +440,7 @@ _RESETS: Final = (
         arguments=_oracle,
         fits=_has_oracle,
         is_call=True,
-        uses=_MAPPED,
+        uses=_MAPPED | _METHODS,
         spoils=frozenset({Thing.ORACLE}),
     ),
     Verb(
@@ -517,7 +529,7 @@ _VFIO_CALLS: Final = (
             arguments=_holding,
             fits=fits,
             is_call=True,
-            uses=_ANY_CALL | bus,
+            uses=_ANY_CALL | _METHODS | bus,
             spoils=frozenset({Thing.ORACLE}),
         )
         for name, fits, bus in (

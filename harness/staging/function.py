@@ -146,7 +146,7 @@ class Function:
             width=width,
         )
         part = acting((self.alias,), "reader", (step, *pause(every)), actors=actors, starting=starting)
-        return self.reaching(at, width, part)
+        return reaching(self, at, width, part)
 
     def reads_attribute(self, name: str = "vendor", *, actors: int = 1, every: str | Ns = Ns(0)) -> Part:
         """Read an attribute until the stage ends: `vendor` is the control sample, no lock holds it up.
@@ -423,17 +423,7 @@ class Function:
             value=value,
         )
         part = acting((self.alias,), "writer", (step,), actors=actors, times=times)
-        return self.reaching(at, len(value), part)
-
-    def reaching(self, at: int, width: int, part: Part) -> Part:
-        """A part that accesses config space there, if the function's is long enough: the first 256 bytes all have.
-
-        Raises:
-            UsageError: it is not.
-        """
-        if at + width > CONFIG_SPACE_BYTES:
-            check_access(at, width, size=self.config_bytes)
-        return part
+        return reaching(self, at, len(value), part)
 
     @property
     def port(self) -> str:
@@ -463,7 +453,7 @@ class Function:
         check_access(at, width)
         step = Step(op=Op.READ, means=means, file=self._file("config"), offset=at, width=width)
         part = acting((self.alias,), name, (step, *pause("200us")), privilege=privilege)
-        return self.reaching(at, width, part)
+        return reaching(self, at, width, part)
 
     def _reset_step(self, method: ResetMethod) -> Step:
         return Step(op=Op.WRITE, means=operation.reset(method), file=self._file("reset"), value=b"1")
@@ -504,3 +494,14 @@ def oracle_steps(oracle: Oracle, file: File) -> tuple[Step, Step]:
     mark = Step(op=Op.STORE, means=operation.MARK, file=file, offset=oracle.offset, value=marker)
     check = Step(op=Op.LOAD, means=operation.CHECK, file=file, offset=oracle.offset, width=oracle.width)
     return mark, check
+
+
+def reaching(function: Function, at: int, width: int, part: Part) -> Part:
+    """A part that accesses config space there, if the function's is long enough: the first 256 bytes all have.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if at + width > CONFIG_SPACE_BYTES:
+        check_access(at, width, size=function.config_bytes)
+    return part

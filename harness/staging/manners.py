@@ -37,7 +37,7 @@ _MINDED: Final[dict[Subject, tuple[str, ...]]] = {
     Function: (
         *("reads", "reads_attribute", "reads_without_privilege", "reads_with_a_kept_descriptor", "writes"),
         *("opens_without_privilege", "loads_register", "stores_register", "writes_reset_method"),
-        *("resets", "resets_with_oracle", "resets_all_below"),
+        *("resets", "resets_with_oracle", "resets_all_below", "without_reset_methods"),
     ),
     VfioUser: (
         *("reads", "reads_copies", "writes", "writes_command", "asks", "reads_register", "writes_register"),

@@ -30,7 +30,7 @@ from harness.model.plan import File, Op, Oracle, Setting, Step
 from harness.model.policy import policy_of
 from harness.model.units import MS, US, Ns
 from harness.staging.acting import acting, check_words, pause
-from harness.staging.function import FLR_BIT, FLR_BIT_OFFSET, Function, oracle_steps
+from harness.staging.function import FLR_BIT, FLR_BIT_OFFSET, Function, oracle_steps, reaching
 from harness.staging.part import Part
 
 DRIVER: Final = "vfio-pci"
@@ -318,13 +318,13 @@ class VfioUser:
     def _reads(self, name: str, means: Operation, at: int, width: int, actors: int) -> Part:
         check_access(at, width)
         step = Step(op=Op.READ, means=means, file=self._file(_CONFIG), offset=at, width=width)
-        return self.function.reaching(at, width, self._acts(name, (step, *pause(_PACE)), actors=actors))
+        return reaching(self.function, at, width, self._acts(name, (step, *pause(_PACE)), actors=actors))
 
     def _writes(self, name: str, means: Operation, at: int, value: bytes) -> Part:
         check_value(value)
         check_access(at, len(value))
         step = Step(op=Op.WRITE, means=means, file=self._file(_CONFIG), offset=at, value=value)
-        return self.function.reaching(at, len(value), self._acts(name, (step, *pause(_PACE))))
+        return reaching(self.function, at, len(value), self._acts(name, (step, *pause(_PACE))))
 
     def _with_oracle(
         self, name: str, step: Step, *, at: str | Ns, times: int | None, still: tuple[Step, ...]

@@ -6,11 +6,10 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 
-from harness.judge.synthetic import synthetic
-
 from harness.fuzzed.pursuit import CONFIRMED, pursue
 from harness.fuzzing.recipe import Call, Recipe, cooked
 from harness.history.history import History
+from harness.lab.figures.synthetic import synthetic
 from harness.model.operation import reset
 from harness.model.pci import ResetMethod
 from harness.model.plan import Plan

@@ -16,13 +16,13 @@ def test_facts_survive_their_journey() -> None:
 
 
 def test_what_are_no_facts_is_refused() -> None:
-    with pytest.raises(UsageError, match="function is missing"):
+    with pytest.raises(UsageError, match="alias is missing"):
         from_json([{"port": None}])
 
 
 def test_a_bus_reset_is_not_taken_where_there_is_a_sibling() -> None:
     """The kernel lists it for who was found first, and refuses it."""
-    listed = KNOWN["duo0"].function.reset_methods
+    listed = KNOWN["duo0"].traits.reset_methods
     assert "bus" in listed
     assert "bus" not in KNOWN["duo0"].methods
     assert "bus" in KNOWN["endpoint0"].methods

@@ -7,6 +7,7 @@ import pytest
 from harness.errors import UsageError
 from harness.fuzzing.recipe import Call, Recipe, cooked
 from harness.staging.adapter import Disk
+from harness.staging.function import Function
 from harness.staging.part import plan_of
 from harness.staging.vfio_user import VfioUser
 from tests.unit.fuzzing.facts import KNOWN
@@ -25,9 +26,8 @@ def test_it_makes_the_plan_that_an_author_would() -> None:
         Call(verb="Function.opens_without_privilege", alias="igb0", arguments={"roles": ["config"]}),
     )
     igb, pair = KNOWN["igb0"], KNOWN["pair0"].function
-    assert igb.port is not None
     written = (
-        igb.port.reads("proc", width=2),
+        Function(igb.function.port, lambda: KNOWN["igb0"].port or igb.traits).reads("proc", width=2),
         VfioUser(pair).hot_resets(at="5ms", beside=(KNOWN["pair1"].function,)),
         VfioUser(igb.function).writes_register(b"\x01\x00", at=4),
         Disk(KNOWN["nvme0"].function, driver="nvme").writes_once(b"\xab"),
