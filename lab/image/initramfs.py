@@ -12,7 +12,6 @@ of paths to load; an empty one for what is built in).
 
 from __future__ import annotations
 
-import ctypes.util
 import hashlib
 import importlib.util
 import json
@@ -35,7 +34,6 @@ from harness.lab.image.init_program import compiled_init
 from harness.lab.kernel import modules
 from harness.lab.kernel.added import NOTHING, Added
 from harness.lab.kernel.names import FAULTS, WINDOWS
-from harness.lab.needs import apt_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,7 +59,7 @@ SHIPPED: Final = (
 # What runs in the guest, by the direction of imports (harness/agent and everything below it).  A change to
 # the judge or to a report must not make a new template necessary.
 _AGENT_PARTS: Final = ("__init__.py", "visible.py", "errors.py", "model", "bindings", "pci", "vfio", "agent")
-_PACKAGES: Final = ("cffi", "_cffi_backend", "execnet", "pyudev", "tenacity")
+_PACKAGES: Final = ("cffi", "_cffi_backend", "execnet", "tenacity")
 
 _LEFT_OUT: Final = frozenset(
     {"__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "distutils"}
@@ -204,7 +202,7 @@ def _skeleton(init: Path) -> Iterator[cpio.Entry]:
         yield cpio.folder(name)
     yield cpio.file("etc/ld.so.conf", b"/lib\n")
     yield cpio.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n")
-    # pyudev finds libudev through ctypes.util.find_library, which asks this program.
+    # init lets it list the libraries, which then no program has to look for.
     yield cpio.file("sbin/ldconfig", _static_ldconfig().read_bytes(), 0o755)
 
 
@@ -221,20 +219,9 @@ def _binaries(sources: Iterable[_Source]) -> Iterator[cpio.Entry]:
     files = [source for source in sources if not source.is_python]
     for source in files:
         yield cpio.file(source.guest, _stripped(source.host), 0o755)
-    udev = ctypes.util.find_library("udev")
-    if udev is None:
-        raise SetupError("find libudev for the guest", hint=f"Type: {apt_line()}")
     roots = [source.host for source in files if source.is_elf]
-    for guest, host in sorted(_libraries([*roots, _library_path(udev)]).items()):
+    for guest, host in sorted(_libraries(roots).items()):
         yield cpio.file(guest, _stripped(host), 0o755)
-
-
-def _library_path(soname: str) -> Path:
-    listed = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
-    found = re.search(rf"^\s*{re.escape(soname)} \(.*x86-64.*\) => (\S+)$", listed, re.MULTILINE)
-    if found is None:
-        raise SetupError(f"find {soname} for the guest", said="not in the list of `ldconfig -p`")
-    return Path(found[1])
 
 
 def _libraries(roots: list[Path]) -> dict[str, Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -42,34 +42,21 @@ def test_a_nursery_that_raised_says_so_to_whoever_asks_next(nursery: Watched) ->
         nursery.borrow(1)
 
 
-class Broken:
-    """A source of uevents of which nothing can be read."""
-
-    def __init__(self) -> None:
-        self.ours, self.theirs = socket.socketpair()
-
-    def start(self) -> None:
-        self.theirs.send(b"x")
-
-    def fileno(self) -> int:
-        return self.ours.fileno()
-
-    def poll(self, timeout: float) -> Any:
-        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, f"after {timeout} s")
-
-
 @pytest.fixture
-def broken() -> Iterator[Broken]:
-    source = Broken()
-    yield source
-    source.ours.close()
-    source.theirs.close()
+def no_uevents() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Where uevents come from, and who sends what is none: no message of netlink tells who sent it."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    yield ends
+    for end in ends:
+        end.close()
 
 
 def test_a_thread_that_listens_and_raises_is_told_while_the_stage_waits(
-    nursery: Watched, broken: Broken
+    nursery: Watched, no_uevents: tuple[socket.socket, socket.socket]
 ) -> None:
-    uevents = Uevents(broken)
+    source, sender = no_uevents
+    uevents = Uevents(source)
+    sender.send(b"x")
     step = Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(1))
     plan = Plan(
         title="",
@@ -82,9 +69,9 @@ def test_a_thread_that_listens_and_raises_is_told_while_the_stage_waits(
     with staged(*programs, lasting=60_000 * MS) as stage:
         (actor,) = nursery.borrow(1)
         actor.begin(stage, 0)
-        with pytest.raises(UnicodeDecodeError, match="after 0 s"):
+        with pytest.raises(TypeError, match="unpack"):
             _wait(plan, programs, stage, [actor], nursery, check=uevents.check)
-    with pytest.raises(UnicodeDecodeError):
+    with pytest.raises(TypeError, match="unpack"):
         uevents.collect()
 
 
@@ -121,17 +108,3 @@ def test_a_process_that_raised_is_waited_for(nursery: Watched) -> None:
     (actor,) = nursery.borrow(1)
     actor.control.send(b"no order")
     until(lambda: nursery.fate(actor.pid) == "exited with status 1")
-
-
-def test_what_listens_is_stopped_when_nobody_collects() -> None:
-    class Quiet(Broken):
-        def start(self) -> None:
-            """Nothing happens."""
-
-    source = Quiet()
-    uevents = Uevents(source)
-    uevents.leave()
-    assert not uevents._observer.is_alive()
-    uevents.leave()
-    source.ours.close()
-    source.theirs.close()
