@@ -120,6 +120,7 @@ class Service:
     def _warm(self) -> None:
         self._nursery.prepare(_IDLE_ACTORS)
         threads.prepare(_IDLE_THREADS)
+        self._trace.warm()
         self._trace.begin([])
         self._trace.end()
         Uevents().leave()

@@ -12,6 +12,7 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -173,6 +174,15 @@ class KernelTrace:
         self._condition, self._held, self._lost = "", 0, 0
         self._reasons = [self._define(number, point) for number, point in enumerate(POINTS)]
         self._enable()
+
+    def warm(self) -> None:
+        """Arm, and work out what a module of ours will need, whose probes are set when a stage has loaded it.
+
+        It may have no type information; then the kernel's own, some megabytes, tells how `struct pci_dev` is laid out.
+        """
+        self.arm()
+        with suppress(LookupError, ValueError, OSError):  # such a kernel refuses those probes when their turn comes
+            self._offsets.setdefault(OF_PCI_DEV, _offsets(OF_PCI_DEV, ""))
 
     def disarm(self) -> None:
         """Leave nothing behind in the kernel."""
