@@ -181,7 +181,9 @@ class KernelTrace:
         It may have no type information; then the kernel's own, some megabytes, tells how `struct pci_dev` is laid out.
         """
         self.arm()
-        with suppress(LookupError, ValueError, OSError):  # such a kernel refuses those probes when their turn comes
+        with suppress(
+            LookupError, ValueError, OSError
+        ):  # such a kernel refuses those probes when their turn comes
             self._offsets.setdefault(OF_PCI_DEV, _offsets(OF_PCI_DEV, ""))
 
     def disarm(self) -> None:
