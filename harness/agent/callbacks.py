@@ -1,7 +1,8 @@
 """By which of its functions a bound driver is told of resets, as the kernel's own structures say.
 
 A probe follows `pci_dev` → `pci_driver` → `pci_error_handlers` whenever somebody reads a byte of config space, and
-prints the two pointers as names: so no table of drivers is needed.
+prints the two pointers as names: so no table of drivers is needed.  It calls the function `device`, not `fn`: what
+other probes filter by does not concern it.
 
 Source: Linux include/linux/pci.h, `struct pci_driver`, `struct pci_error_handlers`; drivers/pci/pci.c,
 `pci_dev_save_and_disable()`, `pci_dev_restore()`; Documentation/trace/kprobetrace.rst (`symbol`).
@@ -19,7 +20,7 @@ SYMBOL: Final = "pci_user_read_config_byte"
 EVENT: Final = "told"
 
 _LINE: Final = re.compile(
-    rf' {EVENT}: \([^)]*\) fn="([^"]*)" driver=(\S+) handlers=0x([0-9a-f]+) before=(\S+).* after=(\S+)'
+    rf' {EVENT}: \([^)]*\) device="([^"]*)" driver=(\S+) handlers=0x([0-9a-f]+) before=(\S+).* after=(\S+)'
 )
 _NONE: Final = "(fault)"  # no driver: the pointer leads nowhere
 
@@ -29,7 +30,7 @@ def by_name() -> str:
     driver = "dev->driver"
     handlers = f"{driver}->err_handler"
     return (
-        f"fn=dev->dev.kobj.name:string driver={driver}->name:string handlers={handlers}:x64 "
+        f"device=dev->dev.kobj.name:string driver={driver}->name:string handlers={handlers}:x64 "
         f"before={handlers}->reset_prepare:symbol after={handlers}->reset_done:symbol"
     )
 
@@ -49,7 +50,7 @@ def by_offset(types: Btf) -> str:
     handlers = member("pci_driver", "err_handler", driver)
     before, after = (member("pci_error_handlers", one, handlers) for one in ("reset_prepare", "reset_done"))
     return (
-        f"fn=+0(+{name}($arg1)):string driver=+0({member('pci_driver', 'name', driver)}):string "
+        f"device=+0(+{name}($arg1)):string driver=+0({member('pci_driver', 'name', driver)}):string "
         f"handlers={handlers}:x64 before={before}:symbol after={after}:symbol"
     )
 

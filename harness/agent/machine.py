@@ -7,7 +7,7 @@ fact on the machine, never a mistake of ours.
 from __future__ import annotations
 
 import os
-import platform
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -25,14 +25,15 @@ def facts(root: Path = Path("/"), *, tracing: bool) -> Machine:
         root: where /proc, /sys and /dev are.
         tracing: whether the kernel's probes can be set here.
     """
+    kernel = os.uname()
     return Machine(
-        release=platform.release(),
-        version=platform.version(),
-        machine=platform.machine(),
-        host=platform.node(),
+        release=kernel.release,
+        version=kernel.version,
+        machine=kernel.machine,
+        host=kernel.nodename,
         command_line=told(root / "proc/cmdline"),
         boot_id=told(root / "proc/sys/kernel/random/boot_id"),
-        python=platform.python_version(),
+        python=".".join(map(str, sys.version_info[:3])),
         cpus=os.cpu_count() or 1,
         root=os.geteuid() == 0,
         tracefs=tracing,

@@ -8,12 +8,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from harness.agent import machine, modules
+from harness.agent import machine, modules, threads
 from harness.agent.command import Programs
 from harness.agent.mistake import as_answer
 from harness.agent.nursery import Nursery
 from harness.agent.stage import Tell, carry_out, untold
 from harness.agent.trace import KernelTrace, refusal
+from harness.agent.uevents import Uevents
 from harness.bindings.actor import now
 from harness.errors import AgentError, UsageError
 from harness.model import request as ask
@@ -26,6 +27,7 @@ from harness.pci.condition import conditions, put_back
 from harness.vfio.container import opened
 
 _IDLE_ACTORS: Final = 8
+_IDLE_THREADS: Final = 2  # one hears the host, one uevents
 _MODULES: Final = Path("/etc/modules.index")
 
 
@@ -117,8 +119,11 @@ class Service:
 
     def _warm(self) -> None:
         self._nursery.prepare(_IDLE_ACTORS)
+        threads.prepare(_IDLE_THREADS)
+        self._trace.warm()
         self._trace.begin([])
         self._trace.end()
+        Uevents().leave()
         functions.everywhere()
         for kind in ask.REQUESTS.values():
             with suppress(Misfit):  # how each is read is worked out before that there is nothing is noticed

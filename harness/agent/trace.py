@@ -12,6 +12,7 @@ import errno
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -150,8 +151,9 @@ class KernelTrace:
         self._modules: frozenset[str] = frozenset()  # that were loaded when it was asked last
         self._offsets: dict[Steps, list[int]] = {}
         self._tells = False  # whether the probe is there that tells of drivers' callbacks
+        self._condition = ""  # that every probe which names a function filters by
         self._missed_before: dict[str, int] = {}
-        self._lost_before = 0
+        self._held = self._lost = 0  # events in the buffer, and dropped ones, when recording ended last
 
     def arm(self) -> None:
         """Set all probes, recording nothing yet; does nothing the second time.
@@ -171,9 +173,19 @@ class KernelTrace:
         self._set("buffer_size_kb", str(_BUFFER_KB))
         self._modules = loaded()
         self._unknown = set()
+        self._condition, self._held, self._lost = "", 0, 0
         self._reasons = [self._define(number, point) for number, point in enumerate(POINTS)]
         self._tells = self._define_callbacks()
         self._enable()
+
+    def warm(self) -> None:
+        """Arm, and work out what a module of ours will need, whose probes are set when a stage has loaded it.
+
+        It may have no type information; then the kernel's own, some megabytes, tells how `struct pci_dev` is laid out.
+        """
+        self.arm()
+        with suppress(LookupError, ValueError, OSError):  # such a kernel refuses those probes later
+            self._offsets.setdefault(OF_PCI_DEV, _offsets(OF_PCI_DEV, ""))
 
     def disarm(self) -> None:
         """Leave nothing behind in the kernel."""
@@ -197,6 +209,7 @@ class KernelTrace:
         self._set("tracing_on", "0")
         self._set(event, "0")
         found = callbacks.read(self._text())
+        self._held, self._lost = self._buffer()
         return {bdf: found[str(bdf)] for bdf in functions if str(bdf) in found}
 
     def begin(self, functions: Sequence[Bdf]) -> None:
@@ -210,13 +223,11 @@ class KernelTrace:
         if not self._is_there():
             return
         self._try_again()
-        condition = " || ".join(f'fn == "{bdf}"' for bdf in functions)
-        for number, (point, reason) in enumerate(zip(POINTS, self._reasons, strict=True)):
-            if not point.returns and not reason:
-                self._set(f"events/{self._name}/p{number}/filter", condition)
-        self._set("trace", "")
+        self._filter(" || ".join(f'fn == "{bdf}"' for bdf in functions))
+        if self._held:  # emptying takes a grace period of RCU, and touches every page of the buffer
+            self._set("trace", "")
+            self._held, self._lost = self._buffer()
         self._missed_before = self._missed()
-        self._lost_before = self._lost()
         self._set("tracing_on", "1")
 
     def end(self) -> Trace:
@@ -225,7 +236,9 @@ class KernelTrace:
             self._reasons = [refusal() or f"{self._instance} is gone"] * len(POINTS)
             return Trace(text="", lost=0, probes=self._probes())
         self._set("tracing_on", "0")
-        return Trace(text=self._text(), lost=max(0, self._lost() - self._lost_before), probes=self._probes())
+        text, lost_before = self._text(), self._lost
+        self._held, self._lost = self._buffer()  # nobody records until the next begin
+        return Trace(text=text, lost=max(0, self._lost - lost_before), probes=self._probes())
 
     def _text(self) -> str:
         return self._instance.joinpath("trace").read_text(
@@ -256,10 +269,21 @@ class KernelTrace:
         for number in again:
             self._reasons[number] = self._define(number, POINTS[number])
         if again:
+            self._condition = ""
             self._enable()
 
+    def _filter(self, condition: str) -> None:
+        """Have every probe that names a function record those alone.
+
+        One write for all of them: each ends with a grace period of RCU, 16 ms in an emulated guest.  Return probes have
+        no field `fn`, so the kernel leaves them as they are (Documentation/trace/events.rst, subsystem filters).
+        """
+        if condition != self._condition and self._any_present:
+            self._set(f"events/{self._name}/filter", condition or "0")  # 0: none
+            self._condition = condition
+
     def _enable(self) -> None:
-        if any(not reason for reason in self._reasons):
+        if self._any_present:
             self._set(f"events/{self._name}/enable", "1")
             if self._tells:
                 self._set(f"events/{self._name}/{callbacks.EVENT}/enable", "0")
@@ -273,6 +297,10 @@ class KernelTrace:
             except (LookupError, ValueError, OSError):
                 return False
         return not refused
+
+    @property
+    def _any_present(self) -> bool:
+        return not all(self._reasons)
 
     def _define(self, number: int, point: ProbePoint) -> str:
         """Define one probe; returns why it could not be, or an empty text."""
@@ -331,15 +359,17 @@ class KernelTrace:
         except OSError as error:
             raise KernelRefusal(f"writing {value!r} to {path}", errno=error.errno or 0) from error
 
-    def _lost(self) -> int:
-        """Events that any CPU's ring buffer overwrote or dropped."""
-        lost = 0
-        for stats in self._instance.glob("per_cpu/cpu*/stats"):
-            for line in stats.read_text().splitlines():
+    def _buffer(self) -> tuple[int, int]:
+        """Events that the buffers of all CPUs hold, and those that they overwrote or dropped."""
+        held = lost = 0
+        for cpu in (self._instance / "per_cpu").iterdir():
+            for line in (cpu / "stats").read_text().splitlines():
                 name, _, count = line.partition(":")
-                if name in ("overrun", "commit overrun", "dropped events"):
+                if name == "entries":
+                    held += int(count)
+                elif name in ("overrun", "commit overrun", "dropped events"):
                     lost += int(count)
-        return lost
+        return held, lost
 
     def _missed(self) -> dict[str, int]:
         """Hits of our probes that the kernel missed, by event name."""

@@ -14,13 +14,14 @@ import os
 import select
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from execnet import gateway_base
 
-from harness.agent import shell
+from harness.agent import shell, threads
 from harness.agent.command import Programs
 from harness.agent.mistake import as_answer, traceback_of
 from harness.agent.nursery import Nursery
@@ -72,6 +73,14 @@ def _this_service() -> Answering:
     if _service is None:
         raise RuntimeError("this process is no agent")
     return _service
+
+
+class Threads(gateway_base.ThreadExecModel):
+    """What execnet takes its threads from: those that wait already."""
+
+    def start(self, func: Callable[..., object], args: tuple[object, ...] = ()) -> None:
+        """Let one do this."""
+        threads.begin(lambda: func(*args))
 
 
 class Port:
@@ -230,7 +239,7 @@ def main() -> None:
         _service = Service(Nursery.start())  # before any thread, any mapping, any device
     except Exception as error:  # noqa: BLE001 - the host must hear of each
         _service = Unfit(error)
-    port = Port(find_port(), gateway_base.get_execmodel("thread"))
+    port = Port(find_port(), Threads())
     try:
         converse(port, _service)
     finally:

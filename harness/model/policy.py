@@ -347,10 +347,10 @@ CONNECT: Final = Policy(
     patience_ns=Ns(10 * SECOND),
 )
 PLUGGED: Final = Policy(
-    reason="a hot-plugged function appears when the guest's pciehp has seen its port, a second or two later",
+    reason="a hot-plugged function appears when the guest's pciehp has seen its port, mostly within 0.2 s",
     source="Linux drivers/pci/hotplug/pciehp_ctrl.c; measured under emulation",
     attempts=1_000,
-    first_ns=Ns(50 * MS),
+    first_ns=Ns(5 * MS),
     longest_ns=Ns(50 * MS),
     patience_ns=Ns(15 * SECOND),
 )

@@ -1,1 +1,1 @@
-"""PCI functions through sysfs and pyudev, on the machine whose kernel owns them."""
+"""PCI functions through sysfs, on the machine whose kernel owns them."""

@@ -18,8 +18,7 @@ _ATTACHED_S: Final = 2.0
 
 def bound_driver(bdf: Bdf) -> str:
     """Name of the driver that owns a function now; empty when none does."""
-    link = sysfs.path_of(bdf, "driver")
-    return link.resolve().name if sysfs.is_there(link) else ""
+    return sysfs.leads_to(sysfs.path_of(bdf, "driver")).name
 
 
 def unbind(bdf: Bdf) -> None:

@@ -43,6 +43,19 @@ def is_there(path: Path) -> bool:
     return os.access(path, os.F_OK)
 
 
+def names_in(folder: Path) -> list[str]:
+    """Names of what lies in a folder, in order; none of a folder that is not there."""
+    return sorted(path.name for path in folder.iterdir()) if is_there(folder) else []
+
+
+def leads_to(link: Path) -> Path:
+    """What a link of /sys says, which may be relative; an empty path where there is none, or none for this user."""
+    try:
+        return link.readlink()
+    except (FileNotFoundError, PermissionError):
+        return Path()
+
+
 def read_attribute(path: Path) -> str:
     """Read a text attribute without its line end.
 

@@ -145,7 +145,7 @@ def test_settings_are_there_during_the_stage_and_put_back_after_it(
 def test_nothing_is_left_open(nursery: Watched, attribute: Path) -> None:
     def kept() -> set[tuple[str, str]]:
         carried_out(nursery, attribute, attribute)
-        gc.collect()  # pyudev closes the socket of its monitor only then
+        gc.collect()
         return descriptors()
 
     assert kept() == kept()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -22,6 +20,7 @@ from harness.model.units import MS, SECOND, Ns
 from harness.pci.condition import conditions
 from tests.unit.agent.conftest import Watched
 from tests.unit.agent.run import pause, program, staged, until
+from tests.unit.agent.uevents import Source
 
 
 def test_an_actor_that_raises_is_told_with_its_traceback(nursery: Watched) -> None:
@@ -42,50 +41,28 @@ def test_a_nursery_that_raised_says_so_to_whoever_asks_next(nursery: Watched) ->
         nursery.borrow(1)
 
 
-class Broken:
-    """A source of uevents of which nothing can be read."""
-
-    def __init__(self) -> None:
-        self.ours, self.theirs = socket.socketpair()
-
-    def start(self) -> None:
-        self.theirs.send(b"x")
-
-    def fileno(self) -> int:
-        return self.ours.fileno()
-
-    def poll(self, timeout: float) -> Any:
-        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, f"after {timeout} s")
-
-
-@pytest.fixture
-def broken() -> Iterator[Broken]:
-    source = Broken()
-    yield source
-    source.ours.close()
-    source.theirs.close()
-
-
 def test_a_thread_that_listens_and_raises_is_told_while_the_stage_waits(
-    nursery: Watched, broken: Broken
+    nursery: Watched,
 ) -> None:
-    uevents = Uevents(broken)
-    step = Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(1))
-    plan = Plan(
-        title="",
-        functions=(),
-        actors=(Actor(name="one", steps=(step,)),),
-        lasting_ns=Ns(60_000 * MS),
-        deadline_ns=Ns(60_000 * MS),
-    )
-    programs = [program([pause(60_000 * MS)])]
-    with staged(*programs, lasting=60_000 * MS) as stage:
-        (actor,) = nursery.borrow(1)
-        actor.begin(stage, 0)
-        with pytest.raises(UnicodeDecodeError, match="after 0 s"):
-            _wait(plan, programs, stage, [actor], nursery, check=uevents.check)
-    with pytest.raises(UnicodeDecodeError):
-        uevents.collect()
+    with Source() as source:
+        uevents = Uevents(source)
+        source.stammers()
+        step = Step(op=Op.PAUSE, means=HEARTBEAT, time_ns=Ns(1))
+        plan = Plan(
+            title="",
+            functions=(),
+            actors=(Actor(name="one", steps=(step,)),),
+            lasting_ns=Ns(60_000 * MS),
+            deadline_ns=Ns(60_000 * MS),
+        )
+        programs = [program([pause(60_000 * MS)])]
+        with staged(*programs, lasting=60_000 * MS) as stage:
+            (actor,) = nursery.borrow(1)
+            actor.begin(stage, 0)
+            with pytest.raises(json.JSONDecodeError):
+                _wait(plan, programs, stage, [actor], nursery, check=uevents.check)
+        with pytest.raises(json.JSONDecodeError):
+            uevents.collect()
 
 
 def test_a_thread_that_looks_at_a_function_and_raises_is_told() -> None:
@@ -121,17 +98,3 @@ def test_a_process_that_raised_is_waited_for(nursery: Watched) -> None:
     (actor,) = nursery.borrow(1)
     actor.control.send(b"no order")
     until(lambda: nursery.fate(actor.pid) == "exited with status 1")
-
-
-def test_what_listens_is_stopped_when_nobody_collects() -> None:
-    class Quiet(Broken):
-        def start(self) -> None:
-            """Nothing happens."""
-
-    source = Quiet()
-    uevents = Uevents(source)
-    uevents.leave()
-    assert not uevents._observer.is_alive()
-    uevents.leave()
-    source.ours.close()
-    source.theirs.close()

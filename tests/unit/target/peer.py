@@ -9,8 +9,6 @@ from __future__ import annotations
 import socket
 import sys
 
-from execnet import gateway_base
-
 from harness.agent import worker
 from harness.agent.nursery import Nursery
 from harness.agent.service import Service
@@ -20,7 +18,7 @@ class SocketPort(worker.Port):
     """The worker's own port, with the descriptor of a socket in place of a character device's."""
 
     def __init__(self, path: str) -> None:
-        self.execmodel = gateway_base.get_execmodel("thread")
+        self.execmodel = worker.Threads()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(path)
         self._listener.listen()

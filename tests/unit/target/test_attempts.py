@@ -143,7 +143,7 @@ def test_a_deadline_says_what_is_left() -> None:
 def test_what_is_waited_for_is_asked_for_until_it_is_there() -> None:
     world = World(None, None, {"bdf": "0000:02:00.0"})
     assert world.attempt(PLUGGED, unsettled=lambda facts: facts is None) == {"bdf": "0000:02:00.0"}
-    assert world.pauses == [0.05, 0.05]
+    assert world.pauses == [0.005, 0.01]
     assert [(seen.error, seen.answer) for seen in world.seen] == [(None, None)] * 2
 
 
