@@ -63,7 +63,8 @@ def written(function: OfFunction, baseline: bytes) -> dict[int, int]:
     * The handler of a driver for UIO masks INTx each time it comes, by Interrupt Disable in the Command register
       (Linux drivers/uio/uio_pci_generic.c, `irqhandler()`).
     * A driver that comes or goes writes whatever it likes, but not what is wired: :data:`IDENTITY`.
-    * Enabling VFs writes the SR-IOV capability (Linux drivers/pci/iov.c, `sriov_enable()`).
+    * Enabling VFs writes the SR-IOV capability, and lets a function decode its memory that did not (Linux
+      drivers/pci/iov.c, `sriov_enable()`: `pci_enable_resources()`).
     """
     since: dict[int, int] = {}
     for offset, time in _changes(function, baseline):
@@ -104,6 +105,7 @@ def _changes(function: OfFunction, baseline: bytes) -> Iterator[tuple[int, int]]
         yield from ((offset, owned) for offset in range(len(config)) if offset not in IDENTITY)
     enabled = _first(function, _VFS)
     if enabled is not None:
+        yield COMMAND, enabled
         for capability in find(config, "sriov"):
             yield from ((capability.offset + byte, enabled) for byte in range(_SRIOV_BYTES))
 

@@ -22,6 +22,7 @@ from harness.judge.evidence import Evidence, words
 from harness.judge.evidence.accesses import EDGE, KINDS, VERBS, Accesses, Kinds, Mask
 from harness.judge.evidence.incidents import standstill
 from harness.judge.evidence.meeting import Times
+from harness.judge.evidence.memory_lock import WAITING, Spans, held_by_command
 from harness.judge.evidence.starvation import Starvation
 from harness.judge.findings import Aspect
 from harness.model.cause import Cause
@@ -72,6 +73,7 @@ class _Judged:
         promises: for each kind of window; absent where the contract is silent.
         shown: what they showed, as :mod:`~harness.judge.evidence.words` numbers it.
         against: number of the kind of window whose promise counts, or :data:`EDGE` where either may hold.
+        locked: when the accesses waited for another lock, which the user's own write held: no bound counts that time.
     """
 
     evidence: Evidence
@@ -80,6 +82,7 @@ class _Judged:
     promises: Mapping[WindowKind, Promise]
     shown: Times
     against: Kinds
+    locked: Spans
 
     @classmethod
     def of(cls, evidence: Evidence, group: Accesses, terms: Terms) -> _Judged:
@@ -94,15 +97,16 @@ class _Judged:
         if group.promised_as == UNPRIVILEGED_READ:
             shown[group.short & (shown == words.PROMPT)] = words.TRUNCATED
         against = np.where(held == EDGE, group.kind, held).astype(np.int8)
+        locked = held_by_command(evidence.accesses if group.operation in WAITING else (), group.alias)
         for kind, promise in promises.items():
-            against[_held_up(group, kind, promise)] = KINDS.index(kind)
+            against[_held_up(group, kind, promise, locked)] = KINDS.index(kind)
         # At the edge of a window either promise may hold; an outcome that neither knows is a breach.
         known = [words.number_of(promise.outcome) for promise in promises.values()]
         stray = (against == EDGE) & (shown != words.PROMPT) & ~np.isin(shown, known)
         # The trace shows waits for the config lock alone: near no window of that, no window explains one.
         baseless = group.traced & (group.config.touched < 0) & (shown == words.WAITED)
         against[stray | baseless] = _NONE
-        return cls(evidence, terms, group, promises, shown, against)
+        return cls(evidence, terms, group, promises, shown, against, locked)
 
     def judge(self, starved: Starvation) -> Iterator[Finding]:
         for kind in (*_LOCKED, WindowKind.NONE):
@@ -162,9 +166,10 @@ class _Judged:
         if promise.at_most is None:
             return np.zeros(len(group.rows), dtype=np.bool_)
         if kind is WindowKind.NONE or kind in _ON_DEVICE:
-            return group.end - group.begin > promise.at_most
+            waited = self.locked.within(group.begin, group.end)
+            return group.end - group.begin - waited > promise.at_most
         if not _waits(promise):
-            return _held_up(group, kind, promise)
+            return _held_up(group, kind, promise, self.locked)
         # Below zero where another waiter had got the lock first: not late.  When a window closed of which nothing
         # is certain is not known.
         opened, closed = (edge[group.config.touched] for edge in (group.config.opened, group.config.closed))
@@ -288,14 +293,15 @@ def _waits(promise: Promise) -> bool:
     return words.number_of(promise.outcome) == words.WAITED
 
 
-def _held_up(group: Accesses, kind: WindowKind, promise: Promise) -> Mask:
+def _held_up(group: Accesses, kind: WindowKind, promise: Promise, locked: Spans) -> Mask:
     """Operations that should not mind the lock, and yet spent more than their time while it was held."""
     touched = group.config.touched
     if promise.at_most is None or _waits(promise) or not group.windows:
         return np.zeros(len(group.rows), dtype=np.bool_)
     since = np.maximum(group.begin, group.config.opened[touched])
     until = np.minimum(group.end, group.config.closed[touched])
-    return group.touched(kind) & (until - since > promise.at_most)
+    spent = until - since - locked.within(since, until)
+    return group.touched(kind) & (spent > promise.at_most)
 
 
 def _called(kind: WindowKind) -> str:
