@@ -163,13 +163,14 @@ class GuestTarget:
         """Those of the template."""
         return tuple(one.alias for one in self.guest.machine.in_template())
 
-    def nature(self, alias: str) -> Nature:
+    def nature(self, name: str | Bdf) -> Nature:
         """QEMU's own, or served by a model of ours: emulated.
 
         Raises:
             UsageError: the machine has no function of that name.
         """
-        self.guest.machine.refuse_unknown(alias)
+        if isinstance(name, str):
+            self.guest.machine.refuse_unknown(name)
         return Nature.EMULATED
 
     def model(self, alias: str) -> Model | None:

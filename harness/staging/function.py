@@ -6,7 +6,7 @@ Every verb returns a :class:`~harness.staging.part.Part`; nothing happens before
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -429,6 +429,14 @@ class Function:
     def port(self) -> str:
         """The alias of the port above: a function of its own, `functions(dut.port)`."""
         return self.alias + PORT
+
+    def with_oracle(self, method: MethodWord, oracle: Oracle) -> Function:
+        """The same function, with a register that shows whether a reset by `method` happened."""
+
+        def look() -> Traits:
+            return replace(self.traits, oracles={**self.traits.oracles, ResetMethod.named(method): oracle})
+
+        return Function(self.alias, look)
 
     def oracle(self, method: ResetMethod) -> Oracle:
         """The register that shows whether a reset by `method` happened.

@@ -63,8 +63,8 @@ class Target(Protocol):
             UsageError: the target has no function of that name; it says which it has.
         """
 
-    def nature(self, alias: str) -> Nature:
-        """What answers under this name: silicon, or a model.
+    def nature(self, name: str | Bdf) -> Nature:
+        """What answers under an alias, or at the address of a function that has none: silicon, or a model.
 
         Raises:
             UsageError: the target has no function of that name; it says which it has.

@@ -63,7 +63,7 @@ def test_the_help_lists_every_command_with_a_sentence(capsys: pytest.CaptureFixt
         cli.main(["--help"])
     help_text = capsys.readouterr().out
     for command in commands():
-        assert f"\n    {command} " in help_text
+        assert re.search(rf"^    {command}\s", help_text, re.MULTILINE)
     assert "125 nothing could be said" in " ".join(help_text.split())
 
 

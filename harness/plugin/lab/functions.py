@@ -23,10 +23,11 @@ Functions = Callable[[str], Function]
 
 
 def platform_of(target: Target, contract: Contract) -> PlatformOf:
-    """How the contract calls the models of a target's functions."""
+    """How the contract calls the models of a target's functions; who has no alias goes by the address."""
 
     def word(alias: str, facts: FunctionFacts) -> str:
-        return contract.platform(facts.vendor, facts.device, target.nature(alias))
+        name = facts.bdf if alias == str(facts.bdf) else alias
+        return contract.platform(facts.vendor, facts.device, target.nature(name))
 
     return word
 

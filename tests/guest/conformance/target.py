@@ -158,7 +158,9 @@ def what_does_not_stand_is_plugged_when_it_is_asked_for(case: Alive) -> None:
 
 
 def the_nature_of_a_function_is_told(case: Alive) -> None:
-    assert {case.target.nature(alias) for alias in case.target.standing} == {case.kind.nature}
+    standing = case.target.standing
+    assert {case.target.nature(alias) for alias in standing} == {case.kind.nature}
+    assert {case.target.nature(case.target.address(alias)) for alias in standing} == {case.kind.nature}
 
 
 def a_model_is_told_from_other_functions(case: Alive) -> None:

@@ -56,7 +56,7 @@ def test_of_several_all_that_it_may_have_been_are_named() -> None:
     (bad,) = (
         one for one in restored(surrounded(hot(3), beside={CACHE_LINE: 9})) if one.verdict is Verdict.FAIL
     )
-    assert "after reset/hot by caller-3, or by one of the 2 resets before it" in bad.claim
+    assert "after reset/hot by caller-3, or after reset/hot by caller-1 or reset/hot by caller-2" in bad.claim
     assert len(bad.events) == 3
 
 
