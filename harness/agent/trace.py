@@ -28,6 +28,7 @@ from harness.pci import sysfs
 
 TRACEFS: Final = Path("/sys/kernel/tracing")
 _TYPES: Final = Path("/sys/kernel/btf")
+_PIECE: Final = 1 << 16
 _BUFFER_KB: Final = 4096  # for each CPU: some 40,000 events
 _INSTANCES: Final = 64  # of each return probe: as many threads can sleep inside the function at once
 _UNKNOWN: Final = "Invalid probed address or symbol"
@@ -196,7 +197,7 @@ class KernelTrace:
     def callbacks(self, functions: Sequence[Bdf]) -> dict[Bdf, Callbacks]:
         """By which of its functions the driver of each is told of resets; what has no driver is not in it.
 
-        Empty where this kernel does not show it.  To be asked before :meth:`begin`, which empties the buffer.
+        Empty where this kernel does not show it.  To be asked before :meth:`begin`.
         """
         self.arm()
         if not self._is_there() or not self._tells:
@@ -207,9 +208,8 @@ class KernelTrace:
         for bdf in functions:
             _read_a_byte(bdf)
         self._set("tracing_on", "0")
+        found = callbacks.read(self._taken())
         self._set(event, "0")
-        found = callbacks.read(self._text())
-        self._held, self._lost = self._buffer()
         return {bdf: found[str(bdf)] for bdf in functions if str(bdf) in found}
 
     def begin(self, functions: Sequence[Bdf]) -> None:
@@ -240,10 +240,22 @@ class KernelTrace:
         self._held, self._lost = self._buffer()  # nobody records until the next begin
         return Trace(text=text, lost=max(0, self._lost - lost_before), probes=self._probes())
 
+    def _taken(self) -> str:
+        """What was recorded, which is in the buffer no more: emptying that takes a grace period of RCU."""
+        taken = []
+        pipe = os.open(self._instance / "trace_pipe", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            while some := os.read(pipe, _PIECE):
+                taken.append(some)
+        except BlockingIOError:
+            pass  # there is no more
+        finally:
+            os.close(pipe)
+        return b"".join(taken).decode(errors="backslashreplace")
+
     def _text(self) -> str:
-        return self._instance.joinpath("trace").read_text(
-            errors="backslashreplace"
-        )  # any bytes name a thread
+        text = self._instance.joinpath("trace")
+        return text.read_text(errors="backslashreplace")  # any bytes name a thread
 
     def _is_there(self) -> bool:
         return not refusal() and sysfs.is_there(self._instance)

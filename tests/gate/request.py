@@ -20,9 +20,8 @@ Everything else goes to pytest: a file or folder, -k, -x, -n 0, --pdb.  A file t
 it is in.  What fails is run once more, five tests at most (--reruns 0: not at all).  CONTRIBUTING.md says more.
 """
 _DEAL: Final = ("--dist=loadfile", "--no-loadscope-reorder")
-_WORKERS: Final = 2
-_QUICK_WORKERS: Final = 3
-"""No guest takes a processor meanwhile, and a third of what these tests take is waiting."""
+_WORKERS: Final = 3
+"""One more than processors: half of what tests take is waiting, in guests most of all."""
 _AGAIN: Final = ("--reruns", "1", "--max-suite-reruns", "5", "--rerun-show-tracebacks")
 
 
@@ -65,7 +64,7 @@ def request(arguments: Sequence[str], root: Path) -> Request:
     else:
         chosen = () if rest else ("--budget", str(DEFAULT_S))
     return Request(
-        pytest=("-n", str(_QUICK_WORKERS if asked.quick else _WORKERS), *_DEAL, *again, *chosen, *rest),
+        pytest=("-n", str(_WORKERS), *_DEAL, *again, *chosen, *rest),
         guests=not (asked.quick or (asked.group and all(name == "setup" for name in asked.group))),
     )
 

@@ -327,9 +327,11 @@ def _uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
 
 def _shared(config: pytest.Config, temporary: pytest.TempPathFactory) -> Path:
     """The folder that the processes of this run share: its supervisor's, or that of all workers of xdist."""
-    own = temporary.getbasetemp()
     told: Path | None = config.option.hil_prepared
-    return told or (own.parent if hasattr(config, "workerinput") else own)
+    if told is not None:
+        return told
+    own = temporary.getbasetemp()
+    return own.parent if hasattr(config, "workerinput") else own
 
 
 def _no_results() -> UsageError:
