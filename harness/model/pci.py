@@ -123,6 +123,8 @@ EXTENDED_CONFIG_SPACE_BYTES: Final = 4096
 VENDOR_ID: Final = 0x00
 COMMAND: Final = 0x04
 """Command (16 bits) and, in the upper half of the same dword, Status (PCIe r6.0 §7.5.1.1.3)."""
+MEMORY_SPACE: Final = 0x02
+"""Of COMMAND: the function decodes its memory (PCIe r6.0 §7.5.1.1.3)."""
 REVISION_ID: Final = 0x08
 CACHE_LINE_SIZE: Final = 0x0C
 BAR0: Final = 0x10

@@ -84,6 +84,7 @@ import pytest
 @pytest.mark.parametrize("number", range(4))
 @pytest.mark.dut("igb0")
 def test_long(dut, stage, number):
+    assert dut.bdf  # the guest has been made
     pathlib.Path(f"staging-{number}").touch()
     stage(dut.reads("sysfs"), lasting="60s")
 """

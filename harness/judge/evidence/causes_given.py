@@ -24,14 +24,13 @@ from harness.history.reading import OfFunction
 from harness.history.windows import TRACE_RESOLUTION, LockWindow
 from harness.model.fault import Misbehaviour
 from harness.model.operation import RAW_RESETS, verb
-from harness.model.pci import COMMAND
+from harness.model.pci import COMMAND, MEMORY_SPACE
 from harness.model.plan import Step
 from harness.model.promise import WindowKind
 from harness.model.served import RESETS, Happened
 from harness.model.units import MS
 
 _CONFIG_REGION: Final = 7
-_MEMORY_SPACE: Final = 0x02  # of COMMAND (PCIe r6.0 §7.5.1.1.3)
 _BUS_MASTER: Final = 0x04
 _PASSED_ON: Final = 20 * MS
 """So long QEMU may take on a busy host: measured were 6 and 15 ms from a message that got lost to the write."""
@@ -196,7 +195,7 @@ def _switched(function: OfFunction) -> list[tuple[int, bool]]:
         return verb(step.means) == "config-write" and 0 <= COMMAND - step.offset < len(step.value)
 
     return [
-        (row, bool(step.value[COMMAND - step.offset] & _MEMORY_SPACE))
+        (row, bool(step.value[COMMAND - step.offset] & MEMORY_SPACE))
         for row in steps.on(function.alias, touches).tolist()
         for step in (steps.behind(row),)
     ]
@@ -225,5 +224,5 @@ def _decodes(function: OfFunction, row: int) -> bool:
         if int(event["what"]) != Happened.WRITTEN:
             return False
         if (int(event["region"]), int(event["address"])) == (_CONFIG_REGION, COMMAND) and not event["error"]:
-            return bool(int(event["value"]) & _MEMORY_SPACE)
+            return bool(int(event["value"]) & MEMORY_SPACE)
     return True

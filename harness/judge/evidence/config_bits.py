@@ -20,7 +20,7 @@ from harness.model.operation import (
     Operation,
     verb,
 )
-from harness.model.pci import COMMAND
+from harness.model.pci import COMMAND, MEMORY_SPACE
 from harness.model.terms import VolatileField
 from harness.pci.capabilities import find
 
@@ -105,7 +105,8 @@ def _changes(function: OfFunction, baseline: bytes) -> Iterator[tuple[int, int]]
         yield from ((offset, owned) for offset in range(len(config)) if offset not in IDENTITY)
     enabled = _first(function, _VFS)
     if enabled is not None:
-        yield COMMAND, enabled
+        if config and not config[COMMAND] & MEMORY_SPACE:
+            yield COMMAND, enabled
         for capability in find(config, "sriov"):
             yield from ((capability.offset + byte, enabled) for byte in range(_SRIOV_BYTES))
 

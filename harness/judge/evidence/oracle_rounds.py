@@ -19,10 +19,9 @@ from harness.history.steps import Steps
 from harness.history.windows import LockWindow, ResetSpan
 from harness.judge.evidence.calls import Call
 from harness.model.operation import CHECK, MARK, RAW_RESETS, SUBORDINATE_RESET, verb
-from harness.model.pci import COMMAND
+from harness.model.pci import COMMAND, MEMORY_SPACE
 from harness.model.plan import Oracle, Step
 
-_MEMORY_SPACE_ENABLE: Final = 0x02  # of Command, PCIe r6.0 §7.5.1.1.3
 _VFIO_BAR: Final = "vfio-bar"  # the same registers as in resourceN
 _RESOURCE: Final = "resource"
 
@@ -161,7 +160,7 @@ def _dark(steps: Steps, call: Call, check: int) -> str:
 
 def _enables_memory(step: Step) -> bool:
     at = COMMAND - step.offset
-    return 0 <= at < len(step.value) and bool(step.value[at] & _MEMORY_SPACE_ENABLE)
+    return 0 <= at < len(step.value) and bool(step.value[at] & MEMORY_SPACE)
 
 
 def _by_round(history: History, rows: list[int]) -> dict[tuple[int, int], list[int]]:

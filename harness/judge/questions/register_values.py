@@ -31,7 +31,7 @@ from harness.judge.evidence.link_errors import lost_since
 from harness.judge.findings import Aspect
 from harness.model.operation import BIND, MARK, RAW_RESETS, REMOVE, UNBIND, VFIO_CLOSE, verb
 from harness.model.outcome import Outcome
-from harness.model.pci import COMMAND
+from harness.model.pci import COMMAND, MEMORY_SPACE
 from harness.model.plan import Step
 from harness.model.promise import Promise, WindowKind
 from harness.model.served import Happened
@@ -46,7 +46,6 @@ _RESETTING: Final = (
     WindowKind.VFIO_OPEN,
 )
 _LEAVE_DECODE_OFF: Final = frozenset({*RAW_RESETS, BIND, UNBIND, REMOVE, VFIO_CLOSE})
-_MEMORY_SPACE: Final = 0x02  # of COMMAND, PCIe r6.0 §7.5.1.1.3
 _MADE_UP: Final = {Outcome.ALL_ONES: "all-ones", Outcome.ZERO: "zero"}
 
 
@@ -233,7 +232,7 @@ def _decoding_until(function: OfFunction) -> int:
 
 def _may_end_decoding(step: Step) -> bool:
     if verb(step.means) == "config-write" and step.offset <= COMMAND < step.offset + len(step.value):
-        return not step.value[COMMAND - step.offset] & _MEMORY_SPACE
+        return not step.value[COMMAND - step.offset] & MEMORY_SPACE
     return step.means in _LEAVE_DECODE_OFF
 
 
