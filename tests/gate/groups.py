@@ -65,6 +65,8 @@ BY_NAME: Final = {group.name: group for group in GROUPS}
 QUICK: Final = ("tests/repo", "tests/unit", "tests/property", "tests/golden")
 """Folders of `--quick`: no guest, and no pytest inside pytest.  Long files come first, so that no worker ends alone."""
 
+WORKERS: Final = 3
+"""One more than processors: half of what tests take is waiting, in guests most of all."""
 DEFAULT_S: Final = 900
 QUICK_S: Final = 150
 GROUP_S: Final = 45 * 60
@@ -78,10 +80,9 @@ FOLDERS: Final = {
     "tests/property": 45,
     "tests/repo": 45,
     "tests/setup": 40,
-    "tests/unit": 420,
+    "tests/unit": 335,
 }
-"""How long the tests of a folder that are in no group may take together, in seconds of one worker of three that share
-two cores: a third of their sum is below :data:`DEFAULT_S`."""
+"""How long the tests of a folder that are in no group may take together, in seconds of one worker."""
 
 
 def left_out(markers: Iterable[str], *, asked: Iterable[str], named: bool) -> bool:

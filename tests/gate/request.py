@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.gate.groups import BY_NAME, DEFAULT_S, GROUP_S, GROUPS, QUICK, QUICK_S
+from tests.gate.groups import BY_NAME, DEFAULT_S, GROUP_S, GROUPS, QUICK, QUICK_S, WORKERS
 
 _WHAT = """\
 Look at style, types and import contracts of the whole tree, then run its tests: this is the gate.  What is red first
@@ -20,8 +20,6 @@ Everything else goes to pytest: a file or folder, -k, -x, -n 0, --pdb.  A file t
 it is in.  What fails is run once more, five tests at most (--reruns 0: not at all).  CONTRIBUTING.md says more.
 """
 _DEAL: Final = ("--dist=loadfile", "--no-loadscope-reorder")
-_WORKERS: Final = 3
-"""One more than processors: half of what tests take is waiting, in guests most of all."""
 _AGAIN: Final = ("--reruns", "1", "--max-suite-reruns", "5", "--rerun-show-tracebacks")
 
 
@@ -64,7 +62,7 @@ def request(arguments: Sequence[str], root: Path) -> Request:
     else:
         chosen = () if rest else ("--budget", str(DEFAULT_S))
     return Request(
-        pytest=("-n", str(_WORKERS), *_DEAL, *again, *chosen, *rest),
+        pytest=("-n", str(WORKERS), *_DEAL, *again, *chosen, *rest),
         guests=not (asked.quick or (asked.group and all(name == "setup" for name in asked.group))),
     )
 
