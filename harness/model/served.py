@@ -41,7 +41,10 @@ class Happened(enum.IntEnum):
     INTERRUPT_LOST = 12
     """One should have been."""
     DMA_READ = 13
-    """`width` bytes at bus address `address` were read; `error` when the guest refused."""
+    """`width` bytes at bus address `address` were read; `error` when the guest refused.
+
+    ECANCELED: bus mastering was switched off while it was under way.
+    """
     DMA_WRITTEN = 14
     CONNECTED = 15
     """QEMU came."""

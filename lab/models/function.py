@@ -344,13 +344,20 @@ class Function:
 
     @contextmanager
     def _moving(self, what: Happened, address: int, count: int) -> Iterator[Outlets]:
-        """Take down what the machine refuses."""
+        """Take down what the machine refuses.
+
+        What was asked for by a bus master that is none any more when the answer comes was under way when software
+        switched that off: on a link no access overtakes a request, in QEMU one does.
+        """
+        was_master = self.config["command"] & BUS_MASTER
         try:
             if self.outlets is None:
                 raise OSError(errno.ENOTCONN, "no machine")
             yield self.outlets
         except OSError as error:
-            self.tell(Told(what, self._clock(), 0, address, NO_REGION, count, error.errno or errno.EIO))
+            cut_off = was_master and not self.config["command"] & BUS_MASTER
+            number = errno.ECANCELED if cut_off else error.errno or errno.EIO
+            self.tell(Told(what, self._clock(), 0, address, NO_REGION, count, number))
             raise
 
     def _moved(self, what: Happened, address: int, data: bytes) -> None:

@@ -34,8 +34,8 @@ from harness.model.verdict import Blame, Finding
 
 NAME: Final = "accounted"
 _BUS_MASTER: Final = "PCIe r6.0 §7.5.1.1.3; Intel VT-d 4.1 §7"
-_NO_ANSWER: Final = frozenset({errno.ETIMEDOUT, errno.ENOTCONN})
-"""Nobody refused: the machine did not answer, or was not there."""
+_NOT_REFUSED: Final = frozenset({errno.ETIMEDOUT, errno.ENOTCONN, errno.ECANCELED})
+"""The machine did not answer, or was not there; or bus mastering was switched off while the transfer was under way."""
 _RESETS: Final = {
     Happened.FLR: "an FLR",
     Happened.BUS_RESET: "a reset of its bus",
@@ -63,7 +63,7 @@ def _refused(evidence: Evidence, function: OfFunction) -> Iterator[Finding]:
         row
         for row in function.served_in_time(Happened.DMA_READ, Happened.DMA_WRITTEN).tolist()
         if served["error"][row]
-        and int(served["error"][row]) not in _NO_ANSWER
+        and int(served["error"][row]) not in _NOT_REFUSED
         and int(served["address"][row]) not in staged
     ]
     since, what = min(_excuses(evidence, function), default=(0, ""))

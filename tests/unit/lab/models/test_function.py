@@ -201,6 +201,26 @@ def test_memory_of_the_guest_is_moved_and_told_of(function: Function, told: list
     assert {one.region for one in told} == {NO_REGION}
 
 
+@pytest.mark.parametrize(
+    ("before", "error"), [(b"\x06\x00", errno.ECANCELED), (b"\x02\x00", errno.ENODEV)], ids=["master", "none"]
+)
+def test_what_is_under_way_when_bus_mastering_goes_is_cut_off(
+    function: Function, told: list[Told], before: bytes, error: int
+) -> None:
+    """QEMU may serve a write of COMMAND, and a reset, before the transfer that was asked for first."""
+
+    class Overtaken(Machine):
+        def dma_write(self, address: int, data: bytes) -> None:
+            function.write(CONFIG_REGION, COMMAND, b"\x00\x00")
+            raise OSError(errno.ENODEV, f"{len(data)} bytes at {address}")
+
+    function.write(CONFIG_REGION, COMMAND, before)
+    function.outlets = Overtaken()
+    with pytest.raises(OSError, match="1 bytes at 8"):
+        function.dma_write(8, b"x")
+    assert [one.error for one in told if one.what is Happened.DMA_WRITTEN] == [error]
+
+
 # what it can do wrong: how a fault begins, and what of it software sees
 
 Act = Callable[[Function], Any]
