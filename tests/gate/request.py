@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.gate.groups import BY_NAME, DEFAULT_S, GROUP_S, GROUPS, QUICK, QUICK_S, WORKERS
+from tests.gate.groups import BY_NAME, DEFAULT_S, GROUP_S, GROUPS, QUICK, QUICK_S, QUICK_WORKERS, WORKERS
 
 _WHAT = """\
 Look at style, types and import contracts of the whole tree, then run its tests: this is the gate.  What is red first
@@ -62,7 +62,7 @@ def request(arguments: Sequence[str], root: Path) -> Request:
     else:
         chosen = () if rest else ("--budget", str(DEFAULT_S))
     return Request(
-        pytest=("-n", str(WORKERS), *_DEAL, *again, *chosen, *rest),
+        pytest=("-n", str(QUICK_WORKERS if asked.quick else WORKERS), *_DEAL, *again, *chosen, *rest),
         guests=not (asked.quick or (asked.group and all(name == "setup" for name in asked.group))),
     )
 

@@ -260,5 +260,5 @@ def test_budgets_are_of_what_is_there_and_fit_into_a_run() -> None:
     tests = {"/".join(path.relative_to(ROOT).parts[:2]) for path in ROOT.glob("tests/*/**/test_*.py")}
     assert groups.FOLDERS.keys() == tests
     assert sum(groups.FOLDERS.values()) <= groups.WORKERS * groups.DEFAULT_S
-    assert sum(groups.FOLDERS[folder] for folder in groups.QUICK) <= groups.WORKERS * groups.QUICK_S
+    assert sum(groups.FOLDERS[folder] for folder in groups.QUICK) <= groups.QUICK_WORKERS * groups.QUICK_S
     assert all(group.budget_s <= groups.GROUP_S for group in groups.GROUPS)
